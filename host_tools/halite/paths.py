@@ -1,0 +1,18 @@
+"""Where the firmware and the board configs are: in the wheel, or beside the package in a checkout."""
+
+import sys
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_WHEEL_DATA = _PACKAGE / "_data"
+ROOT = _WHEEL_DATA if _WHEEL_DATA.is_dir() else _PACKAGE.parents[1]
+
+FIRMWARE = ROOT / "firmware"
+BOARD_CONFIGS = ROOT / "board_configs"
+
+
+def use_firmware() -> None:
+    """Make `import rack` and `import micropython` find the firmware and its CPython shim."""
+    for folder in (FIRMWARE, _PACKAGE / "shim"):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
