@@ -1,0 +1,123 @@
+"""The command protocol of the running application: a line in, one line of JSON out.
+
+In run mode Ctrl-C and the REPL are off (rule R7), so this is the only way in; nothing typed
+here may stop, delay or confuse the scan. Long answers are generators that are resumed from idle
+time, one bounded piece a call. Lines that nobody asked for start with "# ".
+"""
+
+from micropython import const
+
+_LINE = const(120)          # longest command line
+_PIECE = const(64)          # room that one piece of an answer may need
+_PIECES = const(4)          # pieces a slice
+
+
+def quote(text):
+    """JSON string of text that may hold quotes, backslashes or control characters."""
+    out = '"'
+    for char in text:
+        if char in '"\\':
+            out += "\\" + char
+        elif " " <= char <= "~":
+            out += char
+        else:
+            out += "?"
+    return out + '"'
+
+
+class Console:
+    """Reads commands from `stdio`, runs them from `table`, sends their answers piece by piece.
+
+    table: {name: (handler, help)}; a handler takes the list of the line's other words and returns
+    an iterable of text pieces, each below 64 characters; it refuses by raising ValueError(reason).
+    """
+
+    def __init__(self, stdio, table):
+        self._stdio = stdio
+        self._table = table
+        self._line = bytearray(_LINE)
+        self._length = 0
+        self._too_long = False
+        self._answer = None
+        table["help"] = (self._help, "list the commands")
+
+    def busy(self):
+        """True while an answer is being sent."""
+        return self._answer is not None
+
+    def notice(self, text):
+        """Queue an unsolicited line."""
+        self._stdio.write("# " + text + "\n")
+
+    def poll(self):
+        """One bounded slice: continue an answer, or read at most 16 bytes. Idle time only."""
+        self._stdio.drain()
+        if self._answer is not None:
+            self._continue()
+            return
+        for _ in range(16):
+            byte = self._stdio.read()
+            if byte < 0:
+                return
+            if byte in (10, 13):
+                self._end_of_line()
+                return
+            self._keep(byte)
+
+    def _keep(self, byte):
+        if self._length < _LINE:
+            self._line[self._length] = byte
+            self._length += 1
+        else:
+            self._too_long = True
+
+    def _end_of_line(self):
+        length, self._length = self._length, 0
+        too_long, self._too_long = self._too_long, False
+        if not length:
+            return
+        if too_long:
+            self._refuse("", "line longer than %d characters" % _LINE)
+            return
+        for at in range(length):
+            if not 32 <= self._line[at] <= 126:
+                self._refuse("", "the line holds bytes that are not printable ASCII")
+                return
+        self._run(str(self._line[:length], "ascii").split())
+
+    def _run(self, words):
+        if not words:
+            return
+        entry = self._table.get(words[0])
+        if entry is None:
+            self._refuse(words[0], "no such command; try help")
+            return
+        try:
+            answer = entry[0](words[1:])
+        except ValueError as error:
+            self._refuse(words[0], str(error))
+            return
+        self._stdio.write('{"re":' + quote(words[0]))
+        self._answer = iter(answer)
+
+    def _refuse(self, command, reason):
+        self._stdio.write('{"re":%s,"error":%s}\n' % (quote(command), quote(reason)))
+
+    def _continue(self):
+        for _ in range(_PIECES):
+            if self._stdio.room() < 2 * _PIECE:
+                return
+            piece = next(self._answer, None)
+            if piece is None:
+                self._answer = None
+                self._stdio.write("}\n")
+                return
+            self._stdio.write(piece)
+
+    def _help(self, words):
+        yield ',"commands":{'
+        comma = ""
+        for name in sorted(self._table):
+            yield "%s%s:%s" % (comma, quote(name), quote(self._table[name][1]))
+            comma = ","
+        yield "}"

@@ -1,0 +1,80 @@
+"""Non-blocking bytes to and from the terminal on standard input and output (USB CDC on RP2040).
+
+A print waits up to 500 ms for a host that holds the port open and does not read
+(MICROPY_HW_USB_CDC_TX_TIMEOUT, MicroPython issues 9634 and 10293), ten times the dead-man's
+window. So output goes through a ring, one byte at a time, only while the port takes it; what
+finds no room is dropped and counted.
+"""
+
+import select
+import sys
+
+from micropython import const
+
+_RING = const(2048)
+_BURST = const(24)      # bytes a call: about 1 ms on RP2040
+
+
+class Terminal:
+    """Ring-buffered output over a byte port: subclasses say how a byte comes in and goes out."""
+
+    def __init__(self):
+        self._ring = bytearray(_RING)
+        self._head = 0          # next byte to send
+        self._count = 0         # bytes waiting
+        self.dropped = 0        # bytes that found no room
+
+    def read(self):
+        """The next byte received, or -1; never waits."""
+        raise NotImplementedError
+
+    def _send(self, byte):
+        """Send one byte if the port takes it now; False if not."""
+        raise NotImplementedError
+
+    def room(self):
+        """Free bytes of the output ring."""
+        return _RING - self._count
+
+    def write(self, text):
+        """Queue ASCII text; what does not fit is dropped and counted."""
+        for char in text:
+            if self._count == _RING:
+                self.dropped += 1
+                continue
+            self._ring[(self._head + self._count) % _RING] = ord(char)
+            self._count += 1
+
+    def drain(self):
+        """Send up to a burst of queued bytes while the port takes them. Idle time only."""
+        for _ in range(_BURST):
+            if not self._count or not self._send(self._ring[self._head]):
+                return
+            self._head = (self._head + 1) % _RING
+            self._count -= 1
+
+
+class Stdio(Terminal):
+    """The terminal on standard input and output."""
+
+    def __init__(self):
+        super().__init__()
+        self._in = sys.stdin.buffer
+        self._out = sys.stdout.buffer
+        self._poll_in = select.poll()
+        self._poll_in.register(sys.stdin, select.POLLIN)
+        self._poll_out = select.poll()
+        self._poll_out.register(sys.stdout, select.POLLOUT)
+        self._one = bytearray(1)
+
+    def read(self):
+        if not self._poll_in.poll(0):
+            return -1
+        return self._one[0] if self._in.readinto(self._one) else -1
+
+    def _send(self, byte):
+        if not self._poll_out.poll(0):
+            return False
+        self._one[0] = byte
+        self._out.write(self._one)
+        return True

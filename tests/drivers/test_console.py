@@ -1,0 +1,125 @@
+"""The console protocol against arbitrary bytes: it answers or refuses, and never escapes."""
+
+import hashlib
+import hmac
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rack.comms.console import Console
+from rack.comms.service import Challenge, hmac_sha256
+from rack.comms.stdio import Terminal
+
+RING = 2048
+
+
+class Pipe(Terminal):
+    """The real ring with a list of bytes on each side instead of a port."""
+
+    def __init__(self, taking: bool = True) -> None:
+        super().__init__()
+        self.incoming = bytearray()
+        self.sent = bytearray()
+        self.taking = taking
+
+    def read(self) -> int:
+        return self.incoming.pop(0) if self.incoming else -1
+
+    def _send(self, byte: int) -> bool:
+        if self.taking:
+            self.sent.append(byte)
+        return self.taking
+
+    def flush(self) -> None:
+        while self.taking and self.room() < RING:
+            self.drain()
+
+
+def numbers(words: list[str]):
+    yield ',"n":['
+    for index in range(int(words[0]) if words else 3):
+        yield ("," if index else "") + str(index)
+    yield "]"
+
+
+def table():
+    return {"numbers": (numbers, "count")}
+
+
+def answers(terminal: Pipe) -> list[str]:
+    return terminal.sent.decode("ascii").splitlines()
+
+
+def talk(data: bytes, polls: int = 4_000) -> Pipe:
+    terminal = Pipe()
+    console = Console(terminal, table())
+    terminal.incoming += data
+    for _ in range(polls):
+        console.poll()
+        if not terminal.incoming and not console.busy():
+            break
+    terminal.flush()
+    return terminal
+
+
+@given(st.lists(st.one_of(st.binary(max_size=200), st.just(b"numbers 5"), st.just(b"help")), max_size=6))
+def test_any_bytes_give_whole_json_lines_and_nothing_else(lines: list[bytes]) -> None:
+    terminal = talk(b"\n".join(lines) + b"\n")
+    for line in answers(terminal):
+        assert "re" in json.loads(line)
+
+
+@given(st.integers(0, 2_000))
+def test_a_long_answer_arrives_whole_when_the_host_reads(count: int) -> None:
+    terminal = talk(b"numbers %d\n" % count)
+    (line,) = answers(terminal)
+    assert json.loads(line)["n"] == list(range(count))
+    assert terminal.dropped == 0
+
+
+def test_a_host_that_does_not_read_stops_the_answer_and_not_the_console() -> None:
+    terminal = Pipe(taking=False)
+    console = Console(terminal, table())
+    terminal.incoming += b"numbers 2000\n"
+    for _ in range(5_000):
+        console.poll()
+    assert console.busy() and not terminal.sent and terminal.dropped == 0
+    terminal.taking = True
+    while console.busy():
+        console.poll()
+    terminal.flush()
+    assert json.loads(answers(terminal)[0])["n"] == list(range(2_000))
+
+
+def test_an_unknown_command_is_refused_with_its_name() -> None:
+    (line,) = answers(talk(b"reboot now\n"))
+    assert json.loads(line) == {"re": "reboot", "error": "no such command; try help"}
+
+
+def test_a_line_that_is_too_long_is_refused_once_and_the_next_one_works() -> None:
+    first, second = answers(talk(b"x" * 500 + b"\nnumbers 1\n"))
+    assert "longer" in json.loads(first)["error"]
+    assert json.loads(second)["n"] == [0]
+
+
+@given(st.binary(max_size=64), st.binary(max_size=80))
+def test_the_hmac_is_the_one_of_the_standard_library(key: bytes, message: bytes) -> None:
+    assert hmac_sha256(key, message) == hmac.new(key, message, hashlib.sha256).digest()
+
+
+@given(st.binary(min_size=16, max_size=32))
+def test_a_challenge_is_answered_once_and_only_with_the_key(key: bytes) -> None:
+    challenge = Challenge(key, lambda n: bytes(range(n)))
+    answer = hmac.new(key, bytes.fromhex(challenge.ask()), hashlib.sha256).hexdigest()
+    assert challenge.accepts(answer)
+    assert not challenge.accepts(answer)
+    challenge.ask()
+    assert not challenge.accepts(hmac.new(key + b"x", bytes(range(16)), hashlib.sha256).hexdigest())
+
+
+@pytest.mark.parametrize("answer", ["", "zz", "0", "é"])
+def test_a_challenge_refuses_what_is_not_hexadecimal(answer: str) -> None:
+    challenge = Challenge(b"key", lambda n: bytes(n))
+    challenge.ask()
+    assert not challenge.accepts(answer)
