@@ -1,0 +1,53 @@
+"""Record the calls that the simulated rack makes on the control core, for `replay.py`."""
+
+import struct
+from array import array
+from typing import Any, BinaryIO
+
+from replay import CELLS, COMMAND, INPUTS, PERIOD, SCAN, TEMPS
+
+
+class _RecordingResponse:
+    def __init__(self, response: Any, write: Any) -> None:
+        self._response = response
+        self._write = write
+
+    def on_period(self, count: int) -> int:
+        self._write(PERIOD, "i", [count])
+        return int(self._response.on_period(count))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._response, name)
+
+
+class RecordingController:
+    """A Controller that writes down every call made on it."""
+
+    def __init__(self, controller: Any, stream: BinaryIO, inputs: array) -> None:
+        self._controller = controller
+        self._stream = stream
+        self._inputs = inputs
+        self.response = _RecordingResponse(controller.response, self._write)
+
+    def _write(self, op: int, code: str, values: Any) -> None:
+        self._stream.write(struct.pack(f"<B{len(values)}{code}", op, *values))
+
+    def cells_arrived(self) -> None:
+        self._write(CELLS, "H", self._controller.cells_mV)
+        self._controller.cells_arrived()
+
+    def temps_arrived(self) -> None:
+        self._write(TEMPS, "h", self._controller.temps_ddegC)
+        self._controller.temps_arrived()
+
+    def scan(self, now_ms: int) -> None:
+        self._write(INPUTS, "i", [self._controller.s[index] for index in self._inputs])
+        self._write(SCAN, "i", [now_ms])
+        self._controller.scan(now_ms)
+
+    def command(self, what: int) -> int:
+        self._write(COMMAND, "i", [what])
+        return int(self._controller.command(what))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._controller, name)
