@@ -35,6 +35,35 @@ SCALARS = (
     # [deadman]
     ("deadman_window_ms", 20, 200),
     ("deadman_wdt_ms", 200, 8_388),      # RP2040 watchdog maximum: machine_wdt.c of MicroPython
+    # [pins], merged from board_configs/boards; -1: not connected. RP2040 GP23..25 and 29 serve the radio and power.
+    ("pins_afe_tx", -1, 28),
+    ("pins_afe_rx", -1, 28),
+    ("pins_i2c_sda", -1, 28),
+    ("pins_i2c_scl", -1, 28),
+    ("pins_rs485_tx", -1, 28),
+    ("pins_rs485_rx", -1, 28),
+    ("pins_rs485_de", -1, 28),
+    ("pins_zero_crossing_a", -1, 28),
+    ("pins_zero_crossing_b", -1, 28),
+    ("pins_zero_crossing_c", -1, 28),
+    ("pins_coil_enable", -1, 28),
+    ("pins_coil_precharge", -1, 28),
+    ("pins_coil_main_pos", -1, 28),
+    ("pins_coil_main_neg", -1, 28),
+    ("pins_aux_main_pos", -1, 28),
+    ("pins_hvil", -1, 28),
+    ("pins_estop", -1, 28),
+    ("pins_oc_alert", -1, 28),
+    ("pins_can_miso", -1, 28),
+    ("pins_can_cs", -1, 28),
+    ("pins_can_sck", -1, 28),
+    ("pins_can_mosi", -1, 28),
+    ("pins_fan_pwm", -1, 28),
+    ("pins_pump_pwm", -1, 28),
+    ("pins_heater", -1, 28),
+    ("pins_coolant_adc", -1, 28),
+    ("pins_gas_adc", -1, 28),
+    ("pins_aux_main_neg", -1, 28),
 )
 
 # Tables of integers; each row: (name, ints per entry, most entries).

@@ -1,0 +1,98 @@
+"""Read config.bin on the board and refuse it for any doubt (rule R9): never repair, never guess.
+
+Another rack's limits are the hazard. The ranges of rack.params are checked again here because
+the blob may come from an older host. Runs at start, may allocate.
+"""
+
+import struct
+from array import array
+from binascii import crc32
+
+_HEAD = 20
+_INT_MOST = 2**30 - 1
+
+
+class ConfigError(Exception):
+    """The reason in one line; the rack stays in standby with it."""
+
+
+class Params:
+    """One attribute per row of rack.params: ints, and array('i') for tables; rack_name, service_key."""
+
+
+def _expect(true, reason):
+    if not true:
+        raise ConfigError(reason)
+
+
+def layout_crc(scalars, tables):
+    """CRC-32 of the rows' names, so that a blob of other rows is not read as this one."""
+    crc = 0
+    before = ""
+    for rows in (scalars, tables):
+        for row in rows:
+            crc = crc32((before + row[0]).encode(), crc)
+            before = ","
+        before = ";"
+    return crc
+
+
+def load(data):
+    """data: bytes of config.bin → Params; raises ConfigError(reason)."""
+    from rack import params as rows
+
+    _expect(len(data) >= _HEAD, "config: too short")
+    _expect(bytes(data[:4]) == b"HLT1", "config: wrong magic")
+    _expect(struct.unpack_from("<I", data, 4)[0] == crc32(memoryview(data)[8:]), "config: wrong CRC")
+    layout, version, scalars, tables, ints = struct.unpack_from("<IHHHH", data, 8)
+    _expect(version == rows.VERSION, "config: version %d, firmware has %d" % (version, rows.VERSION))
+    _expect(layout == layout_crc(rows.SCALARS, rows.TABLES), "config: other parameters than the firmware's")
+    _expect(scalars == len(rows.SCALARS) and tables == len(rows.TABLES), "config: wrong number of parameters")
+    table_at = _HEAD + 4 * scalars
+    ints_at = table_at + 4 * tables
+    text_at = ints_at + 4 * ints
+    _expect(text_at + 4 <= len(data), "config: cut short")
+    params = Params()
+    _read_scalars(params, data, rows.SCALARS)
+    _read_tables(params, data, rows.TABLES, table_at, ints_at, ints)
+    _read_texts(params, data, text_at)
+    return params
+
+
+def _read_scalars(params, data, rows):
+    at = _HEAD
+    for name, least, most in rows:
+        value = struct.unpack_from("<i", data, at)[0]
+        _expect(least <= value <= most, "config: %s = %d is outside %d..%d" % (name, value, least, most))
+        setattr(params, name, value)
+        at += 4
+
+
+def _read_tables(params, data, rows, table_at, ints_at, ints):
+    expected = 0
+    for name, width, most in rows:
+        offset, length = struct.unpack_from("<HH", data, table_at)
+        fits = offset == expected and length <= width * most and length % width == 0 and offset + length <= ints
+        _expect(fits, "config: table %s has a wrong length" % name)
+        table = array("i", struct.unpack_from("<%di" % length, data, ints_at + 4 * offset))
+        for value in table:
+            _expect(-_INT_MOST <= value <= _INT_MOST, "config: table %s: %d is out of range" % (name, value))
+        setattr(params, name, table)
+        table_at += 4
+        expected += length
+    _expect(expected == ints, "config: table values left over")
+
+
+def _read_texts(params, data, at):
+    texts = []
+    for _ in range(2):
+        length = struct.unpack_from("<H", data, at)[0]
+        texts.append(bytes(data[at + 2 : at + 2 + length]))
+        at += 2 + length
+        _expect(at <= len(data), "config: cut short")
+        if len(texts) == 1:
+            _expect(at + 2 <= len(data), "config: cut short")
+    _expect(at == len(data), "config: bytes left over")
+    _expect(len(texts[1]) == 32, "config: service key is not 32 bytes")
+    params.rack_name = texts[0].decode()
+    params.service_key = texts[1]

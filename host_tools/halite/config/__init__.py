@@ -1,0 +1,90 @@
+"""Board configs: TOML → validated → what the board receives (rule R9: refused, never repaired)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from halite.config import blob, rows
+from halite.config.checks import cross_check
+from halite.config.reader import find_config, read
+from halite.config.validate import validate
+from halite.errors import HaliteError
+from halite.paths import use_firmware
+
+__all__ = ["ConfigProblem", "RackConfig", "compile_config", "load", "load_params"]
+
+
+class ConfigProblem(HaliteError):
+    """A config that is refused; `problems` has one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class RackConfig:
+    """A validated board config.
+
+    values: every scalar of rack.params by its full name; tables: every table as a flat list of ints;
+    sections: the merged document as it is written in TOML, with numbers for names.
+    """
+
+    path: Path
+    name: str
+    board: str
+    service_key: bytes
+    values: Mapping[str, int]
+    tables: Mapping[str, list[int]]
+    sections: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> int:
+        """config["precharge_tau_ms"]"""
+        return self.values[name]
+
+
+def _tables(sections: Mapping[str, Any]) -> dict[str, list[int]]:
+    tables = {}
+    for table in rows.tables():
+        if table.name == "alarms_levels":
+            tables[table.name] = blob.flat([sections["alarms"][key] for key in rows.alarm_keys()])
+        else:
+            section, key = rows.split(table.name)
+            tables[table.name] = blob.flat(sections[section][key])
+    return tables
+
+
+def load(path: str | Path) -> RackConfig:
+    """Read and check a board config; ConfigProblem has every problem in a line of its own."""
+    file = find_config(path)
+    sections, problems = validate(file, read(file))
+    if problems:
+        raise ConfigProblem(problems)
+    values = {row.name: sections[rows.split(row.name)[0]][rows.split(row.name)[1]] for row in rows.scalars()}
+    config = RackConfig(
+        path=file,
+        name=sections["rack"]["name"],
+        board=sections["rack"]["board"],
+        service_key=bytes.fromhex(sections["service"]["key_hex"]),
+        values=values,
+        tables=_tables(sections),
+        sections=sections,
+    )
+    problems = [f"{file}: {line}" for line in cross_check(config.values, config.tables)]
+    if problems:
+        raise ConfigProblem(problems)
+    return config
+
+
+def compile_config(config: RackConfig) -> bytes:
+    """The `config.bin` of a config."""
+    return blob.pack_values(config.values, config.tables, config.name, config.service_key)
+
+
+def load_params(path: str | Path) -> Any:
+    """The parameters as the board has them: rack.config.Params, through the very bytes that the board receives."""
+    use_firmware()
+    from rack.config import load as board_load
+
+    return board_load(compile_config(load(path)))

@@ -1,0 +1,47 @@
+"""Compile a validated config to the `config.bin` of docs/architecture.md; rack.config reads it on the board."""
+
+import binascii
+import struct
+from collections.abc import Mapping, Sequence
+
+from halite.config import rows
+from halite.paths import use_firmware
+
+MAGIC = b"HLT1"
+
+
+def layout_crc() -> int:
+    """CRC-32 of the names: a blob compiled for other rows is refused by the board."""
+    names = ",".join(row.name for row in rows.scalars()) + ";" + ",".join(table.name for table in rows.tables())
+    return binascii.crc32(names.encode())
+
+
+def _counted(data: bytes) -> bytes:
+    return struct.pack("<H", len(data)) + data
+
+
+def pack(scalars: Sequence[int], tables: Sequence[Sequence[int]], name: str, service_key: bytes) -> bytes:
+    """scalars in the order of SCALARS, tables as flat ints in the order of TABLES → the blob."""
+    use_firmware()
+    from rack.params import VERSION
+
+    ints = [value for table in tables for value in table]
+    index, offset = b"", 0
+    for table in tables:
+        index += struct.pack("<HH", offset, len(table))
+        offset += len(table)
+    body = struct.pack("<IHHHH", layout_crc(), VERSION, len(scalars), len(tables), len(ints))
+    body += struct.pack(f"<{len(scalars)}i", *scalars) + index + struct.pack(f"<{len(ints)}i", *ints)
+    body += _counted(name.encode()) + _counted(service_key)
+    return MAGIC + struct.pack("<I", binascii.crc32(body)) + body
+
+
+def flat(entries: Sequence[int | Sequence[int]]) -> list[int]:
+    """Entries of a table as one list of ints."""
+    return [value for entry in entries for value in ([entry] if isinstance(entry, int) else entry)]
+
+
+def pack_values(values: Mapping[str, int], tables: Mapping[str, Sequence[int]], name: str, key: bytes) -> bytes:
+    """The same from values by name."""
+    ordered = [values[row.name] for row in rows.scalars()]
+    return pack(ordered, [tables[table.name] for table in rows.tables()], name, key)

@@ -1,0 +1,61 @@
+"""Read a board config and merge what it refers to: the board's pin map and the response service's preset."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from halite.errors import HaliteError
+from halite.paths import BOARD_CONFIGS
+
+Document = dict[str, Any]
+
+
+def read_toml(path: Path) -> Document:
+    """Parse one TOML file; HaliteError names the file and the line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        shipped = ", ".join(sorted(p.name for p in BOARD_CONFIGS.glob("*.toml")))
+        raise HaliteError(f"{path}: no such file", f"shipped with Halite: {shipped}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise HaliteError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise HaliteError(f"{path}: not valid TOML: {error}") from None
+
+
+def find_config(given: str | Path) -> Path:
+    """The file given, or the shipped config of that name (`sodium_rack` or `sodium_rack.toml`)."""
+    path = Path(given)
+    if path.exists() or path.name != str(given):
+        return path
+    shipped = BOARD_CONFIGS / (path.name if path.suffix else f"{path.name}.toml")
+    return shipped if shipped.exists() else path
+
+
+def _part(config: Path, folder: str, name: object, key: str) -> Document:
+    """boards/NAME.toml or services/NAME.toml, beside the config or shipped."""
+    for root in (config.parent, BOARD_CONFIGS):
+        path = root / folder / f"{name}.toml"
+        if isinstance(name, str) and name.isidentifier() and path.exists():
+            return read_toml(path)
+    known = ", ".join(sorted(p.stem for p in (BOARD_CONFIGS / folder).glob("*.toml"))) or "none"
+    raise HaliteError(f"{config}: {key} = {name!r} is not known: allowed is one of {known}")
+
+
+def _below(base: object, own: object) -> Document:
+    """A preset's keys with the rack's own keys over them."""
+    return {**(base if isinstance(base, dict) else {}), **(own if isinstance(own, dict) else {})}
+
+
+def read(path: Path) -> Document:
+    """The config with board and service merged in; the rack's own keys win."""
+    document = read_toml(path)
+    rack = document.get("rack")
+    if isinstance(rack, dict) and "board" in rack:
+        pins = _part(path, "boards", rack["board"], "[rack] board").get("pins", {})
+        document["pins"] = _below(pins, document.get("pins"))
+    response = document.get("response")
+    if isinstance(response, dict) and "service" in response:
+        preset = _part(path, "services", response["service"], "[response] service")
+        document["response"] = _below(preset.get("response", preset), response)
+    return document

@@ -1,0 +1,94 @@
+"""What a board config may hold, read from the firmware's own lists: there is no second list on the host.
+
+`precharge_tau_ms` of rack.params is key `tau_ms` of section `[precharge]`; its unit is its suffix.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
+from halite.paths import use_firmware
+
+INT_LEAST, INT_MOST = -(2**30), 2**30 - 1  # MicroPython's small integers on a 32-bit board
+
+UNITS = {
+    "mV": "mV", "dV": "0.1 V", "V": "V", "dA": "0.1 A", "mA": "mA", "A": "A", "W": "W", "kW": "kW", "Wh": "Wh",
+    "Wps": "W/s", "mHz": "mHz", "Hz": "Hz", "mHzps": "mHz/s", "ddegC": "0.1 degC", "degC": "degC", "K": "K",
+    "dK": "0.1 K", "s": "s", "ms": "ms", "us": "us", "min": "min", "cpct": "0.01 %", "pct": "%", "pm": "permille",
+    "permille": "permille", "dAh": "0.1 Ah", "Ah": "Ah", "mohm": "mohm", "uohm": "uohm", "ohm": "ohm", "mF": "mF",
+    "J": "J", "kJ": "kJ",
+}  # fmt: skip
+
+# Numbers that are names: the TOML says the name.
+NAMED_VALUES = {"rack_chemistry": {"sodium": 0, "lfp": 1}}
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One integer: least..most in the unit of its suffix."""
+
+    name: str
+    least: int
+    most: int
+
+    @property
+    def allowed(self) -> str:
+        """What may be written, in words."""
+        if self.name in NAMED_VALUES:
+            return " or ".join(f'"{word}"' for word in NAMED_VALUES[self.name])
+        if (self.least, self.most) == (0, 1):
+            return "true or false"
+        return f"{self.least} to {self.most} {unit_of(self.name)}".rstrip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A list of entries of `width` integers each, `most` entries at the most."""
+
+    name: str
+    width: int
+    most: int
+
+    @property
+    def allowed(self) -> str:
+        entry = f"lists of {self.width} whole numbers" if self.width > 1 else "whole numbers"
+        return f"up to {self.most} {entry}"
+
+
+def unit_of(name: str) -> str:
+    """The unit a name ends in, written out; "" for a plain number."""
+    return UNITS.get(name.rpartition("_")[2], "")
+
+
+def split(name: str) -> tuple[str, str]:
+    """`precharge_tau_ms` → ("precharge", "tau_ms")."""
+    section, _, key = name.partition("_")
+    return section, key
+
+
+def scalars() -> tuple[Scalar, ...]:
+    use_firmware()
+    from rack.params import SCALARS
+
+    return tuple(Scalar(*row) for row in SCALARS)
+
+
+def tables() -> tuple[Table, ...]:
+    use_firmware()
+    from rack.params import TABLES
+
+    return tuple(Table(*row) for row in TABLES)
+
+
+@cache
+def alarm_rows() -> tuple[tuple[object, ...], ...]:
+    """The rows of rack.alarms, each beginning with its key, signal, direction and level."""
+    use_firmware()
+    if find_spec("rack.alarms") is None:
+        return ()
+    return tuple(import_module("rack.alarms").ROWS)
+
+
+def alarm_keys() -> tuple[str, ...]:
+    return tuple(str(row[0]) for row in alarm_rows())
