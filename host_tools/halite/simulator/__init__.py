@@ -1,0 +1,1 @@
+"""The simulated rack: one physics, seen as values (CPython) and as wires (chip models)."""

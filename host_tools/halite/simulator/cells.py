@@ -1,0 +1,108 @@
+"""The cells of the string: charge, voltage and heat, as NumPy arrays with seeded spread."""
+
+import numpy as np
+
+from halite.simulator.plant import R_OF_T, R_OF_T_degC, Array, Plant, ocv_curve
+from halite.simulator.rack_faults import Faults
+
+# Spread of new cells within one rack, 1 sigma: capacity 0.5 %, resistance 3 %, SoC 0.3 %: engineering judgement.
+_CAPACITY_SPREAD = 0.005
+_RESISTANCE_SPREAD = 0.03
+_SOC_SPREAD = 0.003
+
+
+class Cells:
+    """State of every cell and of every sensor position (the cells next to one NTC).
+
+    Temperatures are two nodes per position: core and surface. `step` is called in the slow period of the
+    rack; between two steps the string is one source `emf_V` with `resistance_ohm`.
+    """
+
+    def __init__(self, plant: Plant, soc: float, start_degC: float, rng: np.random.Generator) -> None:
+        self.plant = plant
+        n = plant.series
+        self.capacity_As = plant.capacity_Ah * 3600 * rng.normal(1.0, _CAPACITY_SPREAD, n)
+        self._r25 = plant.cell_resistance_ohm() * np.clip(rng.normal(1.0, _RESISTANCE_SPREAD, n), 0.8, 1.3)
+        self.soc = np.clip(soc + rng.normal(0.0, _SOC_SPREAD, n), 0.0, 1.0)
+        self._curve = ocv_curve(plant.chemistry, plant.voltage_min_V, plant.voltage_max_V)
+        index = np.arange(n)
+        device, local = index // plant.cells_per_device, index % plant.cells_per_device
+        self.sensor_of = device * plant.temps_per_device + local * plant.temps_per_device // plant.cells_per_device
+        self._cells_at = np.maximum(np.bincount(self.sensor_of, minlength=plant.sensors), 1)
+        self.core_degC = np.full(plant.sensors, float(start_degC)) + rng.normal(0.0, 0.2, plant.sensors)
+        self.surface_degC = self.core_degC.copy()
+        self.drop_V = np.zeros(n)
+        heat = plant.cell_heat_capacity_J_per_K() * self._cells_at
+        self._core_J_per_K = heat * plant.core_share
+        self._surface_J_per_K = heat * (1 - plant.core_share)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        scale = np.interp(self.core_degC, R_OF_T_degC, R_OF_T)
+        self.resistance = self._r25 * scale[self.sensor_of]
+        self.ocv_V = np.interp(self.soc, *self._curve) - self.drop_V
+        # Beyond its charge limits a cell's voltage leaves the curve steeply: 10 V per unit of SoC (engineering judgement).
+        outside = self.soc - np.clip(self.soc, 0.0, 1.0)
+        if outside.any():
+            self.ocv_V = self.ocv_V + 10.0 * outside
+        self.emf_V = float(self.ocv_V.sum())
+        self.resistance_ohm = float(self.resistance.sum())
+
+    def voltages(self, current_A: float) -> Array:
+        """Terminal voltage of each cell in V at the present rack current."""
+        return self.ocv_V - current_A * self.resistance
+
+    def step(self, current_A: float, dt_s: float, coolant_degC: float, flow: float, faults: Faults) -> None:
+        """Advance charge and heat by dt_s at a mean current. flow: 0..1 of the cooling's conductance."""
+        self.soc -= current_A * dt_s / self.capacity_As
+        loss = np.bincount(self.sensor_of, self.resistance, minlength=len(self.core_degC)) * current_A * current_A
+        inward = self._cells_at * self.plant.core_W_per_K * (self.core_degC - self.surface_degC)
+        outward = self._cells_at * self.plant.cooling_W_per_K * flow * (self.surface_degC - coolant_degC)
+        self.core_degC += (loss - inward) * dt_s / self._core_J_per_K
+        self.surface_degC += (inward - outward) * dt_s / self._surface_J_per_K
+        self._heat_from_outside(faults, dt_s)
+        self._run_away(faults, dt_s)
+        self._drop(faults)
+        self._refresh()
+
+    def _heat_from_outside(self, faults: Faults, dt_s: float) -> None:
+        per_device = self.plant.temps_per_device
+        for device, rate in faults.places("heat").items():
+            here = slice(device * per_device, (device + 1) * per_device)
+            self.core_degC[here] += rate * dt_s
+            self.surface_degC[here] += rate * dt_s
+
+    def _run_away(self, faults: Faults, dt_s: float) -> None:
+        """Self-heating that accelerates towards the chemistry's peak rate above its onset, and heats its neighbours.
+
+        Venting brings the heat to the surface at once, so both nodes rise together (engineering judgement).
+        """
+        chemistry = self.plant.chemistry
+        for sensor in faults.places("runaway"):
+            over = (self.core_degC[sensor] - chemistry.onset_degC) / 10.0
+            rate = chemistry.runaway_K_per_s * max(0.15, 1 / (1 + np.exp(-min(over, 50.0))))
+            if self.core_degC[sensor] > 600.0:
+                rate = 0.0
+            self.core_degC[sensor] += rate * dt_s
+            self.surface_degC[sensor] += 0.8 * rate * dt_s
+            for neighbour in (sensor - 1, sensor + 1):
+                if 0 <= neighbour < len(self.core_degC):
+                    self.surface_degC[neighbour] += 0.05 * rate * dt_s
+
+    def _drop(self, faults: Faults) -> None:
+        """Cells lose voltage when shorted by a fault or when their core runs away above the onset."""
+        if "runaway" not in faults and "cell_shorted" not in faults:
+            if self.drop_V.any():
+                self.drop_V[:] = 0.0
+            return
+        self.drop_V[:] = 0.0
+        for cell, volts in faults.places("cell_shorted").items():
+            self.drop_V[cell] = volts
+        onset = self.plant.chemistry.onset_degC
+        for sensor in faults.places("runaway"):
+            lost = float(np.clip((self.core_degC[sensor] - onset) / 60.0, 0.0, 1.0))
+            self.drop_V[self.sensor_of == sensor] += lost * self.plant.voltage_min_V
+
+    def rest_soc(self) -> float:
+        """Mean state of charge, 0..1."""
+        return float(self.soc.mean())

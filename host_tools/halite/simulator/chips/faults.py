@@ -1,0 +1,90 @@
+"""Faults on a wire, seeded: what a noisy, loose or shorted connection does to bytes and chips.
+
+One `WireFaults` per chip. The chip models ask it about every byte in each direction, so the same fault
+list works on UART, SPI and I²C.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+
+@dataclass
+class WireFaults:
+    """Fault rates per byte (0..1) and standing faults. All off by default.
+
+    flip: one bit of a byte turns over; lose: a byte vanishes (on a clocked bus it reads 0xFF);
+    duplicate: a byte comes twice (UART only); late_us: extra delay of every answer, 0..late_us;
+    truncate: rate per answer of losing its tail (UART only); stuck: the line reads this level for ever;
+    missing: the chip is not there; reset_after: the chip resets after so many bytes of the next transfer.
+    """
+
+    seed: int = 1
+    flip: float = 0.0
+    lose: float = 0.0
+    duplicate: float = 0.0
+    truncate: float = 0.0
+    late_us: float = 0.0
+    stuck: int | None = None
+    missing: bool = False
+    reset_after: int | None = None
+    hits: int = 0
+    _random: random.Random = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    @property
+    def quiet(self) -> bool:
+        """No fault is set: models take the short way."""
+        return not (self.flip or self.lose or self.duplicate or self.truncate or self.late_us or self.missing
+                    or self.stuck is not None or self.reset_after is not None)
+
+    def _strikes(self, rate: float) -> bool:
+        hit = bool(rate) and self._random.random() < rate
+        self.hits += hit
+        return hit
+
+    def stuck_byte(self) -> int:
+        """What a receiver makes of the stuck line."""
+        return 0xFF if self.stuck else 0x00
+
+    def clocked(self, byte: int) -> int:
+        """One byte on a clocked bus (SPI, I²C)."""
+        if self.stuck is not None:
+            return self.stuck_byte()
+        if self.missing or self._strikes(self.lose):
+            return 0xFF
+        return byte ^ 1 << self._random.randrange(8) if self._strikes(self.flip) else byte
+
+    def received(self, byte: int) -> bytes:
+        """What becomes of one UART byte on its way to the chip."""
+        if self.quiet:
+            return bytes((byte,))
+        if self.missing or self.stuck is not None or self._strikes(self.lose):
+            return b""
+        if self._strikes(self.flip):
+            byte ^= 1 << self._random.randrange(8)
+        return bytes((byte, byte)) if self._strikes(self.duplicate) else bytes((byte,))
+
+    def answered(self, answer: bytes) -> bytes:
+        """What becomes of a whole UART answer on its way to the controller."""
+        if self.quiet:
+            return answer
+        if self._strikes(self.truncate):
+            answer = answer[: self._random.randrange(len(answer))]
+        return b"".join(self.received(byte) for byte in answer)
+
+    def delay_us(self) -> float:
+        """Extra delay of this answer."""
+        return self._random.uniform(0, self.late_us) if self.late_us else 0.0
+
+    def resets_now(self) -> bool:
+        """Count a byte of a transfer; True once when the chip is to reset in its middle."""
+        if self.reset_after is None:
+            return False
+        self.reset_after -= 1
+        if self.reset_after >= 0:
+            return False
+        self.reset_after = None
+        self.hits += 1
+        return True

@@ -1,0 +1,174 @@
+"""Grid frequency as a function of time, with the phase integrated exactly.
+
+The controller measures the time between zero crossings, so a simulated crossing must be right to
+better than one timer tick (16 ns). The phase is therefore a closed formula of time and a crossing is
+found by solving it, never by stepping.
+"""
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import numpy as np
+
+_JITTER_LENGTH = 4096
+_US = 1e-6
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Frequency `hz + slope * t` from `start_us` on; t in seconds since then, `cycles` at its start."""
+
+    start_us: float
+    hz: float
+    slope_hz_per_s: float
+    cycles: float
+
+    def hz_at(self, us: float) -> float:
+        return self.hz + self.slope_hz_per_s * (us - self.start_us) * _US
+
+    def cycles_at(self, us: float) -> float:
+        t = (us - self.start_us) * _US
+        return self.cycles + self.hz * t + 0.5 * self.slope_hz_per_s * t * t
+
+
+@dataclass(frozen=True)
+class _Sine:
+    """A superposed oscillation of `amplitude_hz` at `rate_hz`, present from `start_us` to `stop_us`."""
+
+    start_us: float
+    amplitude_hz: float
+    rate_hz: float
+    stop_us: float = math.inf
+
+    def hz_at(self, us: float) -> float:
+        if not self.start_us <= us < self.stop_us:
+            return 0.0
+        return self.amplitude_hz * math.sin(2 * math.pi * self.rate_hz * (us - self.start_us) * _US)
+
+    def cycles_at(self, us: float) -> float:
+        t = (min(us, self.stop_us) - self.start_us) * _US
+        if t <= 0:
+            return 0.0
+        turn = 2 * math.pi * self.rate_hz
+        return self.amplitude_hz / turn * (1 - math.cos(turn * t))
+
+
+class Grid:
+    """Mains frequency and its zero crossings.
+
+    nominal_hz: start frequency, 50 or 60. jitter_us: rms of the seeded edge jitter.
+    Every change is given with the time at which it starts; changes in the past of an edge that was
+    already taken are refused, because that edge would then be a lie.
+    """
+
+    def __init__(self, nominal_hz: float = 50.0, jitter_us: float = 0.0, seed: int = 1) -> None:
+        self._segments = [_Segment(0.0, nominal_hz, 0.0, 0.0)]
+        self._starts = [0.0]
+        self._sines: list[_Sine] = []
+        self._lost: list[list[float]] = []
+        self.nominal_hz = nominal_hz
+        noise = np.random.default_rng(seed).normal(0.0, 1.0, _JITTER_LENGTH)
+        self._jitter: list[float] = (jitter_us * np.clip(noise, -4, 4)).tolist()
+        self._jitter_us = jitter_us
+
+    # changes
+
+    def set(self, hz: float, at_us: float) -> None:
+        """Jump to `hz` at `at_us`."""
+        self._add(at_us, hz, 0.0)
+
+    def ramp(self, to_hz: float, rate_hz_per_s: float, at_us: float) -> None:
+        """Move from the frequency at `at_us` to `to_hz` at `rate_hz_per_s` (its sign is taken from the way)."""
+        start = self._segment(at_us).hz_at(at_us)
+        if start == to_hz:
+            return self._add(at_us, to_hz, 0.0)
+        seconds = abs(to_hz - start) / abs(rate_hz_per_s)
+        self._add(at_us, start, (to_hz - start) / seconds)
+        self._add(at_us + seconds / _US, to_hz, 0.0)
+
+    def knots(self, points: list[tuple[float, float]], at_us: float) -> None:
+        """Follow (seconds after at_us, Hz) points, linear between them, constant after the last."""
+        for (t0, hz0), (t1, hz1) in zip(points, points[1:], strict=False):
+            self._add(at_us + t0 / _US, hz0, (hz1 - hz0) / (t1 - t0))
+        last_s, last_hz = points[-1]
+        self._add(at_us + last_s / _US, last_hz, 0.0)
+
+    def sine(self, amplitude_hz: float, rate_hz: float, at_us: float, stop_us: float = math.inf) -> None:
+        """Superpose an oscillation of the frequency."""
+        self._sines.append(_Sine(at_us, amplitude_hz, rate_hz, stop_us))
+
+    def lose(self, at_us: float) -> None:
+        """No zero crossings from `at_us` until `restore`."""
+        self._lost.append([at_us, math.inf])
+
+    def restore(self, at_us: float) -> None:
+        """End the present loss of mains at `at_us`."""
+        for span in self._lost:
+            span[1] = min(span[1], at_us) if span[0] <= at_us else span[1]
+
+    def _add(self, at_us: float, hz: float, slope: float) -> None:
+        index = bisect_right(self._starts, at_us)
+        if at_us == self._starts[index - 1]:
+            index -= 1
+        cycles = self._segments[max(index - 1, 0)].cycles_at(at_us) if index else 0.0
+        del self._segments[index:], self._starts[index:]
+        self._segments.append(_Segment(at_us, hz, slope, cycles))
+        self._starts.append(at_us)
+
+    # what a meter sees
+
+    def _segment(self, us: float) -> _Segment:
+        return self._segments[max(bisect_right(self._starts, us) - 1, 0)]
+
+    def hz_at(self, us: float) -> float:
+        """Frequency in Hz at `us`."""
+        return self._segment(us).hz_at(us) + sum(s.hz_at(us) for s in self._sines)
+
+    def cycles_at(self, us: float) -> float:
+        """Phase in cycles since time zero."""
+        return self._segment(us).cycles_at(us) + sum(s.cycles_at(us) for s in self._sines)
+
+    def present(self, us: float) -> bool:
+        """Whether the mains is there."""
+        return not any(start <= us < stop for start, stop in self._lost)
+
+    def _time_of(self, cycles: float, guess_us: float) -> float:
+        """Solve the phase for its time; the frequency is positive, so Newton's way is monotone."""
+        us = guess_us
+        for _ in range(50):
+            step = (self.cycles_at(us) - cycles) / self.hz_at(us) / _US
+            us -= step
+            if abs(step) < 1e-4:
+                break
+        return us
+
+    def _crossing(self, half_cycles: int, guess_us: float) -> float:
+        jitter = self._jitter[half_cycles % _JITTER_LENGTH] if self._jitter_us else 0.0
+        return self._time_of(half_cycles / 2, guess_us) + jitter
+
+    def next_crossing(self, after_us: float) -> tuple[float, int] | None:
+        """The next zero crossing after `after_us`: (time in µs, level after it: 1 rising, 0 falling).
+
+        None when the mains stays away. During a loss no crossing happens.
+        """
+        half = math.floor(2 * self.cycles_at(after_us) - 0.1)
+        us = after_us
+        for _ in range(1_000_000):
+            us = self._crossing(half, us)
+            if us > after_us:
+                lost = next((span for span in self._lost if span[0] <= us < span[1]), None)
+                if lost is None:
+                    return us, (half + 1) % 2
+                if math.isinf(lost[1]):
+                    return None
+                half = max(half, math.floor(2 * self.cycles_at(lost[1]) - 1))
+            half += 1
+        raise RuntimeError("no zero crossing found")
+
+    def next_edge_us(self, after_us: float) -> float | None:
+        """Time of the next rising zero crossing after `after_us`, or None without mains."""
+        crossing = self.next_crossing(after_us)
+        while crossing is not None and not crossing[1]:
+            crossing = self.next_crossing(crossing[0])
+        return None if crossing is None else crossing[0]

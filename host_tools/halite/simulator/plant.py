@@ -1,0 +1,153 @@
+"""What a simulated rack is made of: the numbers of the plant, each with its source.
+
+The plant takes the rack's size from the board config and everything else from data sheets, so that a
+wrong protection limit in a config cannot hide by bending the plant towards it.
+"""
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+_DATA = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True)
+class Chemistry:
+    """Cell data per chemistry; resistances scale with capacity (mΩ·Ah), masses too (kg/Ah)."""
+
+    name: str
+    ocv_file: str
+    resistance_mohm_ah: float
+    mass_kg_per_ah: float
+    heat_j_per_kg_k: float
+    onset_degC: float
+    runaway_K_per_s: float
+
+
+CHEMISTRIES = (
+    # 18650 layered oxide ≤ 39 mΩ·Ah AC at 1 kHz (TOB data sheet); DC taken as twice AC, the mass from 140 Wh/kg
+    # at 3.0 V, heat capacity, onset and rate: engineering judgement.
+    Chemistry("sodium", "ocv_sodium.csv", 78.0, 3.0 / 140, 1000.0, 120.0, 12.0),
+    # 314 Ah cell: 57 mΩ·Ah AC, 5.60 kg (Paneco 20C1600K); 1130 J/kgK (batterydesign.net); DC twice AC and a
+    # 3 K/s peak rate: engineering judgement; first venting of a 280 Ah cell at 163 °C (Batteries 2024 10 270).
+    Chemistry("lfp", "ocv_lfp.csv", 114.0, 5.60 / 314, 1130.0, 150.0, 3.0),
+)
+
+# Resistance against temperature, relative to 25 °C: PyBaMM Prada2013 10 s pulse at 50 % (40, 71, 125, 150 mΩ·Ah
+# at 45, 25, 0, -10 °C); used for both chemistries and extended to -30 and 80 °C by engineering judgement.
+R_OF_T_degC = np.array([-30.0, -10.0, 0.0, 25.0, 45.0, 80.0])
+R_OF_T = np.array([3.2, 2.11, 1.76, 1.0, 0.563, 0.45])
+
+
+@dataclass(frozen=True)
+class Plant:
+    """Size and fixed data of one rack. Units are in the names."""
+
+    chemistry: Chemistry
+    series: int
+    capacity_Ah: float
+    voltage_min_V: float
+    voltage_max_V: float
+    devices: int
+    cells_per_device: int
+    temps_per_device: int
+    power_max_W: float
+    afe_period_ms: int
+    scan_ms: int
+    nominal_hz: float
+    precharge_tau_ms: float
+    deadman_window_ms: int
+    # DC link 2 mF for a 200 kW PCS, bleeder 50 kΩ: engineering judgement
+    bus_F: float = 2e-3
+    bleeder_ohm: float = 50e3
+    # TE EVC500 and Gigavac HX21: operate ≤ 20 ms, release ≤ 12 ms (worst case taken)
+    pull_in_us: int = 20_000
+    release_us: int = 12_000
+    # PCS current loop 10 ms, setpoint step ≤ 100 ms from full charge to full discharge: engineering judgement
+    pcs_lag_ms: float = 10.0
+    pcs_ramp_W_per_s: float = 0.0
+    pcs_timeout_ms: int = 100
+    # conduction core-surface and surface-coolant per cell: engineering judgement from a 72 mm prismatic cell
+    core_W_per_K: float = 5.0
+    cooling_W_per_K: float = 2.5
+    core_share: float = 0.7
+
+    @property
+    def precharge_ohm(self) -> float:
+        return self.precharge_tau_ms * 1e-3 / self.bus_F
+
+    @property
+    def overcurrent_A(self) -> float:
+        """Level of the hardware over-current alert: three times full power at the lowest voltage, but ≥ 10 A."""
+        return max(10.0, 3.0 * self.power_max_W / (self.series * self.voltage_min_V))
+
+    @property
+    def sensors(self) -> int:
+        return self.devices * self.temps_per_device
+
+    def cell_resistance_ohm(self) -> float:
+        """Cell resistance at 25 °C."""
+        return self.chemistry.resistance_mohm_ah / self.capacity_Ah * 1e-3
+
+    def cell_heat_capacity_J_per_K(self) -> float:
+        return self.chemistry.mass_kg_per_ah * self.capacity_Ah * self.chemistry.heat_j_per_kg_k
+
+
+def _chemistry(value: Any) -> Chemistry:
+    names = {c.name: c for c in CHEMISTRIES} | {"sodium_ion": CHEMISTRIES[0], "na": CHEMISTRIES[0]}
+    return names[value] if isinstance(value, str) else CHEMISTRIES[int(value)]
+
+
+def _plant(get: Callable[[str], Any]) -> Plant:
+    return Plant(
+        chemistry=_chemistry(get("rack_chemistry")),
+        series=int(get("cell_series")),
+        capacity_Ah=get("cell_capacity_dAh") / 10,
+        voltage_min_V=get("cell_voltage_min_mV") / 1000,
+        voltage_max_V=get("cell_voltage_max_mV") / 1000,
+        devices=int(get("afe_devices")),
+        cells_per_device=int(get("afe_cells_per_device")),
+        temps_per_device=int(get("afe_temps_per_device")),
+        power_max_W=float(get("rack_power_max_W")),
+        afe_period_ms=int(get("afe_period_ms")),
+        scan_ms=int(get("rack_scan_ms")),
+        nominal_hz=get("grid_nominal_mHz") / 1000,
+        precharge_tau_ms=float(get("precharge_tau_ms")),
+        deadman_window_ms=int(get("deadman_window_ms")),
+    )
+
+
+def plant_of_config(config: Mapping[str, Mapping[str, Any]]) -> Plant:
+    """The plant of a parsed TOML config: `precharge_tau_ms` is `config["precharge"]["tau_ms"]`."""
+
+    def get(name: str) -> Any:
+        section, _, key = name.partition("_")
+        return config[section][key]
+
+    return _plant(get)
+
+
+def plant_of_params(params: object) -> Plant:
+    """The plant of a compiled `Params` object, whose attributes are the parameter names."""
+    return _plant(lambda name: getattr(params, name))
+
+
+@cache
+def ocv_curve(chemistry: Chemistry, voltage_min_V: float, voltage_max_V: float) -> tuple[Array, Array]:
+    """(SoC 0..1, volts): the curve of the research cell, stretched to this cell's voltage window.
+
+    Stretching keeps where the curve is flat and steep, which is what the logic has to live with.
+    """
+    with (_DATA / chemistry.ocv_file).open() as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    soc = np.array([float(row["soc"]) for row in rows])
+    volts = np.array([float(row["ocv_v"]) for row in rows])
+    span = (volts - volts[0]) / (volts[-1] - volts[0])
+    return soc, voltage_min_V + span * (voltage_max_V - voltage_min_V)

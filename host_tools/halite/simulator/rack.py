@@ -1,0 +1,278 @@
+"""The simulated rack: cells, heat, PCS, contactors and grid on one clock.
+
+Time advances in inner steps of 1 ms on a fixed grid, whatever the caller's own steps are: the values face
+and the emulated board therefore see the same trajectory for the same commands at the same times.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from halite.simulator.cells import Cells
+from halite.simulator.contactor import Contactor
+from halite.simulator.grid import Grid
+from halite.simulator.pcs import Pcs
+from halite.simulator.plant import Array, Plant, plant_of_config, plant_of_params
+from halite.simulator.rack_faults import FAULTS, Faults
+
+STEP_US = 1000
+SLOW_STEPS = 10     # cells and heat move once in ten steps
+
+# in_bits and coil bits, as rack.control.bits has them; test_simulator checks that they agree.
+IN_HVIL, IN_ESTOP, IN_OC_OK, IN_AUX_POS, IN_AUX_NEG, IN_COOLANT_FLOW = (1 << n for n in range(6))
+COIL_NEG, COIL_PRE, COIL_POS = (1 << n for n in range(3))
+
+_CONTACT_OHM = 0.5e-3
+_GAS_CLEAN_mV = 400.0
+_COOLANT_J_PER_K = 120_000.0    # 30 l of glycol-water: engineering judgement
+_FAN_W_PER_K = 400.0            # radiator at full fan: engineering judgement
+_HEATER_W = 4_000.0             # engineering judgement
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, at an exact simulated time."""
+
+    us: float
+    text: str
+
+
+class Rack:
+    """One rack with its plant. All times are µs since start, powers W, positive discharges."""
+
+    def __init__(self, plant: Plant, seed: int = 1, soc: float = 0.5, start_degC: float = 25.0,
+                 ambient_degC: float = 25.0, jitter_us: float = 0.0) -> None:
+        rng = np.random.default_rng(seed)
+        self.plant = plant
+        self.cells = Cells(plant, soc, start_degC, rng)
+        self.grid = Grid(plant.nominal_hz, jitter_us, seed)
+        self.pcs = Pcs(plant.pcs_lag_ms, plant.pcs_ramp_W_per_s, plant.pcs_timeout_ms, plant.power_max_W)
+        self.main_pos, self.main_neg, self.precharge = (
+            Contactor(plant.pull_in_us, plant.release_us) for _ in range(3))
+        self.faults = Faults()
+        self.events: list[Event] = []
+        self.ambient_degC = ambient_degC
+        self.coolant_degC = min(start_degC, ambient_degC + 5.0)
+        self.fan_pct = self.pump_pct = 0
+        self.heater = False
+        self.current_A = 0.0
+        self.bus_V = 0.0
+        self.precharge_J = 0.0
+        self.inrush_A = 0.0
+        self._steps = 0
+        self._charge_As = 0.0
+        self._contacts = (False, False, False)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Mapping[str, Any]], **start: Any) -> "Rack":
+        """A rack of the size that a parsed board config states. start: seed, soc, start_degC, ambient_degC, jitter_us."""
+        return cls(plant_of_config(config), **start)
+
+    @classmethod
+    def from_params(cls, params: object, **start: Any) -> "Rack":
+        """A rack of the size that compiled parameters state."""
+        return cls(plant_of_params(params), **start)
+
+    # time
+
+    @property
+    def now_us(self) -> int:
+        """The end of the last inner step."""
+        return self._steps * STEP_US
+
+    def step_to(self, us: float) -> None:
+        """Advance to the last inner step that ends at or before `us`."""
+        while (self._steps + 1) * STEP_US <= us:
+            self._step()
+
+    def _step(self) -> None:
+        start_us = self.now_us
+        self._apply_faults(start_us)
+        self._move_contacts(start_us)
+        self._step_bus(start_us, STEP_US * 1e-6)
+        self._charge_As += self.current_A * STEP_US * 1e-6
+        self._steps += 1
+        if self._steps % SLOW_STEPS == 0:
+            self._slow_step(SLOW_STEPS * STEP_US * 1e-6)
+
+    def _slow_step(self, dt_s: float) -> None:
+        mean_A, self._charge_As = self._charge_As / dt_s, 0.0
+        flow = 0.2 + 0.8 * self.pump_pct / 100 if self.coolant_flow else 0.1
+        into = 0.0
+        if self.coolant_flow:
+            surface = float(self.cells.surface_degC.mean())
+            into = self.plant.series * self.plant.cooling_W_per_K * flow * (surface - self.coolant_degC)
+        out = (20.0 + _FAN_W_PER_K * self.fan_pct / 100) * (self.coolant_degC - self.ambient_degC)
+        heat = _HEATER_W if self.heater else 0.0
+        self.cells.step(mean_A, dt_s, self.coolant_degC, flow, self.faults)
+        self.coolant_degC += (into - out + heat) * dt_s / _COOLANT_J_PER_K
+
+    # electrical
+
+    def _apply_faults(self, us: float) -> None:
+        active = self.faults.active
+        self.main_pos.welded, self.main_neg.welded = "weld_pos" in active, "weld_neg" in active
+        self.main_pos.stuck_open, self.main_neg.stuck_open = "stuck_pos" in active, "stuck_neg" in active
+        self.precharge.stuck_open = "stuck_pre" in active
+        for name, contactor in (("aux_pos", self.main_pos), ("aux_neg", self.main_neg)):
+            contactor.aux_stuck = bool(self.faults.value(name, 0)) if name in active else None
+        self.pcs.silent, self.pcs.failed = "pcs_silent" in active or "can_cut" in active, "pcs_failed" in active
+
+    def _move_contacts(self, us: float) -> None:
+        now = (self.main_neg.closed(us), self.precharge.closed(us), self.main_pos.closed(us))
+        if now == self._contacts:
+            return
+        for name, was, closed in zip(("main -", "precharge", "main +"), self._contacts, now, strict=True):
+            if was != closed:
+                self._note(us, f"{name} {'closed' if closed else 'open'}")
+        self._contacts = now
+
+    def _step_bus(self, us: float, dt_s: float) -> None:
+        neg, pre, pos = self._contacts
+        capacity_F = self.plant.bus_F * (0.02 if "bus_open" in self.faults else 1.0)
+        leak_ohm = self.faults.value("bus_leak", math.inf)
+        load_S = 1 / self.plant.bleeder_ohm + 1 / leak_ohm
+        if neg and pos:
+            self._step_connected(us, dt_s, load_S)
+            return
+        self.pcs.step(us, dt_s, False, self.bus_V)
+        self._step_precharge(dt_s, capacity_F, load_S, neg and pre)
+
+    def _step_connected(self, us: float, dt_s: float, load_S: float) -> None:
+        emf, ohm = self.cells.emf_V, self.cells.resistance_ohm + 2 * _CONTACT_OHM
+        if abs(emf - self.bus_V) > 0.05 * emf:
+            self.inrush_A = max(self.inrush_A, abs(emf - self.bus_V) / ohm)
+        power = self.pcs.step(us, dt_s, "bus_open" not in self.faults, self.bus_V) + self.bus_V**2 * load_S
+        power = min(power, 0.99 * emf * emf / (4 * ohm))
+        self.current_A = (emf - math.sqrt(emf * emf - 4 * ohm * power)) / (2 * ohm)
+        self.bus_V = emf - self.current_A * ohm
+
+    def _step_precharge(self, dt_s: float, capacity_F: float, load_S: float, connected: bool) -> None:
+        """Exact solution of C dV/dt = (E - V)/R - V/Rload over the step."""
+        source_S = 1 / self.plant.precharge_ohm if connected else 0.0
+        total_S = source_S + load_S
+        final_V = self.cells.emf_V * source_S / total_S
+        before = self.bus_V
+        self.bus_V = final_V + (before - final_V) * math.exp(-dt_s * total_S / capacity_F)
+        if not connected:
+            self.current_A = 0.0
+            return
+        mean_V = 0.5 * (before + self.bus_V)
+        self.current_A = (self.cells.emf_V - mean_V) * source_S
+        self.precharge_J += self.current_A**2 / source_S * dt_s
+
+    # what the controller does
+
+    def set_coils(self, bits: int, at_us: float | None = None) -> None:
+        """Coil states that really reach the coils (after the enable), COIL_* bits."""
+        us = float(self.now_us) if at_us is None else at_us
+        for bit, contactor in ((COIL_NEG, self.main_neg), (COIL_PRE, self.precharge), (COIL_POS, self.main_pos)):
+            contactor.command(bool(bits & bit), us)
+
+    def set_cooling(self, fan_pct: int, pump_pct: int, heater: int) -> None:
+        """Fan and pump duty 0..100 and the heater."""
+        self.fan_pct, self.pump_pct, self.heater = fan_pct, pump_pct, bool(heater)
+
+    def request(self, power_W: float, permitted: bool = True, at_us: float | None = None) -> None:
+        """A valid power request has reached the PCS."""
+        if "can_cut" not in self.faults:
+            self.pcs.request(power_W, permitted, float(self.now_us) if at_us is None else at_us)
+
+    # what sensors see
+
+    @property
+    def string_V(self) -> float:
+        """True voltage of the cell string at the rack side of the contactors."""
+        return self.cells.emf_V - self.current_A * self.cells.resistance_ohm
+
+    @property
+    def coolant_flow(self) -> bool:
+        """Flow switch: the pump turns and nothing blocks it."""
+        return "coolant_stopped" not in self.faults
+
+    @property
+    def hvil(self) -> bool:
+        return "hvil_open" not in self.faults
+
+    @property
+    def estop(self) -> bool:
+        """True while the emergency stop is released."""
+        return "estop_pressed" not in self.faults
+
+    @property
+    def oc_ok(self) -> bool:
+        """The hardware over-current alert is quiet."""
+        return "oc_alert" not in self.faults and abs(self.measured_current_A) < self.plant.overcurrent_A
+
+    def in_bits(self, at_us: float | None = None) -> int:
+        """Digital inputs as bits IN_*."""
+        us = float(self.now_us) if at_us is None else at_us
+        levels = (self.hvil, self.estop, self.oc_ok, self.main_pos.aux(us), self.main_neg.aux(us), self.coolant_flow)
+        return sum(1 << n for n, level in enumerate(levels) if level)
+
+    @property
+    def measured_current_A(self) -> float:
+        return self.current_A + self.faults.value("current_offset", 0.0)
+
+    @property
+    def gas_mV(self) -> float:
+        vented = 2000.0 if any(self.cells.core_degC[s] > self.plant.chemistry.onset_degC
+                               for s in self.faults.places("runaway")) else 0.0
+        return self.faults.value("gas", _GAS_CLEAN_mV + vented)
+
+    @property
+    def board_degC(self) -> float:
+        return self.ambient_degC + 8.0
+
+    def measured_cells_V(self) -> Array:
+        """Cell voltages as the AFE inputs see them, faults of the wires included."""
+        volts = self.cells.voltages(self.current_A)
+        for cell, offset in self.faults.places("cell_offset").items():
+            volts[cell] += offset
+        for cell in self.faults.places("cell_wire_open"):
+            above = cell + 1
+            if above < len(volts) and above % self.plant.cells_per_device:
+                volts[above] += volts[cell]
+            volts[cell] = 0.0
+        return volts
+
+    def measured_temps_degC(self) -> Array:
+        """Temperatures as the NTCs have them: +inf stands for a short, -inf for an open sensor."""
+        temps = self.cells.surface_degC.copy()
+        for name, effect in (("ntc_offset", 1.0), ("ntc_frozen", 0.0)):
+            for sensor, value in self.faults.places(name).items():
+                temps[sensor] = effect * temps[sensor] + value
+        for sensor in self.faults.places("ntc_open"):
+            temps[sensor] = -np.inf
+        for sensor in self.faults.places("ntc_short"):
+            temps[sensor] = np.inf
+        return temps
+
+    def afe_devices_reached(self) -> int:
+        """Devices that answer from the base of the daisy chain up to the first lost one."""
+        return min((*self.faults.places("afe_lost"), self.plant.devices))
+
+    # faults
+
+    def start_fault(self, name: str, at: int = 0, value: float | None = None, at_us: float | None = None) -> None:
+        """Start a fault of FAULTS by name at cell, sensor or device `at`."""
+        us = float(self.now_us) if at_us is None else at_us
+        self.faults.start(name, at, value)
+        if name == "mains_lost":
+            self.grid.lose(us)
+        spec = FAULTS[name]
+        self._note(us, f"{spec.text}" + (f" ({spec.where} {at})" if spec.where else ""))
+
+    def stop_fault(self, name: str, at: int | None = None, at_us: float | None = None) -> None:
+        """End a fault."""
+        us = float(self.now_us) if at_us is None else at_us
+        if name == "mains_lost":
+            self.grid.restore(us)
+        self.faults.stop(name, at)
+        self._note(us, f"{FAULTS[name].text}: over")
+
+    def _note(self, us: float, text: str) -> None:
+        self.events.append(Event(us, text))
