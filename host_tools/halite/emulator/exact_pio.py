@@ -1,0 +1,296 @@
+"""PIO that keeps exact time whatever the processor does.
+
+rp2040py runs at most one PIO instruction per processor instruction and one per idle jump, so every PIO
+time is wrong while the processor sleeps, and in any loop at full clock. Here each state machine keeps its
+own time (RP2040 data sheet 3.2.1: one instruction per divided clock, plus its delay) and runs ahead of the
+processor through instructions that nobody outside can see: registers, jumps, reads of steady pins. It stops
+before the first visible one (pin change, FIFO, interrupt, wait), which a clock alarm executes at its own
+time. When something it may have looked at changes earlier, it goes back to its last visible instruction and
+runs again up to that moment. Counting loops are skipped in one step (see `pio_loops`).
+"""
+
+from rp2040py.gpio_pin import GPIOPin
+from rp2040py.peripherals._pio import RPPIO
+from rp2040py.peripherals._state_machine import StateMachine
+from rp2040py.peripherals.pio_registers import (
+    CTRL,
+    INSTR_MEM0,
+    IRQ,
+    IRQ_FORCE,
+    RXF0,
+    RXF3,
+    SM0_CLKDIV,
+    SM3_PINCTRL,
+    TXF0,
+    TXF3,
+)
+from rp2040py.rp2040 import RP2040
+
+from halite.emulator.pio_decode import Decoded, decode
+from halite.emulator.pio_loops import LoopSkipper
+
+_FP_PER_NS = 32  # due times count 1/256 system clocks of 8 ns (125 MHz, fixed in the emulator)
+_HORIZON_FP = 50_000_000 * _FP_PER_NS  # a machine without anything visible to do is looked at every 50 ms
+_SYNCED_WRITES = frozenset((CTRL, IRQ, IRQ_FORCE))
+_PADS_BANK0, _IO_BANK0 = 0x4001C, 0x40014
+
+
+class InputLevels:
+    """The levels of all pins as the chip's input synchronisers give them, as one word."""
+
+    def __init__(self) -> None:
+        self.mask = 0
+
+
+def watch_inputs(rp2040: RP2040) -> InputLevels:
+    """Make every change of an input pin bring the PIO to the present first."""
+    levels = InputLevels()
+    setattr(rp2040, "input_levels", levels)  # noqa: B010 - the state machines read it
+    for index in range(len(rp2040.gpio)):
+        rp2040.gpio[index] = WatchedPin(rp2040, index)
+    for base in (_PADS_BANK0, _IO_BANK0):
+        _refresh_after_write(rp2040, base, levels)
+    return levels
+
+
+def _refresh_after_write(rp2040: RP2040, base: int, levels: InputLevels) -> None:
+    """Pulls, input enables and overrides change a level too."""
+    block = rp2040.peripherals[base]
+    write = block.write_uint32
+
+    def write_and_refresh(offset: int, value: int) -> None:
+        for pio in rp2040.pio:
+            pio.rewind()
+        write(offset, value)
+        levels.mask = rp2040.gpio_values
+        for pio in rp2040.pio:
+            pio.resume()
+
+    setattr(block, "write_uint32", write_and_refresh)  # noqa: B010 - a method, replaced on purpose
+
+
+class WatchedPin(GPIOPin):
+    """A pin whose level the PIO sees change at the right time."""
+
+    def _apply_input_value(self, value: bool) -> None:
+        rp2040 = self.rp2040
+        for pio in rp2040.pio:
+            pio.rewind()
+        super()._apply_input_value(value)
+        levels, bit = rp2040.input_levels, 1 << self.index
+        levels.mask = levels.mask | bit if self.input_value else levels.mask & ~bit
+        for pio in rp2040.pio:
+            pio.resume()
+
+
+class ExactMachine(StateMachine):
+    """One state machine; `pio` is its ExactPio."""
+
+    pio: "ExactPio"
+
+    def __init__(self, rp2040: RP2040, pio: "ExactPio", index: int) -> None:
+        super().__init__(rp2040, pio, index)  # type: ignore[arg-type]
+        self.alarm = rp2040.clock.create_alarm(self._visible_due)
+        self.levels: InputLevels = getattr(rp2040, "input_levels")  # noqa: B009
+        self.program: Decoded | None = None
+        self._base: tuple[int, ...] | None = None
+        self._loops = LoopSkipper()
+
+    # -- time ------------------------------------------------------------------------------
+
+    def rewind_to(self, now_fp: int) -> None:
+        """Be where the chip is at now_fp: instructions due before it are done, no other."""
+        if self._base is None or self.waiting or not self.enabled:
+            return
+        if self.next_due_fp > now_fp:
+            self._restore(self._base)
+        self._run(now_fp)
+        self._base = self._state()
+
+    def run_ahead(self) -> None:
+        """Run through what nobody sees and set the alarm for the first instruction that somebody does."""
+        if not self.enabled or self.waiting:
+            self._base = None
+            self.alarm.cancel()
+            return
+        now_fp = self.pio.cycle_fp
+        self._base = self._state()
+        self._run(now_fp + _HORIZON_FP)
+        self.alarm.schedule(max(self.next_due_fp - now_fp, 0) / _FP_PER_NS)
+
+    def _visible_due(self) -> None:
+        """Alarm: execute the instruction that is due now, and go on."""
+        self._base = None
+        if not self.waiting:
+            program = self._program()
+            operation = program.operations[self.pc]
+            following = -1 if operation is None else operation(self)
+            if following < 0:
+                self.pio.step_machine(self)
+            else:
+                self.pio.cycle_fp = self.next_due_fp
+                self.next_due_fp += program.costs[self.pc]
+                self.pc = following
+        self.run_ahead()
+
+    def _program(self) -> Decoded:
+        if self.program is None:
+            self.program = decode(self)
+            self._loops = LoopSkipper()
+        return self.program
+
+    def _run(self, limit_fp: int) -> None:
+        """Execute invisible instructions that are due before limit_fp."""
+        program = self.program or self._program()
+        operations, costs = program.operations, program.costs
+        due, pc = self.next_due_fp, self.pc
+        loops = self._loops
+        loops.forget()
+        while due < limit_fp:
+            operation = operations[pc]
+            if operation is None:
+                break
+            following = operation(self)
+            if following < 0:
+                break
+            due += costs[pc]
+            if following <= pc and loops.came_back(following):
+                self.pc, self.next_due_fp = following, due
+                loops.skip(self, program, limit_fp)
+                due, pc = self.next_due_fp, self.pc
+                continue
+            pc = following
+        self.pc, self.next_due_fp = pc, due
+
+    def _state(self) -> tuple[int, ...]:
+        return (
+            self.next_due_fp, self.pc, self.x, self.y, self.input_shift_reg, self.input_shift_count,
+            self.output_shift_reg, self.output_shift_count,
+        )  # fmt: skip
+
+    def _restore(self, state: tuple[int, ...]) -> None:
+        (
+            self.next_due_fp, self.pc, self.x, self.y, self.input_shift_reg, self.input_shift_count,
+            self.output_shift_reg, self.output_shift_count,
+        ) = state  # fmt: skip
+
+    # -- the emulator's own methods, on this time ------------------------------------------
+
+    def check_wait(self) -> None:
+        """A stalled instruction looks again at each of its own divided clocks, not in between."""
+        if not self.waiting:
+            return
+        pio = self.pio
+        now_fp = pio.cycle_fp
+        late = now_fp - self.next_due_fp
+        if late > 0:
+            pio.cycle_fp = self.next_due_fp + -(-late // self.div_fp) * self.div_fp
+        super().check_wait()
+        pio.cycle_fp = now_fp
+
+    def write_uint32(self, offset: int, value: int) -> None:
+        super().write_uint32(offset, value)
+        self.program = None
+
+    def reset(self) -> None:
+        super().reset()
+        self.alarm.cancel()
+        self.program = None
+        self._base = None
+
+
+class ExactPio(RPPIO):
+    """A PIO block of ExactMachines. The batch loop sees it as stopped: alarms drive it instead."""
+
+    def __init__(self, rp2040: RP2040, name: str, first_irq: int, index: int) -> None:
+        self.cycle_fp = 0
+        super().__init__(rp2040, name, first_irq, index)
+        self.exact = [ExactMachine(rp2040, self, i) for i in range(4)]
+        self.machines = list(self.exact)
+
+    @property
+    def stopped(self) -> bool:  # type: ignore[override]
+        return True
+
+    @stopped.setter
+    def stopped(self, value: bool) -> None:
+        """The emulator's own pacing is out of use."""
+
+    def advance(self, cycles: int) -> None:
+        """Never called by the batch loop; alarms advance the machines."""
+
+    def _step_batch(self) -> None:
+        """Nothing runs inside a register write."""
+
+    def recompute_due(self) -> None:
+        """Each machine has its own alarm."""
+
+    def notify_due(self, due_fp: int) -> None:
+        """Each machine has its own alarm."""
+
+    def step_machine(self, machine: ExactMachine) -> None:
+        """Execute one visible instruction at its due time."""
+        self.cycle_fp = machine.next_due_fp
+        was_waiting = [other.waiting for other in self.exact]
+        machine.step()
+        self.check_changed_pins()
+        for other, waited in zip(self.exact, was_waiting, strict=True):
+            if waited and not other.waiting and other is not machine:
+                other.run_ahead()
+
+    def now(self) -> int:
+        self.cycle_fp = int(self.rp2040.clock.nanos * _FP_PER_NS)
+        return self.cycle_fp
+
+    def rewind(self) -> None:
+        """Bring every machine to the present, before something that it may see changes."""
+        now_fp = self.now()
+        for machine in self.exact:
+            machine.rewind_to(now_fp)
+
+    def resume(self) -> None:
+        for machine in self.exact:
+            machine.run_ahead()
+
+    def read_uint32(self, offset: int) -> int:
+        if SM0_CLKDIV <= offset <= SM3_PINCTRL:
+            self.rewind()
+            value = super().read_uint32(offset)
+            self.resume()
+            return value
+        self.now()
+        value = super().read_uint32(offset)
+        if RXF0 <= offset <= RXF3:
+            self._restart_freed(self.exact[(offset - RXF0) >> 2])
+        return value
+
+    def write_uint32(self, offset: int, value: int) -> None:
+        if TXF0 <= offset <= TXF3:
+            machine = self.exact[(offset - TXF0) >> 2]
+            machine.rewind_to(self.now())
+            super().write_uint32(offset, value)
+            machine.run_ahead()
+        elif offset in _SYNCED_WRITES or offset >= INSTR_MEM0:
+            self.rewind()
+            super().write_uint32(offset, value)
+            self.check_changed_pins()
+            if INSTR_MEM0 <= offset < SM0_CLKDIV:
+                self._forget_programs()
+            self.resume()
+        else:
+            self.now()
+            super().write_uint32(offset, value)
+
+    def reset(self) -> None:
+        super().reset()
+        for pin in self.rp2040.gpio:
+            pin.check_for_updates()
+
+    def _forget_programs(self) -> None:
+        for machine in self.exact:
+            machine.program = None
+
+    def _restart_freed(self, machine: ExactMachine) -> None:
+        """A machine that waited for room in its FIFO goes on."""
+        if machine.enabled and not machine.waiting and machine._base is None:
+            machine.run_ahead()

@@ -1,0 +1,59 @@
+"""What happens on the flash bus: a hook for erase and program commands, and the time an erase takes.
+
+The emulator erases in no time. A 4 kB sector erase takes 45 ms typically and 400 ms at most, a page
+program 0.4 to 3 ms (W25Q16JV data sheet, AC characteristics); on RP2040 nothing runs from flash meanwhile
+and MicroPython masks interrupts, so the core as a whole stands still while PIO, timers and buses go on.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+from rp2040py.peripherals.ssi import (
+    CMD_BLOCK_ERASE,
+    CMD_PAGE_PROGRAM,
+    CMD_SECTOR_ERASE,
+    FLASH_BLOCK_SIZE,
+    FLASH_SECTOR_SIZE,
+    RPSSI,
+)
+from rp2040py.rp2040 import RP2040
+
+FlashCallback = Callable[[str, int, int], None]
+_ERASES = {CMD_SECTOR_ERASE: FLASH_SECTOR_SIZE, CMD_BLOCK_ERASE: FLASH_BLOCK_SIZE}
+
+
+class FlashWatch:
+    """Reports every erase and program command of the chip as (what, address, bytes)."""
+
+    def __init__(self, rp2040: RP2040) -> None:
+        self._clock = rp2040.clock
+        self._ssi = cast(RPSSI, rp2040.ssi)
+        self._apply = self._ssi._apply_command
+        self._callbacks: list[FlashCallback] = []
+        self.erase_stall_ms = 0.0
+        self.program_stall_ms = 0.0
+        setattr(self._ssi, "_apply_command", self._applied)  # noqa: B010 - a method, replaced on purpose
+
+    def on_write(self, callback: FlashCallback) -> None:
+        """callback(what, address, bytes) for each "erase" or "program", when the chip starts on it."""
+        self._callbacks.append(callback)
+
+    def _applied(self) -> None:
+        command = bytes(self._ssi._tx_buffer[:4])
+        length = len(self._ssi._tx_buffer)
+        armed = self._ssi._write_enabled
+        self._apply()
+        if not armed or length < 4:
+            return
+        address = int.from_bytes(command[1:4], "big")
+        if command[0] in _ERASES:
+            size = _ERASES[command[0]]
+            self._report("erase", address & ~(size - 1), size, self.erase_stall_ms)
+        elif command[0] == CMD_PAGE_PROGRAM and length > 4:
+            self._report("program", address, length - 4, self.program_stall_ms)
+
+    def _report(self, what: str, address: int, size: int, stall_ms: float) -> None:
+        for callback in self._callbacks:
+            callback(what, address, size)
+        if stall_ms:
+            self._clock.tick(stall_ms * 1e6)  # type: ignore[attr-defined]  # SimulationClock; IClock lacks it

@@ -1,0 +1,294 @@
+"""PIO programs decoded once into small functions, for the instructions that nobody outside can see.
+
+An operation takes the machine and returns the next program counter, or VISIBLE when executing it now would
+be seen from outside (then it has changed nothing); None stands for instructions that always are: WAIT, PUSH,
+blocking PULL, IRQ, OUT and MOV to pins or EXEC. Encodings: RP2040 data sheet 3.4.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rp2040py.peripherals.pio_registers import (
+    EXECCTRL_SIDE_EN,
+    EXECCTRL_SIDE_PINDIR,
+    SHIFTCTRL_AUTOPULL,
+    SHIFTCTRL_AUTOPUSH,
+    SHIFTCTRL_IN_SHIFTDIR,
+    SHIFTCTRL_OUT_SHIFTDIR,
+    bit_reverse,
+)
+
+if TYPE_CHECKING:
+    from halite.emulator.exact_pio import ExactMachine
+
+VISIBLE = -1
+MASK = 0xFFFFFFFF
+
+Operation = Callable[["ExactMachine"], int]
+Probe = tuple[bool, Callable[["ExactMachine"], Any]]  # (True: a counter that a branch tests; False: must repeat)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Per address: the operation, its cost in 1/256 system clocks, and what a loop depends on there."""
+
+    operations: tuple[Operation | None, ...]
+    costs: tuple[int, ...]
+    probes: tuple[Probe | None, ...]
+
+
+def decode(machine: "ExactMachine") -> Decoded:
+    """Decode the whole instruction memory for this machine's configuration."""
+    rows = [_decode_one(machine, pc, opcode) for pc, opcode in enumerate(machine.pio.instructions)]
+    return Decoded(*(tuple(column) for column in zip(*rows, strict=True)))
+
+
+def _decode_one(machine: "ExactMachine", pc: int, opcode: int) -> tuple[Operation | None, int, Probe | None]:
+    following = machine.wrap_bottom if pc == machine.wrap_top else (pc + 1) & 0x1F
+    side_bits = machine.sideset_count
+    field = opcode >> 8 & 0x1F
+    delay = field & ((1 << (5 - side_bits)) - 1)
+    operation, probe = _KINDS[opcode >> 13](machine, opcode & 0xFF, following)
+    side_enabled = not machine.exec_ctrl & EXECCTRL_SIDE_EN or field & 0x10
+    if side_bits and side_enabled and operation is not None:
+        operation = _with_side_set(machine, field >> (5 - side_bits), operation)
+    return operation, (1 + delay) * machine.div_fp, probe
+
+
+def _with_side_set(machine: "ExactMachine", value: int, operation: Operation) -> Operation:
+    optional = bool(machine.exec_ctrl & EXECCTRL_SIDE_EN)
+    count = machine.sideset_count - optional
+    mask, want = _pins(machine.sideset_base, count, value)
+    name = "pin_directions" if machine.exec_ctrl & EXECCTRL_SIDE_PINDIR else "pin_values"
+    pio = machine.pio
+
+    def side_set(m: "ExactMachine") -> int:
+        return operation(m) if getattr(pio, name) & mask == want else VISIBLE
+
+    return side_set
+
+
+def _pins(base: int, count: int, value: int) -> tuple[int, int]:
+    """Mask and value of a pin group, in the emulator's own way (no wrap after pin 31)."""
+    mask = (MASK if count > 31 else ((1 << count) - 1) << base) & 0x3FFFFFFF
+    return mask, (value << base) & mask
+
+
+def _jump(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation, Probe | None]:
+    target = arg & 0x1F
+    levels, pin, threshold = machine.levels, machine.jmp_pin, machine.pull_threshold
+
+    def always(m: "ExactMachine") -> int:
+        return target
+
+    def x_zero(m: "ExactMachine") -> int:
+        return following if m.x else target
+
+    def x_decrement(m: "ExactMachine") -> int:
+        x = m.x
+        m.x = (x - 1) & MASK
+        return target if x else following
+
+    def y_zero(m: "ExactMachine") -> int:
+        return following if m.y else target
+
+    def y_decrement(m: "ExactMachine") -> int:
+        y = m.y
+        m.y = (y - 1) & MASK
+        return target if y else following
+
+    def x_not_y(m: "ExactMachine") -> int:
+        return target if m.x != m.y else following
+
+    def pin_high(m: "ExactMachine") -> int:
+        return target if levels.mask >> pin & 1 else following
+
+    def osr_left(m: "ExactMachine") -> int:
+        return target if m.output_shift_count < threshold else following
+
+    x_probe: Probe = (True, lambda m: m.x)
+    y_probe: Probe = (True, lambda m: m.y)
+    rows: tuple[tuple[Operation, Probe | None], ...] = (
+        (always, None),
+        (x_zero, x_probe),
+        (x_decrement, x_probe),
+        (y_zero, y_probe),
+        (y_decrement, y_probe),
+        (x_not_y, (True, lambda m: (m.x - m.y) & MASK)),
+        (pin_high, None),
+        (osr_left, None),
+    )
+    return rows[arg >> 5]
+
+
+def _source(machine: "ExactMachine", code: int) -> Callable[["ExactMachine"], int] | None:
+    """A reader of the IN and MOV source, None for STATUS, which depends on the FIFOs."""
+    levels, base = machine.levels, machine.in_base
+
+    def pins(m: "ExactMachine") -> int:
+        mask: int = levels.mask
+        return (mask << (32 - base) | mask >> base) & MASK
+
+    return {
+        0: pins,
+        1: lambda m: m.x,
+        2: lambda m: m.y,
+        3: lambda m: 0,
+        6: lambda m: m.input_shift_reg,
+        7: lambda m: m.output_shift_reg,
+    }.get(code)
+
+
+def _shift_in(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation | None, Probe | None]:
+    read = _source(machine, arg >> 5)
+    if read is None:
+        return None, None
+    bits = arg & 0x1F or 32
+    right = bool(machine.shift_ctrl & SHIFTCTRL_IN_SHIFTDIR)
+    push_at = machine.push_threshold if machine.shift_ctrl & SHIFTCTRL_AUTOPUSH else 33
+    source = read
+
+    def shift_in(m: "ExactMachine") -> int:
+        count = min(m.input_shift_count + bits, 32)
+        if count >= push_at:
+            return VISIBLE
+        value = source(m) & ((1 << bits) - 1)
+        if right:
+            m.input_shift_reg = m.input_shift_reg >> bits | value << (32 - bits)
+        else:
+            m.input_shift_reg = (m.input_shift_reg << bits | value) & MASK
+        m.input_shift_count = count
+        return following
+
+    return shift_in, (False, lambda m: (source(m), m.input_shift_reg, m.input_shift_count))
+
+
+_SHIFTABLE = {1: "x", 2: "y", 3: None, 5: "pc", 6: "input_shift_reg"}
+
+
+def _shift_out(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation | None, Probe | None]:
+    destination = arg >> 5
+    if destination not in _SHIFTABLE:
+        return None, None
+    name = _SHIFTABLE[destination]
+    bits = arg & 0x1F or 32
+    right = bool(machine.shift_ctrl & SHIFTCTRL_OUT_SHIFTDIR)
+    pull_at = machine.pull_threshold if machine.shift_ctrl & SHIFTCTRL_AUTOPULL else 33
+
+    def shift_out(m: "ExactMachine") -> int:
+        if m.output_shift_count >= pull_at:
+            return VISIBLE
+        osr = m.output_shift_reg & MASK
+        value = osr & ((1 << bits) - 1) if right else osr >> (32 - bits)
+        m.output_shift_reg = osr >> bits if right else osr << bits & MASK
+        m.output_shift_count = min(m.output_shift_count + bits, 32)
+        if name == "pc":
+            return value & 0x1F
+        if name:
+            setattr(m, name, value)
+        if destination == 6:
+            m.input_shift_count = bits
+        return following
+
+    return shift_out, (False, lambda m: (m.output_shift_reg, m.output_shift_count))
+
+
+def _push_pull(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation | None, Probe | None]:
+    """Only a non-blocking PULL from an empty FIFO is invisible: it copies X to the OSR."""
+    if arg != 0x80:
+        return None, None
+    fifo = machine.tx_fifo
+
+    def pull_nothing(m: "ExactMachine") -> int:
+        if fifo._used:
+            return VISIBLE
+        m.output_shift_reg = m.x
+        m.output_shift_count = 0
+        return following
+
+    return pull_nothing, None
+
+
+def _move(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation | None, Probe | None]:
+    read = _source(machine, arg & 7)
+    destination, how = arg >> 5, arg >> 3 & 3
+    if read is None or destination in (3, 4):
+        return None, None
+    source = read
+    if how == 1:
+        transformed: Callable[[ExactMachine], int] = lambda m: source(m) ^ MASK  # noqa: E731
+    elif how == 2:
+        transformed = lambda m: bit_reverse(source(m))  # noqa: E731
+    else:
+        transformed = source
+    probe: Probe | None = (False, source) if how == 2 or destination in (0, 5) else None
+    if destination == 0:
+        return _steady_pins(machine, transformed, following), probe
+    return _moves(transformed, following)[destination], probe
+
+
+def _moves(value: Callable[["ExactMachine"], int], following: int) -> dict[int, Operation]:
+    def to_x(m: "ExactMachine") -> int:
+        m.x = value(m)
+        return following
+
+    def to_y(m: "ExactMachine") -> int:
+        m.y = value(m)
+        return following
+
+    def to_pc(m: "ExactMachine") -> int:
+        return value(m) & 0x1F
+
+    def to_isr(m: "ExactMachine") -> int:
+        m.input_shift_reg = value(m)
+        m.input_shift_count = 0
+        return following
+
+    def to_osr(m: "ExactMachine") -> int:
+        m.output_shift_reg = value(m)
+        m.output_shift_count = 0
+        return following
+
+    return {1: to_x, 2: to_y, 5: to_pc, 6: to_isr, 7: to_osr}
+
+
+def _steady_pins(machine: "ExactMachine", value: Callable[["ExactMachine"], int], following: int) -> Operation:
+    """MOV PINS that leaves the pins as they are."""
+    pio, base, count = machine.pio, machine.out_base, machine.out_count
+
+    def to_pins(m: "ExactMachine") -> int:
+        mask, want = _pins(base, count, value(m))
+        return following if pio.pin_values & mask == want else VISIBLE
+
+    return to_pins
+
+
+def _set(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation | None, Probe | None]:
+    data, pio = arg & 0x1F, machine.pio
+    mask, want = _pins(machine.set_base, machine.set_count, data)
+
+    def set_pins(m: "ExactMachine") -> int:
+        return following if pio.pin_values & mask == want else VISIBLE
+
+    def set_x(m: "ExactMachine") -> int:
+        m.x = data
+        return following
+
+    def set_y(m: "ExactMachine") -> int:
+        m.y = data
+        return following
+
+    def set_directions(m: "ExactMachine") -> int:
+        return following if pio.pin_directions & mask == want else VISIBLE
+
+    return {0: set_pins, 1: set_x, 2: set_y, 4: set_directions}.get(arg >> 5), None
+
+
+def _visible(machine: "ExactMachine", arg: int, following: int) -> tuple[None, None]:
+    return None, None
+
+
+_KINDS: tuple[Callable[..., tuple[Operation | None, Probe | None]], ...] = (
+    _jump, _visible, _shift_in, _shift_out, _push_pull, _move, _visible, _set,
+)  # fmt: skip

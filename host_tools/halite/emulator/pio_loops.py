@@ -1,0 +1,107 @@
+"""Skips the iterations of a PIO counting loop in one step, exactly.
+
+Two iterations are executed and watched. When both took the same path, changed the registers by the same
+amount and gave every other instruction the same inputs, every further one will too, until a counter that a
+branch tests reaches zero: the loop body is a linear map, and a repeated difference is a fixed point of it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from halite.emulator.pio_decode import MASK, Decoded
+
+if TYPE_CHECKING:
+    from halite.emulator.exact_pio import ExactMachine
+
+_PATIENCE = 3  # returns to the same address before the loop is watched
+_BACK_OFF = -200  # returns before a loop that could not be skipped is watched again
+_LONGEST = 48  # instructions in a loop body
+_REGISTERS = ("x", "y", "input_shift_reg", "output_shift_reg")
+_COUNTS = ("input_shift_count", "output_shift_count")
+
+Log = list[tuple[int, Any]]
+
+
+class LoopSkipper:
+    """The loop detector of one state machine."""
+
+    def __init__(self) -> None:
+        self._head = -1
+        self._returns = 0
+
+    def forget(self) -> None:
+        self._head = -1
+        self._returns = 0
+
+    def came_back(self, head: int) -> bool:
+        """Note a backward jump to head; True when the loop is worth watching."""
+        if head != self._head:
+            self._head, self._returns = head, 1
+            return False
+        self._returns += 1
+        return self._returns >= _PATIENCE
+
+    def skip(self, machine: "ExactMachine", program: Decoded, limit_fp: int) -> None:
+        """Execute or skip iterations from the loop's head; all instructions due before limit_fp."""
+        self._returns = _BACK_OFF
+        begin = _registers(machine)
+        started_fp = machine.next_due_fp
+        first = _trace(machine, program, limit_fp)
+        middle = _registers(machine)
+        second = _trace(machine, program, limit_fp) if first is not None else None
+        if first is None or second is None:
+            return
+        end = _registers(machine)
+        times = _further_iterations(program, first, second)
+        step = [(after - before) & MASK for before, after in zip(middle, end, strict=True)]
+        steady = step == [(after - before) & MASK for before, after in zip(begin, middle, strict=True)]
+        cost = (machine.next_due_fp - started_fp) // 2
+        times = min(times, (limit_fp - machine.next_due_fp) // cost)
+        if not steady or any(step[len(_REGISTERS) :]) or times <= 0:
+            return
+        for name, delta in zip(_REGISTERS, step, strict=False):
+            setattr(machine, name, (getattr(machine, name) + times * delta) & MASK)
+        machine.next_due_fp += times * cost
+        self._returns = 0
+
+
+def _registers(machine: "ExactMachine") -> list[int]:
+    return [getattr(machine, name) for name in _REGISTERS + _COUNTS]
+
+
+def _trace(machine: "ExactMachine", program: Decoded, limit_fp: int) -> Log | None:
+    """Execute one iteration and log what it depends on; None when it left the loop or met its limit."""
+    head, log = machine.pc, []
+    for _ in range(_LONGEST):
+        pc = machine.pc
+        operation, probe = program.operations[pc], program.probes[pc]
+        if operation is None or machine.next_due_fp >= limit_fp:
+            return None
+        log.append((pc, probe[1](machine) if probe else None))
+        following = operation(machine)
+        if following < 0:
+            return None
+        machine.pc = following
+        machine.next_due_fp += program.costs[pc]
+        if following == head:
+            return log
+    return None
+
+
+def _further_iterations(program: Decoded, first: Log, second: Log) -> int:
+    """How many more iterations take the same path: until a tested counter gets to zero."""
+    if [pc for pc, _ in first] != [pc for pc, _ in second]:
+        return 0
+    times = 1 << 62
+    for (pc, before), (_, after) in zip(first, second, strict=True):
+        probe = program.probes[pc]
+        if probe is None:
+            continue
+        counts, _ = probe
+        if before == after:
+            continue
+        if not counts or not after:
+            return 0
+        delta = (after - before) & MASK
+        down = MASK + 1 - delta
+        times = min(times, (after - 1) // down if down <= delta else (MASK - after) // delta)
+    return times
