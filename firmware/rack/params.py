@@ -21,6 +21,53 @@ SCALARS = (
     ("cell_capacity_dAh", 10, 10_000),
     ("cell_voltage_min_mV", 1_000, 3_000),
     ("cell_voltage_max_mV", 2_500, 4_300),
+    # [overload] continuous current ratings and the I2t budget above them
+    ("overload_charge_dA", 10, 10_000),
+    ("overload_discharge_dA", 10, 10_000),
+    ("overload_charge_A2s", 10, 20_000_000),
+    ("overload_discharge_A2s", 10, 20_000_000),
+    # [limit] available power, see the tables below
+    ("limit_rise_permilleps", 1, 10_000),   # how fast a limit may come back, permille of the rack's power per second
+    ("limit_derate_permille", 0, 1_000),    # what a derate-level alarm leaves
+    # [plausible] temperature sensors and cell wires
+    ("plausible_jump_dK", 10, 1_000),       # no cell changes more between two scans
+    ("plausible_disagree_dK", 20, 1_000),   # colder than its module by more: lost
+    ("plausible_frozen_dK", 10, 1_000),     # unchanged while its module moved by more: lost
+    ("plausible_return_ms", 0, 600_000),    # a lost sensor must be good for so long
+    ("plausible_wire_mV", 200, 3_000),      # two neighbours this far from the mean in opposite directions: open wire
+    # [runaway] GB 38031-2025 C.5.3.7 and a slow tier
+    ("runaway_temp_ddegC", 450, 1_000),
+    ("runaway_drop_pct", 5, 50),
+    ("runaway_rise_mKps", 200, 10_000),
+    ("runaway_rise_ms", 500, 10_000),
+    ("runaway_slow_mKpmin", 100, 10_000),
+    ("runaway_slow_ms", 60_000, 1_800_000),
+    ("runaway_gas_mV", 50, 3_300),
+    # [core] two nodes: sensor at the surface, core of the cell
+    ("core_rth_mKpW", 10, 10_000),
+    ("core_heat_JpK", 10, 20_000),
+    # [thermal] cooling and preheating
+    ("thermal_cool_on_ddegC", 0, 600),
+    ("thermal_cool_off_ddegC", 0, 600),
+    ("thermal_cool_full_ddegC", 0, 600),
+    ("thermal_heat_on_ddegC", -500, 300),
+    ("thermal_heat_off_ddegC", -500, 300),
+    ("thermal_preheat_ddegC", -500, 300),   # heat up to here while the station asks for charge
+    ("thermal_heater_max_ddegC", 0, 600),   # interlock: no heating with any sensor or the coolant above
+    ("thermal_run_ms", 0, 600_000),         # least run and least pause of fan, pump and heater
+    ("thermal_flow_ms", 500, 60_000),       # the pump has so long to make flow
+    # [contactor]
+    ("contactor_aux_ms", 20, 1_000),        # a contact that has not followed its coil by then is stuck or welded
+    ("contactor_settle_ms", 0, 60_000),     # least time open
+    ("contactor_low_dA", 1, 500),           # an ordinary opening waits for less current
+    ("contactor_open_ms", 10, 10_000),      # but never longer
+    ("contactor_bus_permille", 10, 900),    # no start with the bus above this share of the rack's voltage
+    ("contactor_trips", 1, 100),            # lock out at so many trips,
+    ("contactor_trips_s", 60, 86_400),      # one of them forgiven after each such time
+    # [charge]
+    ("charge_rest_dA", 0, 1_000),
+    ("charge_rest_s", 1, 86_400),
+    ("charge_slope_uV", 1, 10_000),         # least OCV slope per 0.01 % SoC that may anchor
     # [afe]
     ("afe_devices", 1, 26),
     ("afe_cells_per_device", 4, 16),
@@ -28,10 +75,50 @@ SCALARS = (
     ("afe_period_ms", 50, 1_000),
     # [grid]
     ("grid_nominal_mHz", 50_000, 60_000),
-    # [response]
+    ("grid_phases", 1, 3),
+    ("grid_window_ms", 20, 800),         # frequency window; its delay is half of it
+    ("grid_jump_mHz", 20, 2_000),        # two periods this far from the window's mean are believed at once
+    ("grid_rocof_ms", 60, 2_000),        # RoCoF window; at most 100 samples are used
+    ("grid_plausible_mHz", 1_000, 5_000),  # nothing further from nominal is a mains period
+    # [response]; a preset of board_configs/services has the same keys
     ("response_enabled", 0, 1),
+    ("response_delay_ms", 0, 600),       # nothing moves earlier
+    ("response_up_permille_ps", 10, 100_000),    # ramp cap away from zero; 100 000 is none
+    ("response_down_permille_ps", 10, 100_000),  # ramp cap towards zero
+    ("response_hold_ms", 0, 10_000),     # hold after a loss of mains
+    ("response_release_permille_ps", 10, 100_000),  # ramp after the hold and at the end of the duration
+    ("response_rest_mHz", 1, 1_000),     # closer to nominal the grid counts as recovered
+    ("response_inertia_permille_per_Hzps", 0, 1_000),
+    ("response_inertia_band_mHzps", 0, 2_000),
+    ("response_step_permille", 0, 1_000),  # step service (FFR) on low frequency; 0: none
+    ("response_step_below_mHz", 50, 3_000),
+    ("response_step_delay_ms", 0, 2_000),
+    ("response_step_hold_ms", 0, 60_000),
+    ("response_step_release_permille_ps", 10, 10_000),
+    ("response_step_rearm_mHz", 0, 1_000),
+    ("response_step_rearm_ms", 0, 1_000_000),
+    ("response_duration_s", 0, 7_200),   # 0: as long as energy lasts
+    ("response_recovery_permille", 0, 500),  # 0: none
+    ("response_recovery_target_cpct", 500, 9_500),
+    ("response_recovery_band_cpct", 50, 3_000),
+    ("response_recovery_delay_s", 0, 3_600),
+    ("response_priority", 0, 1),         # 1: the setpoint leaves room for the whole response
+    ("response_setpoint_permille_ps", 1, 500),
+    ("response_test_enabled", 0, 1),     # virtual frequencies of commissioning tests
+    # [split]
+    ("split_role", 0, 2),                # 0 alone, 1 high-pass (sodium), 2 low-pass (lithium)
+    ("split_power_W", 100, 2_000_000),   # of the pair, at 1000 permille
+    ("split_tau_ms", 100, 600_000),
+    ("split_share_permille", 0, 1_000),  # of the low-pass, taken by the low-pass rack
+    ("split_bias_W", 0, 100_000),        # most that balancing hands over
     # [precharge]
     ("precharge_tau_ms", 10, 5_000),
+    ("precharge_early_ms", 1, 20_000),      # done sooner: the load is missing or the feedback is wrong
+    ("precharge_late_ms", 10, 60_000),      # not done by then: a leak or a short
+    ("precharge_done_permille", 800, 995),  # done: the bus at this share of the rack's voltage
+    ("precharge_ohm", 1, 10_000),
+    ("precharge_energy_J", 1, 500_000),     # what the resistor may take before it has cooled
+    ("precharge_cooldown_ms", 100, 600_000),  # pause between tries; the whole energy budget cools off in it
     # [deadman]
     ("deadman_window_ms", 20, 200),
     ("deadman_wdt_ms", 200, 8_388),      # RP2040 watchdog maximum: machine_wdt.c of MicroPython
@@ -69,4 +156,14 @@ SCALARS = (
 # Tables of integers; each row: (name, ints per entry, most entries).
 TABLES = (
     ("cell_ocv", 2, 32),                 # SoC 0.01 %, mV
+    ("response_curve", 2, 12),           # deviation from nominal mHz rising, power permille not rising
+    ("cell_resistance", 2, 12),          # 0.1 degC, uohm of one cell, direct current
+    # available power, permille of rack_power_max_W; between the knots linear, beyond them constant
+    ("limit_charge_temp", 2, 16),        # over 0.1 degC
+    ("limit_discharge_temp", 2, 16),
+    ("limit_charge_cell", 2, 16),        # over the highest cell voltage, mV
+    ("limit_discharge_cell", 2, 16),     # over the lowest
+    ("limit_charge_soc", 2, 16),         # over 0.01 %
+    ("limit_discharge_soc", 2, 16),
+    ("alarms_levels", 4, 96),            # set, clear, set ms, clear ms, in the order of rack.alarms.ROWS
 )

@@ -1,0 +1,427 @@
+"""The fast response: from one mains period to one power request, without leaving the interrupt.
+
+The hazard here is power that moves too late, too early, too fast or past a limit. All of it is one
+kernel over integer arrays, so that nothing can be half-done between measuring and asking, and the
+limits of the protection core are applied in the same call as the droop curve.
+
+Units inside the kernel: deviation from nominal frequency in 0.1 mHz, power in ppm of the contracted
+power, time in 10 us. Positive power discharges; low frequency asks for positive power.
+"""
+
+from array import array
+
+import micropython
+from micropython import const
+
+from rack import ids as I
+from rack.control import frequency
+from rack.control.fast import ptr32
+from rack.control.services import Services
+
+PERIOD_TICK_NS = const(16)      # two cycles of the PIO at 125 MHz
+
+_PPM = const(1_000_000)
+_FAR = const(50_000)            # 0.1 mHz: nothing further away is measured, injected tests included
+_RING = const(128)              # samples in each ring, a power of two
+_NEXT = const(127)              # its mask
+_TARGETS = const(128)           # where the ring of delayed targets begins
+_STAMPS = const(256)            # where the ring of their times begins
+_CLOCK = const(0xFFF_FFFF)      # the kernel's clock wraps at 2**28 x 10 us = 44 minutes
+_NOW_WRAP = const(0x3FFF_FFFF)  # the scan's clock wraps at 2**30 ms
+
+# What the scan sets
+_LEAST = const(0)       # shortest plausible period, ticks
+_MOST = const(1)        # longest
+_FACTOR = const(2)      # 5 at 50 Hz, 6 at 60 Hz: see frequency.py
+_WINDOW = const(3)      # samples in the frequency window
+_WEIGHT = const(4)      # sum of its weights
+_SLOPE_N = const(5)     # samples in the RoCoF window
+_SLOPE_MUL = const(6)   # RoCoF scale, see frequency.py
+_SLOPE_DIV = const(7)
+_SLOPE_MAX = const(8)
+_JUMP = const(9)        # two samples further away than this are believed at once, 0.1 mHz
+_INJECT = const(10)     # virtual deviation of a commissioning test, 0.1 mHz
+_ENABLED = const(11)
+_INERTIA = const(12)    # ppm per mHz/s
+_BAND = const(13)       # RoCoF below this counts as none, mHz/s
+_STEP = const(14)       # power of the step service, ppm
+_AUTHORITY = const(15)  # permille of the response that may be delivered
+_DELAY = const(16)      # 10 us
+_UP = const(17)         # ramp caps, permille/s
+_DOWN = const(18)
+_RELEASE = const(19)
+_POWER_HI = const(20)   # contracted power, thousands of W, and the rest
+_POWER_LO = const(21)
+_ROLE = const(22)       # 0 alone, 1 takes the high-pass, 2 the low-pass of the pair's request
+_TAU = const(23)        # samples
+_SHARE = const(24)      # permille of the low-pass that the low-pass rack takes
+_BIAS = const(25)       # W handed from the high-pass rack to the low-pass rack
+_BASE = const(26)       # W beside the response: setpoint, recovery
+_CHARGE = const(27)     # limits, W
+_DISCHARGE = const(28)
+_PERMIT = const(29)
+_OWNED = const(30)      # the scan is inside the kernel
+_HOLD = const(31)       # keep the response as it is (loss of mains)
+_SCAN_TIME = const(32)  # time of a call without a period, 10 us
+_PHASES = const(33)
+# What the kernel keeps
+_SEEN = const(34)       # samples taken, wraps
+_REJECTED = const(35)
+_PENDING = const(36)    # ticks of pieces too short to be a period
+_PIECES = const(37)
+_AT = const(38)         # newest sample in the rings
+_OUT = const(39)        # sample whose target is due
+_FILLED = const(40)     # samples since the measurement began, up to _RING
+_CLOCK_NOW = const(41)
+_SUM = const(42)        # running sums of the frequency window: plain, by age, by weight
+_SUM_AGE = const(43)
+_SUM_WEIGHT = const(44)
+_SLOPE_SUM = const(45)  # and of the RoCoF window
+_SLOPE_AGE = const(46)
+_DEVIATION = const(47)  # 0.1 mHz
+_ROCOF = const(48)      # mHz/s
+_NOW_PPM = const(49)    # the response after delay and ramps
+_RESPONSE = const(50)   # W, before limits
+_LOW = const(51)        # low-pass state, W, and its carried remainder
+_LOW_REST = const(52)
+_REQUEST = const(53)    # W
+_PARTNER = const(54)    # W, the other rack's share
+_TARGET = const(55)     # ppm, before delay and ramps
+_STATES = const(56)
+
+
+@micropython.viper
+def period_kernel(state, rings, curve, count: int) -> int:
+    """One mains period into one power request in W; count 0: a scan without mains.
+
+    state, rings, curve: array('i') made by `Response`. count: ticks, any value. Rejects what is no
+    period; never divides by zero as `Response` keeps every divisor above zero. Interrupt context.
+    """
+    k = ptr32(state)
+    ring = ptr32(rings)
+    knots = ptr32(curve)
+    elapsed = k[_SCAN_TIME]
+    target = k[_NOW_PPM]
+    valid = 0
+    if count > 0:
+        if k[_OWNED] != 0:
+            return k[_REQUEST]
+        # Edges: a piece too short is added to the next; one missing edge is forgiven.
+        if count > k[_MOST] + k[_MOST]:
+            k[_REJECTED] += 1
+            k[_PENDING] = 0
+            k[_PIECES] = 0
+            return k[_REQUEST]
+        period = count + k[_PENDING]
+        if period < k[_LEAST]:
+            if k[_PHASES] == 1:
+                k[_PENDING] = period
+                k[_PIECES] += 1
+            k[_REJECTED] += 1
+            return k[_REQUEST]
+        pieces = k[_PIECES]
+        elapsed = period // 625
+        k[_PENDING] = 0
+        k[_PIECES] = 0
+        if period > k[_MOST]:
+            period >>= 1
+            k[_REJECTED] += 1
+        if pieces > 2 or period < k[_LEAST] or period > k[_MOST]:
+            k[_REJECTED] += 1
+            return k[_REQUEST]
+        k[_SEEN] = (k[_SEEN] + 1) & _CLOCK
+        elapsed = elapsed // k[_PHASES]
+
+        # Deviation of this period, rounded to 0.1 mHz: exact, see frequency.py.
+        off = 6_250_000 - k[_FACTOR] * period
+        scaled = off * 1000
+        quotient = scaled // period
+        sample = quotient * 100 + ((scaled - quotient * period) * 100 + (period >> 1)) // period + k[_INJECT]
+        if sample > _FAR:
+            sample = _FAR
+        elif sample < 0 - _FAR:
+            sample = 0 - _FAR
+
+        # Least-squares frequency over the window, by running sums.
+        at = (k[_AT] + 1) & _NEXT
+        before = ring[k[_AT]]
+        n = k[_WINDOW]
+        filled = k[_FILLED]
+        leaving = 0
+        if filled >= n:
+            leaving = ring[(at - n) & _NEXT]
+        k[_SUM_WEIGHT] += n * (k[_SUM] + sample) - 2 * k[_SUM_AGE]
+        k[_SUM_AGE] += k[_SUM] - (n + 1) * leaving + sample
+        k[_SUM] += sample - leaving
+        slope_n = k[_SLOPE_N]
+        leaving = 0
+        if filled >= slope_n:
+            leaving = ring[(at - slope_n) & _NEXT]
+        k[_SLOPE_AGE] += k[_SLOPE_SUM] - (slope_n + 1) * leaving + sample
+        k[_SLOPE_SUM] += sample - leaving
+        ring[at] = sample
+        k[_AT] = at
+        if filled < _RING:
+            filled += 1
+            k[_FILLED] = filled
+        deviation = sample
+        target = 0
+        if filled >= n:
+            valid = 1
+            deviation = (k[_SUM_WEIGHT] + (k[_WEIGHT] >> 1)) // k[_WEIGHT]
+            jump = k[_JUMP]
+            if sample > deviation + jump and before > deviation + jump:
+                deviation = (sample + before) >> 1
+            elif sample < deviation - jump and before < deviation - jump:
+                deviation = (sample + before) >> 1
+            # Droop between the knots, saturated at the ends. knots[0]: index of the last knot.
+            last = knots[0]
+            j = 1
+            while j < last and deviation > knots[j + 2]:
+                j += 2
+            if deviation <= knots[1]:
+                target = knots[2] * 1000
+            elif j >= last:
+                target = knots[last + 1] * 1000
+            else:
+                span = knots[j + 2] - knots[j]
+                scaled = (deviation - knots[j]) * (knots[j + 3] - knots[j + 1])
+                quotient = scaled // span
+                target = (knots[j + 1] + quotient) * 1000 + (scaled - quotient * span) * 1000 // span
+        k[_DEVIATION] = deviation
+        rocof = 0
+        if filled >= slope_n:
+            rocof = (slope_n + 1) * k[_SLOPE_SUM] - 2 * k[_SLOPE_AGE]
+            if rocof > k[_SLOPE_MAX]:
+                rocof = k[_SLOPE_MAX]
+            elif rocof < 0 - k[_SLOPE_MAX]:
+                rocof = 0 - k[_SLOPE_MAX]
+            rocof = rocof * k[_SLOPE_MUL] // k[_SLOPE_DIV]
+        k[_ROCOF] = rocof
+        if valid != 0:
+            band = k[_BAND]
+            if rocof > band:
+                target -= (rocof - band) * k[_INERTIA]
+            elif rocof < 0 - band:
+                target -= (rocof + band) * k[_INERTIA]
+            target += k[_STEP]
+            if target > _PPM:
+                target = _PPM
+            elif target < 0 - _PPM:
+                target = 0 - _PPM
+            target = target * k[_AUTHORITY] // 1000 * k[_ENABLED]
+        k[_TARGET] = target
+
+        # The target waits for its time.
+        clock = (k[_CLOCK_NOW] + elapsed) & _CLOCK
+        k[_CLOCK_NOW] = clock
+        ring[_TARGETS + at] = target
+        ring[_STAMPS + at] = clock
+        out = k[_OUT]
+        if out == at:
+            out = (out + 1) & _NEXT
+        while out != at and ((clock - ring[_STAMPS + ((out + 1) & _NEXT)]) & _CLOCK) >= k[_DELAY]:
+            out = (out + 1) & _NEXT
+        k[_OUT] = out
+        target = ring[_TARGETS + out]
+    elif k[_HOLD] == 0:
+        target = 0
+
+    # Ramps: away from zero at most _UP, back at most _DOWN, through zero only in two steps.
+    up = k[_UP] * elapsed // 100
+    down = k[_DOWN]
+    if valid == 0:
+        down = k[_RELEASE]
+    down = down * elapsed // 100
+    power = k[_NOW_PPM]
+    if k[_PERMIT] == 0:
+        power = 0
+    elif target > power:
+        if power >= 0:
+            power += up
+        else:
+            power += down
+            if power > 0 and target > 0:
+                power = 0
+        if power > target:
+            power = target
+    elif target < power:
+        if power <= 0:
+            power -= up
+        else:
+            power -= down
+            if power < 0 and target < 0:
+                power = 0
+        if power < target:
+            power = target
+    k[_NOW_PPM] = power
+
+    # ppm to W, exact at 0 and at full power and monotone between.
+    quotient = power // 1000
+    watt = quotient * k[_POWER_HI] + (quotient * k[_POWER_LO] + (power - quotient * 1000) * k[_POWER_HI]) // 1000
+    k[_RESPONSE] = watt
+    if k[_ROLE] != 0:
+        rest = watt - k[_LOW] + k[_LOW_REST]
+        quotient = rest // k[_TAU]
+        low = k[_LOW] + quotient
+        k[_LOW] = low
+        k[_LOW_REST] = rest - quotient * k[_TAU]
+        quotient = low // 1000
+        share = quotient * k[_SHARE] + (low - quotient * 1000) * k[_SHARE] // 1000 + k[_BIAS]
+        rest = watt - share
+        if k[_ROLE] == 1:
+            watt = rest
+            rest = share
+        else:
+            watt = share
+        k[_PARTNER] = rest
+    watt += k[_BASE]
+    if watt > k[_DISCHARGE]:
+        watt = k[_DISCHARGE]
+    elif watt < 0 - k[_CHARGE]:
+        watt = 0 - k[_CHARGE]
+    if k[_PERMIT] == 0:
+        watt = 0
+    k[_REQUEST] = watt
+    return watt
+
+
+class Response:
+    """Measures the grid, decides the response, bounds it. Parameters: sections grid, response, split."""
+
+    def __init__(self, params, s):
+        self._s = s
+        self._k = k = array("i", [0] * _STATES)
+        self._rings = array("i", [0] * (3 * _RING))
+        self._curve = frequency.knots(params.response_curve)
+        self._services = Services(params)
+        self._loss_ms = 3 * frequency.period_ms(params) - params.rack_scan_ms
+        self._hold_ms = params.response_hold_ms
+        self._last_ms = -1
+        self._seen = 0
+        self._was_lost = True
+        self.grid_age_ms = 0
+        for index, value in (
+            (_LEAST, frequency.ticks(params.grid_nominal_mHz + params.grid_plausible_mHz)),
+            (_MOST, frequency.ticks(params.grid_nominal_mHz - params.grid_plausible_mHz)),
+            (_FACTOR, params.grid_nominal_mHz // 10_000),
+            (_WINDOW, frequency.window(params)),
+            (_WEIGHT, frequency.window_weight(params)),
+            (_SLOPE_N, frequency.slope_window(params)),
+            (_SLOPE_MUL, frequency.slope_mul(params)),
+            (_SLOPE_DIV, frequency.slope_div(params)),
+            (_SLOPE_MAX, frequency.slope_max(params)),
+            (_JUMP, params.grid_jump_mHz * 10),
+            (_ENABLED, params.response_enabled),
+            (_INERTIA, params.response_inertia_permille_per_Hzps),
+            (_BAND, params.response_inertia_band_mHzps),
+            (_AUTHORITY, 1000),
+            (_DELAY, params.response_delay_ms * 100),
+            (_UP, params.response_up_permille_ps),
+            (_DOWN, params.response_down_permille_ps),
+            (_RELEASE, params.response_release_permille_ps),
+            (_POWER_HI, self._services.power_W // 1000),
+            (_POWER_LO, self._services.power_W % 1000),
+            (_ROLE, params.split_role),
+            (_TAU, frequency.samples(params, params.split_tau_ms)),
+            (_SHARE, params.split_share_permille),
+            (_PHASES, params.grid_phases),
+        ):
+            k[index] = value
+
+    def on_period(self, count):
+        """A mains period of `count` ticks of PERIOD_TICK_NS; returns the request in W. Interrupt context."""
+        return period_kernel(self._k, self._rings, self._curve, count)
+
+    def scan(self, now_ms):
+        """Slow services and loss of mains; now_ms wraps at 2**30. Scan context, does not allocate."""
+        k = self._k
+        elapsed_ms = 0 if self._last_ms < 0 else (now_ms - self._last_ms) & _NOW_WRAP
+        self._last_ms = now_ms
+        if elapsed_ms > 100:
+            elapsed_ms = 100        # a late scan moves no further than ten punctual ones
+        seen = k[_SEEN]
+        if seen != self._seen:
+            self._seen = seen
+            self.grid_age_ms = 0
+        elif self.grid_age_ms < 60_000:
+            self.grid_age_ms += elapsed_ms
+        lost = self.grid_age_ms >= self._loss_ms
+        if lost and not self._was_lost:
+            self._forget()
+        self._was_lost = lost
+        services = self._services
+        services.scan(elapsed_ms, k[_DEVIATION], k[_RESPONSE], self.grid_valid, self._s, k[_CHARGE], k[_DISCHARGE])
+        k[_STEP] = services.step_ppm
+        k[_AUTHORITY] = services.authority
+        k[_BASE] = services.base_W
+        if lost:
+            self._without_mains(elapsed_ms)
+
+    def _forget(self):
+        """Start the measurement afresh: a window must not span a loss of mains."""
+        k = self._k
+        k[_OWNED] = 1
+        for index in range(_FILLED, _ROCOF + 1):
+            if index != _CLOCK_NOW and index != _DEVIATION:
+                k[index] = 0
+        k[_OUT] = k[_AT]
+        self._rings[_TARGETS + k[_AT]] = 0
+        k[_OWNED] = 0
+
+    def _without_mains(self, elapsed_ms):
+        """Hold, then ramp to zero: the kernel runs on the scan's time."""
+        k = self._k
+        k[_OWNED] = 1               # an edge in this moment waits for the next period
+        k[_HOLD] = 1 if self.grid_age_ms - self._loss_ms < self._hold_ms else 0
+        k[_SCAN_TIME] = elapsed_ms * 100
+        period_kernel(k, self._rings, self._curve, 0)
+        k[_OWNED] = 0
+
+    def set_limits(self, charge_W, discharge_W, permitted):
+        """Limits of the protection core, W, 0 or more; permitted 0: no request, at once and without a ramp."""
+        k = self._k
+        k[_CHARGE] = charge_W
+        k[_DISCHARGE] = discharge_W
+        k[_PERMIT] = 1 if permitted else 0
+        request = k[_REQUEST]
+        if not permitted:
+            k[_REQUEST] = 0
+        elif request > discharge_W:
+            k[_REQUEST] = discharge_W
+        elif request < -charge_W:
+            k[_REQUEST] = -charge_W
+
+    @property
+    def grid_valid(self):
+        """True while mains is seen and a whole window has been measured."""
+        k = self._k
+        return not self._was_lost and k[_FILLED] >= k[_WINDOW]
+
+    @property
+    def freq_mHz(self):
+        k = self._k
+        return k[_FACTOR] * 10_000 + (k[_DEVIATION] + 5) // 10
+
+    @property
+    def rocof_mHzps(self):
+        return self._k[_ROCOF]
+
+    @property
+    def response_W(self):
+        """The response after delay and ramps, before split and limits."""
+        return self._k[_RESPONSE]
+
+    @property
+    def request_W(self):
+        return self._k[_REQUEST]
+
+    @property
+    def partner_W(self):
+        """What the other rack of the pair asks for at this moment, W."""
+        return self._k[_PARTNER]
+
+    @property
+    def rejected(self):
+        """Edges that were no period, since the start."""
+        return self._k[_REJECTED]

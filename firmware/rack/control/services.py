@@ -1,0 +1,117 @@
+"""Services with slow time: step response, delivery duration, energy recovery, the station's setpoint.
+
+They run in the scan and hand the kernel three numbers: a step in ppm, the share of the response that
+may still be delivered, and the power beside the response. The hazards: a step that never ends, a rack
+drained by a service that outlasts its contract, recovery that works against the grid.
+"""
+
+from micropython import const
+
+from rack import ids as I
+
+_PPM = const(1_000_000)
+
+STEP_READY = const(0)
+STEP_ACTIVE = const(1)
+STEP_RELEASE = const(2)
+STEP_SPENT = const(3)
+
+_MOST_MS = const(100_000_000)
+
+
+class Services:
+    def __init__(self, params):
+        p = self._p = params
+        self.power_W = p.split_power_W if p.split_role else p.rack_power_max_W
+        self.step_ppm = 0
+        self.authority = 1000       # permille
+        self.base_W = 0
+        self.step_state = STEP_READY
+        self.recovering = 0         # -1 charging, 1 discharging towards the target
+        self._step_ms = 0
+        self._delivered_ms = 0
+        self._rest_ms = 0
+        self._fade = _PPM
+        self._base_rest = 0
+        self._base_per_s = self.power_W * p.response_setpoint_permille_ps // 1000
+
+    def scan(self, elapsed_ms, deviation, response_W, valid, s, charge_W, discharge_W):
+        """One scan: elapsed_ms 0..100; deviation 0.1 mHz; valid: the frequency is known; s: process image."""
+        p = self._p
+        resting = valid and -p.response_rest_mHz * 10 <= deviation <= p.response_rest_mHz * 10
+        self._rest_ms = min(_MOST_MS, self._rest_ms + elapsed_ms) if resting else 0
+        if p.response_step_permille:
+            self._step(elapsed_ms, deviation, valid)
+        if p.response_duration_s:
+            self._duration(elapsed_ms, response_W)
+        recovery_W = self._recovery(s[I.SOC_cpct]) if p.response_recovery_permille else 0
+        self._base(elapsed_ms, s[I.SETPOINT_W], recovery_W, valid, charge_W, discharge_W)
+
+    def _step(self, elapsed_ms, deviation, valid):
+        """Ready, active for its hold time, release at its rate, spent until the grid has recovered."""
+        p = self._p
+        self._step_ms += elapsed_ms
+        state = self.step_state
+        if state == STEP_READY:
+            if not valid or deviation > -p.response_step_below_mHz * 10:
+                self._step_ms = 0
+            elif self._step_ms >= p.response_step_delay_ms:
+                self.step_ppm = p.response_step_permille * 1000
+                self._enter(STEP_ACTIVE)
+        elif state == STEP_ACTIVE:
+            if self._step_ms >= p.response_step_hold_ms:
+                self._enter(STEP_RELEASE)
+        elif state == STEP_RELEASE:
+            self.step_ppm -= p.response_step_release_permille_ps * elapsed_ms
+            if self.step_ppm <= 0:
+                self.step_ppm = 0
+                self._enter(STEP_SPENT)
+        else:
+            if not valid or deviation < -p.response_step_rearm_mHz * 10:
+                self._step_ms = 0
+            elif self._step_ms >= p.response_step_rearm_ms:
+                self._enter(STEP_READY)
+
+    def _enter(self, state):
+        self.step_state = state
+        self._step_ms = 0
+
+    def _duration(self, elapsed_ms, response_W):
+        """Fade the response once it has been delivered for its duration, until the grid has rested."""
+        p = self._p
+        if self._rest_ms >= p.response_recovery_delay_s * 1000:
+            self._delivered_ms = 0
+            self._fade = _PPM
+        elif response_W > self.power_W // 20 or response_W < -(self.power_W // 20):
+            self._delivered_ms = min(_MOST_MS, self._delivered_ms + elapsed_ms)
+        if self._delivered_ms >= p.response_duration_s * 1000:
+            self._fade = max(0, self._fade - p.response_release_permille_ps * elapsed_ms)
+        self.authority = self._fade // 1000
+
+    def _recovery(self, soc_cpct):
+        """Power towards the target SoC, only while the grid rests; stops at the target, starts outside the band."""
+        p = self._p
+        off = soc_cpct - p.response_recovery_target_cpct
+        if self._rest_ms < p.response_recovery_delay_s * 1000 or self._rest_ms == 0:
+            self.recovering = 0
+        elif off > p.response_recovery_band_cpct:
+            self.recovering = 1
+        elif off < -p.response_recovery_band_cpct:
+            self.recovering = -1
+        elif self.recovering * off <= 0:
+            self.recovering = 0
+        share = self._p.response_recovery_permille
+        return self.recovering * (self.power_W // 1000 * share + self.power_W % 1000 * share // 1000)
+
+    def _base(self, elapsed_ms, setpoint_W, recovery_W, valid, charge_W, discharge_W):
+        """Setpoint and recovery, ramped; with priority 1 they leave room for the whole response."""
+        wanted = setpoint_W + recovery_W if valid else 0
+        reserve = self.power_W if self._p.response_priority else 0
+        wanted = max(min(wanted, max(0, discharge_W - reserve)), -max(0, charge_W - reserve))
+        travel = self._base_per_s * elapsed_ms + self._base_rest
+        step = travel // 1000
+        self._base_rest = travel - step * 1000
+        if wanted > self.base_W:
+            self.base_W = min(wanted, self.base_W + step)
+        else:
+            self.base_W = max(wanted, self.base_W - step)

@@ -1,0 +1,83 @@
+"""A response on its own: parameters to vary, exact periods from any frequency."""
+
+from array import array
+from types import SimpleNamespace
+
+from rack import ids as I
+from rack.control.response import PERIOD_TICK_NS, Response
+from rack.params import SCALARS
+
+DC_LOW = [-500, 1000, -200, 50, -15, 0, 15, 0, 200, -50, 500, -1000]
+STRAIGHT = [-500, 1000, -20, 0, 20, 0, 500, -1000]
+
+USUAL = {
+    "rack_power_max_W": 200_000,
+    "rack_scan_ms": 10,
+    "grid_nominal_mHz": 50_000,
+    "grid_phases": 1,
+    "grid_window_ms": 200,
+    "grid_jump_mHz": 150,
+    "grid_rocof_ms": 500,
+    "grid_plausible_mHz": 5_000,
+    "response_enabled": 1,
+    "response_delay_ms": 0,
+    "response_up_permille_ps": 100_000,
+    "response_down_permille_ps": 100_000,
+    "response_hold_ms": 200,
+    "response_release_permille_ps": 2_000,
+    "response_rest_mHz": 15,
+    "response_step_below_mHz": 300,
+    "response_step_hold_ms": 5_000,
+    "response_step_release_permille_ps": 200,
+    "response_step_rearm_mHz": 100,
+    "response_step_rearm_ms": 10_000,
+    "response_recovery_target_cpct": 5_000,
+    "response_recovery_band_cpct": 500,
+    "response_setpoint_permille_ps": 100,
+    "split_power_W": 200_000,
+    "split_tau_ms": 20_000,
+    "split_share_permille": 1_000,
+    "split_bias_W": 10_000,
+}
+
+
+def parameters(curve=STRAIGHT, **changes):
+    """Parameters of a rack with what the response needs; the rest is at its least."""
+    values = {name: max(0, least) for name, least, _ in SCALARS}
+    values.update(USUAL)
+    values.update(changes)
+    return SimpleNamespace(**values, response_curve=array("i", curve))
+
+
+class Rig:
+    """Calls a response as the board does: a period at each mains edge, a scan each 10 ms."""
+
+    def __init__(self, params=None, charge_W=200_000, discharge_W=200_000, **changes):
+        self.params = params or parameters(**changes)
+        self.s = array("i", [0] * I.COUNT)
+        self.s[I.SOC_cpct] = 5_000
+        self.response = Response(self.params, self.s)
+        self.response.set_limits(charge_W, discharge_W, 1)
+        self.now_us = 0
+        self._next_scan_us = 0
+        self._edge_us = 0.0
+
+    def scans_until(self, us):
+        while self._next_scan_us <= us:
+            self.response.scan(self._next_scan_us // 1000 & 0x3FFF_FFFF)
+            self._next_scan_us += self.params.rack_scan_ms * 1000
+
+    def period(self, Hz):
+        """One mains period at a frequency; returns the request."""
+        count = round(1e9 / PERIOD_TICK_NS / Hz)
+        self._edge_us += count * PERIOD_TICK_NS / 1000
+        self.scans_until(self._edge_us)
+        self.now_us = self._edge_us
+        return self.response.on_period(count)
+
+    def periods(self, Hz, number):
+        return [self.period(Hz) for _ in range(number)]
+
+    def silence(self, ms):
+        self._edge_us += ms * 1000
+        self.scans_until(self._edge_us)
