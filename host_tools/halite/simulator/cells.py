@@ -24,7 +24,7 @@ class Cells:
         self.capacity_As = plant.capacity_Ah * 3600 * rng.normal(1.0, _CAPACITY_SPREAD, n)
         self._r25 = plant.cell_resistance_ohm() * np.clip(rng.normal(1.0, _RESISTANCE_SPREAD, n), 0.8, 1.3)
         self.soc = np.clip(soc + rng.normal(0.0, _SOC_SPREAD, n), 0.0, 1.0)
-        self._curve = ocv_curve(plant.chemistry, plant.voltage_min_V, plant.voltage_max_V)
+        self._curve = ocv_curve(plant)
         index = np.arange(n)
         device, local = index // plant.cells_per_device, index % plant.cells_per_device
         self.sensor_of = device * plant.temps_per_device + local * plant.temps_per_device // plant.cells_per_device

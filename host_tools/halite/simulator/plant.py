@@ -64,6 +64,7 @@ class Plant:
     nominal_hz: float
     precharge_tau_ms: float
     deadman_window_ms: int
+    ocv: tuple[tuple[float, float], ...] = ()   # (SoC 0..1, V) of the maker; empty: the research cell's shape
     # DC link 2 mF for a 200 kW PCS, bleeder 50 kΩ: engineering judgement
     bus_F: float = 2e-3
     bleeder_ohm: float = 50e3
@@ -105,6 +106,16 @@ def _chemistry(value: Any) -> Chemistry:
     return names[value] if isinstance(value, str) else CHEMISTRIES[int(value)]
 
 
+def _ocv_points(get: Callable[[str], Any]) -> tuple[tuple[float, float], ...]:
+    """The config's OCV table: rows in TOML, a flat array in compiled parameters; () without one."""
+    try:
+        table = get("cell_ocv")
+    except (KeyError, AttributeError):
+        return ()
+    flat = [int(n) for n in np.ravel(np.asarray(table, dtype=np.int64))]
+    return tuple((soc / 10_000, mV / 1000) for soc, mV in zip(flat[::2], flat[1::2], strict=True))
+
+
 def _plant(get: Callable[[str], Any]) -> Plant:
     return Plant(
         chemistry=_chemistry(get("rack_chemistry")),
@@ -121,6 +132,7 @@ def _plant(get: Callable[[str], Any]) -> Plant:
         nominal_hz=get("grid_nominal_mHz") / 1000,
         precharge_tau_ms=float(get("precharge_tau_ms")),
         deadman_window_ms=int(get("deadman_window_ms")),
+        ocv=_ocv_points(get),
     )
 
 
@@ -139,11 +151,20 @@ def plant_of_params(params: object) -> Plant:
     return _plant(lambda name: getattr(params, name))
 
 
-@cache
-def ocv_curve(chemistry: Chemistry, voltage_min_V: float, voltage_max_V: float) -> tuple[Array, Array]:
-    """(SoC 0..1, volts): the curve of the research cell, stretched to this cell's voltage window.
+def ocv_curve(plant: Plant) -> tuple[Array, Array]:
+    """(SoC 0..1, volts) of the plant's cells: the maker's table, else the research cell's shape."""
+    if plant.ocv:
+        points = np.array(plant.ocv)
+        return points[:, 0], points[:, 1]
+    return research_curve(plant.chemistry, plant.voltage_min_V, plant.voltage_max_V)
 
-    Stretching keeps where the curve is flat and steep, which is what the logic has to live with.
+
+@cache
+def research_curve(chemistry: Chemistry, voltage_min_V: float, voltage_max_V: float) -> tuple[Array, Array]:
+    """The published curve of a research cell, stretched to this cell's voltage window.
+
+    Stretching keeps where the curve is flat and steep. The sodium set is an NVPF cell with two plateaus: right
+    in kind, but far from a layered oxide, which is why a maker's table comes first.
     """
     with (_DATA / chemistry.ocv_file).open() as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))

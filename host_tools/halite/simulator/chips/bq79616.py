@@ -6,7 +6,7 @@ device (position 0) sits on the UART and has cells of its own. Bytes of an answe
 at 1 Mbit/s, the top device first, as the chip does it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from halite.simulator.chips.crc import crc16
@@ -92,7 +92,7 @@ class Bq79616Stack:
 
     inputs(position) -> (cell voltages in V, GPIO ratios to TSREF 0..1) of one device, called when it converts.
     broken_links: links that do not conduct; link n joins device n-1 and n, link `devices` closes the ring from
-    the top device back to the base. lost_devices: positions without supply.
+    the top device back to the base. lost_devices(): positions without supply, asked at every frame.
     """
 
     def __init__(self, devices: int, inputs: Callable[[int], tuple[Sequence[float], Sequence[float]]],
@@ -102,8 +102,7 @@ class Bq79616Stack:
         self.ring = ring
         self.faults = faults or WireFaults()
         self.broken_links: set[int] = set()
-        self.lost_devices: set[int] = set()
-        self.lost: Callable[[], int] = lambda: devices
+        self.lost_devices: Callable[[], Collection[int]] = lambda: ()
         self.transmit: Callable[[bytes, float], None] = lambda data, at_us: None
         self.frames = self.crc_errors = 0
         self._frame = bytearray()
@@ -177,11 +176,11 @@ class Bq79616Stack:
         if direction and not self.ring:
             order = self.devices[:1]
         reached: list[Device] = []
-        limit = self.lost()
+        lost = self.lost_devices()
         for device in order:
             link = device.position if not direction else device.position + 1
             cut = bool(reached) and link in self.broken_links
-            if cut or device.position in self.lost_devices or device.position == limit:
+            if cut or device.position in lost:
                 break
             reached.append(device)
         return reached

@@ -1,0 +1,89 @@
+"""The PCS as a node on the CAN bus: takes power requests, checks them, reports its status.
+
+The layout of the frames comes from a codec, so that the node holds no second copy of the protocol.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from halite.simulator.chips.can_bus import CanBus, Frame
+from halite.simulator.rack import Rack
+
+STATUS_PERIOD_US = 20_000.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """A valid power request. power_W positive discharges; counter 0..15."""
+
+    power_W: int
+    permitted: bool
+    counter: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the PCS reports."""
+
+    state: int
+    bus_dV: int
+    power_W: int
+
+
+class PcsCodec(Protocol):
+    """Turns frames into requests and status into frames."""
+
+    def request(self, frame: Frame) -> Request | None:
+        """The request in a frame, None when it is another frame or its CRC is wrong."""
+
+    def status(self, status: Status, counter: int) -> Frame:
+        """The status frame."""
+
+
+class PcsNode:
+    """Connects a rack's PCS to a bus. requests holds (time µs, Request) of each one taken."""
+
+    def __init__(self, bus: CanBus, rack: Rack, codec: PcsCodec | None = None) -> None:
+        if codec is None:
+            from halite.simulator.chips.pcs_codec import FirmwareTableCodec
+            codec = FirmwareTableCodec()
+        self.bus = bus
+        self.rack = rack
+        self.codec = codec
+        self.requests: list[tuple[float, Request]] = []
+        self.rejected = 0
+        self._counter = 0
+        self._last_counter: int | None = None
+        bus.nodes.append(self)
+        bus.every(STATUS_PERIOD_US, self._report, STATUS_PERIOD_US)
+
+    def _report(self, at_us: float) -> None:
+        self.rack.step_to(at_us)
+        if self.rack.pcs.silent:
+            return
+        self._counter = self._counter + 1 & 15
+        pcs = self.rack.pcs
+        status = Status(pcs.state, round(self.rack.bus_V * 10), round(pcs.power_W))
+        self.bus.send(self, self.codec.status(status, self._counter), at_us)
+
+    # node of the bus
+
+    def acknowledges(self) -> bool:
+        return "can_cut" not in self.rack.faults
+
+    def received(self, frame: Frame, at_us: float) -> None:
+        request = self.codec.request(frame)
+        if request is None or request.counter == self._last_counter:
+            self.rejected += 1
+            return
+        self._last_counter = request.counter
+        self.requests.append((at_us, request))
+        self.rack.step_to(at_us)
+        self.rack.request(request.power_W, request.permitted, at_us)
+
+    def sent(self, frame: Frame, at_us: float) -> None:
+        """Nothing to do: the next status follows in its own time."""
+
+    def failed(self, frame: Frame, at_us: float, acknowledged: bool) -> bool:
+        """A status that did not get through is not repeated: the next one is newer."""
+        return False
