@@ -1,0 +1,220 @@
+"""Put a build on a board: compare, upload what differs, verify, exchange, reset, wait for its own report.
+
+A half-updated rack is the hazard. New files are written beside the old ones and verified first;
+then the manifest goes away, names are exchanged, and the manifest comes back last. Whatever
+interrupts it, the same command finishes it.
+"""
+
+import ast
+import base64
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from halite.board import client, scripts
+from halite.board.mpremote_adapter import RawRepl
+from halite.board.refusal import BoardError
+from halite.board.serial_port import Port
+from halite.build import MANIFEST, Built
+
+Progress = Callable[[str, int, int], None]  # step, done, of
+
+_MPY = 0x1306  # .mpy version 6, sub-version 3, armv6m: what halite.build makes
+_AHEAD = 2  # blocks on the way before the board has taken the first
+_LOADABLE = (".py", ".mpy", ".new")
+
+
+@dataclass
+class Survey:
+    """What is on a board: identity, free bytes, and the SHA-256 of every file."""
+
+    firmware: str
+    machine: str
+    unique_id: str
+    free: int
+    files: dict[str, str]
+
+
+@dataclass
+class Plan:
+    """upload: path → name to write it under; rename: paths whose `.new` takes their place; remove: paths to delete."""
+
+    upload: dict[str, str]
+    rename: list[str]
+    remove: list[str]
+
+
+@dataclass
+class Job:
+    """One flash run; the steps fill it in."""
+
+    path: str
+    built: Built
+    service_key: bytes
+    progress: Progress
+    report_within_s: float = 30
+    port: Port | None = None
+    repl: RawRepl | None = None
+    survey: Survey | None = None
+    plan: Plan | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> dict[str, bytes]:
+        """Every file of the board, the manifest last."""
+        return {**self.built.files, MANIFEST: self.built.manifest}
+
+
+def make_plan(wanted: dict[str, bytes], present: dict[str, str]) -> Plan:
+    """Compare wanted contents with the hashes on the board.
+
+    A file the board does not have is written under its name, another beside the old one as `.new`. Whatever the
+    interpreter could load is ours to delete: a stale .py would shadow a new .mpy. Data files outside rack/ stay.
+    The manifest is deleted first and renamed last, so that it is there only for a complete set.
+    """
+    digests = {path: hashlib.sha256(data).hexdigest() for path, data in wanted.items()}
+    differ = [path for path in wanted if present.get(path) != digests[path]]
+    ours = [path for path in present if path.startswith("rack/") or path.endswith(_LOADABLE)]
+    stale = [path for path in ours if path not in wanted and path.removesuffix(".new") not in differ]
+    if (differ or stale) and MANIFEST not in differ:
+        differ.append(MANIFEST)
+    rename = [path for path in differ if path in present or path == MANIFEST]
+    fresh = {path: path + ".new" if path in rename else path for path in differ}
+    upload = {path: name for path, name in fresh.items() if present.get(name) != digests[path]}
+    first = [MANIFEST] if rename and MANIFEST in present else []
+    return Plan(upload, rename, first + [path for path in stale if path not in fresh.values()])
+
+
+def _folders(paths: list[str]) -> list[str]:
+    """The folders of the paths, deepest first."""
+    found = {"/".join(path.split("/")[:depth]) for path in paths for depth in range(1, path.count("/") + 1)}
+    return sorted(found, key=lambda folder: -folder.count("/"))
+
+
+def _open(job: Job) -> None:
+    job.port = Port(job.path)
+
+
+def _service(job: Job) -> None:
+    """Ask a running application for service mode; a bare board is at its prompt already."""
+    assert job.port
+    if not client.is_running(job.port):
+        return
+    client.enter_service(job.port, job.service_key)
+    job.port.close()
+    job.port = client.reopen(job.path, 10)
+
+
+def _repl(job: Job) -> None:
+    assert job.port
+    job.repl = RawRepl(job.port)
+    job.repl.enter()
+
+
+def _compare(job: Job) -> None:
+    """One exchange: identity and every file's hash."""
+    assert job.repl
+    head, *rows = (ast.literal_eval(line) for line in job.repl.run(scripts.SURVEY, 30).splitlines() if line.strip())
+    name, version, machine, mpy, unique_id, free = head
+    firmware = f"{name} {'.'.join(str(part) for part in version)}"
+    if name != "micropython" or mpy != _MPY or "RP2040" not in machine:
+        raise BoardError("wrong_firmware", f"{job.path}: {firmware} on {machine} (mpy {mpy:#x}, wanted {_MPY:#x})")
+    job.survey = Survey(firmware, machine, unique_id, free, dict(rows))
+    job.plan = make_plan(job.wanted, job.survey.files)
+
+
+def _upload(job: Job) -> None:
+    assert job.repl and job.plan and job.survey
+    files = {path: job.wanted[path] for path in job.plan.upload}
+    size = sum(len(data) for data in files.values())
+    if size + 4096 * len(files) > job.survey.free:
+        raise BoardError("no_space", f"{job.path}: {size} bytes to write, {job.survey.free} free")
+    if files:
+        names = job.plan.upload
+        rows = [(names[path], len(data), hashlib.sha256(data).hexdigest()) for path, data in files.items()]
+        with job.repl.running(scripts.upload(rows), 60 + size / 2000) as session:
+            _send(files, session.send, session.mark, job.progress)
+
+
+def _send(
+    files: dict[str, bytes], send: Callable[[bytes], None], mark: Callable[[], str], progress: Progress
+) -> None:
+    """Feed the board's receiver, a few blocks ahead of its marks."""
+    total, done = sum(len(data) for data in files.values()), 0
+    for path, data in files.items():
+        blocks = [data[at : at + scripts.BLOCK] for at in range(0, len(data), scripts.BLOCK)]
+        for index in range(len(blocks) + _AHEAD):
+            if index < len(blocks):
+                send(base64.b64encode(blocks[index]))
+            if _AHEAD <= index and mark() == ".":
+                done += len(blocks[index - _AHEAD])
+                progress("upload", done, total)
+        if (end := mark()) == "-":
+            raise BoardError("verify", f"{path} does not read back as it was sent")
+        if end != "+":
+            return  # the receiver failed: its error follows in the exchange
+
+
+def _exchange(job: Job) -> None:
+    """Swap the verified files in; from the first deletion to the last rename the manifest is missing."""
+    assert job.repl and job.plan
+    plan = job.plan
+    if plan.remove or plan.rename:
+        kept = _folders(list(job.wanted))
+        empty = [folder for folder in _folders(plan.remove) if folder not in kept]
+        job.repl.run(scripts.commit(plan.remove, plan.rename, empty), 60)
+
+
+def _reset(job: Job) -> None:
+    assert job.repl and job.port
+    job.repl.start(scripts.RESET)
+    job.port.close()
+
+
+def _report(job: Job) -> None:
+    """Wait for the application's own word; a prompt or a traceback instead is a failure."""
+    end = time.monotonic() + job.report_within_s
+    last = BoardError("not_healthy", f"{job.path}: nothing came back")
+    while time.monotonic() < end:
+        try:
+            with client.reopen(job.path, 10) as port:
+                job.report = client.ask(port, "status", min(5, job.report_within_s))
+                return
+        except BoardError as error:
+            last = BoardError("not_healthy", error.text)
+            time.sleep(0.2)
+    raise last
+
+
+#        name        what a person reads               action
+STEPS = (
+    ("open", "open the port", _open),
+    ("service", "ask for service mode", _service),
+    ("repl", "enter the raw REPL", _repl),
+    ("compare", "compare the files", _compare),
+    ("upload", "upload what differs", _upload),
+    ("exchange", "swap the new files in", _exchange),
+    ("reset", "reset the board", _reset),
+    ("report", "wait for the rack's report", _report),
+)
+
+
+def flash(job: Job) -> Job:
+    """Run all steps; BoardError carries the step that failed. The port is closed in any case."""
+    try:
+        for name, text, action in STEPS:
+            job.progress(text, 0, 0)
+            begin = time.monotonic()
+            try:
+                action(job)
+            except BoardError as error:
+                error.step = name
+                raise
+            job.seconds[name] = round(time.monotonic() - begin, 3)
+    finally:
+        if job.port:
+            job.port.close()
+    return job
