@@ -9,3 +9,8 @@ rules of docs/architecture.md.
 def ptr32(values):
     """The argument; on the board a pointer to 32-bit integers."""
     return values
+
+
+def ptr8(values):
+    """The argument, a bytearray; on the board a pointer to bytes."""
+    return values
