@@ -1,0 +1,97 @@
+"""The hot part of the BQ79616 driver: whole answers checked and converted in viper, without allocation.
+
+Scales: cells 6.25 V / 2**15 = 190.73 µV; GPIO 5 V / 2**15 = 152.59 µV; TSREF 5.5556 V / 2**15 = 169.54 µV
+(TI SLUSE81). Answer frame: data bytes - 1, device, register (2), data, CRC (low byte first); the
+device at the top of the stack answers first.
+"""
+
+import micropython
+
+from rack.drivers.crc16 import crc16
+from rack.drivers.fast import ptr8, ptr32
+
+
+@micropython.viper
+def count_good(rx, frames: int, size: int, register: int, table) -> int:
+    """Frames in rx, from the first on, with the right length, device, register and CRC."""
+    b = ptr8(rx)
+    good = 0
+    at = 0
+    while good < frames:
+        if int(b[at]) != size - 1 or int(b[at + 1]) != frames - 1 - good:
+            break
+        if (int(b[at + 2]) << 8) + int(b[at + 3]) != register:
+            break
+        if int(crc16(rx, at, size + 6, table)) != 0:
+            break
+        at += size + 6
+        good += 1
+    return good
+
+
+@micropython.viper
+def to_cells(rx, frames: int, cells: int, out, count: int) -> int:
+    """Convert checked voltage frames to mV in out[0:count]; returns the cells without a result (0x8000)."""
+    b = ptr8(rx)
+    o = ptr32(out)
+    missing = 0
+    frame = 0
+    at = 4
+    while frame < frames:
+        index = int(b[at - 3]) * cells + cells - 1
+        cell = 0
+        while cell < cells:
+            raw = (int(b[at]) << 8) + int(b[at + 1])
+            if raw >= 32768:
+                raw -= 65536
+            if raw == -32768:
+                missing += 1
+            elif index < count:
+                o[index] = (raw * 3125 + 8192) >> 14
+            index -= 1
+            at += 2
+            cell += 1
+        at += 6
+        frame += 1
+    return missing
+
+
+@micropython.viper
+def to_temps(rx, frames: int, temps: int, out, count: int, ntc):
+    """Convert checked TSREF + GPIO frames to 0.1 °C in out[0:count] by the NTC table.
+
+    NO_OPEN, NO_SHORT and NO_VALUE (reference voltage missing) stand for a sensor that is none.
+    """
+    b = ptr8(rx)
+    o = ptr32(out)
+    t = ptr32(ntc)
+    frame = 0
+    at = 4
+    while frame < frames:
+        index = int(b[at - 3]) * temps
+        reference = (int(b[at]) << 8) + int(b[at + 1])
+        at += 2
+        sensor = 0
+        while sensor < temps:
+            raw = (int(b[at]) << 8) + int(b[at + 1])
+            value = -32768
+            # reference below 3.4 V, or a result that was never converted (0x8000): the divider tells nothing
+            if reference >= 20000 and reference < 32768 and raw != 32768:
+                if raw > 32768:
+                    raw = 0                              # slightly negative: a short
+                ratio = raw * 29491 // reference         # 0.9 = 152.59 / 169.54, so 2**15 is the whole TSREF
+                if ratio >= 32276:                       # 0.985: below -50 °C, an open lead
+                    value = -32767
+                elif ratio <= 492:                       # 0.015: above 190 °C, a short
+                    value = -32766
+                else:
+                    cell = ratio >> 7
+                    low = int(t[cell])
+                    value = (low + ((int(t[cell + 1]) - low) * (ratio & 127) >> 7) + 5) // 10
+            if index < count:
+                o[index] = value
+            index += 1
+            at += 2
+            sensor += 1
+        at += 6
+        frame += 1

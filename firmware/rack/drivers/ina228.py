@@ -1,0 +1,159 @@
+"""INA228 on the shunt: rack current, rack voltage, charge, and the hardware over-current alert.
+
+A current sensor that answers with old or default numbers hides an over-current: the configuration is
+read back now and then and every transfer that fails is counted, never replaced by the last value.
+
+Registers: TI SLYS021 (INA228 data sheet); LSBs checked against linux ina238.c where the family shares
+them. `i2c` is a machine.I2C: readfrom_mem_into(address, register, buffer), writeto_mem(…); OSError
+when the chip does not answer.
+"""
+
+from micropython import const
+
+_CONFIG = const(0x00)
+_ADC_CONFIG = const(0x01)
+_SHUNT_CAL = const(0x02)
+_VBUS = const(0x05)
+_CURRENT = const(0x07)
+_CHARGE = const(0x0A)
+_DIAG_ALRT = const(0x0B)
+_SOVL = const(0x0C)
+_SUVL = const(0x0D)
+_MANUFACTURER = const(0x3E)
+
+_RSTACC = const(0x4000)
+# continuous shunt and bus, 540 µs each, average of 4: a fresh pair every 4.3 ms
+_ADC_SETTING = const(0xB929)
+_ALERT_LATCHED = const(0x8000)
+_CURRENT_LSB_mA = const(2)
+
+
+class Ina228:
+    """shunt_uohm: 1..1250; divider_pct: rack voltage / bus pin voltage times 100 (100..2400);
+    alert_A: magnitude that pulls the alert pin low, latched until `clear_alert`.
+
+    After `read`: current_dA (positive discharges the rack), rack_dV. charge_mAs: since the last
+    `take_charge_mAs`. ok: the last transfer succeeded. errors: failed transfers; starts: configurations.
+    """
+
+    def __init__(self, i2c, shunt_uohm, divider_pct, alert_A, address=0x40):
+        self.ok = False
+        self.current_dA = 0
+        self.rack_dV = 0
+        self.errors = 0
+        self.starts = 0
+        self._i2c = i2c
+        self._address = address
+        self._divider_pct = divider_pct
+        self._two = bytearray(2)
+        self._three = bytearray(3)
+        self._five = bytearray(5)
+        self._configured = False
+        self._charge = 0
+        limit = min(alert_A * shunt_uohm // 5, 0x7FFF)      # 5 µV per bit at ±163.84 mV
+        self._setup = (
+            (_CONFIG, 0),
+            (_ADC_CONFIG, _ADC_SETTING),
+            (_SHUNT_CAL, (shunt_uohm * 262144 + 5000) // 10000),   # 13107.2e6 × LSB × R
+            (_SOVL, limit),
+            (_SUVL, 0x10000 - limit),
+        )
+
+    def configure(self):
+        """Identify, write and read back; True on success. Bounded: a dozen short transfers."""
+        self._configured = False
+        try:
+            if self._get16(_MANUFACTURER) != 0x5449:          # "TI"
+                return self._failed()
+            self._put16(_CONFIG, _RSTACC)
+            for register, value in self._setup:
+                self._put16(register, value)
+            self._put16(_DIAG_ALRT, _ALERT_LATCHED)
+            if not self._holds():
+                return self._failed()
+        except OSError:
+            return self._failed()
+        self.starts += 1
+        self._charge = 0
+        self._configured = True
+        return True
+
+    def read(self):
+        """Current and voltage into the attributes; True on success. Scan context, two transfers."""
+        if not self._configured and not self.configure():
+            return False
+        try:
+            raw = self._get20(_CURRENT)
+            self.current_dA = (raw * _CURRENT_LSB_mA + 50) // 100
+            raw = self._get20(_VBUS)                          # 195.3125 µV = 1/5120 V
+            self.rack_dV = (raw * self._divider_pct + 25600) // 51200
+        except OSError:
+            return self._failed()
+        self.ok = True
+        return True
+
+    def check(self):
+        """Is the configuration still there? A chip that lost it is configured again by the next read."""
+        try:
+            self._configured = self._configured and self._holds()
+        except OSError:
+            return self._failed()
+        return self._configured
+
+    def take_charge_mAs(self):
+        """Charge since the last call, from the chip's own accumulator; 0 when it cannot be read.
+
+        The accumulator is never cleared while it counts, so nothing falls between read and clear; the
+        difference of its low 24 bits is exact as long as calls are less than 16 s apart at 1000 A.
+        """
+        if not self._configured:
+            return 0
+        try:
+            self._i2c.readfrom_mem_into(self._address, _CHARGE, self._five)
+        except OSError:
+            self._failed()
+            return 0
+        b = self._five
+        charge = (b[2] << 16) | (b[3] << 8) | b[4]
+        delta = (charge - self._charge) & 0xFFFFFF
+        self._charge = charge
+        if delta >= 0x800000:
+            delta -= 0x1000000
+        return delta * _CURRENT_LSB_mA
+
+    def clear_alert(self):
+        """Read DIAG_ALRT, which releases the latched alert pin; returns its flags, 0 when it cannot be read."""
+        try:
+            return self._get16(_DIAG_ALRT)
+        except OSError:
+            self._failed()
+            return 0
+
+    # -- transfers
+
+    def _failed(self):
+        self.ok = False
+        self._configured = False
+        self.errors += 1
+        return False
+
+    def _holds(self):
+        for register, value in self._setup:
+            if self._get16(register) != value:
+                return False
+        return True
+
+    def _get16(self, register):
+        self._i2c.readfrom_mem_into(self._address, register, self._two)
+        return (self._two[0] << 8) | self._two[1]
+
+    def _put16(self, register, value):
+        self._two[0] = value >> 8
+        self._two[1] = value & 0xFF
+        self._i2c.writeto_mem(self._address, register, self._two)
+
+    def _get20(self, register):
+        self._i2c.readfrom_mem_into(self._address, register, self._three)
+        b = self._three
+        raw = (b[0] << 12) | (b[1] << 4) | (b[2] >> 4)
+        return raw - 0x100000 if b[0] & 0x80 else raw

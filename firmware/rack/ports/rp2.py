@@ -1,0 +1,273 @@
+"""RP2040 boards (Pico, Pico W): the only place, with its PIO programs, that knows the chip.
+
+Every pin comes from the board config. Order in `Port.__init__` matters: outputs are driven safe before
+any bus is made. Register addresses: RP2040 data sheet 2.2.1 (SIO), 2.19 (IO), 3.7 (PIO), 4.4 (SPI), 4.7 (watchdog).
+"""
+
+from array import array
+from time import ticks_ms, ticks_us
+
+import machine
+import micropython
+import rp2
+from machine import ADC, I2C, PWM, SPI, UART, WDT, Pin, Timer
+from micropython import const
+
+from rack.control import bits
+from rack.drivers.fast import ptr8, ptr32
+from rack.ports import deadman_pio
+from rack.ports.scratch import Scratch
+
+PERIOD_HOLD_OFF_CYCLES = const(1_500_000)    # 12 ms at 125 MHz: no grid is faster than 80 Hz
+PERIOD_OVERHEAD_TICKS = const(750_004)       # what the program's count leaves out: hold-off and its fixed cycles
+
+_CLOSED_US = const(1000)                     # two feeds are never closer in a sane schedule
+_WINDOW_SM = const(0)
+_GATE_SM = const(1)
+_PERIOD_SM = const(4)
+_UART_BUFFER = const(1100)
+_SPI_Hz = const(10_000_000)
+_I2C_Hz = const(1_000_000)
+_I2C_TIMEOUT_us = const(1000)
+_FAN_Hz = const(25_000)
+
+_PIO0 = const(0x50200000)
+_PIO_TXF0 = const(0x50200010)
+_SM0_EXECCTRL_SET = const(0x502020CC)        # atomic set alias
+_IO_CTRL_SET = const(0x40016004)
+_IO_CTRL_CLR = const(0x40017004)
+_OUTOVER_LOW = const(0x200)
+
+ADC_COOLANT = const(0)
+ADC_GAS = const(1)
+
+
+@micropython.viper
+def _spi_burst(tx, rx, count: int, select: int) -> int:
+    """count bytes in one chip select on SPI0, polled; bounded by the shift clock, which never stops."""
+    out = ptr8(tx)
+    back = ptr8(rx)
+    spi = ptr32(0x4003C000)
+    sio = ptr32(0xD0000000)
+    sio[6] = select                          # GPIO_OUT_CLR
+    sent = 0
+    got = 0
+    while got < count:
+        if sent < count and sent - got < 8:
+            spi[2] = int(out[sent])          # SSPDR
+            sent += 1
+        if int(spi[3]) & 4:                  # SSPSR: receive FIFO not empty
+            back[got] = int(spi[2])
+            got += 1
+    sio[5] = select                          # GPIO_OUT_SET
+    return count
+
+
+@micropython.viper
+def _feed_window() -> int:
+    """Feed once; 0 when the window had died before (it no longer takes its feeds)."""
+    pio = ptr32(0x50200000)
+    if int(pio[1]) & (1 << 24):              # FSTAT.TXEMPTY of state machine 0
+        pio[4] = 1                           # TXF0
+        return 1
+    return 0
+
+
+@micropython.viper
+def _read_pins(pins, masks, count: int) -> int:
+    """Bits masks[i] of the pins that are high; an unconnected input (-1) counts as healthy."""
+    sio = ptr32(0xD0000000)
+    p = ptr32(pins)
+    m = ptr32(masks)
+    level = int(sio[1])
+    found = 0
+    i = 0
+    while i < count:
+        if int(p[i]) < 0:
+            found |= int(m[i])
+        elif (level >> int(p[i])) & 1:
+            found |= int(m[i])
+        i += 1
+    return found
+
+
+class AfeUart:
+    """UART0 as rack.drivers.bq79616 wants it; the wake pulse is made by the pad override and a timer."""
+
+    def __init__(self, tx, rx):
+        uart = UART(0, 1_000_000, tx=Pin(tx), rx=Pin(rx, Pin.IN, Pin.PULL_UP), rxbuf=_UART_BUFFER, timeout=0)
+        self.write = uart.write
+        self.any = uart.any
+        self.readinto = uart.readinto
+        self._pin = tx
+        self._timer = Timer(-1)
+        self._release = self._end_pulse
+
+    def pulse_low(self, us):
+        """Start a low pulse of `us` on the transmit line and return at once."""
+        machine.mem32[_IO_CTRL_SET + 8 * self._pin] = _OUTOVER_LOW
+        self._timer.init(mode=Timer.ONE_SHOT, period=us, tick_hz=1_000_000, hard=True, callback=self._release)
+
+    def _end_pulse(self, timer):
+        machine.mem32[_IO_CTRL_CLR + 8 * self._pin] = _OUTOVER_LOW
+
+
+class CanSpi:
+    """SPI0 as rack.drivers.mcp2515 wants it, shared with the hard interrupt of the fast path."""
+
+    def __init__(self, sck, mosi, miso, select):
+        self._select = Pin(select, Pin.OUT, value=1)
+        self._spi = SPI(0, baudrate=_SPI_Hz, sck=Pin(sck), mosi=Pin(mosi), miso=Pin(miso))
+        self._mask = 1 << select
+        self._status = bytearray(b"\xa0\x00")
+        self._send = bytearray(b"\x81")
+        self._back = bytearray(16)
+
+    def transfer(self, tx, rx, count):
+        """Main loop only: interrupts wait for one transfer of at most 16 bytes (about 15 µs)."""
+        state = machine.disable_irq()
+        _spi_burst(tx, rx, count, self._mask)
+        machine.enable_irq(state)
+
+    def send_fast(self, frame):
+        """Hard interrupt: frame into transmit buffer 0 unless it still waits, then request to send; 1 if done."""
+        _spi_burst(self._status, self._back, 2, self._mask)
+        if self._back[1] & 4:
+            return 0
+        _spi_burst(frame, self._back, 14, self._mask)
+        _spi_burst(self._send, self._back, 1, self._mask)
+        return 1
+
+
+class Port:
+    """All hardware of one board. params: rack.config.Params. Raises ValueError for impossible pins."""
+
+    def __init__(self, params):
+        p = params
+        self._coils = tuple(Pin(n, Pin.OUT, value=0)
+                            for n in (p.pins_coil_main_neg, p.pins_coil_precharge, p.pins_coil_main_pos))
+        self._coil_bits = 0
+        self._enable = Pin(p.pins_coil_enable, Pin.OUT, value=0)
+        self._heater = Pin(p.pins_heater, Pin.OUT, value=0)
+        self.ticks_ms = ticks_ms
+        self.ticks_us = ticks_us
+        self.disable_interrupts = machine.disable_irq
+        self.enable_interrupts = machine.enable_irq
+        self.idle = machine.idle
+        self.scratch = Scratch(machine.mem32)
+        self._make_inputs(p)
+        self._make_deadman(p)
+        self._fan = PWM(Pin(p.pins_fan_pwm), freq=_FAN_Hz, duty_u16=0)
+        self._pump = PWM(Pin(p.pins_pump_pwm), freq=_FAN_Hz, duty_u16=0)
+        self._adc = (ADC(p.pins_coolant_adc), ADC(p.pins_gas_adc))
+        self._core = ADC(4)
+        self.afe_uart = AfeUart(p.pins_afe_tx, p.pins_afe_rx)
+        self.can_spi = CanSpi(p.pins_can_sck, p.pins_can_mosi, p.pins_can_miso, p.pins_can_cs)
+        self.i2c = I2C(1, sda=Pin(p.pins_i2c_sda), scl=Pin(p.pins_i2c_scl), freq=_I2C_Hz, timeout=_I2C_TIMEOUT_us)
+        self._wdt = None
+        self._period = rp2.StateMachine(_PERIOD_SM, deadman_pio.period, jmp_pin=Pin(p.pins_zero_crossing_a, Pin.IN))
+
+    def _make_inputs(self, p):
+        inputs = ((p.pins_hvil, bits.IN_HVIL), (p.pins_estop, bits.IN_ESTOP), (p.pins_oc_alert, bits.IN_OC_OK),
+                  (p.pins_aux_main_pos, bits.IN_AUX_POS), (p.pins_aux_main_neg, bits.IN_AUX_NEG),
+                  (-1, bits.IN_COOLANT_FLOW))
+        for pin, _ in inputs:
+            if pin >= 0:
+                Pin(pin, Pin.IN, Pin.PULL_DOWN)      # a broken lead reads as open, stopped, tripped
+        self._in_pins = array("i", (pin for pin, _ in inputs))
+        self._in_masks = array("i", (mask for _, mask in inputs))
+
+    def _make_deadman(self, p):
+        if p.pins_estop != p.pins_hvil + 1 or p.pins_oc_alert != p.pins_hvil + 2:
+            raise ValueError("pins: hvil, estop, oc_alert must be neighbours")
+        self._closed_ticks = _CLOSED_US // deadman_pio.TICK_US
+        self._open_ticks = (p.deadman_window_ms * 1000 - _CLOSED_US) // deadman_pio.TICK_US - 10
+        self._window = rp2.StateMachine(_WINDOW_SM)
+        self._gate = rp2.StateMachine(_GATE_SM)
+        self._first_interlock = Pin(p.pins_hvil, Pin.IN, Pin.PULL_DOWN)
+
+    # -- dead-man and watchdog
+
+    def arm_enable(self):
+        """Restart the dead-man from its beginning. Part of the sane start; coils must be commanded off."""
+        self._window.active(0)
+        self._gate.active(0)
+        self._gate.init(deadman_pio.gate, freq=deadman_pio.CLOCK_Hz, set_base=self._enable,
+                        in_base=self._first_interlock)
+        self._window.init(deadman_pio.window, freq=deadman_pio.CLOCK_Hz)
+        machine.mem32[_SM0_EXECCTRL_SET + 0x18 * _WINDOW_SM] = 1     # STATUS: transmit FIFO level < 1
+        self._window.put(self._open_ticks)
+        self._window.put(self._closed_ticks)
+        self._gate.active(1)
+        self._window.active(1)
+
+    def disarm_enable(self):
+        """Drop the coils' supply at once."""
+        self._gate.active(0)
+        self._window.active(0)
+        self._enable.init(Pin.OUT, value=0)
+
+    def feed(self):
+        """Feed dead-man and watchdog, at the end of a checked scan. False: the dead-man has dropped before."""
+        if self._wdt is not None:
+            self._wdt.feed()
+        return _feed_window() == 1
+
+    def arm_wdt(self, ms):
+        """Start the reset watchdog, 1..8388 ms; it cannot be stopped. Never in service mode."""
+        self._wdt = WDT(timeout=ms)
+
+    def reset_to_service(self):
+        """Outputs off, then reset into service mode once."""
+        self.write_coils(0)
+        self.disarm_enable()
+        self.scratch.request_service()
+        machine.reset()
+
+    def reset_reason(self):
+        """Why the board started: REASON_* of rack.ports.scratch; read once by the scratch registers."""
+        return self.scratch.reset_reason(machine.reset_cause() == machine.WDT_RESET)
+
+    # -- inputs and outputs
+
+    def read_inputs(self):
+        """Digital inputs as IN_* bits of rack.control.bits."""
+        return _read_pins(self._in_pins, self._in_masks, 6)
+
+    def write_coils(self, coil_bits):
+        """COIL_* bits; the dead-man is armed when the first coil is commanded."""
+        if coil_bits == self._coil_bits:
+            return
+        if coil_bits and not self._coil_bits:
+            self.arm_enable()
+        self._coil_bits = coil_bits
+        mask = 1
+        for pin in self._coils:
+            pin(1 if coil_bits & mask else 0)
+            mask <<= 1
+
+    def write_cooling(self, fan_pct, pump_pct, heater):
+        """Fan and pump duty 0..100 %, heater 0 or 1."""
+        self._fan.duty_u16(fan_pct * 65535 // 100)
+        self._pump.duty_u16(pump_pct * 65535 // 100)
+        self._heater(heater)
+
+    def adc_mV(self, channel):
+        """ADC_COOLANT or ADC_GAS in mV at the pin, 0..3300."""
+        return self._adc[channel].read_u16() * 3300 >> 16
+
+    def board_ddegC(self):
+        """RP2040 die temperature; data sheet 4.9.5: 0.706 V at 27 °C, -1.721 mV/K."""
+        return 270 - ((self._core.read_u16() * 33000 >> 16) - 7060) * 1000 // 1721
+
+    def on_period(self, handler):
+        """handler(state_machine) in a hard interrupt at each rising zero crossing.
+
+        It must take the count by get(array) and add PERIOD_OVERHEAD_TICKS: mains period in 16 ns ticks.
+        """
+        machine_ = self._period
+        machine_.irq(handler, hard=True)
+        machine_.active(0)
+        machine_.restart()
+        machine_.put(PERIOD_HOLD_OFF_CYCLES)
+        machine_.active(1)

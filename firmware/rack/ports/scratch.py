@@ -1,0 +1,55 @@
+"""Watchdog scratch registers: what survives a reset without power loss.
+
+0 mode request (one-shot), 1 running task, 2 reason of a deliberate reset; 3 free; 4..7 belong to the
+boot ROM and SDK. Values stay below 2**30 so that reading them allocates nothing. boot.py, which must not
+depend on this package, knows SERVICE_MAGIC by value.
+"""
+
+from micropython import const
+
+_MODE = const(0x4005800C)
+_TASK = const(0x40058010)
+_REASON = const(0x40058014)
+
+SERVICE_MAGIC = const(0x05E41CE5)
+_TASK_MAGIC = const(0x0A5C0000)
+_REASON_MAGIC = const(0x0DE50000)
+
+REASON_POWER = const(0)        # power-on or reset pin
+REASON_HANG = const(1)         # the watchdog: task() names who ran
+REASON_SERVICE = const(2)
+REASON_COMMAND = const(3)
+REASON_FAULT = const(4)        # the application gave up after an exception
+
+
+class Scratch:
+    """mem32: machine.mem32, or a dict in tests. task_before: id of the task that ran at the reset, -1 unknown."""
+
+    def __init__(self, mem32):
+        self._mem = mem32
+        self.task_before = -1
+        last = mem32[_TASK]
+        if last & 0x3FFF0000 == _TASK_MAGIC:
+            self.task_before = last & 0xFF
+        mem32[_TASK] = 0
+
+    def request_service(self):
+        self._mem[_MODE] = SERVICE_MAGIC
+        self.note_reason(REASON_SERVICE)
+
+    def note_task(self, task):
+        """The task about to run, 0..255; -1 none. Does not allocate."""
+        self._mem[_TASK] = _TASK_MAGIC | task & 0xFF if task >= 0 else 0
+
+    def note_reason(self, reason):
+        self._mem[_REASON] = _REASON_MAGIC | reason
+
+    def reset_reason(self, watchdog):
+        """watchdog: the chip says a watchdog caused this start (machine.reset() is one too)."""
+        noted = self._mem[_REASON]
+        self._mem[_REASON] = 0
+        if not watchdog:
+            return REASON_POWER
+        if noted & 0x3FFF0000 == _REASON_MAGIC:
+            return noted & 0xFF
+        return REASON_HANG
