@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass
 
-# What the PCS reports about itself.
+# What the PCS reports about itself: the states of rack.comms.pcs_can; test_simulator checks that they agree.
 PCS_OFF = 0          # no DC bus
-PCS_STANDBY = 1      # DC bus there, no request allowed to run
+PCS_STANDBY = 1      # DC bus there, not permitted to run
 PCS_RUN = 2
-PCS_TIMEOUT = 3      # the request stopped: power goes to zero by itself
-PCS_FAULT = 4
+PCS_TIMEOUT = 4      # the request stopped: power goes to zero by itself
+PCS_FAULT = 5
 
 _MIN_BUS_V = 5.0
 

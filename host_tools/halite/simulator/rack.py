@@ -29,6 +29,7 @@ _CONTACT_OHM = 0.5e-3
 _GAS_CLEAN_mV = 400.0
 _COOLANT_J_PER_K = 120_000.0    # 30 l of glycol-water: engineering judgement
 _FAN_W_PER_K = 400.0            # radiator at full fan: engineering judgement
+_LEAST_PUMP_PCT = 10            # below it the pump stands: engineering judgement
 _HEATER_W = 4_000.0             # engineering judgement
 
 
@@ -65,6 +66,8 @@ class Rack:
         self._steps = 0
         self._charge_As = 0.0
         self._contacts = (False, False, False)
+        self._coils = 0
+        self._cut = False
 
     @classmethod
     def from_config(cls, config: Mapping[str, Mapping[str, Any]], **start: Any) -> "Rack":
@@ -166,6 +169,15 @@ class Rack:
 
     # what the controller does
 
+    def command_coils(self, bits: int, at_us: float | None = None) -> None:
+        """Coil commands COIL_* through the interlock: open HVIL, E-stop or over-current alert cut the coils' supply.
+
+        The supply comes back only after the controller has released every coil, as behind the dead-man.
+        """
+        self._cut = not (self.hvil and self.estop and self.oc_ok) or (self._cut and bits != 0)
+        self._coils = bits
+        self.set_coils(0 if self._cut else bits, at_us)
+
     def set_coils(self, bits: int, at_us: float | None = None) -> None:
         """Coil states that really reach the coils (after the enable), COIL_* bits."""
         us = float(self.now_us) if at_us is None else at_us
@@ -191,7 +203,7 @@ class Rack:
     @property
     def coolant_flow(self) -> bool:
         """Flow switch: the pump turns and nothing blocks it."""
-        return "coolant_stopped" not in self.faults
+        return self.pump_pct >= _LEAST_PUMP_PCT and "coolant_stopped" not in self.faults
 
     @property
     def hvil(self) -> bool:
@@ -264,6 +276,8 @@ class Rack:
         if name == "mains_lost":
             self.grid.lose(us)
         spec = FAULTS[name]
+        if self._coils:
+            self.command_coils(self._coils, us)
         self._note(us, f"{spec.text}" + (f" ({spec.where} {at})" if spec.where else ""))
 
     def stop_fault(self, name: str, at: int | None = None, at_us: float | None = None) -> None:

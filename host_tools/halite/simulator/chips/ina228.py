@@ -17,7 +17,7 @@ _LENGTH = {VSHUNT: 3, VBUS: 3, CURRENT: 3, POWER: 3, ENERGY: 5, CHARGE: 5}
 _DEFAULTS = {ADC_CONFIG: 0xFB68, SHUNT_CAL: 0x1000, DIAG_ALRT: 0x0001, SOVL: 0x7FFF, SUVL: 0x8000, BOVL: 0x7FFF,
              TEMP_LIMIT: 0x7FFF, PWR_LIMIT: 0xFFFF, MANUFACTURER_ID: 0x5449, DEVICE_ID: 0x2281}
 _WRITABLE = {CONFIG, ADC_CONFIG, SHUNT_CAL, SHUNT_TEMPCO, DIAG_ALRT, SOVL, SUVL, BOVL, BUVL, TEMP_LIMIT, PWR_LIMIT}
-_RST, _RSTACC, _ADCRANGE = 0x8000, 0x4000, 0x0010
+_RST, _RSTACC, _ADCRANGE, _ALATCH = 0x8000, 0x4000, 0x0010, 0x8000
 _SHUNT_LSB_V, _BUS_LSB_V, _TEMP_LSB = 312.5e-9, 195.3125e-6, 7.8125e-3
 _SHUNTOL, _SHUNTUL, _BUSOL, _BUSUL = 0x40, 0x20, 0x10, 0x08
 
@@ -43,6 +43,7 @@ class Ina228:
         self.registers: dict[int, int] = {}
         self._charge_lsb = 0.0
         self._energy_lsb = 0.0
+        self._latched = 0
         self._at_us = 0.0
         self._pointer = 0
         self._bytes: list[int] = []
@@ -53,6 +54,7 @@ class Ina228:
         """Power-on or RST: registers to their defaults, accumulators to zero."""
         self.registers = {register: 0 for register in _WRITABLE} | _DEFAULTS
         self._charge_lsb = self._energy_lsb = 0.0
+        self._latched = 0
 
     # I²C
 
@@ -144,8 +146,10 @@ class Ina228:
         return self.registers.get(register, 0)
 
     def _diagnostic(self) -> int:
-        flags = self.registers[DIAG_ALRT] & 0xF000 | 0x0001
-        return flags | self._limits()
+        """DIAG_ALRT; reading it ends a latched alert."""
+        flags = self.registers[DIAG_ALRT] & 0xF000 | 0x0001 | self._latched | self._limits()
+        self._latched = 0
+        return flags
 
     def _limits(self) -> int:
         shunt = self._vshunt() >> 4
@@ -160,8 +164,13 @@ class Ina228:
 
     @property
     def alert(self) -> bool:
-        """True while a limit is violated: the pin is low (before its polarity bit)."""
-        return bool(self._limits()) and not self.faults.missing
+        """True while a limit is violated, or was with ALATCH set: the pin is low."""
+        if self.faults.missing:
+            return False
+        now = self._limits()
+        if self.registers[DIAG_ALRT] & _ALATCH:
+            self._latched |= now
+        return bool(now | self._latched)
 
     def advance(self, now_us: float) -> None:
         """Accumulate charge and energy up to now_us with the present current."""

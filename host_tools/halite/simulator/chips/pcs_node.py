@@ -3,41 +3,12 @@
 The layout of the frames comes from a codec, so that the node holds no second copy of the protocol.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
-
 from halite.simulator.chips.can_bus import CanBus, Frame
+from halite.simulator.chips.pcs_codec import FirmwareTableCodec
+from halite.simulator.chips.pcs_messages import PcsCodec, Request, Status
 from halite.simulator.rack import Rack
 
 STATUS_PERIOD_US = 20_000.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """A valid power request. power_W positive discharges; counter 0..15."""
-
-    power_W: int
-    permitted: bool
-    counter: int
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the PCS reports."""
-
-    state: int
-    bus_dV: int
-    power_W: int
-
-
-class PcsCodec(Protocol):
-    """Turns frames into requests and status into frames."""
-
-    def request(self, frame: Frame) -> Request | None:
-        """The request in a frame, None when it is another frame or its CRC is wrong."""
-
-    def status(self, status: Status, counter: int) -> Frame:
-        """The status frame."""
 
 
 class PcsNode:
@@ -45,7 +16,6 @@ class PcsNode:
 
     def __init__(self, bus: CanBus, rack: Rack, codec: PcsCodec | None = None) -> None:
         if codec is None:
-            from halite.simulator.chips.pcs_codec import FirmwareTableCodec
             codec = FirmwareTableCodec()
         self.bus = bus
         self.rack = rack
@@ -63,7 +33,7 @@ class PcsNode:
             return
         self._counter = self._counter + 1 & 15
         pcs = self.rack.pcs
-        status = Status(pcs.state, round(self.rack.bus_V * 10), round(pcs.power_W))
+        status = Status(pcs.state, round(self.rack.bus_V * 10), round(pcs.power_W), self._last_counter or 0)
         self.bus.send(self, self.codec.status(status, self._counter), at_us)
 
     # node of the bus

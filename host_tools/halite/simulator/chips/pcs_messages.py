@@ -1,0 +1,35 @@
+"""What rack and PCS tell each other, apart from how it is packed."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from halite.simulator.chips.can_bus import Frame
+
+
+@dataclass(frozen=True)
+class Request:
+    """A valid power request. power_W positive discharges; counter 0..15."""
+
+    power_W: int
+    permitted: bool
+    counter: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the PCS reports."""
+
+    state: int
+    bus_dV: int
+    power_W: int
+    echo: int       # counter of the last request that was accepted
+
+
+class PcsCodec(Protocol):
+    """Turns frames into requests and status into frames."""
+
+    def request(self, frame: Frame) -> Request | None:
+        """The request in a frame, None when it is another frame or its CRC is wrong."""
+
+    def status(self, status: Status, counter: int) -> Frame:
+        """The status frame."""

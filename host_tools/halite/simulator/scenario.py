@@ -1,0 +1,237 @@
+"""Scenario files: what happens to a rack, at exact simulated times.
+
+A scenario that means something else than its author thought is worse than none: every key is checked, and a
+refusal names file, key, value, unit and what is allowed.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from halite.errors import HaliteError
+from halite.paths import BOARD_CONFIGS
+from halite.simulator.rack import Rack
+from halite.simulator.rack_faults import FAULTS
+
+FOLDER = BOARD_CONFIGS / "scenarios"
+COMMANDS = ("close", "open", "reset", "unlock")
+
+_Frequency = Annotated[int, Field(ge=40_000, le=70_000)]
+_Time = Annotated[int, Field(ge=0, le=86_400_000)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Start(_Strict):
+    """State of the rack before the first scan."""
+
+    soc_pct: Annotated[float, Field(ge=0, le=100)] = 50.0
+    temp_degC: Annotated[float, Field(ge=-40, le=80)] = 25.0
+    ambient_degC: Annotated[float, Field(ge=-40, le=60)] = 25.0
+    jitter_us: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+
+class _Action(_Strict):
+    at_ms: _Time
+
+
+class SetFrequency(_Action):
+    """The grid frequency jumps."""
+
+    do: Literal["set"]
+    frequency_mHz: _Frequency
+
+
+class RampFrequency(_Action):
+    """The grid frequency moves at a rate."""
+
+    do: Literal["ramp"]
+    to_mHz: _Frequency
+    rate_mHzps: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class TraceFrequency(_Action):
+    """The grid frequency follows points [ms after at_ms, mHz]."""
+
+    do: Literal["trace"]
+    points: Annotated[list[tuple[_Time, _Frequency]], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _rising(self) -> "TraceFrequency":
+        times = [point[0] for point in self.points]
+        if any(b <= a for a, b in zip(times, times[1:], strict=False)):
+            raise ValueError("points must be in rising order of time")
+        return self
+
+
+class SineFrequency(_Action):
+    """An oscillation of the frequency is superposed."""
+
+    do: Literal["sine"]
+    amplitude_mHz: Annotated[int, Field(ge=1, le=5_000)]
+    rate_mHz: Annotated[int, Field(ge=10, le=5_000)]
+    for_ms: _Time | None = None
+
+
+class StartFault(_Action):
+    """A fault of the rack starts; `at` is its cell, sensor or device."""
+
+    do: Literal["fault"]
+    name: str
+    at: Annotated[int, Field(ge=0, le=415)] = 0
+    value: float | None = None
+    for_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> "StartFault":
+        spec = FAULTS.get(self.name)
+        if spec is None:
+            raise ValueError(f"name = {self.name!r}: known faults are {', '.join(FAULTS)}")
+        if self.value is not None and not spec.least <= self.value <= spec.most:
+            raise ValueError(f"value = {self.value:g} {spec.unit}: allowed for {self.name} is "
+                             f"{spec.least:g} to {spec.most:g} {spec.unit}".rstrip())
+        return self
+
+
+class ClearFault(_Action):
+    """A fault ends, everywhere or at one place."""
+
+    do: Literal["clear"]
+    name: Literal[tuple(FAULTS)]  # type: ignore[valid-type]
+    at: int | None = None
+
+
+class Command(_Action):
+    """An operator's command to the controller."""
+
+    do: Literal["command"]
+    what: Literal["close", "open", "reset", "unlock"]
+
+
+class Setpoint(_Action):
+    """Power asked for by the station."""
+
+    do: Literal["setpoint"]
+    power_W: Annotated[int, Field(ge=-2_000_000, le=2_000_000)]
+
+
+Action = Annotated[
+    SetFrequency | RampFrequency | TraceFrequency | SineFrequency | StartFault | ClearFault | Command | Setpoint,
+    Field(discriminator="do"),
+]
+GRID_ACTIONS = (SetFrequency, RampFrequency, TraceFrequency, SineFrequency)
+
+
+class Scenario(_Strict):
+    """One scenario. `action` is in the order of the file; times need not rise."""
+
+    name: Annotated[str, Field(min_length=1)]
+    text: str = ""
+    duration_ms: Annotated[int, Field(ge=10, le=86_400_000)]
+    start: Start = Start()
+    action: list[Action] = []
+
+    def timed(self) -> list[_Action]:
+        """All actions but those of the grid in order of time, with the end of each limited fault made an action."""
+        actions: list[_Action] = [a for a in self.action if not isinstance(a, GRID_ACTIONS)]
+        actions += [ClearFault(at_ms=a.at_ms + a.for_ms, do="clear", name=a.name, at=a.at)
+                    for a in self.action if isinstance(a, StartFault) and a.for_ms is not None]
+        return sorted(actions, key=lambda a: a.at_ms)
+
+    def start_values(self) -> dict[str, float]:
+        """Start state as Rack takes it."""
+        return {"soc": self.start.soc_pct / 100, "start_degC": self.start.temp_degC,
+                "ambient_degC": self.start.ambient_degC, "jitter_us": self.start.jitter_us}
+
+    def prepare_grid(self, rack: Rack) -> None:
+        """Give the grid its whole future, so that zero crossings are exact across every change."""
+        for action in sorted((a for a in self.action if isinstance(a, GRID_ACTIONS)), key=lambda a: a.at_ms):
+            _on_grid(action, rack)
+
+
+def _on_grid(action: Any, rack: Rack) -> None:
+    us = action.at_ms * 1000.0
+    if isinstance(action, SetFrequency):
+        rack.grid.set(action.frequency_mHz / 1000, us)
+    elif isinstance(action, RampFrequency):
+        rack.grid.ramp(action.to_mHz / 1000, action.rate_mHzps / 1000, us)
+    elif isinstance(action, TraceFrequency):
+        rack.grid.knots([(ms / 1000, mHz / 1000) for ms, mHz in action.points], us)
+    elif isinstance(action, SineFrequency):
+        stop_us = float("inf") if action.for_ms is None else us + action.for_ms * 1000
+        rack.grid.sine(action.amplitude_mHz / 1000, action.rate_mHz / 1000, us, stop_us)
+
+
+def on_rack(action: _Action, rack: Rack) -> bool:
+    """Carry out an action on the rack itself; False for one that is meant for the controller."""
+    us = action.at_ms * 1000.0
+    if isinstance(action, StartFault):
+        rack.start_fault(action.name, action.at, action.value, us)
+    elif isinstance(action, ClearFault):
+        rack.stop_fault(action.name, action.at, us)
+    else:
+        return False
+    return True
+
+
+# reading
+
+_UNITS = ("mHzps", "mHz", "ms", "us", "pct", "degC", "W")
+
+
+def _allowed(error: dict[str, Any]) -> str:
+    """What pydantic would have taken, in words."""
+    context = error.get("ctx", {})
+    kinds = {"greater_than_equal": "at least {ge}", "less_than_equal": "at most {le}", "too_short": "at least {min_length} entries",
+             "literal_error": "{expected}", "union_tag_invalid": "{expected_tags}", "extra_forbidden": "no such key here",
+             "missing": "must be given", "union_tag_not_found": "do = one of set, ramp, trace, sine, fault, clear, command, setpoint"}
+    text = kinds.get(error["type"])
+    return text.format(**context) if text else str(error["msg"]).removeprefix("Value error, ")
+
+
+def _line(file: str, error: dict[str, Any]) -> str:
+    """One line for one refusal: file, place, key, value with unit, what is allowed."""
+    names = [part for part in error["loc"] if part not in {a.model_fields["do"].annotation.__args__[0] for a in _KINDS}]
+    place = ".".join(f"{part + 1}" if isinstance(part, int) else str(part) for part in names)
+    key = next((str(part) for part in reversed(names) if isinstance(part, str)), "")
+    unit = next((u for u in _UNITS if key.endswith("_" + u)), "")
+    value = error.get("input")
+    shown = f" = {value!r} {unit}".rstrip() if isinstance(value, str | int | float) and error["type"] != "missing" else ""
+    return f"{file}: {place}{shown}: {'allowed is ' if 'ctx' in error and 'error' not in error['ctx'] else ''}{_allowed(error)}"
+
+
+_KINDS: tuple[Any, ...] = (SetFrequency, RampFrequency, TraceFrequency, SineFrequency, StartFault, ClearFault, Command, Setpoint)
+
+
+def parse(document: dict[str, Any], file: str) -> Scenario:
+    """Check a parsed TOML document. Raises HaliteError with one line per problem."""
+    try:
+        return Scenario.model_validate(document)
+    except ValidationError as refused:
+        raise HaliteError("\n".join(_line(file, dict(error)) for error in refused.errors())) from None
+
+
+def find(name: str | Path) -> Path:
+    """A scenario file by path, or by name among the shipped ones."""
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = FOLDER / f"{path.stem}.toml"
+    if path.parent == Path() and shipped.exists():
+        return shipped
+    known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.toml")))
+    raise HaliteError(f"{name}: no such scenario", f"shipped scenarios: {known}")
+
+
+def load(name: str | Path) -> Scenario:
+    """Read and check a scenario file."""
+    path = find(name)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+        raise HaliteError(f"{path.name}: not TOML: {broken}") from None
+    return parse(document, path.name)
