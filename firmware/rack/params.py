@@ -24,6 +24,7 @@ SCALARS = (
     # [overload] continuous current ratings and the I2t budget above them
     ("overload_charge_dA", 10, 10_000),
     ("overload_discharge_dA", 10, 10_000),
+    ("overload_sensor_dA", 10, 20_000),     # range of the current sensor: beyond it nothing is known
     ("overload_charge_A2s", 10, 20_000_000),
     ("overload_discharge_A2s", 10, 20_000_000),
     # [limit] available power, see the tables below
@@ -73,6 +74,15 @@ SCALARS = (
     ("afe_cells_per_device", 4, 16),
     ("afe_temps_per_device", 1, 8),
     ("afe_period_ms", 50, 1_000),
+    # [sensor] current sensor, temperature sensors and the CAN controller's crystal
+    ("sensor_shunt_uohm", 1, 1_250),
+    ("sensor_divider_pct", 100, 2_400),     # rack voltage over the sensor's bus pin, times 100
+    ("sensor_alert_A", 1, 10_000),          # hardware over-current alert
+    ("sensor_ntc_a_e10", -20_000_000, 50_000_000),  # Steinhart-Hart coefficients, times 10**10, 10**10, 10**13
+    ("sensor_ntc_b_e10", 1_000_000, 5_000_000),
+    ("sensor_ntc_c_e13", -10_000_000, 10_000_000),
+    ("sensor_ntc_pullup_ohm", 1_000, 100_000),
+    ("sensor_can_crystal_MHz", 8, 16),
     # [grid]
     ("grid_nominal_mHz", 50_000, 60_000),
     ("grid_phases", 1, 3),

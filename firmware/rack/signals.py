@@ -24,7 +24,7 @@ SIGNALS = (
     ("temps_age_ms", "i", "time since every temperature was last read with a good CRC"),
     ("current_age_ms", "i", "time since the current sensor last answered"),
     ("pcs_age_ms", "i", "time since the last valid PCS status"),
-    ("grid_age_ms", "i", "time since the last plausible mains period"),
+    ("grid_age_ms", "c", "time since the last plausible mains period"),
     ("afe_seen", "i", "AFE devices that answered the last scan"),
     ("pcs_power_W", "i", "power the PCS reports"),
     ("pcs_state", "i", "state the PCS reports"),

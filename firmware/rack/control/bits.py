@@ -36,4 +36,66 @@ ACT_ZERO = const(16)        # request zero power
 # operator commands to Controller.command()
 CMD_OPEN = const(1)
 CMD_CLOSE = const(2)
-CMD_RESET = const(3)
+CMD_RESET = const(3)        # acknowledge: unlatch every trip whose cause is gone
+CMD_UNLOCK = const(4)       # leave the lock-out; a service right
+
+# why a command is refused; 0: accepted
+REFUSED_UNKNOWN = const(1)
+REFUSED_TRIPPED = const(2)  # a trip is latched: reset first
+REFUSED_LOCKED = const(3)   # locked out: unlock first
+REFUSED_ALARM = const(4)    # the cause of a trip is still there
+REFUSED_STATE = const(5)    # not in this state
+
+# limit_charge_by, limit_discharge_by
+LIM_NONE = const(0)         # the rack's rated power
+LIM_TEMP_LOW = const(1)
+LIM_TEMP_HIGH = const(2)
+LIM_CORE = const(3)         # estimated core temperature
+LIM_CELL = const(4)         # cell voltage
+LIM_SOC = const(5)
+LIM_ALARM = const(6)        # a derate-level alarm
+LIM_STATE = const(7)        # contactors not closed, or a trip
+LIM_RISING = const(8)       # on its way back after a limit
+
+# temps_ddegC: what the app stores for a sensor without a value
+NO_VALUE = const(-32768)    # not read
+NO_OPEN = const(-32767)     # open circuit
+NO_SHORT = const(-32766)
+
+# temps_lost_why: why a temperature sensor is not believed
+LOST_OPEN = const(1)
+LOST_SHORT = const(2)
+LOST_UNREAD = const(3)
+LOST_JUMP = const(4)        # faster than a cell can
+LOST_COLD = const(5)        # far colder than its module
+LOST_FROZEN = const(6)      # its module moved, it did not
+
+# runaway
+RUN_NONE = const(0)
+RUN_SUSPECT = const(1)      # one sensor says so, nothing else does
+RUN_SLOW = const(2)         # confirmed by the slow tier
+RUN_FAST = const(3)         # confirmed by the criterion of GB 38031
+
+# runaway_bits: evidence
+EV_RISE = const(1)          # rise at the fast rate for its time
+EV_SLOW = const(2)          # rise above the rack's mean for its time
+EV_HOT = const(4)           # above the maker's maximum
+EV_DROP = const(8)          # cell voltage fell
+EV_NEIGHBOUR = const(16)    # another sensor of the module rises too
+EV_GAS = const(32)
+
+AGE_NEVER = const(1_000_000)  # ages before the first message
+
+# reasons besides the alarms' own codes, see rack.control.why
+WHY_TRIPPED = const(1001)       # latched: reset
+WHY_LOCKED = const(1002)        # locked out: unlock
+WHY_NOT_ASKED = const(1003)     # nobody asked to close
+WHY_SETTLING = const(1004)      # least time open
+WHY_COOLING = const(1005)       # precharge resistor
+WHY_BUS = const(1006)           # DC bus still charged
+WHY_NO_RACK = const(1007)       # no rack voltage
+WHY_CLOSING = const(1008)
+WHY_OPENING = const(1009)
+WHY_ALARM = const(1010)         # an alarm holds it open: its code comes with it
+WHY_CHARGE = const(1100)        # + LIM_*: what limits charging
+WHY_DISCHARGE = const(1200)     # + LIM_*

@@ -1,0 +1,128 @@
+"""The one list of alarms and trips (rule R8): quantity, direction, level, actions, latching, text.
+
+Every protection of the rack is a row here and one loop over them (rack.control.alarm_engine);
+a limit that lives anywhere else would be a limit nobody reviews. Set and clear values and times
+are per chemistry and come from the board config, `[alarms]`: key = [set, clear, set_ms, clear_ms].
+An alarm's code is its place in this list plus one.
+
+Row: (key, signal, direction, level, actions, latched, sunspec_bit, text)
+direction: ABOVE sets at set or more and clears at clear or less; BELOW the other way round.
+latched: NEVER; ALWAYS, until an operator's reset; ENERGISED, latched when the contactors were
+not at rest as it came (a loss of communication before the first closing needs no operator).
+sunspec_bit: bit of Evt1 in SunSpec model 802, -1 where it has none.
+"""
+
+from micropython import const
+
+from rack.control.bits import ACT_INFORM as INFORM
+from rack.control.bits import ACT_LIMIT_CHARGE as CHARGE
+from rack.control.bits import ACT_LIMIT_DISCHARGE as DISCHARGE
+from rack.control.bits import ACT_OPEN as OPEN
+from rack.control.bits import ACT_ZERO as ZERO
+
+ABOVE = const(1)
+BELOW = const(-1)
+
+WARN = const(1)
+DERATE = const(2)
+TRIP = const(3)
+
+NEVER = const(0)
+ALWAYS = const(1)
+ENERGISED = const(2)
+
+BOTH = CHARGE | DISCHARGE
+
+ROWS = (
+    # cell voltage
+    ("cell_high_warn", "cell_max_mV", ABOVE, WARN, INFORM, NEVER, 10, "cell voltage high"),
+    ("cell_high_derate", "cell_max_mV", ABOVE, DERATE, CHARGE, NEVER, 10, "cell voltage high"),
+    ("cell_high_trip", "cell_max_mV", ABOVE, TRIP, OPEN, ALWAYS, 9, "cell over-voltage"),
+    ("cell_low_warn", "cell_min_mV", BELOW, WARN, INFORM, NEVER, 12, "cell voltage low"),
+    ("cell_low_derate", "cell_min_mV", BELOW, DERATE, DISCHARGE, NEVER, 12, "cell voltage low"),
+    ("cell_low_trip", "cell_min_mV", BELOW, TRIP, OPEN, ALWAYS, 11, "cell under-voltage"),
+    ("deep_discharge", "cell_min_mV", BELOW, TRIP, OPEN, ALWAYS, 11, "deep discharge: have the rack inspected"),
+    ("spread_warn", "cell_spread_mV", ABOVE, WARN, INFORM, NEVER, 17, "cells apart"),
+    ("spread_derate", "cell_spread_mV", ABOVE, DERATE, BOTH, NEVER, 17, "cells apart"),
+    ("spread_trip", "cell_spread_mV", ABOVE, TRIP, OPEN, ALWAYS, 17, "cells too far apart"),
+    ("sum_warn", "sum_error_dV", ABOVE, WARN, INFORM, NEVER, -1, "cell sum differs from rack voltage"),
+    ("sum_trip", "sum_error_dV", ABOVE, TRIP, OPEN, ALWAYS, -1, "cell sum contradicts rack voltage"),
+    ("wire_trip", "wires_open", ABOVE, TRIP, OPEN, ALWAYS, -1, "open cell wire"),
+    # current: discharge is positive
+    ("charge_current_warn", "current_dA", BELOW, WARN, INFORM, NEVER, 6, "charge current high"),
+    ("charge_current_derate", "current_dA", BELOW, DERATE, CHARGE, NEVER, 6, "charge current high"),
+    ("charge_current_trip", "current_dA", BELOW, TRIP, OPEN, ALWAYS, 5, "charge over-current"),
+    ("discharge_current_warn", "current_dA", ABOVE, WARN, INFORM, NEVER, 8, "discharge current high"),
+    ("discharge_current_derate", "current_dA", ABOVE, DERATE, DISCHARGE, NEVER, 8, "discharge current high"),
+    ("discharge_current_trip", "current_dA", ABOVE, TRIP, OPEN, ALWAYS, 7, "discharge over-current"),
+    ("charge_i2t_derate", "i2t_charge_permille", ABOVE, DERATE, CHARGE, NEVER, 6, "charge overload"),
+    ("charge_i2t_trip", "i2t_charge_permille", ABOVE, TRIP, OPEN, ALWAYS, 5, "charge overload too long"),
+    ("discharge_i2t_derate", "i2t_discharge_permille", ABOVE, DERATE, DISCHARGE, NEVER, 8, "discharge overload"),
+    ("discharge_i2t_trip", "i2t_discharge_permille", ABOVE, TRIP, OPEN, ALWAYS, 7, "discharge overload too long"),
+    ("oc_alert", "oc_alert", ABOVE, TRIP, OPEN, ALWAYS, 7, "hardware over-current alert"),
+    # temperature: the charge rows see it only while charging current flows
+    ("charge_hot_warn", "charge_temp_max_ddegC", ABOVE, WARN, INFORM, NEVER, 2, "hot for charging"),
+    ("charge_hot_derate", "charge_temp_max_ddegC", ABOVE, DERATE, CHARGE, NEVER, 2, "hot for charging"),
+    ("charge_hot_trip", "charge_temp_max_ddegC", ABOVE, TRIP, OPEN, ALWAYS, 1, "charged too hot"),
+    ("charge_cold_warn", "charge_temp_min_ddegC", BELOW, WARN, INFORM, NEVER, 4, "cold for charging"),
+    ("charge_cold_derate", "charge_temp_min_ddegC", BELOW, DERATE, CHARGE, NEVER, 4, "cold for charging"),
+    ("charge_cold_trip", "charge_temp_min_ddegC", BELOW, TRIP, OPEN, ALWAYS, 3, "charged too cold"),
+    ("hot_warn", "temp_max_ddegC", ABOVE, WARN, INFORM, NEVER, 2, "cells hot"),
+    ("hot_derate", "temp_max_ddegC", ABOVE, DERATE, BOTH, NEVER, 2, "cells hot"),
+    ("hot_trip", "temp_max_ddegC", ABOVE, TRIP, OPEN, ALWAYS, 1, "cell over-temperature"),
+    ("cold_warn", "temp_min_ddegC", BELOW, WARN, INFORM, NEVER, 4, "cells cold"),
+    ("cold_derate", "temp_min_ddegC", BELOW, DERATE, BOTH, NEVER, 4, "cells cold"),
+    ("cold_trip", "temp_min_ddegC", BELOW, TRIP, OPEN, ALWAYS, 3, "cell under-temperature"),
+    ("core_hot_warn", "core_max_ddegC", ABOVE, WARN, INFORM, NEVER, 2, "core estimate hot"),
+    ("core_hot_derate", "core_max_ddegC", ABOVE, DERATE, BOTH, NEVER, 2, "core estimate hot"),
+    ("temp_spread_warn", "temp_spread_ddegC", ABOVE, WARN, INFORM, NEVER, 19, "temperatures apart"),
+    ("temp_spread_derate", "temp_spread_ddegC", ABOVE, DERATE, BOTH, NEVER, 19, "temperatures apart"),
+    ("temp_spread_trip", "temp_spread_ddegC", ABOVE, TRIP, OPEN, ALWAYS, 18, "temperatures too far apart"),
+    ("rise_warn", "rise_mKps", ABOVE, WARN, INFORM, NEVER, 2, "a sensor rises as in a runaway"),
+    ("rise_slow_warn", "rise_slow_mKpmin", ABOVE, WARN, INFORM, NEVER, 2, "a sensor warms faster than its rack"),
+    ("runaway_derate", "runaway", ABOVE, DERATE, ZERO, NEVER, 2, "thermal runaway suspected by one sensor"),
+    ("runaway_trip", "runaway", ABOVE, TRIP, OPEN, ALWAYS, 1, "thermal runaway"),
+    # surroundings
+    ("gas_warn", "gas_mV", ABOVE, WARN, INFORM, NEVER, -1, "gas"),
+    ("gas_trip", "gas_mV", ABOVE, TRIP, OPEN, ALWAYS, -1, "gas alarm"),
+    ("coolant_warn", "coolant_ddegC", ABOVE, WARN, INFORM, NEVER, -1, "coolant hot"),
+    ("coolant_derate", "coolant_ddegC", ABOVE, DERATE, BOTH, NEVER, -1, "coolant hot"),
+    ("flow_derate", "coolant_stopped", ABOVE, DERATE, BOTH, NEVER, -1, "no coolant flow"),
+    ("board_warn", "board_ddegC", ABOVE, WARN, INFORM, NEVER, -1, "controller hot"),
+    ("board_trip", "board_ddegC", ABOVE, TRIP, OPEN, ENERGISED, -1, "controller too hot"),
+    ("insulation_warn", "insulation_kohm", BELOW, WARN, INFORM, NEVER, 22, "insulation low"),
+    ("insulation_trip", "insulation_kohm", BELOW, TRIP, OPEN, ALWAYS, 22, "insulation fault"),
+    # switching
+    ("hvil", "hvil_open", ABOVE, TRIP, OPEN, ENERGISED, -1, "interlock loop open"),
+    ("estop", "estop_pressed", ABOVE, TRIP, OPEN, ALWAYS, -1, "emergency stop"),
+    ("stuck", "contactor_stuck", ABOVE, TRIP, OPEN, ALWAYS, 20, "contactor did not close"),
+    ("welded", "contactor_welded", ABOVE, TRIP, OPEN, ALWAYS, 20, "contactor did not open"),
+    ("precharge_fast_warn", "precharge_fast", ABOVE, WARN, INFORM, NEVER, 20, "precharge too fast"),
+    ("precharge_fast_trip", "precharge_fast", ABOVE, TRIP, OPEN, ALWAYS, 20, "precharge too fast, no try left"),
+    ("precharge_slow_warn", "precharge_slow", ABOVE, WARN, INFORM, NEVER, 20, "precharge too slow"),
+    ("precharge_slow_trip", "precharge_slow", ABOVE, TRIP, OPEN, ALWAYS, 20, "precharge too slow, no try left"),
+    # communication and sensors
+    ("cells_lost", "cells_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "cell voltages not read"),
+    ("temps_lost", "temps_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "temperatures not read"),
+    ("current_lost", "current_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "current sensor silent"),
+    ("current_bad", "current_bad", ABOVE, TRIP, OPEN, ENERGISED, 0, "current beyond its sensor"),
+    ("pcs_lost", "pcs_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "PCS silent"),
+    ("station_lost", "station_age_ms", ABOVE, DERATE, INFORM, NEVER, 0, "station silent"),
+    ("grid_lost", "grid_age_ms", ABOVE, WARN, INFORM, NEVER, -1, "no mains signal"),
+    ("sensor_warn", "temps_lost", ABOVE, WARN, INFORM, NEVER, -1, "temperature sensor lost"),
+    ("sensor_derate", "temps_lost", ABOVE, DERATE, BOTH, NEVER, -1, "temperature sensors lost"),
+    ("sensor_trip", "temps_lost", ABOVE, TRIP, OPEN, ALWAYS, -1, "too many temperature sensors lost"),
+    # the controller itself
+    ("late_warn", "task_late_ms", ABOVE, WARN, INFORM, NEVER, -1, "task late"),
+    ("late_trip", "task_late_ms", ABOVE, TRIP, OPEN, ENERGISED, -1, "task overrun"),
+    ("time_trip", "time_jump_ms", ABOVE, TRIP, OPEN, ENERGISED, -1, "scan interrupted"),
+    ("config_bad", "config_bad", ABOVE, TRIP, OPEN, ENERGISED, -1, "config refused"),
+)
+
+
+def code_of(key):
+    """Code of the alarm of this key, 1 and up; ValueError when there is none. Not for the scan."""
+    for index in range(len(ROWS)):
+        if ROWS[index][0] == key:
+            return index + 1
+    raise ValueError(key)

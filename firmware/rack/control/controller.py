@@ -1,0 +1,166 @@
+"""The rack's decisions: one process image in, one out, every scan.
+
+Order is the protection: inputs are judged, alarms decide, contactors act, limits follow, and only
+then is power requested, so that no request outlives the alarm that forbids it by a single scan.
+Slow work runs in slots, one a scan in turn, each with the time since its own last run.
+"""
+
+from array import array
+
+from micropython import const
+from rack import ids as I
+from rack.control.alarm_engine import Alarms
+from rack.control.bits import (
+    ACT_OPEN,
+    ACT_ZERO,
+    AGE_NEVER,
+    CMD_CLOSE,
+    CMD_OPEN,
+    CMD_RESET,
+    CMD_UNLOCK,
+    NO_VALUE,
+    REFUSED_ALARM,
+    REFUSED_LOCKED,
+    REFUSED_STATE,
+    REFUSED_TRIPPED,
+    REFUSED_UNKNOWN,
+    STATE_CLOSED,
+    STATE_LOCKED_OUT,
+)
+from rack.control.cells import Cells
+from rack.control.contactors import Contactors
+from rack.control.current import Current
+from rack.control.limits import Limits
+from rack.control.response import Response
+from rack.control.temperatures import Temperatures
+
+_NOW_WRAP = const(0x3FFF_FFFF)  # now_ms wraps at 2**30
+_SLOTS = const(8)
+_DT_MOST_ms = const(1000)       # a longer gap is not believed: nobody watched
+
+
+class Controller:
+    """All of the control core of one rack.
+
+    s: the process image, indexed by rack.ids; cells_mV, temps_ddegC: what the app reads into.
+    Nothing here allocates after construction, reads a clock or knows hardware.
+    """
+
+    def __init__(self, params):
+        self.params = params
+        self.s = s = array("i", [0] * I.COUNT)
+        self.cells_mV = array("i", [0] * params.cell_series)
+        self.temps_ddegC = array("i", [NO_VALUE] * (params.afe_devices * params.afe_temps_per_device))
+        s[I.CELLS_AGE_ms] = s[I.TEMPS_AGE_ms] = s[I.CURRENT_AGE_ms] = s[I.PCS_AGE_ms] = s[I.GRID_AGE_ms] = AGE_NEVER
+        s[I.INSULATION_KOHM] = 1_000_000
+        self.alarms = Alarms(params, s)
+        self.cells = Cells(params, s, self.cells_mV)
+        self.temperatures = Temperatures(params, s, self.temps_ddegC)
+        self.current = Current(params, s)
+        self.contactors = Contactors(params, s, self.alarms)
+        self.limits = Limits(params, s)
+        self.response = Response(params, s)
+        self._last_ms = -1
+        self._reset = False
+        self._slot = 0
+        self._slot_ms = array("i", [0] * _SLOTS)
+        s[I.SOC_cpct] = 5_000
+        self.limits.start()
+
+    def cells_arrived(self):
+        """A complete, CRC-checked voltage scan is in cells_mV."""
+        self.cells.arrived()
+
+    def temps_arrived(self):
+        """A complete temperature scan is in temps_ddegC; sensors without a value hold NO_*."""
+        self.temperatures.arrived()
+
+    def scan(self, now_ms):
+        """Decide once. now_ms: any clock in ms that wraps at 2**30."""
+        dt = self._elapsed(now_ms)
+        s = self.s
+        self._judge_sum()
+        self.current.scan(dt)
+        self.alarms.scan(dt, not self.contactors.resting(), self._reset)
+        self._reset = False
+        self.contactors.scan(dt)
+        self._run_slot(dt)
+        self.limits.scan(dt)
+        self._request(now_ms, s)
+
+    def command(self, what):
+        """An operator's CMD_*; returns 0 when accepted, else REFUSED_*. Not from an interrupt."""
+        if what == CMD_OPEN:
+            self.contactors.wanted = False
+            return 0
+        if what == CMD_CLOSE:
+            return self._close()
+        if what == CMD_RESET:
+            return self._acknowledge()
+        if what == CMD_UNLOCK:
+            if self.s[I.STATE] != STATE_LOCKED_OUT:
+                return REFUSED_STATE
+            self.contactors.unlock()
+            return 0
+        return REFUSED_UNKNOWN
+
+    def _close(self):
+        s = self.s
+        if s[I.STATE] == STATE_LOCKED_OUT:
+            return REFUSED_LOCKED
+        if s[I.TRIP_CODE]:
+            return REFUSED_TRIPPED
+        if s[I.ACTIONS] & ACT_OPEN:
+            return REFUSED_ALARM
+        self.contactors.wanted = True
+        return 0
+
+    def _acknowledge(self):
+        if self.s[I.STATE] == STATE_LOCKED_OUT:
+            return REFUSED_LOCKED
+        if not self.contactors.resting():
+            return REFUSED_STATE
+        self.contactors.reset()
+        self._reset = True
+        return 0
+
+    def _elapsed(self, now_ms):
+        """ms since the last scan, at most _DT_MOST_ms; what is beyond goes into time_jump_ms."""
+        last = self._last_ms
+        self._last_ms = now_ms
+        if last < 0:
+            return 0
+        dt = (now_ms - last) & _NOW_WRAP
+        self.s[I.TIME_JUMP_ms] = max(0, dt - _DT_MOST_ms)
+        return min(dt, _DT_MOST_ms)
+
+    def _judge_sum(self):
+        s = self.s
+        s[I.SUM_ERROR_dV] = abs(s[I.CELL_SUM_dV] - s[I.RACK_dV])
+
+    def _run_slot(self, dt):
+        slots = self._slot_ms
+        for at in range(_SLOTS):
+            slots[at] += dt
+        at = self._slot
+        ms = slots[at]
+        slots[at] = 0
+        self._slot = at + 1 if at + 1 < _SLOTS else 0
+        if at == 0 or at == 4:
+            self.limits.slot()
+        elif at == 1:
+            self.cells.slot(ms)
+
+    def _request(self, now_ms, s):
+        permitted = s[I.STATE] == STATE_CLOSED and s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO) == 0
+        response = self.response
+        response.set_limits(s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], permitted)
+        response.scan(now_ms)
+        request = response.request_W
+        if not permitted:
+            request = 0
+        s[I.REQUEST_W] = max(-s[I.LIMIT_CHARGE_W], min(s[I.LIMIT_DISCHARGE_W], request))
+        s[I.GRID_AGE_ms] = response.grid_age_ms
+        s[I.FREQ_mHz] = response.freq_mHz
+        s[I.ROCOF_mHzps] = response.rocof_mHzps
+        s[I.RESPONSE_W] = response.response_W

@@ -1,0 +1,44 @@
+"""Piecewise-linear tables in integers: limits, resistance and OCV are knots, never formulas.
+
+A table that extrapolates invents a limit nobody configured: outside its knots it holds the
+end value. Slots of the scan, does not allocate.
+"""
+
+import micropython
+from rack.control.fast import ptr32
+
+
+@micropython.viper
+def interpolate(table, ints: int, x: int) -> int:
+    """Value at x of knots (x0, y0, x1, y1, …) with rising x; the end values beyond the ends.
+
+    ints: length of the table, 2 or more. |y1 - y0| * (x1 - x0) must stay below 2**30.
+    Rounds towards the earlier knot's side of minus infinity, which is the lower value.
+    """
+    t = ptr32(table)
+    if x <= t[0]:
+        return t[1]
+    at = 2
+    while at < ints:
+        if x <= t[at]:
+            x0 = t[at - 2]
+            y0 = t[at - 1]
+            return y0 + (t[at + 1] - y0) * (x - x0) // (t[at] - x0)
+        at += 2
+    return t[ints - 1]
+
+
+def scale(whole, part, parts):
+    """whole * part // parts without leaving 30 bits; part in 0..parts, parts up to 30 000."""
+    return whole // parts * part + whole % parts * part // parts
+
+
+def ratio(part, whole):
+    """part / whole in 0.01 %, exact and rounded down, for 0 <= part and 1 <= whole <= 10**8."""
+    result = part // whole
+    rest = part % whole
+    for _ in range(4):
+        rest *= 10
+        result = result * 10 + rest // whole
+        rest %= whole
+    return result

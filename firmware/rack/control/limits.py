@@ -1,0 +1,111 @@
+"""Available power: how much the rack may be charged and discharged now, and what says so.
+
+A limit that comes late is lithium plating, a cell over its voltage or a fire; a limit that comes
+back at once makes the request chatter. So limits fall at once and rise slowly. Each limit is a
+knot table over one quantity, in permille of the rack's power; the lowest wins and is named.
+"""
+
+from rack import ids as I
+from rack.control.bits import (
+    ACT_LIMIT_CHARGE,
+    ACT_LIMIT_DISCHARGE,
+    LIM_ALARM,
+    LIM_CELL,
+    LIM_CORE,
+    LIM_NONE,
+    LIM_RISING,
+    LIM_SOC,
+    LIM_TEMP_HIGH,
+    LIM_TEMP_LOW,
+)
+from rack.control.interp import interpolate, scale
+
+
+class Side:
+    """One direction. permille: what the tables allow; by: LIM_* that was the lowest."""
+
+    def __init__(self, temp, cell, soc, cell_signal, derate_action):
+        self._temp = temp
+        self._cell = cell
+        self._soc = soc
+        self._cell_signal = cell_signal
+        self._derate_action = derate_action
+        self.permille = 0       # available, after the slow rise
+        self.by = LIM_RISING
+        self.table = 0         # from the tables
+        self.table_by = LIM_NONE
+        self._rest = 0          # of the rise, permille * ms / s
+
+    def look_up(self, s):
+        """Read the tables at the present cell state: 5 interpolations, a slot of the scan."""
+        self.table = 1000
+        self.table_by = LIM_NONE
+        temp = self._temp
+        self._lower(temp, s[I.TEMP_MIN_ddegC], LIM_TEMP_LOW)
+        self._lower(temp, s[I.TEMP_MAX_ddegC], LIM_TEMP_HIGH)
+        self._lower(temp, s[I.CORE_MAX_ddegC], LIM_CORE)
+        self._lower(self._cell, s[self._cell_signal], LIM_CELL)
+        self._lower(self._soc, s[I.SOC_cpct], LIM_SOC)
+
+    def _lower(self, table, value, by):
+        permille = interpolate(table, len(table), value)
+        if permille < self.table:
+            self.table = permille
+            self.table_by = by
+
+    def apply(self, actions, derate, rise, dt):
+        """Fall at once to what tables and alarms allow, rise by `rise` permille per second."""
+        target = self.table
+        by = self.table_by
+        if actions & self._derate_action and derate < target:
+            target = derate
+            by = LIM_ALARM
+        if target <= self.permille:
+            self.permille = target
+            self._rest = 0
+        else:
+            grown = self._rest + rise * dt
+            self.permille += grown // 1000
+            self._rest = grown % 1000
+            if self.permille >= target:
+                self.permille = target
+                self._rest = 0
+            else:
+                by = LIM_RISING
+        self.by = by
+
+
+class Limits:
+    """Both directions; `slot` reads the tables, `scan` applies them and writes W and reasons."""
+
+    def __init__(self, params, s):
+        self._s = s
+        self._p = params
+        p = params
+        self.charge = Side(p.limit_charge_temp, p.limit_charge_cell, p.limit_charge_soc, I.CELL_MAX_mV, ACT_LIMIT_CHARGE)
+        self.discharge = Side(
+            p.limit_discharge_temp, p.limit_discharge_cell, p.limit_discharge_soc, I.CELL_MIN_mV, ACT_LIMIT_DISCHARGE
+        )
+
+    def start(self):
+        """Begin at what the tables allow: the slow rise is for a limit that has been low."""
+        self.slot()
+        self.charge.permille = self.charge.table
+        self.discharge.permille = self.discharge.table
+
+    def slot(self):
+        """After each cell or temperature scan; no allocation."""
+        self.charge.look_up(self._s)
+        self.discharge.look_up(self._s)
+
+    def scan(self, dt):
+        """Apply alarms and the slow rise; dt: ms since the last scan, up to 1000."""
+        s = self._s
+        p = self._p
+        actions = s[I.ACTIONS]
+        self.charge.apply(actions, p.limit_derate_permille, p.limit_rise_permilleps, dt)
+        self.discharge.apply(actions, p.limit_derate_permille, p.limit_rise_permilleps, dt)
+        s[I.LIMIT_CHARGE_W] = scale(p.rack_power_max_W, self.charge.permille, 1000)
+        s[I.LIMIT_DISCHARGE_W] = scale(p.rack_power_max_W, self.discharge.permille, 1000)
+        s[I.LIMIT_CHARGE_BY] = self.charge.by
+        s[I.LIMIT_DISCHARGE_BY] = self.discharge.by

@@ -1,0 +1,121 @@
+"""A controller on a bench: healthy inputs, contacts that follow their coils, a bus that precharges."""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from halite.config import load_params
+from rack import ids as I
+from rack.control.bits import (
+    COIL_NEG,
+    COIL_POS,
+    COIL_PRE,
+    IN_AUX_NEG,
+    IN_AUX_POS,
+    IN_COOLANT_FLOW,
+    IN_ESTOP,
+    IN_HVIL,
+    IN_OC_OK,
+    STATE_CLOSED,
+)
+from rack.control.controller import Controller
+
+HEALTHY = IN_HVIL | IN_ESTOP | IN_OC_OK | IN_COOLANT_FLOW
+MASK = 2**30 - 1
+
+
+@cache
+def _loaded(name: str) -> Any:
+    return load_params(f"{name}_rack")
+
+
+def params(name: str = "bench", **changed: Any) -> Any:
+    """The parameters of a shipped config, with some changed."""
+    return SimpleNamespace(**{**vars(_loaded(name)), **changed})
+
+
+class Rig:
+    """Runs a Controller against the simplest rack there is; `freeze` leaves an input alone."""
+
+    def __init__(self, name: str = "bench", now_ms: int = 0, **changed: Any) -> None:
+        self.params = params(name, **changed)
+        self.c = Controller(self.params)
+        self.s = self.c.s
+        self.now_ms = now_ms
+        self.ms = 0
+        self.cell_mV = 3250 if self.params.rack_chemistry else 3050
+        self.bus_dV = 0.0
+        self.aux = True                 # contacts follow their coils
+        self.bus = True                 # the bus precharges
+        self.silent: set[str] = set()   # "cells", "temps", "current", "pcs"
+        self.in_bits = HEALTHY
+        for at in range(self.params.cell_series):
+            self.c.cells_mV[at] = self.cell_mV
+        for at in range(len(self.c.temps_ddegC)):
+            self.c.temps_ddegC[at] = 250
+        self.s[I.RACK_dV] = self.rack_dV
+        self.s[I.CURRENT_AGE_ms] = self.s[I.PCS_AGE_ms] = 0
+        self.arrive()
+
+    @property
+    def rack_dV(self) -> int:
+        return sum(self.c.cells_mV) // 100
+
+    def arrive(self) -> None:
+        """A complete scan of cells and temperatures."""
+        if "cells" not in self.silent:
+            self.c.cells_arrived()
+            self.s[I.CELLS_AGE_ms] = 0
+        if "temps" not in self.silent:
+            self.c.temps_arrived()
+            self.s[I.TEMPS_AGE_ms] = 0
+
+    def _age(self, dt: int) -> None:
+        s = self.s
+        for age, name in ((I.CELLS_AGE_ms, "cells"), (I.TEMPS_AGE_ms, "temps")):
+            s[age] = min(s[age] + dt, 1_000_000)
+        for age, name in ((I.CURRENT_AGE_ms, "current"), (I.PCS_AGE_ms, "pcs")):
+            s[age] = min(s[age] + dt, 1_000_000) if name in self.silent else 0
+
+    def _wires(self, dt: int) -> None:
+        coils = self.s[I.COILS]
+        if self.bus:
+            rack = float(self.rack_dV)
+            path = coils & COIL_NEG and coils & (COIL_PRE | COIL_POS)
+            share = min(1.0, dt / (self.params.precharge_tau_ms if not coils & COIL_POS else 1))
+            self.bus_dV += (rack - self.bus_dV) * share if path else -self.bus_dV * min(1.0, dt / 200)
+            self.s[I.BUS_dV] = int(self.bus_dV)
+        if self.aux:
+            bits = (IN_AUX_NEG if coils & COIL_NEG else 0) | (IN_AUX_POS if coils & COIL_POS else 0)
+            self.in_bits = self.in_bits & ~(IN_AUX_NEG | IN_AUX_POS) | bits
+        self.s[I.IN_bits] = self.in_bits
+        self.s[I.RACK_dV] = self.rack_dV
+
+    def scan(self, dt: int = 10) -> None:
+        """One scan after dt ms, with a cell scan each afe_period_ms."""
+        self.now_ms = (self.now_ms + dt) & MASK
+        self.ms += dt
+        self._age(dt)
+        self._wires(dt)
+        if self.ms // self.params.afe_period_ms != (self.ms - dt) // self.params.afe_period_ms:
+            self.arrive()
+        self.c.scan(self.now_ms)
+
+    def run(self, ms: int) -> None:
+        for _ in range(ms // 10):
+            self.scan()
+
+    def until(self, true: Any, most_ms: int = 20_000) -> int:
+        """Run until true(); returns the ms it took; fails when it never comes."""
+        began = self.ms
+        while not true():
+            assert self.ms - began < most_ms, f"not within {most_ms} ms: step {self.s[I.STEP]}, trip {self.s[I.TRIP_CODE]}"
+            self.scan()
+        return self.ms - began
+
+    def close(self) -> "Rig":
+        """Close the contactors as an operator does."""
+        self.scan()
+        assert self.c.command(2) == 0
+        self.until(lambda: self.s[I.STATE] == STATE_CLOSED)
+        return self
