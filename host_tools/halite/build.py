@@ -103,7 +103,7 @@ def make(config: RackConfig, plain: bool = False) -> Built:
 
 def write(built: Built, out: Path) -> None:
     """Write a build to a folder that is new, empty, or an earlier build; HaliteError otherwise."""
-    if out.is_file() or out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file()):
         raise HaliteError(f"{out} is not a build of Halite and not empty", "give another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:

@@ -43,7 +43,8 @@ def write_whole(path: Path, data: bytes) -> None:
 def _check(data: bytes, where: str, hint: str = "") -> bytes:
     found = hashlib.sha256(data).hexdigest()
     if found != SHA256:
-        raise HaliteError(f"{where}: not the tested MicroPython image: sha256 {found[:12]}…, wanted {SHA256[:12]}…", hint)
+        text = f"{where}: not the tested MicroPython image: sha256 {found[:12]}…, wanted {SHA256[:12]}…"
+        raise HaliteError(text, hint)
     return data
 
 

@@ -78,7 +78,8 @@ def make_plan(wanted: dict[str, bytes], present: dict[str, str]) -> Plan:
     digests = {path: hashlib.sha256(data).hexdigest() for path, data in wanted.items()}
     differ = [path for path in wanted if present.get(path) != digests[path]]
     ours = [path for path in present if path.startswith("rack/") or path.endswith(_LOADABLE)]
-    stale = [path for path in ours if path not in wanted and path.removesuffix(".new") not in differ]
+    beside = {path + ".new" for path in differ if path in present or path == MANIFEST}
+    stale = [path for path in ours if path not in wanted and path not in beside]
     if (differ or stale) and MANIFEST not in differ:
         differ.append(MANIFEST)
     rename = [path for path in differ if path in present or path == MANIFEST]
@@ -149,7 +150,7 @@ def _send(
         for index in range(len(blocks) + _AHEAD):
             if index < len(blocks):
                 send(base64.b64encode(blocks[index]))
-            if _AHEAD <= index and mark() == ".":
+            if index >= _AHEAD and mark() == ".":
                 done += len(blocks[index - _AHEAD])
                 progress("upload", done, total)
         if (end := mark()) == "-":

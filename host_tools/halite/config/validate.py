@@ -145,7 +145,7 @@ def validate(path: Path, document: Document) -> tuple[dict[str, Any], list[str]]
     """
     model = document_model()
     try:
-        return model.model_validate(_numbered(document)).model_dump(), []
+        return model.model_validate(_numbered(document)).model_dump(exclude_none=True), []
     except ValidationError as failure:
         allowed, sections = _allowed(), sorted(model.model_fields)
         lines = [_line(error, document, allowed, sections) for error in failure.errors(include_url=False)]

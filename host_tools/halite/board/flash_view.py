@@ -1,0 +1,65 @@
+"""`halite flash` for people: steps, a progress bar, and the rack's own report."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from halite import build
+from halite.board.flash import Job, flash
+from halite.board.ports import choose
+from halite.board.refusal import BoardError
+from halite.config import load
+
+
+class _Bar:
+    """The current step in words, with a bar while bytes are sent."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        self._progress.update(self._task, description=step, completed=done, total=total or None)
+
+
+def _summary(job: Job) -> dict[str, Any]:
+    assert job.survey and job.plan
+    return {
+        "ok": True,
+        "port": job.path,
+        "firmware": job.survey.firmware,
+        "machine": job.survey.machine,
+        "unique_id": job.survey.unique_id,
+        "files": len(job.wanted),
+        "bytes": sum(len(data) for data in job.wanted.values()),
+        "uploaded": list(job.plan.upload),
+        "removed": job.plan.remove,
+        "seconds": job.seconds,
+        "report": job.report,
+    }
+
+
+def run(config_file: str, port: str, quiet: bool) -> dict[str, Any]:
+    """Build and flash; HaliteError with the failed step. Returns the summary as data."""
+    config = load(config_file)
+    built = build.make(config)
+    screen = Console(stderr=True, quiet=quiet)
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=screen, transient=True) as progress:
+        job = Job(choose(port), built, config.service_key, _Bar(progress, progress.add_task("start", total=None)))
+        flash(job)
+    answer = _summary(job)
+    if not quiet:
+        sent, gone = len(answer["uploaded"]), len(answer["removed"])
+        print(f"{job.path}: {config.name} on {answer['machine']} ({answer['unique_id']})")
+        print(f"{answer['files']} files verified, {sent} uploaded, {gone} removed, {sum(job.seconds.values()):.1f} s")
+        print(f"the rack reports: {report_line(job.report)}")
+    return answer
+
+
+def report_line(report: dict[str, Any]) -> str:
+    """The rack's status answer in one line."""
+    return ", ".join(f"{key} {value}" for key, value in report.items() if key != "re" and not isinstance(value, dict))
+
+
+__all__ = ["BoardError", "report_line", "run"]
