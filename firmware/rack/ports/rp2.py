@@ -36,7 +36,7 @@ _PIO_TXF0 = const(0x50200010)
 _SM0_EXECCTRL_SET = const(0x502020CC)        # atomic set alias
 _IO_CTRL_SET = const(0x40016004)
 _IO_CTRL_CLR = const(0x40017004)
-_OUTOVER_LOW = const(0x200)
+_DRIVE_LOW = const(0x3200)                   # OEOVER = enable, OUTOVER = low
 
 ADC_COOLANT = const(0)
 ADC_GAS = const(1)
@@ -61,6 +61,24 @@ def _spi_burst(tx, rx, count: int, select: int) -> int:
             got += 1
     sio[5] = select                          # GPIO_OUT_SET
     return count
+
+
+@micropython.viper
+def _send_fast(frame, back, select: int) -> int:
+    """READ STATUS, then LOAD TXB0 and RTS unless TXB0 is still pending: 17 bytes in three chip selects."""
+    data = ptr8(frame)
+    status = ptr8(back)
+    first = int(data[0])
+    data[0] = 0xA0
+    _spi_burst(frame, back, 2, select)
+    data[0] = first
+    if int(status[1]) & 4:
+        return 0
+    _spi_burst(frame, back, 14, select)
+    data[0] = 0x81
+    _spi_burst(frame, back, 1, select)
+    data[0] = first
+    return 1
 
 
 @micropython.viper
@@ -99,17 +117,18 @@ class AfeUart:
         self.write = uart.write
         self.any = uart.any
         self.readinto = uart.readinto
-        self._pin = tx
+        self._set_at = _IO_CTRL_SET + 8 * tx       # kept: integers of this size allocate when they are made
+        self._clear_at = _IO_CTRL_CLR + 8 * tx
         self._timer = Timer(-1)
         self._release = self._end_pulse
 
     def pulse_low(self, us):
         """Start a low pulse of `us` on the transmit line and return at once."""
-        machine.mem32[_IO_CTRL_SET + 8 * self._pin] = _OUTOVER_LOW
+        machine.mem32[self._set_at] = _DRIVE_LOW
         self._timer.init(mode=Timer.ONE_SHOT, period=us, tick_hz=1_000_000, hard=True, callback=self._release)
 
     def _end_pulse(self, timer):
-        machine.mem32[_IO_CTRL_CLR + 8 * self._pin] = _OUTOVER_LOW
+        machine.mem32[self._clear_at] = _DRIVE_LOW
 
 
 class CanSpi:
@@ -119,8 +138,6 @@ class CanSpi:
         self._select = Pin(select, Pin.OUT, value=1)
         self._spi = SPI(0, baudrate=_SPI_Hz, sck=Pin(sck), mosi=Pin(mosi), miso=Pin(miso))
         self._mask = 1 << select
-        self._status = bytearray(b"\xa0\x00")
-        self._send = bytearray(b"\x81")
         self._back = bytearray(16)
 
     def transfer(self, tx, rx, count):
@@ -131,12 +148,7 @@ class CanSpi:
 
     def send_fast(self, frame):
         """Hard interrupt: frame into transmit buffer 0 unless it still waits, then request to send; 1 if done."""
-        _spi_burst(self._status, self._back, 2, self._mask)
-        if self._back[1] & 4:
-            return 0
-        _spi_burst(frame, self._back, 14, self._mask)
-        _spi_burst(self._send, self._back, 1, self._mask)
-        return 1
+        return _send_fast(frame, self._back, self._mask)
 
 
 class Port:
