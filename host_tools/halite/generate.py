@@ -18,7 +18,7 @@ from micropython import const
 def constant_name(signal: str) -> str:
     """`cell_max_mV` → `CELL_MAX_mV`: capitals, the unit suffix as it is."""
     stem, _, unit = signal.rpartition("_")
-    if stem and any(letter.isupper() for letter in unit) or unit in ("ms", "ddegC", "cpct", "pct", "bits", "mm"):
+    if (stem and any(letter.isupper() for letter in unit)) or unit in ("ms", "ddegC", "cpct", "pct", "bits", "mm"):
         return f"{stem.upper()}_{unit}"
     return signal.upper()
 

@@ -1,0 +1,52 @@
+# Every target sets itself up first: virtual environment, packages, MicroPython image. That is cached
+# and done again when pyproject.toml changes.
+PYTHON ?= python3
+CONFIG ?= sodium_rack
+VENV := .venv
+RUN := $(VENV)/bin/
+READY := $(VENV)/halite.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint flash console generate clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: $(PYTHON) is older than 3.11 (give another: make PYTHON=python3.12 ...)" >&2; exit 1; }
+	@echo "setting up $(VENV) (once)"
+	@test -x $(RUN)python || $(PYTHON) -m venv $(VENV) \
+		|| { echo "error: $(PYTHON) cannot make a virtual environment (Debian: apt install python3-venv)" >&2; exit 1; }
+	@$(RUN)python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@$(RUN)python -m halite.image > /dev/null
+	@touch $@
+
+demo: $(READY)  ## flash an emulated rack, run the demonstration, write its report
+	@$(RUN)halite demo
+
+test: lint  ## run lint, types and every test
+	@$(RUN)pytest -n 2
+
+bench: $(READY)  ## measure the project's figures into build/bench.json
+	@$(RUN)halite bench
+
+lint: $(READY)  ## check style, types, import rules and generated files
+	@$(RUN)ruff check -q
+	@$(RUN)mypy --no-error-summary
+	@mkdir -p build
+	@PYTHONPATH=firmware:host_tools/halite/shim $(RUN)lint-imports --no-cache > build/imports.log 2>&1 \
+		|| { cat build/imports.log; exit 1; }
+	@$(RUN)python -m halite.generate --check
+
+flash: $(READY)  ## put firmware and config on a board: make flash PORT=/dev/ttyACM0 CONFIG=sodium_rack
+	@$(RUN)halite flash --config $(CONFIG) $(if $(PORT),--port $(PORT))
+
+console: $(READY)  ## watch a running rack: make console PORT=/dev/ttyACM0
+	@$(RUN)halite console $(if $(PORT),--port $(PORT))
+
+generate: $(READY)  ## write the files that are made from the one lists
+	@$(RUN)python -m halite.generate
+
+clean:  ## remove everything that was built
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
