@@ -193,6 +193,11 @@ class Rack:
         if "can_cut" not in self.faults:
             self.pcs.request(power_W, permitted, float(self.now_us) if at_us is None else at_us)
 
+    def contact_bits(self, at_us: float) -> int:
+        """Main contacts that conduct, bits COIL_*."""
+        pairs = ((COIL_NEG, self.main_neg), (COIL_PRE, self.precharge), (COIL_POS, self.main_pos))
+        return sum(bit for bit, contactor in pairs if contactor.closed(at_us))
+
     # what sensors see
 
     @property
