@@ -107,6 +107,18 @@ class Scheduler:
     def mean_us(self, index):
         return self.rows[index * COLUMNS + MEAN_16] >> 4
 
+    def row(self, index):
+        """(name, value) of what is known of one task, times in µs."""
+        rows = self.rows
+        at = index * COLUMNS
+        yield "period", rows[at + PERIOD]
+        yield "worst", rows[at + WORST]
+        yield "mean", self.mean_us(index)
+        yield "budget", rows[at + BUDGET]
+        yield "runs", rows[at + RUNS]
+        yield "late", rows[at + LATE]
+        yield "overrun", rows[at + OVERRUN]
+
     def clear(self):
         """Forget worst times and counters, keep the phases (console command)."""
         for index in range(len(self._functions)):

@@ -14,6 +14,8 @@ NO_VALUE = const(-32768)      # not read
 NO_OPEN = const(-32767)       # lead open
 NO_SHORT = const(-32766)      # lead shorted
 
+_RATIO_OPEN = const(32276)    # 0.985 of the reference: below -50 °C
+_RATIO_SHORT = const(492)     # 0.015: above 190 °C
 _SEGMENTS = const(256)        # of 2**7 steps of the ratio in units of 2**-15
 _LEAST = const(-6000)         # 0.01 °C
 _MOST = const(25000)
@@ -32,3 +34,13 @@ def make_table(a_e10, b_e10, c_e13, pullup_ohm):
         kelvin = 1e10 / (a_e10 + b_e10 * ln_r + c_e13 * 0.001 * ln_r * ln_r * ln_r)
         table[index] = max(_LEAST, min(_MOST, int(kelvin * 100 - 27315 + 0.5)))
     return table
+
+
+def look_up(table, ratio):
+    """Temperature in 0.1 °C at a divider ratio of 0..32767 (for 0..1), NO_OPEN or NO_SHORT. Does not allocate."""
+    if ratio >= _RATIO_OPEN:
+        return NO_OPEN
+    if ratio <= _RATIO_SHORT:
+        return NO_SHORT
+    low = table[ratio >> 7]
+    return (low + ((table[(ratio >> 7) + 1] - low) * (ratio & 127) >> 7) + 5) // 10

@@ -151,8 +151,19 @@ class CanSpi:
         return _send_fast(frame, self._back, self._mask)
 
 
+def enter_service():
+    """Reset into service mode from a board that has no valid config, so no Port."""
+    scratch = Scratch(machine.mem32)
+    scratch.request_service()
+    machine.reset()
+
+
 class Port:
     """All hardware of one board. params: rack.config.Params. Raises ValueError for impossible pins."""
+
+    ADC_COOLANT = ADC_COOLANT
+    ADC_GAS = ADC_GAS
+    PERIOD_OVERHEAD_TICKS = PERIOD_OVERHEAD_TICKS
 
     def __init__(self, params):
         p = params
@@ -225,6 +236,11 @@ class Port:
             self._wdt.feed()
         return _feed_window() == 1
 
+    def feed_wdt(self):
+        """Feed the reset watchdog alone: standby, with the outputs off."""
+        if self._wdt is not None:
+            self._wdt.feed()
+
     def arm_wdt(self, ms):
         """Start the reset watchdog, 1..8388 ms; it cannot be stopped. Never in service mode."""
         self._wdt = WDT(timeout=ms)
@@ -267,6 +283,10 @@ class Port:
     def adc_mV(self, channel):
         """ADC_COOLANT or ADC_GAS in mV at the pin, 0..3300."""
         return self._adc[channel].read_u16() * 3300 >> 16
+
+    def adc_ratio(self, channel):
+        """Pin voltage over the reference, 0..32767 for 0..1: a divider on the reference tells its ratio."""
+        return self._adc[channel].read_u16() >> 1
 
     def board_ddegC(self):
         """RP2040 die temperature; data sheet 4.9.5: 0.706 V at 27 °C, -1.721 mV/K."""

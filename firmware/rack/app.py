@@ -1,0 +1,273 @@
+"""The application: drivers in, control core, outputs out, on a fixed schedule (rule R4).
+
+Three storeys meet only here. The dead-man and the watchdog are fed at the end of a scan in which
+every task has advanced; whatever else happens, they are not. An exception leaves the schedule for
+good, with the outputs off, and the reason stays readable on the console.
+"""
+
+import gc
+import sys
+from array import array
+
+import micropython
+from micropython import const
+
+from rack import ids as I
+from rack.comms import pcs_can
+from rack.comms.commands import Commands
+from rack.comms.console import Console
+from rack.comms.pcs_link import PcsLink
+from rack.comms.stdio import Stdio
+from rack.control.bits import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_CLOSE, STATE_CLOSED
+from rack.control.controller import Controller
+from rack.drivers import ntc
+from rack.drivers.bq79616 import Bq79616
+from rack.drivers.ina228 import Ina228
+from rack.drivers.mcp2515 import Mcp2515
+from rack.scheduler import Scheduler
+
+_MASK = const(0x3FFFFFFF)
+_HEALTHY_SCANS = const(100)             # fed scans after which the application calls itself healthy
+_COLLECT_US = const(10_000_000)
+_NO_MAINS_ms = const(40)                # without an edge for so long the scan sends the requests
+
+CONFIG_PATH = "config.bin"
+
+
+class App:
+    """The running rack. params: rack.config.Params; port: a Port of rack.ports."""
+
+    def __init__(self, params, port, config_crc):
+        self.params = params
+        self.port = port
+        self.config_crc = config_crc
+        self.healthy = False
+        self.edge_faults = 0            # exceptions in the fast path
+        self.collect_us = 0             # longest collection
+        self.controller = controller = Controller(params)
+        self._s = controller.s
+        self._table = ntc.make_table(
+            params.sensor_ntc_a_e10, params.sensor_ntc_b_e10, params.sensor_ntc_c_e13, params.sensor_ntc_pullup_ohm
+        )
+        self.afe = Bq79616(
+            port.afe_uart,
+            params.afe_devices,
+            params.afe_cells_per_device,
+            params.afe_temps_per_device,
+            controller.cells_mV,
+            controller.temps_ddegC,
+            self._table,
+            params.afe_period_ms * 1000,
+        )
+        self.can = Mcp2515(port.can_spi, params.sensor_can_crystal_MHz, PcsLink.ACCEPT)
+        self.pcs = PcsLink(self.can, controller.s)
+        self.shunt = Ina228(port.i2c, params.sensor_shunt_uohm, params.sensor_divider_pct, params.sensor_alert_A)
+        self.console = Console(Stdio(), Commands(self).table)
+        self._response = controller.response
+        self._overhead = port.PERIOD_OVERHEAD_TICKS
+        self._count = array("i", [0])
+        self._last_ms = port.ticks_ms()
+        self._fed = 0
+        self._auto_close = params.rack_auto_close
+        self._collect_due = False
+        self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.scratch.note_task)
+
+    def _tasks(self):
+        """(name, function, period µs, budget µs, phase µs) in order of priority."""
+        scan_us = self.params.rack_scan_ms * 1000
+        return (
+            ("scan", self._scan, scan_us, 3_000, 0),
+            ("afe", self._poll_afe, 2_000, 2_000, 500),
+            ("pcs", self.pcs.poll, 10_000, 2_000, 5_000),
+            ("slow", self._slow, 100_000, 2_000, 7_000),
+            ("console", self._poll_console, 5_000, 2_000, 2_500),
+            ("collect", self._collect, _COLLECT_US, 30_000, 4_000),
+        )
+
+    # -- tasks
+
+    def _scan(self, now_us):
+        port = self.port
+        s = self._s
+        controller = self.controller
+        now_ms = port.ticks_ms()
+        self._age((now_ms - self._last_ms) & _MASK)
+        self._last_ms = now_ms
+        s[I.IN_bits] = port.read_inputs()
+        self._take_afe()
+        if self.shunt.read():
+            s[I.CURRENT_dA] = self.shunt.current_dA
+            s[I.RACK_dV] = self.shunt.rack_dV
+            s[I.CURRENT_AGE_ms] = 0
+        controller.scan(now_ms)
+        port.write_coils(s[I.COILS])
+        port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
+        self._update_link()
+        if self.scheduler.all_advance(now_us) and port.feed():
+            self._count_fed()
+
+    def _age(self, elapsed_ms):
+        s = self._s
+        for index in _AGES:
+            if s[index] < AGE_NEVER:
+                s[index] += elapsed_ms
+
+    def _take_afe(self):
+        afe = self.afe
+        s = self._s
+        s[I.AFE_SEEN] = afe.devices_seen
+        if afe.cells_ready:
+            afe.cells_ready = False
+            s[I.CELLS_AGE_ms] = 0
+            self.controller.cells_arrived()
+        if afe.temps_ready:
+            afe.temps_ready = False
+            s[I.TEMPS_AGE_ms] = 0
+            self.controller.temps_arrived()
+
+    def _update_link(self):
+        """Flags of the next request; a request at once when they change, or when no mains sends them."""
+        s = self._s
+        flags = 0
+        if s[I.STATE] == STATE_CLOSED:
+            flags = pcs_can.FLAG_ENABLE | pcs_can.FLAG_CLOSE_BUS
+            if not s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO):
+                flags |= pcs_can.FLAG_PERMIT
+        if s[I.RESPONSE_W]:
+            flags |= pcs_can.FLAG_RESPONSE
+        changed = (flags ^ self.pcs.flags) & pcs_can.FLAG_PERMIT
+        self.pcs.flags = flags
+        if changed or s[I.GRID_AGE_ms] > _NO_MAINS_ms:
+            state = self.port.disable_interrupts()
+            self.pcs.send_request(s[I.REQUEST_W])
+            self.port.enable_interrupts(state)
+
+    def _count_fed(self):
+        if self._fed < _HEALTHY_SCANS:
+            self._fed += 1
+            if self._fed == _HEALTHY_SCANS:
+                self.healthy = True
+                self.console.notice("healthy")
+        elif self._auto_close and self.controller.command(CMD_CLOSE) == 0:
+            self._auto_close = 0
+
+    def _poll_afe(self, now_us):
+        self.afe.poll(now_us)
+
+    def _slow(self, now_us):
+        port = self.port
+        s = self._s
+        s[I.COOLANT_ddegC] = ntc.look_up(self._table, port.adc_ratio(port.ADC_COOLANT))
+        s[I.GAS_mV] = port.adc_mV(port.ADC_GAS)
+        s[I.BOARD_ddegC] = port.board_ddegC()
+        self.shunt.check()
+        self.pcs.send_limits()
+
+    def _poll_console(self, now_us):
+        answering = self.console.busy()
+        self.console.poll()
+        if answering and not self.console.busy():
+            self._collect_due = True
+
+    def _collect(self, now_us):
+        """Give back what answers on the console have used; the control core itself allocates nothing."""
+        start_us = self.port.ticks_us()
+        gc.collect()
+        self.collect_us = max(self.collect_us, (self.port.ticks_us() - start_us) & _MASK)
+
+    # -- fast path
+
+    def _edge(self, machine):
+        """Hard interrupt at each rising zero crossing: period in, CAN request out. Allocates nothing."""
+        try:
+            machine.get(self._count)
+            self.pcs.send_request(self._response.on_period(self._count[0] + self._overhead))
+        except Exception:  # an exception that left here would switch the interrupt off for good
+            self.edge_faults += 1
+
+    # -- start and stop
+
+    def run(self):
+        """Never returns but by an exception."""
+        self.port.on_period(self._edge)
+        self.port.arm_wdt(self.params.deadman_wdt_ms)
+        scheduler = self.scheduler
+        ticks_us = self.port.ticks_us
+        while True:
+            if scheduler.run_once(ticks_us()) < 0:
+                self._idle()
+
+    def _idle(self):
+        if self._collect_due:
+            self._collect_due = False
+            self._collect(0)
+        elif self.console.busy():
+            self._poll_console(0)
+        else:
+            self.port.idle()
+
+    def stop(self):
+        """Outputs off, PCS request zero. After an exception."""
+        self.port.write_coils(0)
+        self.port.disarm_enable()
+        self.port.write_cooling(100, 100, 0)
+        self.pcs.flags = 0
+
+
+_AGES = (I.CELLS_AGE_ms, I.TEMPS_AGE_ms, I.CURRENT_AGE_ms, I.PCS_AGE_ms)
+
+
+def standby(reason, port=None):
+    """Contactors open, console only: the config was refused or the application has failed."""
+    console = Console(Stdio(), Commands(None, reason, port).table)
+    console.notice("standby: " + reason)
+    while True:
+        console.poll()
+        if port is not None:
+            port.feed_wdt()
+            port.idle()
+
+
+def _read_config():
+    """(Params, CRC) of the config file; raises OSError or ConfigError."""
+    from binascii import crc32
+
+    from rack.config import load
+
+    with open(CONFIG_PATH, "rb") as file:
+        data = file.read()
+    return load(data), crc32(data)
+
+
+def main():
+    """Run mode, called by main.py. Does not return."""
+    from rack.config import ConfigError
+    from rack.ports.rp2 import Port
+
+    micropython.kbd_intr(-1)
+    port = app = None
+    try:
+        params, crc = _read_config()
+        port = Port(params)
+        app = App(params, port, crc)
+        del params
+        _forget_start_modules()
+        app.run()
+    except OSError:
+        reason = "no " + CONFIG_PATH
+    except ConfigError as error:
+        reason = str(error)
+    except Exception as error:
+        sys.print_exception(error)
+        reason = "%s: %s" % (type(error).__name__, error)
+    if app is not None:
+        app.stop()
+    standby(reason, port)
+
+
+def _forget_start_modules():
+    """Code that only the start needs lives in the heap too."""
+    for name in ("rack.config", "rack.params"):
+        if name in sys.modules:
+            del sys.modules[name]
+    gc.collect()

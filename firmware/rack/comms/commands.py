@@ -1,0 +1,193 @@
+"""What the console can be asked, as a table of generators; see rack.comms.console.
+
+Answers are read-only views of the process image and of the scheduler; the few commands that act
+go through Controller.command or through the authenticated entry to service mode.
+"""
+
+import gc
+import sys
+from binascii import hexlify
+
+from rack import alarms
+from rack import ids as I
+from rack.comms.console import quote
+from rack.comms.service import Challenge
+from rack.control import bits
+from rack.control.alarm_engine import LATCHED
+from rack.signals import SIGNALS
+from rack.version import VERSION
+
+_STATES = ("open", "precharge", "closed", "opening", "fault", "locked_out")
+_LEVELS = ("none", "warn", "derate", "trip")
+_REFUSED = (
+    "",
+    "no such command",
+    "a trip is latched: find its cause, then reset",
+    "locked out after repeated trips: a service right is needed",
+    "the cause of a trip is still there",
+    "not in this state",
+)
+_RESETS = ("power", "hang", "service", "command", "fault")
+
+
+def _ints(name, values):
+    yield ',"%s":[' % name
+    for index in range(len(values)):
+        yield ("," if index else "") + str(values[index])
+    yield "]"
+
+
+class Commands:
+    """app: rack.app.App, or None in standby for `reason`."""
+
+    def __init__(self, app, reason="", port=None):
+        self._app = app
+        self._reason = reason
+        self._port = port if app is None else app.port
+        self._reset = _RESETS[self._port.reset_reason()] if self._port else "unknown"
+        self.table = {
+            "version": (self._version, "firmware, rack, config, mode, health"),
+            "service": (self._service, "ask for a nonce, or answer it, to enter service mode"),
+        }
+        self._challenge = None
+        if app is not None:
+            self._challenge = Challenge(app.params.service_key, _random)
+            self.table.update(
+                {
+                    "status": (self._status, "state and every signal"),
+                    "cells": (self._cells, "cell voltages in mV"),
+                    "temps": (self._temps, "temperatures in 0.1 degC"),
+                    "alarms": (self._alarms, "active and latched alarms"),
+                    "why": (self._why, "why it is open, not closing or derated"),
+                    "tasks": (self._tasks, "times of the tasks in us"),
+                    "close": (self._close, "close the contactors"),
+                    "open": (self._open, "open the contactors"),
+                    "reset": (self._acknowledge, "acknowledge latched trips"),
+                    "setpoint": (self._setpoint, "station power in W, positive discharges"),
+                }
+            )
+
+    # -- views
+
+    def _version(self, words):
+        app = self._app
+        yield ',"firmware":%s,"mode":"%s"' % (quote(VERSION), "run" if app else "standby")
+        yield ',"healthy":%s' % ("true" if app and app.healthy else "false")
+        yield ',"reason":' + quote(self._reason[:48])
+        yield ',"reset":"%s","hung":%d' % (self._reset, self._port.scratch.task_before if self._port else -1)
+        if app:
+            yield ',"rack":' + quote(app.params.rack_name[:32])
+            yield ',"config":"%08x"' % app.config_crc
+        yield ',"micropython":"%d.%d.%d"' % tuple(sys.implementation.version[:3])
+        yield ',"heap_free":%d,"heap_used":%d' % (gc.mem_free(), gc.mem_alloc())
+
+    def _status(self, words):
+        s = self._app.controller.s
+        yield ',"state":"%s","level":"%s"' % (_STATES[s[I.STATE]], _LEVELS[s[I.ALARM_LEVEL]])
+        yield ',"signals":{'
+        comma = ""
+        for index in range(len(SIGNALS)):
+            yield '%s"%s":%d' % (comma, SIGNALS[index][0], s[index])
+            comma = ","
+        yield "}"
+
+    def _cells(self, words):
+        return _ints("mV", self._app.controller.cells_mV)
+
+    def _temps(self, words):
+        return _ints("ddegC", self._app.controller.temps_ddegC)
+
+    def _alarms(self, words):
+        engine = self._app.controller.alarms
+        yield ',"alarms":['
+        comma = ""
+        for index in range(len(alarms.ROWS)):
+            active = engine.active[index]
+            if active:
+                row = alarms.ROWS[index]
+                yield '%s{"key":%s,"level":"%s"' % (comma, quote(row[0]), _LEVELS[row[3]])
+                yield ',"latched":%s' % ("true" if active & LATCHED else "false")
+                yield ',"text":%s}' % quote(row[7])
+                comma = ","
+        yield "]"
+
+    def _why(self, words):
+        yield ',"why":['
+        comma = ""
+        active = self._app.controller.alarms.active
+        for index in range(len(alarms.ROWS)):
+            if active[index]:
+                yield comma + quote(alarms.ROWS[index][7])
+                comma = ","
+        yield "]"
+
+    def _tasks(self, words):
+        app = self._app
+        scheduler = app.scheduler
+        yield ',"tasks":['
+        for index in range(len(scheduler.names)):
+            yield '%s{"name":"%s"' % ("," if index else "", scheduler.names[index])
+            for name, value in scheduler.row(index):
+                yield ',"%s":%d' % (name, value)
+            yield "}"
+        yield '],"collect_us":%d,"edge_faults":%d' % (app.collect_us, app.edge_faults)
+        yield ',"crc_errors":%d,"timeouts":%d' % (app.afe.crc_errors, app.afe.timeouts)
+        yield ',"sent":%d,"unsent":%d' % (app.pcs.sent, app.pcs.unsent)
+        yield ',"heap_free":%d' % gc.mem_free()
+        if words == ["clear"]:
+            scheduler.clear()
+
+    # -- commands
+
+    def _do(self, command):
+        refused = self._app.controller.command(command)
+        if refused:
+            raise ValueError(_REFUSED[refused])
+        return (',"ok":true',)
+
+    def _close(self, words):
+        return self._do(bits.CMD_CLOSE)
+
+    def _open(self, words):
+        return self._do(bits.CMD_OPEN)
+
+    def _acknowledge(self, words):
+        return self._do(bits.CMD_RESET)
+
+    def _setpoint(self, words):
+        most = self._app.params.rack_power_max_W
+        try:
+            (text,) = words
+            power_W = int(text)
+        except ValueError:
+            raise ValueError("setpoint takes one whole number of W")
+        if not -most <= power_W <= most:
+            raise ValueError("setpoint is limited to +-%d W" % most)
+        self._app.controller.s[I.SETPOINT_W] = power_W
+        return (',"ok":true',)
+
+    def _service(self, words):
+        """Nonce without words; with the nonce's HMAC: into service mode, unless current flows."""
+        if self._challenge is None:         # no config, so no key, and nothing that could close
+            self._enter_service()
+        if not words:
+            return (',"nonce":"%s"' % self._challenge.ask(),)
+        if not self._challenge.accepts(words[0]):
+            raise ValueError("wrong answer: ask for a new nonce")
+        s = self._app.controller.s
+        if abs(s[I.CURRENT_dA]) > self._app.params.contactor_low_dA:
+            raise ValueError("under load: %d dA flow; take the load off first" % s[I.CURRENT_dA])
+        self._enter_service()
+
+    def _enter_service(self):
+        if self._port is not None:
+            self._port.reset_to_service()
+        from rack.ports.rp2 import enter_service
+
+        enter_service()
+
+
+def _random(count):
+    import os
+
+    return os.urandom(count)

@@ -1,0 +1,71 @@
+"""The rack's side of the PCS link: requests from the fast path, limits and status in idle time.
+
+The PCS must fall to zero when this rack stops asking and this rack must notice when the PCS stops
+answering: requests go out each mains period, or from the scan while there is no mains.
+"""
+
+from micropython import const
+
+from rack import ids as I
+from rack.comms import pcs_can
+from rack.drivers.mcp2515 import LOAD_TX0, LOAD_TX1
+
+_FRAME = const(14)          # instruction, four identifier registers, length code, eight data bytes
+_MOST_A_POLL = const(4)     # received frames handled in one call
+
+
+def _prepared(instruction, identifier):
+    frame = bytearray(_FRAME)
+    frame[0] = instruction
+    frame[1] = identifier >> 3
+    frame[2] = (identifier & 7) << 5
+    frame[5] = pcs_can.LENGTH
+    return frame
+
+
+class PcsLink:
+    """can: rack.drivers.mcp2515.Mcp2515; s: the process image."""
+
+    ACCEPT = (pcs_can.STATUS_ID,)
+
+    def __init__(self, can, s):
+        self.flags = 0              # FLAG_* of the next request, set by the scan
+        self.sent = 0               # requests handed to the controller, wraps
+        self.unsent = 0             # requests that found the controller busy or down
+        self._can = can
+        self._s = s
+        self._request = _prepared(LOAD_TX0, pcs_can.REQUEST_ID)
+        self._request_data = memoryview(self._request)[6:]
+        self._limits = _prepared(LOAD_TX1, pcs_can.LIMITS_ID)
+        self._limits_data = memoryview(self._limits)[6:]
+        self._received = bytearray(13)
+        self._received_data = memoryview(self._received)[5:]
+        self._limits_sequence = 0
+
+    def send_request(self, power_W):
+        """One request with the present flags. Hard interrupt, or the scan with interrupts disabled."""
+        pcs_can.encode_request(self._request_data, power_W, self.sent, self.flags)
+        if self._can.send_fast(self._request):
+            self.sent = (self.sent + 1) & 0xFFFF
+        else:
+            self.unsent = (self.unsent + 1) & 0xFFFF
+
+    def send_limits(self):
+        """The limits frame. Main loop."""
+        self._limits_sequence = (self._limits_sequence + 1) & 15
+        pcs_can.encode_limits(self._limits_data, self._s, self._limits_sequence)
+        self._can.send(self._limits)
+
+    def poll(self, now_us):
+        """Controller upkeep and received status frames; a bounded number a call. Main loop."""
+        self._can.poll(now_us)
+        for _ in range(_MOST_A_POLL):
+            if not self._can.receive(self._received):
+                return
+            if self._is_status() and pcs_can.decode_status(self._received_data, self._s) == pcs_can.OK:
+                self._s[I.PCS_AGE_ms] = 0
+
+    def _is_status(self):
+        received = self._received
+        identifier = received[0] << 3 | received[1] >> 5
+        return identifier == pcs_can.STATUS_ID and received[4] == pcs_can.LENGTH
