@@ -93,6 +93,13 @@ class EmulatedBoard:
                 self._run_to(min(self.clock.nanos + step_ms * 1e6, end_ns))
             return True
 
+    def run_slice(self, emulated_ms: float) -> None:
+        """Run for emulated_ms or for about 5 ms of real time, whichever is shorter."""
+        with self._lock:
+            self._stop_alarm.schedule(emulated_ms * 1e6)
+            self.simulator.stopped = False
+            execute_batch(self.simulator, 1)
+
     def _run_to(self, end_ns: float) -> None:
         self._stop_alarm.schedule(max(end_ns - self.clock.nanos, 0.0))
         self.simulator.stopped = False

@@ -5,8 +5,10 @@ test_corrections.py shows each fault on the bare emulator and fails on the day i
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 from rp2040py.irq import IRQ
+from rp2040py.peripherals.clocks import CLK_PERI_CTRL, RPClocks
 from rp2040py.peripherals.dma import DREQChannel
 from rp2040py.peripherals.spi import ISPIDMAChannels
 from rp2040py.peripherals.uart import IUARTDMAChannels
@@ -23,6 +25,8 @@ _UARTS = ((IRQ.UART0, DREQChannel.DREQ_UART0_RX, DREQChannel.DREQ_UART0_TX),
           (IRQ.UART1, DREQChannel.DREQ_UART1_RX, DREQChannel.DREQ_UART1_TX))  # fmt: skip
 _SPIS = ((IRQ.SPI0, DREQChannel.DREQ_SPI0_RX, DREQChannel.DREQ_SPI0_TX),
          (IRQ.SPI1, DREQChannel.DREQ_SPI1_RX, DREQChannel.DREQ_SPI1_TX))  # fmt: skip
+
+_PERIPHERAL_CLOCKS = {1: 125_000_000, 2: 48_000_000, 4: 12_000_000}  # PLL_SYS, PLL_USB, XOSC; 0 is clk_sys
 
 
 @dataclass(frozen=True)
@@ -56,4 +60,21 @@ def install(rp2040: RP2040) -> Corrected:
         for index, base in enumerate(bases):
             rp2040.peripherals[base] = new[index]
             old[index] = new[index]  # type: ignore[call-overload]
+    _follow_peripheral_clock(rp2040)
     return Corrected(uarts, spis, i2cs, pios, FlashWatch(rp2040))
+
+
+def _follow_peripheral_clock(rp2040: RP2040) -> None:
+    """The emulator takes clk_peri as 125 MHz always; MicroPython runs it from the USB PLL at 48 MHz.
+
+    CLK_PERI_CTRL.AUXSRC: RP2040 data sheet 2.15.7.
+    """
+    clocks = cast(RPClocks, rp2040.clocks)
+    write = clocks.write_uint32
+
+    def write_and_follow(offset: int, value: int) -> None:
+        write(offset, value)
+        if offset == CLK_PERI_CTRL:
+            rp2040.clk_peri = _PERIPHERAL_CLOCKS.get(clocks.peri_ctrl >> 5 & 7, rp2040.clk_sys)
+
+    setattr(clocks, "write_uint32", write_and_follow)  # noqa: B010 - a method, replaced on purpose

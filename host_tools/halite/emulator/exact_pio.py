@@ -32,6 +32,7 @@ from halite.emulator.pio_loops import LoopSkipper
 _FP_PER_NS = 32  # due times count 1/256 system clocks of 8 ns (125 MHz, fixed in the emulator)
 _HORIZON_FP = 50_000_000 * _FP_PER_NS  # a machine without anything visible to do is looked at every 50 ms
 _SYNCED_WRITES = frozenset((CTRL, IRQ, IRQ_FORCE))
+_PAD_RESET = 0x56
 _PADS_BANK0, _IO_BANK0 = 0x4001C, 0x40014
 
 
@@ -70,7 +71,20 @@ def _refresh_after_write(rp2040: RP2040, base: int, levels: InputLevels) -> None
 
 
 class WatchedPin(GPIOPin):
-    """A pin whose level the PIO sees change at the right time."""
+    """A pin whose level the PIO sees change at the right time.
+
+    Its pad comes out of reset with the input enabled (RP2040 data sheet 2.19.6.3: GPIOn resets to 0x56);
+    the emulator has it disabled, so that a PIO program cannot see a pin that nobody configured.
+    """
+
+    def __init__(self, rp2040: RP2040, index: int) -> None:
+        super().__init__(rp2040, index)
+        self.pad_value = _PAD_RESET
+
+    def reset(self, io: bool = True, pads: bool = True) -> None:
+        super().reset(io=io, pads=pads)
+        if pads:
+            self.pad_value = _PAD_RESET
 
     def _apply_input_value(self, value: bool) -> None:
         rp2040 = self.rp2040
@@ -208,14 +222,6 @@ class ExactPio(RPPIO):
         self.exact = [ExactMachine(rp2040, self, i) for i in range(4)]
         self.machines = list(self.exact)
 
-    @property
-    def stopped(self) -> bool:  # type: ignore[override]
-        return True
-
-    @stopped.setter
-    def stopped(self, value: bool) -> None:
-        """The emulator's own pacing is out of use."""
-
     def advance(self, cycles: int) -> None:
         """Never called by the batch loop; alarms advance the machines."""
 
@@ -273,6 +279,7 @@ class ExactPio(RPPIO):
         elif offset in _SYNCED_WRITES or offset >= INSTR_MEM0:
             self.rewind()
             super().write_uint32(offset, value)
+            self.stopped = True  # a plain attribute: the batch loop reads it for every instruction
             self.check_changed_pins()
             if INSTR_MEM0 <= offset < SM0_CLKDIV:
                 self._forget_programs()

@@ -1,0 +1,119 @@
+"""Runs a board in its own thread beside real clients: paced, responsive to its serial port, stoppable."""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from halite.emulator.board import EmulatedBoard, EmulatorFailed
+from halite.emulator.serial_port import SerialPort
+
+_SLICE_MS = 2.0  # emulated time between two looks at the serial port
+_LONGEST_NAP_S = 0.02
+_FORGIVEN_S = 0.1  # a board that fell this far behind real time does not hurry to catch up
+
+Result = TypeVar("Result")
+
+
+class BoardRunner:
+    """A board that lives in a thread, with a serial port for mpremote and the other tools.
+
+    speed: most emulated seconds per real second (1.0: as a real board; None: as fast as it goes). A busy
+    board is slower than real time in any case.
+    """
+
+    def __init__(self, board: EmulatedBoard, speed: float | None = 1.0) -> None:
+        self.board = board
+        self.port = SerialPort(board.console)
+        board.console_listeners.append(self.port.from_board)
+        self._speed = speed
+        self._running = False
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="emulated board", daemon=True)
+        self.failure: BaseException | None = None
+
+    def __enter__(self) -> "BoardRunner":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        self._running = True
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the board and close its port; raises EmulatorFailed when the board had failed."""
+        self._running = False
+        if self._thread.is_alive():
+            self._thread.join()
+        self.port.close()
+        if self.failure:
+            raise EmulatorFailed(f"the emulated board failed: {self.failure}") from self.failure
+
+    @property
+    def running(self) -> bool:
+        return self._running and self.failure is None
+
+    def call(self, job: Callable[[], Result], timeout_s: float = 60.0) -> Result:
+        """Run job in the board's thread, between two slices of emulated time, and return its result."""
+        answer: queue.SimpleQueue[tuple[Result | None, BaseException | None]] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                answer.put((job(), None))
+            except Exception as failure:
+                answer.put((None, failure))
+
+        self._jobs.put(run)
+        try:
+            result, failure = answer.get(timeout=timeout_s)
+        except queue.Empty:
+            raise EmulatorFailed(f"the emulated board did not answer within {timeout_s:g} s") from self.failure
+        if failure:
+            raise failure
+        return result  # type: ignore[return-value]
+
+    def wait_until(self, predicate: Callable[[], object], wall_s_limit: float) -> bool:
+        """Wait in real time until predicate() holds, asked in the board's thread."""
+        end = time.monotonic() + wall_s_limit
+        while time.monotonic() < end and self.running:
+            if self.call(predicate, wall_s_limit):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as failure:
+            self.failure = failure
+
+    def _loop(self) -> None:
+        origin_s, origin_us = time.monotonic(), self.board.now_us
+        while self._running:
+            self._do_jobs()
+            if not self.port.pump():
+                self._pace(origin_s, origin_us)
+            self.board.run_slice(_SLICE_MS)
+            behind = self._ahead_s(origin_s, origin_us) < -_FORGIVEN_S
+            if behind:
+                origin_s, origin_us = time.monotonic(), self.board.now_us
+
+    def _ahead_s(self, origin_s: float, origin_us: float) -> float:
+        if self._speed is None:
+            return 0.0
+        return (self.board.now_us - origin_us) / 1e6 / self._speed - (time.monotonic() - origin_s)
+
+    def _pace(self, origin_s: float, origin_us: float) -> None:
+        ahead_s = self._ahead_s(origin_s, origin_us)
+        if ahead_s > 0.001:
+            self.port.wait_readable(min(ahead_s, _LONGEST_NAP_S))
+
+    def _do_jobs(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._jobs.get_nowait()()

@@ -1,0 +1,66 @@
+"""A serial port (pseudo-terminal) onto the board's USB console, for mpremote and any other client.
+
+The port outlives its clients and the board's resets. Bytes are never dropped: the board's packets wait
+while the client does not read, and the client's writes wait in the terminal while the board does not.
+"""
+
+import contextlib
+import os
+import pty
+import select
+import tty
+
+from halite.emulator.usb_host import ConsoleHost
+
+_ROOM = 4096  # bytes held for a client that does not read, before the board is made to wait
+_CHUNK = 1024
+
+
+class SerialPort:
+    """The pty of one console. `pump` moves bytes; call it from the thread that runs the board."""
+
+    def __init__(self, console: ConsoleHost) -> None:
+        self._console = console
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        self.path = os.ttyname(self._slave)
+        self._out = bytearray()
+        console.has_room = lambda: len(self._out) < _ROOM
+
+    def fileno(self) -> int:
+        return self._master
+
+    def from_board(self, data: bytes) -> None:
+        """Bytes of the board for the client."""
+        self._out += data
+        self._flush()
+
+    def pump(self) -> bool:
+        """Move what can be moved in both directions; True when the board got bytes."""
+        if self._out:
+            self._flush()
+            if len(self._out) < _ROOM:
+                self._console.resume()
+        if len(self._console.unsent) >= _CHUNK:
+            return False
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._master, _CHUNK)
+            if data:
+                self._console.send(data)
+                return True
+        return False
+
+    def wait_readable(self, seconds: float) -> bool:
+        """Sleep until a client writes, or the time is over."""
+        return bool(select.select([self._master], [], [], seconds)[0])
+
+    def close(self) -> None:
+        os.close(self._master)
+        os.close(self._slave)
+
+    def _flush(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._out:
+                sent = os.write(self._master, self._out)
+                del self._out[:sent]
