@@ -14,8 +14,8 @@ from halite.simulator.chips.ntc import Ntc
 from halite.simulator.chips.pcs_node import PcsNode
 from halite.simulator.rack import Rack
 
-BUS_DIVIDER = 20.0      # rack voltage to the INA228's 85 V input: engineering judgement
-SHUNT_OHM = 50e-6       # 1500 A, 75 mV shunt: engineering judgement
+BUS_DIVIDER = 20.0  # rack voltage to the INA228's 85 V input: engineering judgement
+SHUNT_OHM = 50e-6  # 1500 A, 75 mV shunt: engineering judgement
 
 
 @dataclass
@@ -39,8 +39,10 @@ def afe_of(rack: Rack, ntc: Ntc | None = None) -> Bq79616Stack:
         cells = rack.measured_cells_V()
         temps = rack.measured_temps_degC()
         first, first_temp = position * plant.cells_per_device, position * plant.temps_per_device
-        return (cells[first:first + plant.cells_per_device].tolist(),
-                [sensor.ratio(t) for t in temps[first_temp:first_temp + plant.temps_per_device].tolist()])
+        return (
+            cells[first : first + plant.cells_per_device].tolist(),
+            [sensor.ratio(t) for t in temps[first_temp : first_temp + plant.temps_per_device].tolist()],
+        )
 
     stack = Bq79616Stack(plant.devices, inputs)
     stack.lost_devices = lambda: rack.faults.places("afe_lost")

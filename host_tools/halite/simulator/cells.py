@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from halite.simulator.plant import R_OF_T, R_OF_T_degC, Array, Plant, ocv_curve
+from halite.simulator.plant import R_OF_T, Array, Plant, R_OF_T_degC, ocv_curve
 from halite.simulator.rack_faults import Faults
 
 # Spread of new cells within one rack, 1 sigma: capacity 0.5 %, resistance 3 %, SoC 0.3 %: engineering judgement.
@@ -41,7 +41,7 @@ class Cells:
         scale = np.interp(self.core_degC, R_OF_T_degC, R_OF_T)
         self.resistance = self._r25 * scale[self.sensor_of]
         self.ocv_V = np.interp(self.soc, *self._curve) - self.drop_V
-        # Beyond its charge limits a cell's voltage leaves the curve steeply: 10 V per unit of SoC (engineering judgement).
+        # Beyond its limits a cell's voltage leaves the curve steeply: 10 V per unit of SoC (engineering judgement).
         outside = self.soc - np.clip(self.soc, 0.0, 1.0)
         if outside.any():
             self.ocv_V = self.ocv_V + 10.0 * outside
@@ -50,7 +50,8 @@ class Cells:
 
     def voltages(self, current_A: float) -> Array:
         """Terminal voltage of each cell in V at the present rack current."""
-        return self.ocv_V - current_A * self.resistance
+        volts: Array = self.ocv_V - current_A * self.resistance
+        return volts
 
     def step(self, current_A: float, dt_s: float, coolant_degC: float, flow: float, faults: Faults) -> None:
         """Advance charge and heat by dt_s at a mean current. flow: 0..1 of the cooling's conductance."""

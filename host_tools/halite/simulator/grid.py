@@ -8,6 +8,7 @@ found by solving it, never by stepping.
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -82,14 +83,15 @@ class Grid:
         """Move from the frequency at `at_us` to `to_hz` at `rate_hz_per_s` (its sign is taken from the way)."""
         start = self._segment(at_us).hz_at(at_us)
         if start == to_hz:
-            return self._add(at_us, to_hz, 0.0)
+            self._add(at_us, to_hz, 0.0)
+            return
         seconds = abs(to_hz - start) / abs(rate_hz_per_s)
         self._add(at_us, start, (to_hz - start) / seconds)
         self._add(at_us + seconds / _US, to_hz, 0.0)
 
     def knots(self, points: list[tuple[float, float]], at_us: float) -> None:
         """Follow (seconds after at_us, Hz) points, linear between them, constant after the last."""
-        for (t0, hz0), (t1, hz1) in zip(points, points[1:], strict=False):
+        for (t0, hz0), (t1, hz1) in pairwise(points):
             self._add(at_us + t0 / _US, hz0, (hz1 - hz0) / (t1 - t0))
         last_s, last_hz = points[-1]
         self._add(at_us + last_s / _US, last_hz, 0.0)

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 
 # What the PCS reports about itself: the states of rack.comms.pcs_can; test_simulator checks that they agree.
-PCS_OFF = 0          # no DC bus
-PCS_STANDBY = 1      # DC bus there, not permitted to run
+PCS_OFF = 0  # no DC bus
+PCS_STANDBY = 1  # DC bus there, not permitted to run
 PCS_RUN = 2
-PCS_TIMEOUT = 4      # the request stopped: power goes to zero by itself
+PCS_TIMEOUT = 4  # the request stopped: power goes to zero by itself
 PCS_FAULT = 5
 
 _MIN_BUS_V = 5.0

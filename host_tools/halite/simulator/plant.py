@@ -64,7 +64,7 @@ class Plant:
     nominal_hz: float
     precharge_tau_ms: float
     deadman_window_ms: int
-    ocv: tuple[tuple[float, float], ...] = ()   # (SoC 0..1, V) of the maker; empty: the research cell's shape
+    ocv: tuple[tuple[float, float], ...] = ()  # (SoC 0..1, V) of the maker; empty: the research cell's shape
     # DC link 2 mF for a 200 kW PCS, bleeder 50 kΩ: engineering judgement
     bus_F: float = 2e-3
     bleeder_ohm: float = 50e3

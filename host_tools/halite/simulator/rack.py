@@ -19,7 +19,7 @@ from halite.simulator.plant import Array, Plant, plant_of_config, plant_of_param
 from halite.simulator.rack_faults import FAULTS, Faults
 
 STEP_US = 1000
-SLOW_STEPS = 10     # cells and heat move once in ten steps
+SLOW_STEPS = 10  # cells and heat move once in ten steps
 
 # in_bits and coil bits, as rack.control.bits has them; test_simulator checks that they agree.
 IN_HVIL, IN_ESTOP, IN_OC_OK, IN_AUX_POS, IN_AUX_NEG, IN_COOLANT_FLOW = (1 << n for n in range(6))
@@ -27,10 +27,10 @@ COIL_NEG, COIL_PRE, COIL_POS = (1 << n for n in range(3))
 
 _CONTACT_OHM = 0.5e-3
 _GAS_CLEAN_mV = 400.0
-_COOLANT_J_PER_K = 120_000.0    # 30 l of glycol-water: engineering judgement
-_FAN_W_PER_K = 400.0            # radiator at full fan: engineering judgement
-_LEAST_PUMP_PCT = 10            # below it the pump stands: engineering judgement
-_HEATER_W = 4_000.0             # engineering judgement
+_COOLANT_J_PER_K = 120_000.0  # 30 l of glycol-water: engineering judgement
+_FAN_W_PER_K = 400.0  # radiator at full fan: engineering judgement
+_LEAST_PUMP_PCT = 10  # below it the pump stands: engineering judgement
+_HEATER_W = 4_000.0  # engineering judgement
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,21 @@ class Event:
 class Rack:
     """One rack with its plant. All times are µs since start, powers W, positive discharges."""
 
-    def __init__(self, plant: Plant, seed: int = 1, soc: float = 0.5, start_degC: float = 25.0,
-                 ambient_degC: float = 25.0, jitter_us: float = 0.0) -> None:
+    def __init__(
+        self,
+        plant: Plant,
+        seed: int = 1,
+        soc: float = 0.5,
+        start_degC: float = 25.0,
+        ambient_degC: float = 25.0,
+        jitter_us: float = 0.0,
+    ) -> None:
         rng = np.random.default_rng(seed)
         self.plant = plant
         self.cells = Cells(plant, soc, start_degC, rng)
         self.grid = Grid(plant.nominal_hz, jitter_us, seed)
         self.pcs = Pcs(plant.pcs_lag_ms, plant.pcs_ramp_W_per_s, plant.pcs_timeout_ms, plant.power_max_W)
-        self.main_pos, self.main_neg, self.precharge = (
-            Contactor(plant.pull_in_us, plant.release_us) for _ in range(3))
+        self.main_pos, self.main_neg, self.precharge = (Contactor(plant.pull_in_us, plant.release_us) for _ in range(3))
         self.faults = Faults()
         self.events: list[Event] = []
         self.ambient_degC = ambient_degC
@@ -71,7 +77,10 @@ class Rack:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Mapping[str, Any]], **start: Any) -> "Rack":
-        """A rack of the size that a parsed board config states. start: seed, soc, start_degC, ambient_degC, jitter_us."""
+        """A rack of the size that a parsed board config states.
+
+        start: seed, soc, start_degC, ambient_degC, jitter_us.
+        """
         return cls(plant_of_config(config), **start)
 
     @classmethod
@@ -236,8 +245,11 @@ class Rack:
 
     @property
     def gas_mV(self) -> float:
-        vented = 2000.0 if any(self.cells.core_degC[s] > self.plant.chemistry.onset_degC
-                               for s in self.faults.places("runaway")) else 0.0
+        vented = (
+            2000.0
+            if any(self.cells.core_degC[s] > self.plant.chemistry.onset_degC for s in self.faults.places("runaway"))
+            else 0.0
+        )
         return self.faults.value("gas", _GAS_CLEAN_mV + vented)
 
     @property

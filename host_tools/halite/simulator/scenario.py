@@ -5,6 +5,7 @@ refusal names file, key, value, unit and what is allowed.
 """
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -63,7 +64,7 @@ class TraceFrequency(_Action):
     @model_validator(mode="after")
     def _rising(self) -> "TraceFrequency":
         times = [point[0] for point in self.points]
-        if any(b <= a for a, b in zip(times, times[1:], strict=False)):
+        if any(b <= a for a, b in pairwise(times)):
             raise ValueError("points must be in rising order of time")
         return self
 
@@ -92,8 +93,10 @@ class StartFault(_Action):
         if spec is None:
             raise ValueError(f"name = {self.name!r}: known faults are {', '.join(FAULTS)}")
         if self.value is not None and not spec.least <= self.value <= spec.most:
-            raise ValueError(f"value = {self.value:g} {spec.unit}: allowed for {self.name} is "
-                             f"{spec.least:g} to {spec.most:g} {spec.unit}".rstrip())
+            raise ValueError(
+                f"value = {self.value:g} {spec.unit}: allowed for {self.name} is "
+                f"{spec.least:g} to {spec.most:g} {spec.unit}".rstrip()
+            )
         return self
 
 
@@ -138,14 +141,21 @@ class Scenario(_Strict):
     def timed(self) -> list[_Action]:
         """All actions but those of the grid in order of time, with the end of each limited fault made an action."""
         actions: list[_Action] = [a for a in self.action if not isinstance(a, GRID_ACTIONS)]
-        actions += [ClearFault(at_ms=a.at_ms + a.for_ms, do="clear", name=a.name, at=a.at)
-                    for a in self.action if isinstance(a, StartFault) and a.for_ms is not None]
+        actions += [
+            ClearFault(at_ms=a.at_ms + a.for_ms, do="clear", name=a.name, at=a.at)
+            for a in self.action
+            if isinstance(a, StartFault) and a.for_ms is not None
+        ]
         return sorted(actions, key=lambda a: a.at_ms)
 
     def start_values(self) -> dict[str, float]:
         """Start state as Rack takes it."""
-        return {"soc": self.start.soc_pct / 100, "start_degC": self.start.temp_degC,
-                "ambient_degC": self.start.ambient_degC, "jitter_us": self.start.jitter_us}
+        return {
+            "soc": self.start.soc_pct / 100,
+            "start_degC": self.start.temp_degC,
+            "ambient_degC": self.start.ambient_degC,
+            "jitter_us": self.start.jitter_us,
+        }
 
     def prepare_grid(self, rack: Rack) -> None:
         """Give the grid its whole future, so that zero crossings are exact across every change."""
@@ -186,9 +196,16 @@ _UNITS = ("mHzps", "mHz", "ms", "us", "pct", "degC", "W")
 def _allowed(error: dict[str, Any]) -> str:
     """What pydantic would have taken, in words."""
     context = error.get("ctx", {})
-    kinds = {"greater_than_equal": "at least {ge}", "less_than_equal": "at most {le}", "too_short": "at least {min_length} entries",
-             "literal_error": "{expected}", "union_tag_invalid": "{expected_tags}", "extra_forbidden": "no such key here",
-             "missing": "must be given", "union_tag_not_found": "do = one of set, ramp, trace, sine, fault, clear, command, setpoint"}
+    kinds = {
+        "greater_than_equal": "at least {ge}",
+        "less_than_equal": "at most {le}",
+        "too_short": "at least {min_length} entries",
+        "literal_error": "{expected}",
+        "union_tag_invalid": "{expected_tags}",
+        "extra_forbidden": "no such key here",
+        "missing": "must be given",
+        "union_tag_not_found": "do = one of set, ramp, trace, sine, fault, clear, command, setpoint",
+    }
     text = kinds.get(error["type"])
     return text.format(**context) if text else str(error["msg"]).removeprefix("Value error, ")
 
@@ -200,11 +217,23 @@ def _line(file: str, error: dict[str, Any]) -> str:
     key = next((str(part) for part in reversed(names) if isinstance(part, str)), "")
     unit = next((u for u in _UNITS if key.endswith("_" + u)), "")
     value = error.get("input")
-    shown = f" = {value!r} {unit}".rstrip() if isinstance(value, str | int | float) and error["type"] != "missing" else ""
-    return f"{file}: {place}{shown}: {'allowed is ' if 'ctx' in error and 'error' not in error['ctx'] else ''}{_allowed(error)}"
+    shown = (
+        f" = {value!r} {unit}".rstrip() if isinstance(value, str | int | float) and error["type"] != "missing" else ""
+    )
+    prefix = "allowed is " if "ctx" in error and "error" not in error["ctx"] else ""
+    return f"{file}: {place}{shown}: {prefix}{_allowed(error)}"
 
 
-_KINDS: tuple[Any, ...] = (SetFrequency, RampFrequency, TraceFrequency, SineFrequency, StartFault, ClearFault, Command, Setpoint)
+_KINDS: tuple[Any, ...] = (
+    SetFrequency,
+    RampFrequency,
+    TraceFrequency,
+    SineFrequency,
+    StartFault,
+    ClearFault,
+    Command,
+    Setpoint,
+)
 
 
 def parse(document: dict[str, Any], file: str) -> Scenario:

@@ -41,8 +41,12 @@ class Trace:
     def write_json(self, path: Path) -> None:
         """Everything, columns as lists."""
         columns = {name: np.asarray(values).tolist() for name, values in self.columns.items()}
-        document = {"meta": self.meta, "time_ms": self.time_ms.tolist(), "columns": columns,
-                    "events": [vars(event) for event in self.events]}
+        document = {
+            "meta": self.meta,
+            "time_ms": self.time_ms.tolist(),
+            "columns": columns,
+            "events": [vars(event) for event in self.events],
+        }
         path.write_text(json.dumps(document))
 
     def write_csv(self, path: Path) -> None:
@@ -57,5 +61,9 @@ class Trace:
 def read_json(path: Path) -> Trace:
     """Read what `write_json` wrote."""
     document = json.loads(path.read_text())
-    return Trace(np.array(document["time_ms"]), {n: np.array(v) for n, v in document["columns"].items()},
-                 [TraceEvent(**event) for event in document["events"]], document["meta"])
+    return Trace(
+        np.array(document["time_ms"]),
+        {n: np.array(v) for n, v in document["columns"].items()},
+        [TraceEvent(**event) for event in document["events"]],
+        document["meta"],
+    )

@@ -20,7 +20,7 @@ from halite.simulator.trace import Trace, TraceEvent
 
 use_firmware()
 
-from rack import ids as I  # noqa: E402, N812
+from rack import ids as I  # noqa: E402
 from rack.control import bits  # noqa: E402
 from rack.control.controller import Controller  # noqa: E402
 from rack.control.response import PERIOD_TICK_NS  # noqa: E402
@@ -35,8 +35,18 @@ _CELL_LSB_V = 190.73e-6
 REQUEST_LATENCY_us = 340
 STATUS_PERIOD_ms = 20
 COMMANDS = {"close": bits.CMD_CLOSE, "open": bits.CMD_OPEN, "reset": bits.CMD_RESET, "unlock": bits.CMD_UNLOCK}
-TRUE_COLUMNS = ("true_freq_Hz", "true_power_W", "true_current_A", "true_bus_V", "true_core_max_degC",
-                "true_surface_max_degC", "true_cell_max_V", "true_cell_min_V", "true_soc_pct", "contacts")
+TRUE_COLUMNS = (
+    "true_freq_Hz",
+    "true_power_W",
+    "true_current_A",
+    "true_bus_V",
+    "true_core_max_degC",
+    "true_surface_max_degC",
+    "true_cell_max_V",
+    "true_cell_min_V",
+    "true_soc_pct",
+    "contacts",
+)
 
 
 class ValuesFace:
@@ -57,8 +67,10 @@ class ValuesFace:
         self._last_edge_us: float | None = None
         self._ages = dict.fromkeys(("CELLS", "TEMPS", "CURRENT", "PCS"), -1.0)
         self._afe_us = 0.0
-        self._frame_us = {"CELLS": self._bus_time_us(2 * self.plant.cells_per_device),
-                          "TEMPS": self._bus_time_us(2 * self.plant.temps_per_device + 2)}
+        self._frame_us = {
+            "CELLS": self._bus_time_us(2 * self.plant.cells_per_device),
+            "TEMPS": self._bus_time_us(2 * self.plant.temps_per_device + 2),
+        }
         self._afe: dict[str, tuple[float, Any]] = {}
         self._status_us = 0.0
 
@@ -108,7 +120,7 @@ class ValuesFace:
         rack.command_coils(s[I.COILS], us)
         rack.set_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
         if (self._last_edge_us or 0.0) < us - 3 * 20_000:
-            self._request(s[I.REQUEST_W], us)    # without mains the scan sends the request
+            self._request(s[I.REQUEST_W], us)  # without mains the scan sends the request
 
     # inputs
 
@@ -123,8 +135,10 @@ class ValuesFace:
             self._afe_us += self.plant.afe_period_ms * 1000
             if self.rack.afe_devices_reached() == self.plant.devices:
                 cells = us + self._frame_us["CELLS"]
-                self._afe = {"CELLS": (cells, quantised_cells(self.rack)),
-                             "TEMPS": (cells + self._frame_us["TEMPS"], quantised_temps(self.rack))}
+                self._afe = {
+                    "CELLS": (cells, quantised_cells(self.rack)),
+                    "TEMPS": (cells + self._frame_us["TEMPS"], quantised_temps(self.rack)),
+                }
 
     def _deliver(self, name: str, values: list[int], us: float) -> None:
         self._ages[name] = us
@@ -215,9 +229,18 @@ class _Recorder:
         volts = rack.cells.voltages(rack.current_A)
         self.time_ms[n] = us / 1000
         self.image[n] = self.face.controller.s
-        self.truth[n] = (rack.grid.hz_at(us) if rack.grid.present(us) else np.nan, rack.pcs.power_W, rack.current_A,
-                         rack.bus_V, rack.cells.core_degC.max(), rack.cells.surface_degC.max(), volts.max(),
-                         volts.min(), 100 * rack.cells.rest_soc(), rack.contact_bits(us))
+        self.truth[n] = (
+            rack.grid.hz_at(us) if rack.grid.present(us) else np.nan,
+            rack.pcs.power_W,
+            rack.current_A,
+            rack.bus_V,
+            rack.cells.core_degC.max(),
+            rack.cells.surface_degC.max(),
+            volts.max(),
+            volts.min(),
+            100 * rack.cells.rest_soc(),
+            rack.contact_bits(us),
+        )
         self.count += 1
 
     def columns(self) -> dict[str, Any]:
@@ -233,18 +256,25 @@ def check_places(scenario: Scenario, rack: Rack) -> None:
     for action in scenario.action:
         if isinstance(action, StartFault) and action.at >= sizes[FAULTS[action.name].where]:
             where = FAULTS[action.name].where or "place"
-            raise HaliteError(f"scenario {scenario.name}: fault {action.name}: at = {action.at}: allowed is 0 to "
-                              f"{sizes[FAULTS[action.name].where] - 1}, the {where}s of this rack")
+            raise HaliteError(
+                f"scenario {scenario.name}: fault {action.name}: at = {action.at}: allowed is 0 to "
+                f"{sizes[FAULTS[action.name].where] - 1}, the {where}s of this rack"
+            )
 
 
 def decisions(columns: dict[str, Any], time_ms: Any) -> Iterator[TraceEvent]:
     """State changes and trips as events, from the recorded process image."""
     from rack.alarms import ROWS
 
-    states = {getattr(bits, name): name[6:].lower().replace("_", " ") for name in dir(bits) if name.startswith("STATE_")}
+    states = {
+        getattr(bits, name): name[6:].lower().replace("_", " ") for name in dir(bits) if name.startswith("STATE_")
+    }
     levels = ("alarms clear", "warning", "derating", "trip")
-    for name, text in (("state", lambda v: f"state: {states.get(v, v)}"), ("alarm_level", lambda v: levels[min(v, 3)]),
-                       ("trip_code", lambda v: f"trip: {ROWS[v - 1][7]}" if v else "trip acknowledged")):
+    for name, text in (
+        ("state", lambda v: f"state: {states.get(v, v)}"),
+        ("alarm_level", lambda v: levels[min(v, 3)]),
+        ("trip_code", lambda v: f"trip: {ROWS[v - 1][7]}" if v else "trip acknowledged"),
+    ):
         values = columns[name]
         for n in np.nonzero(np.diff(values, prepend=0))[0]:
             yield TraceEvent(float(time_ms[n]), "control", text(int(values[n])))
@@ -277,14 +307,23 @@ def run(scenario: Scenario, config: str | Path, seed: int = 1, start_ms: int = 0
     columns, time_ms = recorder.columns(), recorder.time_ms[: recorder.count]
     events = causes + [TraceEvent(e.us / 1000, "rack", e.text) for e in rack.events]
     events += list(decisions(columns, time_ms)) + grid_events(scenario)
-    meta = {"scenario": scenario.name, "text": scenario.text, "config": Path(config).stem, "seed": seed, "face": "values",
-            "simulate_realtime_factor": round(scenario.duration_ms / 1000 / elapsed_s, 1)}
+    meta = {
+        "scenario": scenario.name,
+        "text": scenario.text,
+        "config": Path(config).stem,
+        "seed": seed,
+        "face": "values",
+        "simulate_realtime_factor": round(scenario.duration_ms / 1000 / elapsed_s, 1),
+    }
     return Trace(time_ms, columns, sorted(events, key=lambda e: e.time_ms), meta)
 
 
 def grid_events(scenario: Scenario) -> list[TraceEvent]:
     """The scenario's changes of grid frequency as events."""
-    texts = {"set": lambda a: f"grid jumps to {a.frequency_mHz / 1000:g} Hz",
-             "ramp": lambda a: f"grid moves to {a.to_mHz / 1000:g} Hz at {a.rate_mHzps / 1000:g} Hz/s",
-             "trace": lambda a: "grid follows a recorded trace", "sine": lambda a: "grid oscillates"}
+    texts = {
+        "set": lambda a: f"grid jumps to {a.frequency_mHz / 1000:g} Hz",
+        "ramp": lambda a: f"grid moves to {a.to_mHz / 1000:g} Hz at {a.rate_mHzps / 1000:g} Hz/s",
+        "trace": lambda a: "grid follows a recorded trace",
+        "sine": lambda a: "grid oscillates",
+    }
     return [TraceEvent(float(a.at_ms), "cause", texts[a.do](a)) for a in scenario.action if a.do in texts]

@@ -31,15 +31,15 @@ _PART = 0x21
 
 _CELL_LSB_V, _GPIO_LSB_V, _TSREF_LSB_V, _TSREF_V = 190.73e-6, 152.59e-6, 169.54e-6, 5.0
 
-BYTE_US = 10.0          # 1 Mbit/s, ten bits
-_HOP_US = 4.0           # delay per device of the daisy chain: engineering judgement
+BYTE_US = 10.0  # 1 Mbit/s, ten bits
+_HOP_US = 4.0  # delay per device of the daisy chain: engineering judgement
 _ADC_SETTLE_US = 192.0  # SLVAE86B: 192 µs after MAIN_GO, plus 5 µs per device
 WAKE_US = (2000.0, 10_000.0)
 _BOOT_US, _BOOT_PER_DEVICE_US = 3500.0, 600.0
-_CLEAR_US = 15.0        # communication clear: 15..20 bit times low
+_CLEAR_US = 15.0  # communication clear: 15..20 bit times low
 
 # Registers that the controller may write; everything else is read-only.
-_WRITABLE = (range(0x000, 0x038), range(0x300, 0x360), range(0x700, 0x703))
+_WRITABLE = (range(0x038), range(0x300, 0x360), range(0x700, 0x703))
 
 
 @dataclass
@@ -95,8 +95,13 @@ class Bq79616Stack:
     the top device back to the base. lost_devices(): positions without supply, asked at every frame.
     """
 
-    def __init__(self, devices: int, inputs: Callable[[int], tuple[Sequence[float], Sequence[float]]],
-                 ring: bool = True, faults: WireFaults | None = None) -> None:
+    def __init__(
+        self,
+        devices: int,
+        inputs: Callable[[int], tuple[Sequence[float], Sequence[float]]],
+        ring: bool = True,
+        faults: WireFaults | None = None,
+    ) -> None:
         self.devices = [Device(position) for position in range(devices)]
         self.inputs = inputs
         self.ring = ring
@@ -270,15 +275,16 @@ class Bq79616Stack:
     def _answer(self, device: Device, register: int, count: int, now_us: float) -> bytes:
         self._convert(device, now_us)
         self._summarise(device)
-        data = (device.registers[register:register + count] + bytes(count))[:count]
+        data = (device.registers[register : register + count] + bytes(count))[:count]
         frame = bytes((count - 1, device.address, register >> 8, register & 0xFF)) + data
         crc = crc16(frame)
         return frame + bytes((crc & 0xFF, crc >> 8))
 
     def _summarise(self, device: Device) -> None:
         registers = device.registers
-        registers[FAULT_SUMMARY] = ((_SYS_FAULT if registers[FAULT_SYS] else 0)
-                                    | (_COMM_FAULT if registers[FAULT_COMM1] else 0))
+        registers[FAULT_SUMMARY] = (_SYS_FAULT if registers[FAULT_SYS] else 0) | (
+            _COMM_FAULT if registers[FAULT_COMM1] else 0
+        )
 
     def _convert(self, device: Device, now_us: float) -> None:
         """Put fresh results into the registers if the main ADC has run."""

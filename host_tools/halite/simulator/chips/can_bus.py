@@ -68,7 +68,7 @@ def frame_bits(frame: Frame) -> int:
     return len(bits) + stuffed + 1 + 2 + 7 + 3
 
 
-_ERROR_BITS = 20    # a destroyed frame and its error frame: typical length, engineering judgement
+_ERROR_BITS = 20  # a destroyed frame and its error frame: typical length, engineering judgement
 
 
 class CanBus:

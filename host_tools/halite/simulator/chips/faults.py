@@ -36,8 +36,16 @@ class WireFaults:
     @property
     def quiet(self) -> bool:
         """No fault is set: models take the short way."""
-        return not (self.flip or self.lose or self.duplicate or self.truncate or self.late_us or self.missing
-                    or self.stuck is not None or self.reset_after is not None)
+        return not (
+            self.flip
+            or self.lose
+            or self.duplicate
+            or self.truncate
+            or self.late_us
+            or self.missing
+            or self.stuck is not None
+            or self.reset_after is not None
+        )
 
     def _strikes(self, rate: float) -> bool:
         hit = bool(rate) and self._random.random() < rate

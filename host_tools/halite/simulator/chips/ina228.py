@@ -11,11 +11,30 @@ from halite.simulator.chips.faults import WireFaults
 
 CONFIG, ADC_CONFIG, SHUNT_CAL, SHUNT_TEMPCO = 0x00, 0x01, 0x02, 0x03
 VSHUNT, VBUS, DIETEMP, CURRENT, POWER, ENERGY, CHARGE, DIAG_ALRT = 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B
-SOVL, SUVL, BOVL, BUVL, TEMP_LIMIT, PWR_LIMIT, MANUFACTURER_ID, DEVICE_ID = 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x11, 0x3E, 0x3F
+SOVL, SUVL, BOVL, BUVL, TEMP_LIMIT, PWR_LIMIT, MANUFACTURER_ID, DEVICE_ID = (
+    0x0C,
+    0x0D,
+    0x0E,
+    0x0F,
+    0x10,
+    0x11,
+    0x3E,
+    0x3F,
+)
 
 _LENGTH = {VSHUNT: 3, VBUS: 3, CURRENT: 3, POWER: 3, ENERGY: 5, CHARGE: 5}
-_DEFAULTS = {ADC_CONFIG: 0xFB68, SHUNT_CAL: 0x1000, DIAG_ALRT: 0x0001, SOVL: 0x7FFF, SUVL: 0x8000, BOVL: 0x7FFF,
-             TEMP_LIMIT: 0x7FFF, PWR_LIMIT: 0xFFFF, MANUFACTURER_ID: 0x5449, DEVICE_ID: 0x2281}
+_DEFAULTS = {
+    ADC_CONFIG: 0xFB68,
+    SHUNT_CAL: 0x1000,
+    DIAG_ALRT: 0x0001,
+    SOVL: 0x7FFF,
+    SUVL: 0x8000,
+    BOVL: 0x7FFF,
+    TEMP_LIMIT: 0x7FFF,
+    PWR_LIMIT: 0xFFFF,
+    MANUFACTURER_ID: 0x5449,
+    DEVICE_ID: 0x2281,
+}
 _WRITABLE = {CONFIG, ADC_CONFIG, SHUNT_CAL, SHUNT_TEMPCO, DIAG_ALRT, SOVL, SUVL, BOVL, BUVL, TEMP_LIMIT, PWR_LIMIT}
 _RST, _RSTACC, _ADCRANGE, _ALATCH = 0x8000, 0x4000, 0x0010, 0x8000
 _SHUNT_LSB_V, _BUS_LSB_V, _TEMP_LSB = 312.5e-9, 195.3125e-6, 7.8125e-3
@@ -33,8 +52,13 @@ class Ina228:
     charge accumulates when the owner calls `advance(now_us)`; `alert` is True while the alert pin is pulled low.
     """
 
-    def __init__(self, inputs: Callable[[], tuple[float, float, float]], shunt_ohm: float = 50e-6,
-                 address: int = 0x40, faults: WireFaults | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Callable[[], tuple[float, float, float]],
+        shunt_ohm: float = 50e-6,
+        address: int = 0x40,
+        faults: WireFaults | None = None,
+    ) -> None:
         self.inputs = inputs
         self.shunt_ohm = shunt_ohm
         self.address = address
@@ -98,7 +122,8 @@ class Ina228:
             return
         if register == CONFIG:
             if value & _RST:
-                return self.reset()
+                self.reset()
+                return
             if value & _RSTACC:
                 self._charge_lsb = self._energy_lsb = 0.0
             value &= 0x3FFF
@@ -114,7 +139,7 @@ class Ina228:
         return _clip(self._shunt_volts() / _SHUNT_LSB_V * self._range(), 20)
 
     def _current(self) -> int:
-        # A count of VSHUNT is 312.5 nV; with SHUNT_CAL = 13107.2e6 · LSB · R that is 4096 / SHUNT_CAL counts of CURRENT.
+        # A count of VSHUNT is 312.5 nV; SHUNT_CAL = 13107.2e6 · LSB · R makes that 4096 / SHUNT_CAL counts of CURRENT.
         calibration = self.registers[SHUNT_CAL] & 0x7FFF
         return _clip(self._vshunt() * 4096 / calibration, 20) if calibration else 0
 
@@ -153,7 +178,9 @@ class Ina228:
 
     def _limits(self) -> int:
         shunt = self._vshunt() >> 4
-        signed = [value - 0x10000 if value & 0x8000 else value for value in (self.registers[SOVL], self.registers[SUVL])]
+        signed = [
+            value - 0x10000 if value & 0x8000 else value for value in (self.registers[SOVL], self.registers[SUVL])
+        ]
         bus = self._vbus() >> 4
         flags = _SHUNTOL if shunt > signed[0] else 0
         flags |= _SHUNTUL if shunt < signed[1] else 0

@@ -24,7 +24,7 @@ _BIT_MODIFY = {BFPCTRL, TXRTSCTRL, CANCTRL, CNF1, CNF2, CNF3, CANINTE, CANINTF, 
 _CONFIG_ONLY = {TXRTSCTRL, CNF1, CNF2, CNF3, *(base + n for base in (*RXF, *RXM) for n in range(4))}
 _READ_ONLY = {CANSTAT, TEC, REC}
 _RESET_VALUES = {CANCTRL: 0x87, CANSTAT: 0x80}
-# Oscillator start-up 128 clocks after a reset command, 11 recessive bits before joining the bus, 128 x 11 after bus-off.
+# 11 recessive bits before joining the bus, 128 x 11 after bus-off.
 _JOIN_BITS, _RECOVERY_BITS = 11, 128 * 11
 _READ, _WRITE, _MODIFY, _RESET, _READ_STATUS, _RX_STATUS = 0x03, 0x02, 0x05, 0xC0, 0xA0, 0xB0
 
@@ -150,7 +150,7 @@ class Mcp2515:
 
     def _get(self, address: int) -> int:
         if address & 0x0F in (CANSTAT, CANCTRL):
-            address &= 0x0F     # both appear at the end of every row
+            address &= 0x0F  # both appear at the end of every row
         return self.registers[address]
 
     def _set(self, address: int, value: int) -> None:
@@ -205,13 +205,15 @@ class Mcp2515:
                 self.registers[TXBCTRL[n]] |= _TXREQ
 
     def _frame_of(self, base: int) -> Frame:
-        high, low, eid8, eid0, dlc = self.registers[base + 1:base + 6]
+        high, low, eid8, eid0, dlc = self.registers[base + 1 : base + 6]
         extended = bool(low & 0x08)
         standard = high << 3 | low >> 5
         identifier = standard << 18 | (low & 3) << 16 | eid8 << 8 | eid0 if extended else standard
         length = min(dlc & 0x0F, 8)
         remote = bool(dlc & 0x40)
-        return Frame(identifier, b"" if remote else bytes(self.registers[base + 6:base + 6 + length]), extended, remote)
+        return Frame(
+            identifier, b"" if remote else bytes(self.registers[base + 6 : base + 6 + length]), extended, remote
+        )
 
     # the bus side
 
@@ -223,8 +225,12 @@ class Mcp2515:
         return self.crystal_hz / (2 * ((cnf1 & 0x3F) + 1) * (1 + prop + ps1 + ps2))
 
     def acknowledges(self) -> bool:
-        return (self.mode == NORMAL and abs(self.bit_rate() / self.bus.bit_rate - 1) < 0.005
-                and not self.registers[EFLG] & _TXBO and not self.faults.missing)
+        return (
+            self.mode == NORMAL
+            and abs(self.bit_rate() / self.bus.bit_rate - 1) < 0.005
+            and not self.registers[EFLG] & _TXBO
+            and not self.faults.missing
+        )
 
     def sent(self, frame: Frame, at_us: float) -> None:
         for n, queued in list(self._queued.items()):
@@ -239,7 +245,7 @@ class Mcp2515:
     def failed(self, frame: Frame, at_us: float, acknowledged: bool) -> bool:
         passive = self.registers[TEC] >= 128
         if acknowledged and passive:
-            pass        # an error-passive node does not count a missing acknowledge (ISO 11898-1)
+            pass  # an error-passive node does not count a missing acknowledge (ISO 11898-1)
         elif self.registers[TEC] + 8 > 255:
             self._go_bus_off(at_us)
         else:
@@ -298,7 +304,7 @@ class Mcp2515:
         return None
 
     def _identifier(self, base: int, as_extended: bool) -> tuple[int, bool]:
-        high, low, eid8, eid0 = self.registers[base:base + 4]
+        high, low, eid8, eid0 = self.registers[base : base + 4]
         standard = high << 3 | low >> 5
         value = standard << 18 | (low & 3) << 16 | eid8 << 8 | eid0 if as_extended else standard
         return value, bool(low & 0x08)
@@ -309,10 +315,15 @@ class Mcp2515:
         low = (standard & 7) << 5
         low |= 0x08 | frame.id >> 16 & 3 if frame.extended else 0x10 if frame.remote else 0
         extended_part = frame.id & 0xFFFF if frame.extended else 0
-        head = (standard >> 3, low, extended_part >> 8, extended_part & 0xFF,
-                len(frame.data) | (0x40 if frame.remote and frame.extended else 0))
-        self.registers[base + 1:base + 6] = bytes(head)
-        self.registers[base + 6:base + 6 + len(frame.data)] = frame.data
+        head = (
+            standard >> 3,
+            low,
+            extended_part >> 8,
+            extended_part & 0xFF,
+            len(frame.data) | (0x40 if frame.remote and frame.extended else 0),
+        )
+        self.registers[base + 1 : base + 6] = bytes(head)
+        self.registers[base + 6 : base + 6 + len(frame.data)] = frame.data
         hit_mask = 0x01 if buffer == 0 else 0x07
         self.registers[base] = self.registers[base] & ~hit_mask & 0xFF | number & hit_mask
         self.registers[CANINTF] |= 1 << buffer
@@ -330,8 +341,13 @@ class Mcp2515:
     def _update_error_flags(self) -> None:
         tec, rec = self.registers[TEC], self.registers[REC]
         flags = self.registers[EFLG] & (_RX0OVR | _RX1OVR | _TXBO)
-        for level, bits in ((tec >= 128, _TXEP), (rec >= 128, _RXEP), (tec >= 96, _TXWAR), (rec >= 96, _RXWAR),
-                            (max(tec, rec) >= 96, _EWARN)):
+        for level, bits in (
+            (tec >= 128, _TXEP),
+            (rec >= 128, _RXEP),
+            (tec >= 96, _TXWAR),
+            (rec >= 96, _RXWAR),
+            (max(tec, rec) >= 96, _EWARN),
+        ):
             flags |= bits if level else 0
         if flags & ~self.registers[EFLG] & 0x3F:
             self.registers[CANINTF] |= _ERRIF

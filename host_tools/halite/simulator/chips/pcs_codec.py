@@ -10,7 +10,7 @@ from halite.simulator.chips.pcs_messages import Request, Status
 
 use_firmware()
 
-from rack.comms import pcs_can  # noqa: E402  (only importable with the firmware on the path)
+from rack.comms import pcs_can, pcs_frames  # noqa: E402  (only importable with the firmware on the path)
 
 
 def crc8(data: bytes) -> int:
@@ -24,10 +24,10 @@ def crc8(data: bytes) -> int:
 
 
 class FirmwareTableCodec:
-    """Codec over `rack.comms.pcs_can.FRAMES`."""
+    """Codec over `rack.comms.pcs_frames.FRAMES`."""
 
     def __init__(self) -> None:
-        self._fields = {row[0]: row[5] for row in pcs_can.FRAMES}
+        self._fields = {row[0]: row[5] for row in pcs_frames.FRAMES}
 
     def unpack(self, frame: Frame) -> dict[str, int] | None:
         """Field values of a known frame with a good CRC, else None."""
@@ -61,6 +61,14 @@ class FirmwareTableCodec:
 
     def status(self, status: Status, counter: int) -> Frame:
         """The status frame."""
-        return self.pack(pcs_can.STATUS_ID, {
-            "power_W": status.power_W, "bus_dV": status.bus_dV, "state": status.state,
-            "echo": status.echo, "sequence": counter, "fault": int(status.state == pcs_can.PCS_FAULT)})
+        return self.pack(
+            pcs_can.STATUS_ID,
+            {
+                "power_W": status.power_W,
+                "bus_dV": status.bus_dV,
+                "state": status.state,
+                "echo": status.echo,
+                "sequence": counter,
+                "fault": int(status.state == pcs_can.PCS_FAULT),
+            },
+        )

@@ -22,7 +22,7 @@ class Status:
     state: int
     bus_dV: int
     power_W: int
-    echo: int       # counter of the last request that was accepted
+    echo: int  # counter of the last request that was accepted
 
 
 class PcsCodec(Protocol):

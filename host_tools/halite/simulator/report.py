@@ -1,0 +1,291 @@
+"""A report that a person looks at: one self-contained HTML file over a shared time axis.
+
+It serves traces of the values face and of the emulated board alike; a panel shows the columns it finds.
+"""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from halite.simulator.trace import Trace, TraceEvent
+
+_COLOURS = ("#1f6fb4", "#d1495b", "#2a9d5c", "#8a6fc0", "#e09f3e", "#5c6b73")
+_KIND_COLOUR = {"cause": "#e09f3e", "rack": "#5c6b73", "control": "#1f6fb4"}
+_HEIGHT_PX = 230
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: column name, label, factor to the panel's unit, style."""
+
+    column: str
+    label: str
+    factor: float = 1.0
+    dash: str = "solid"
+    step: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One diagram: title, unit on its axis, curves."""
+
+    title: str
+    unit: str
+    lines: tuple[Line, ...]
+
+
+PANELS = (
+    Panel("Grid frequency", "Hz", (Line("true_freq_Hz", "grid"), Line("freq_mHz", "measured", 1e-3, "dot"))),
+    Panel(
+        "Power (positive discharges)",
+        "kW",
+        (
+            Line("response_W", "response", 1e-3, "dot"),
+            Line("request_W", "request", 1e-3, step=True),
+            Line("true_power_W", "PCS", 1e-3),
+            Line("limit_discharge_W", "discharge limit", 1e-3, "dash", True),
+            Line("limit_charge_W", "charge limit", -1e-3, "dash", True),
+        ),
+    ),
+    Panel(
+        "Temperature",
+        "°C",
+        (
+            Line("temp_max_ddegC", "highest sensor", 0.1),
+            Line("temp_min_ddegC", "lowest sensor", 0.1),
+            Line("core_max_ddegC", "core, estimated", 0.1, "dot"),
+            Line("true_core_max_degC", "core, true"),
+        ),
+    ),
+    Panel(
+        "Cell voltage",
+        "V",
+        (
+            Line("cell_max_mV", "highest", 1e-3),
+            Line("cell_min_mV", "lowest", 1e-3),
+            Line("true_cell_max_V", "highest, true", 1.0, "dot"),
+            Line("true_cell_min_V", "lowest, true", 1.0, "dot"),
+        ),
+    ),
+    Panel(
+        "DC voltage",
+        "V",
+        (
+            Line("rack_dV", "rack", 0.1),
+            Line("bus_dV", "bus, reported", 0.1, step=True),
+            Line("true_bus_V", "bus", 1.0, "dot"),
+        ),
+    ),
+)
+
+# Switches are drawn as bands: (label, column, bit or None for "not zero").
+SWITCHES = (
+    ("coil main −", "coils", 1),
+    ("coil precharge", "coils", 2),
+    ("coil main +", "coils", 4),
+    ("contact main −", "contacts", 1),
+    ("contact precharge", "contacts", 2),
+    ("contact main +", "contacts", 4),
+    ("derate", "alarm_level", None),
+    ("trip latched", "trip_code", None),
+)
+
+
+def alarm_levels(config: Any) -> dict[str, list[tuple[str, float]]]:
+    """Temperature and voltage levels of a validated config, per panel title: (name, value in the panel's unit)."""
+    alarms = config.sections.get("alarms", {})
+    wanted = {
+        "Temperature": (("hot_warn", 0.1), ("hot_derate", 0.1), ("hot_trip", 0.1)),
+        "Cell voltage": (("cell_high_trip", 1e-3), ("cell_low_trip", 1e-3)),
+    }
+    return {
+        title: [(key.replace("_", " "), alarms[key][0] * factor) for key, factor in rows if key in alarms]
+        for title, rows in wanted.items()
+    }
+
+
+def _points(trace: Trace, line: Line) -> tuple[Any, Any]:
+    """Time in s and values; a gap where a signal holds no value. Constant stretches are thinned out."""
+    values = np.asarray(trace[line.column], dtype=float) * line.factor
+    values[np.abs(values) > 1e7] = np.nan
+    keep = np.ones(len(values), dtype=bool)
+    if len(values) > 2:
+        same = (values[1:-1] == values[:-2]) & (values[1:-1] == values[2:])
+        keep[1:-1] = ~same
+    return trace.time_ms[keep] / 1000, values[keep]
+
+
+def _draw_panel(figure: go.Figure, row: int, panel: Panel, trace: Trace, levels: Sequence[tuple[str, float]]) -> None:
+    for n, line in enumerate(line for line in panel.lines if line.column in trace.columns):
+        x, y = _points(trace, line)
+        figure.add_trace(
+            go.Scatter(
+                x=x,
+                y=y,
+                name=line.label,
+                legendgroup=panel.title,
+                legendgrouptitle_text=panel.title,
+                line={
+                    "color": _COLOURS[n % len(_COLOURS)],
+                    "dash": line.dash,
+                    "width": 1.8,
+                    "shape": "hv" if line.step else "linear",
+                },
+                hovertemplate="%{y:.3f} " + panel.unit,
+            ),
+            row=row,
+            col=1,
+        )
+    for name, value in levels:
+        figure.add_hline(
+            y=value,
+            line={"color": "#d1495b", "width": 1, "dash": "dash"},
+            annotation_text=name,
+            annotation_position="top left",
+            annotation_font_size=10,
+            row=row,
+            col=1,
+        )
+    figure.update_yaxes(title_text=panel.unit, row=row, col=1)
+
+
+def _draw_switches(figure: go.Figure, row: int, trace: Trace) -> None:
+    shown = [s for s in SWITCHES if s[1] in trace.columns]
+    for height, (label, column, bit) in enumerate(reversed(shown)):
+        values = np.asarray(trace[column], dtype=np.int64)
+        on = (values & bit) != 0 if bit is not None else values > (1 if column == "alarm_level" else 0)
+        changes = np.flatnonzero(np.diff(on.astype(int), prepend=0, append=0))
+        times = np.append(trace.time_ms, trace.time_ms[-1:])
+        for start, stop in zip(changes[::2], changes[1::2], strict=True):
+            figure.add_trace(
+                go.Scatter(
+                    x=[times[start] / 1000, times[stop] / 1000],
+                    y=[label, label],
+                    mode="lines",
+                    showlegend=False,
+                    line={"width": 12, "color": _COLOURS[1] if column == "trip_code" else _COLOURS[height % 3]},
+                    hovertemplate=f"{label}: {times[start]:.0f} to {times[stop]:.0f} ms<extra></extra>",
+                ),
+                row=row,
+                col=1,
+            )
+    figure.update_yaxes(categoryorder="array", categoryarray=[s[0] for s in reversed(shown)], row=row, col=1)
+
+
+def _mark_events(figure: go.Figure, events: Sequence[TraceEvent], rows: int) -> None:
+    """A line through all panels per event, numbered at the top; the list below the diagrams says what it is."""
+    shapes = [
+        {
+            "type": "line",
+            "xref": "x",
+            "yref": "paper",
+            "x0": e.time_ms / 1000,
+            "x1": e.time_ms / 1000,
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": _KIND_COLOUR.get(e.kind, "#888"), "width": 1, "dash": "dot"},
+            "opacity": 0.55,
+        }
+        for e in events
+    ]
+    figure.update_layout(shapes=[*figure.layout.shapes, *shapes])
+    last = -1e9
+    span = max((e.time_ms for e in events), default=1.0) or 1.0
+    for number, event in enumerate(events, 1):
+        crowded = event.time_ms - last < span / 60
+        last = last if crowded else event.time_ms
+        if not crowded:
+            figure.add_annotation(
+                x=event.time_ms / 1000,
+                y=1.0,
+                xref="x",
+                yref="paper",
+                yanchor="bottom",
+                showarrow=False,
+                text=f"<b>{number}</b>",
+                hovertext=html.escape(event.text),
+                font={"size": 11},
+            )
+
+
+def figure_of(trace: Trace, levels: dict[str, list[tuple[str, float]]] | None = None) -> go.Figure:
+    """All panels of which the trace has any column, and the switches, over one time axis."""
+    panels = [p for p in PANELS if any(line.column in trace.columns for line in p.lines)]
+    rows = len(panels) + 1
+    figure = make_subplots(
+        rows=rows,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.035,
+        subplot_titles=[*(p.title for p in panels), "Contactors, alarms"],
+    )
+    for row, panel in enumerate(panels, 1):
+        _draw_panel(figure, row, panel, trace, (levels or {}).get(panel.title, []))
+    _draw_switches(figure, rows, trace)
+    _mark_events(figure, trace.events, rows)
+    figure.update_xaxes(showspikes=True, spikemode="across", spikethickness=1)
+    figure.update_xaxes(title_text="time / s", row=rows, col=1)
+    figure.update_layout(
+        height=_HEIGHT_PX * rows,
+        hovermode="x unified",
+        template="plotly_white",
+        margin={"t": 50, "r": 20},
+        legend={"groupclick": "toggleitem", "font": {"size": 11}},
+        hoversubplots="axis",
+    )
+    return figure
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1300px; color: #222; padding: 0 1rem; }}
+h1 {{ font-size: 1.35rem; margin: 0 0 .2rem; }} p {{ margin: .2rem 0 1rem; color: #555; }}
+table {{ border-collapse: collapse; font-size: 14px; }}
+td, th {{ padding: .15rem .8rem; text-align: left; border-bottom: 1px solid #e4e4e4; }}
+td.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
+.cause {{ color: #a86a00; }} .control {{ color: #1f6fb4; }}
+</style></head><body>
+<h1>{title}</h1><p>{text}</p>{facts}{diagram}
+<h2>Events</h2><table><tr><th>#</th><th>time</th><th>of</th><th>what</th></tr>{events}</table>
+</body></html>
+"""
+
+
+def html_of(trace: Trace, levels: dict[str, list[tuple[str, float]]] | None = None) -> str:
+    """The whole page as text; needs no network to be shown."""
+    rows = "".join(
+        f"<tr class='{html.escape(e.kind)}'><td class='n'>{n}</td><td class='n'>{e.time_ms:.1f} ms</td>"
+        f"<td>{html.escape(e.kind)}</td>"
+        f"<td>{html.escape(e.text)}</td></tr>"
+        for n, e in enumerate(trace.events, 1)
+    )
+    facts = " · ".join(
+        f"{html.escape(key.replace('_', ' '))}: {html.escape(str(value))}"
+        for key, value in trace.meta.items()
+        if key != "text"
+    )
+    diagram = figure_of(trace, levels).to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False})
+    return _PAGE.format(
+        title=html.escape(f"Halite: {trace.meta.get('scenario', 'run')}"),
+        text=html.escape(str(trace.meta.get("text", ""))),
+        facts=f"<p>{facts}</p>",
+        diagram=diagram,
+        events=rows,
+    )
+
+
+def write(trace: Trace, path: Path, levels: dict[str, list[tuple[str, float]]] | None = None) -> None:
+    """Write the report by the ending of its name: .html, .json or .csv."""
+    writers = {".json": trace.write_json, ".csv": trace.write_csv}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix in writers:
+        writers[path.suffix](path)
+    else:
+        path.write_text(html_of(trace, levels), encoding="utf-8")
