@@ -29,77 +29,73 @@ _STAMPS = const(256)            # where the ring of their times begins
 _CLOCK = const(0xFFF_FFFF)      # the kernel's clock wraps at 2**28 x 10 us = 44 minutes
 _NOW_WRAP = const(0x3FFF_FFFF)  # the scan's clock wraps at 2**30 ms
 
-# What the scan sets
+# The state. Entries below 32 are the ones of every period: there a viper access is one instruction.
 _LEAST = const(0)       # shortest plausible period, ticks
 _MOST = const(1)        # longest
 _FACTOR = const(2)      # 5 at 50 Hz, 6 at 60 Hz: see frequency.py
 _WINDOW = const(3)      # samples in the frequency window
 _WEIGHT = const(4)      # sum of its weights
 _SLOPE_N = const(5)     # samples in the RoCoF window
-_SLOPE_MUL = const(6)   # RoCoF scale, see frequency.py
-_SLOPE_DIV = const(7)
-_SLOPE_MAX = const(8)
-_JUMP = const(9)        # two samples further away than this are believed at once, 0.1 mHz
-_INJECT = const(10)     # virtual deviation of a commissioning test, 0.1 mHz
-_ENABLED = const(11)
-_INERTIA = const(12)    # ppm per mHz/s
-_BAND = const(13)       # RoCoF below this counts as none, mHz/s
-_STEP = const(14)       # power of the step service, ppm
-_AUTHORITY = const(15)  # permille of the response that may be delivered
-_DELAY = const(16)      # 10 us
-_UP = const(17)         # ramp caps, permille/s
-_DOWN = const(18)
-_RELEASE = const(19)
-_POWER_HI = const(20)   # contracted power, thousands of W, and the rest
-_POWER_LO = const(21)
-_ROLE = const(22)       # 0 alone, 1 takes the high-pass, 2 the low-pass of the pair's request
-_TAU = const(23)        # samples
-_SHARE = const(24)      # permille of the low-pass that the low-pass rack takes
-_BIAS = const(25)       # W handed from the high-pass rack to the low-pass rack
-_BASE = const(26)       # W beside the response: setpoint, recovery
-_CHARGE = const(27)     # limits, W
-_DISCHARGE = const(28)
-_PERMIT = const(29)
-_OWNED = const(30)      # the scan is inside the kernel
-_HOLD = const(31)       # keep the response as it is (loss of mains)
-_SCAN_TIME = const(32)  # time of a call without a period, 10 us
-_PHASES = const(33)
+_JUMP = const(6)        # two samples further away than this are believed at once, 0.1 mHz
+_INERTIA = const(7)     # ppm per mHz/s
+_STEP = const(8)        # power of the step service, ppm
+_AUTHORITY = const(9)   # permille of the response that may be delivered
+_DELAY = const(10)      # 10 us
+_UP = const(11)         # ramp caps, permille/s
+_DOWN = const(12)
+_POWER_HI = const(13)   # contracted power, thousands of W, and the rest
+_POWER_LO = const(14)
+_BASE = const(15)       # W beside the response: setpoint, recovery
+_CHARGE = const(16)     # limits, W
+_DISCHARGE = const(17)
+_PERMIT = const(18)
+_OWNED = const(19)      # the scan is inside the kernel
 # What the kernel keeps
-_SEEN = const(34)       # samples taken, wraps
-_REJECTED = const(35)
-_PENDING = const(36)    # ticks of pieces too short to be a period
-_PIECES = const(37)
-_AT = const(38)         # newest sample in the rings
-_OUT = const(39)        # sample whose target is due
-_FILLED = const(40)     # samples since the measurement began, up to _RING
-_CLOCK_NOW = const(41)
-_SUM = const(42)        # running sums of the frequency window: plain, by age, by weight
-_SUM_AGE = const(43)
-_SUM_WEIGHT = const(44)
-_SLOPE_SUM = const(45)  # and of the RoCoF window
-_SLOPE_AGE = const(46)
-_DEVIATION = const(47)  # 0.1 mHz
-_ROCOF = const(48)      # mHz/s
-_NOW_PPM = const(49)    # the response after delay and ramps
-_RESPONSE = const(50)   # W, before limits
-_LOW = const(51)        # low-pass state, W, and its carried remainder
-_LOW_REST = const(52)
-_REQUEST = const(53)    # W
-_PARTNER = const(54)    # W, the other rack's share
-_TARGET = const(55)     # ppm, before delay and ramps
-_STATES = const(56)
+_SEEN = const(20)       # samples taken, wraps
+_PENDING = const(21)    # ticks of pieces too short to be a period
+_AT = const(22)         # newest sample in the rings
+_OUT = const(23)        # sample whose target is due
+_FILLED = const(24)     # samples since the measurement began, up to _RING
+_CLOCK_NOW = const(25)
+_SUM = const(26)        # running sums of the frequency window: plain, by age, by weight
+_SUM_AGE = const(27)
+_SUM_WEIGHT = const(28)
+_DEVIATION = const(29)  # 0.1 mHz
+_NOW_PPM = const(30)    # the response after delay and ramps
+_REQUEST = const(31)    # W
+_SLOPE_SUM = const(32)  # running sums of the RoCoF window
+_SLOPE_AGE = const(33)
+_SLOPE = const(34)      # their least-squares sum; RoCoF after _SLOPE_MUL and _SLOPE_DIV
+_RESPONSE = const(35)   # W, before split and limits
+_PIECES = const(36)
+_REJECTED = const(37)
+_LOW = const(38)        # low-pass state of the split, W, and its carried remainder
+_LOW_REST = const(39)
+_PARTNER = const(40)    # W, the other rack's share
+# What the scan sets and few configurations use
+_ROLE = const(41)       # 0 alone, 1 takes the high-pass, 2 the low-pass of the pair's request
+_TAU = const(42)        # samples
+_SHARE = const(43)      # permille of the low-pass that the low-pass rack takes
+_BIAS = const(44)       # W handed from the high-pass rack to the low-pass rack
+_SLOPE_MUL = const(45)  # RoCoF scale, see frequency.py
+_SLOPE_DIV = const(46)
+_SLOPE_MAX = const(47)
+_BAND = const(48)       # RoCoF below this counts as none, mHz/s
+_INJECT = const(49)     # virtual deviation of a commissioning test, 0.1 mHz
+_RELEASE = const(50)    # ramp cap without mains, permille/s
+_HOLD = const(51)       # keep the response as it is (loss of mains)
+_SCAN_TIME = const(52)  # time of a call without a period, 10 us
+_PHASES = const(53)
+_STATES = const(54)
 
 
 @micropython.viper
-def period_kernel(state, rings, curve, count: int) -> int:
+def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:
     """One mains period into one power request in W; count 0: a scan without mains.
 
-    state, rings, curve: array('i') made by `Response`. count: ticks, any value. Rejects what is no
+    k, ring, knots: array('i') made by `Response`. count: ticks, any value. Rejects what is no
     period; never divides by zero as `Response` keeps every divisor above zero. Interrupt context.
     """
-    k = ptr32(state)
-    ring = ptr32(rings)
-    knots = ptr32(curve)
     elapsed = k[_SCAN_TIME]
     target = k[_NOW_PPM]
     valid = 0
@@ -130,7 +126,8 @@ def period_kernel(state, rings, curve, count: int) -> int:
             k[_REJECTED] += 1
             return k[_REQUEST]
         k[_SEEN] = (k[_SEEN] + 1) & _CLOCK
-        elapsed = elapsed // k[_PHASES]
+        if k[_PHASES] != 1:
+            elapsed = elapsed // k[_PHASES]
 
         # Deviation of this period, rounded to 0.1 mHz: exact, see frequency.py.
         off = 6_250_000 - k[_FACTOR] * period
@@ -189,28 +186,29 @@ def period_kernel(state, rings, curve, count: int) -> int:
                 quotient = scaled // span
                 target = (knots[j + 1] + quotient) * 1000 + (scaled - quotient * span) * 1000 // span
         k[_DEVIATION] = deviation
-        rocof = 0
+        slope = 0
         if filled >= slope_n:
-            rocof = (slope_n + 1) * k[_SLOPE_SUM] - 2 * k[_SLOPE_AGE]
-            if rocof > k[_SLOPE_MAX]:
-                rocof = k[_SLOPE_MAX]
-            elif rocof < 0 - k[_SLOPE_MAX]:
-                rocof = 0 - k[_SLOPE_MAX]
-            rocof = rocof * k[_SLOPE_MUL] // k[_SLOPE_DIV]
-        k[_ROCOF] = rocof
+            slope = (slope_n + 1) * k[_SLOPE_SUM] - 2 * k[_SLOPE_AGE]
+            if slope > k[_SLOPE_MAX]:
+                slope = k[_SLOPE_MAX]
+            elif slope < 0 - k[_SLOPE_MAX]:
+                slope = 0 - k[_SLOPE_MAX]
+        k[_SLOPE] = slope
         if valid != 0:
-            band = k[_BAND]
-            if rocof > band:
-                target -= (rocof - band) * k[_INERTIA]
-            elif rocof < 0 - band:
-                target -= (rocof + band) * k[_INERTIA]
+            if k[_INERTIA] != 0:
+                slope = slope * k[_SLOPE_MUL] // k[_SLOPE_DIV]
+                band = k[_BAND]
+                if slope > band:
+                    target -= (slope - band) * k[_INERTIA]
+                elif slope < 0 - band:
+                    target -= (slope + band) * k[_INERTIA]
             target += k[_STEP]
             if target > _PPM:
                 target = _PPM
             elif target < 0 - _PPM:
                 target = 0 - _PPM
-            target = target * k[_AUTHORITY] // 1000 * k[_ENABLED]
-        k[_TARGET] = target
+            if k[_AUTHORITY] != 1000:
+                target = target * k[_AUTHORITY] // 1000
 
         # The target waits for its time.
         clock = (k[_CLOCK_NOW] + elapsed) & _CLOCK
@@ -228,37 +226,36 @@ def period_kernel(state, rings, curve, count: int) -> int:
         target = 0
 
     # Ramps: away from zero at most _UP, back at most _DOWN, through zero only in two steps.
-    up = k[_UP] * elapsed // 100
-    down = k[_DOWN]
-    if valid == 0:
-        down = k[_RELEASE]
-    down = down * elapsed // 100
     power = k[_NOW_PPM]
     if k[_PERMIT] == 0:
         power = 0
-    elif target > power:
-        if power >= 0:
-            power += up
+    elif target != power:
+        step = k[_DOWN]
+        if valid == 0:
+            step = k[_RELEASE]
+        if power == 0 or (power > 0 and target > power) or (power < 0 and target < power):
+            step = k[_UP]
+        step = step * elapsed // 100
+        if target > power:
+            step += power
+            if power < 0 and step > 0:
+                step = 0
+            if step > target:
+                step = target
         else:
-            power += down
-            if power > 0 and target > 0:
-                power = 0
-        if power > target:
-            power = target
-    elif target < power:
-        if power <= 0:
-            power -= up
-        else:
-            power -= down
-            if power < 0 and target < 0:
-                power = 0
-        if power < target:
-            power = target
+            step = power - step
+            if power > 0 and step < 0:
+                step = 0
+            if step < target:
+                step = target
+        power = step
     k[_NOW_PPM] = power
 
     # ppm to W, exact at 0 and at full power and monotone between.
-    quotient = power // 1000
-    watt = quotient * k[_POWER_HI] + (quotient * k[_POWER_LO] + (power - quotient * 1000) * k[_POWER_HI]) // 1000
+    watt = 0
+    if power != 0:
+        quotient = power // 1000
+        watt = quotient * k[_POWER_HI] + (quotient * k[_POWER_LO] + (power - quotient * 1000) * k[_POWER_HI]) // 1000
     k[_RESPONSE] = watt
     if k[_ROLE] != 0:
         rest = watt - k[_LOW] + k[_LOW_REST]
@@ -297,6 +294,7 @@ class Response:
         self._services = Services(params)
         self._loss_ms = 3 * frequency.period_ms(params) - params.rack_scan_ms
         self._hold_ms = params.response_hold_ms
+        self._enabled = params.response_enabled
         self._last_ms = -1
         self._seen = 0
         self._was_lost = True
@@ -312,10 +310,9 @@ class Response:
             (_SLOPE_DIV, frequency.slope_div(params)),
             (_SLOPE_MAX, frequency.slope_max(params)),
             (_JUMP, params.grid_jump_mHz * 10),
-            (_ENABLED, params.response_enabled),
             (_INERTIA, params.response_inertia_permille_per_Hzps),
             (_BAND, params.response_inertia_band_mHzps),
-            (_AUTHORITY, 1000),
+            (_AUTHORITY, 1000 * params.response_enabled),
             (_DELAY, params.response_delay_ms * 100),
             (_UP, params.response_up_permille_ps),
             (_DOWN, params.response_down_permille_ps),
@@ -353,7 +350,7 @@ class Response:
         services = self._services
         services.scan(elapsed_ms, k[_DEVIATION], k[_RESPONSE], self.grid_valid, self._s, k[_CHARGE], k[_DISCHARGE])
         k[_STEP] = services.step_ppm
-        k[_AUTHORITY] = services.authority
+        k[_AUTHORITY] = services.authority if self._enabled else 0
         k[_BASE] = services.base_W
         if lost:
             self._without_mains(elapsed_ms)
@@ -362,9 +359,8 @@ class Response:
         """Start the measurement afresh: a window must not span a loss of mains."""
         k = self._k
         k[_OWNED] = 1
-        for index in range(_FILLED, _ROCOF + 1):
-            if index != _CLOCK_NOW and index != _DEVIATION:
-                k[index] = 0
+        for index in (_PENDING, _PIECES, _FILLED, _SUM, _SUM_AGE, _SUM_WEIGHT, _SLOPE_SUM, _SLOPE_AGE, _SLOPE):
+            k[index] = 0
         k[_OUT] = k[_AT]
         self._rings[_TARGETS + k[_AT]] = 0
         k[_OWNED] = 0
@@ -405,7 +401,8 @@ class Response:
 
     @property
     def rocof_mHzps(self):
-        return self._k[_ROCOF]
+        k = self._k
+        return k[_SLOPE] * k[_SLOPE_MUL] // k[_SLOPE_DIV]
 
     @property
     def response_W(self):
