@@ -129,6 +129,7 @@ def _draw_panel(figure: go.Figure, row: int, panel: Panel, trace: Trace, levels:
                 x=x,
                 y=y,
                 name=line.label,
+                mode="lines",
                 legendgroup=panel.title,
                 legendgrouptitle_text=panel.title,
                 line={
@@ -203,7 +204,7 @@ def _mark_events(figure: go.Figure, events: Sequence[TraceEvent], rows: int) -> 
         if not crowded:
             figure.add_annotation(
                 x=event.time_ms / 1000,
-                y=1.0,
+                y=1.012,
                 xref="x",
                 yref="paper",
                 yanchor="bottom",

@@ -21,6 +21,7 @@ from halite.simulator.trace import Trace, TraceEvent
 use_firmware()
 
 from rack import ids as I  # noqa: E402
+from rack.alarms import ROWS  # noqa: E402
 from rack.control import bits  # noqa: E402
 from rack.control.controller import Controller  # noqa: E402
 from rack.control.response import PERIOD_TICK_NS  # noqa: E402
@@ -262,19 +263,18 @@ def check_places(scenario: Scenario, rack: Rack) -> None:
             )
 
 
-def decisions(columns: dict[str, Any], time_ms: Any) -> Iterator[TraceEvent]:
-    """State changes and trips as events, from the recorded process image."""
-    from rack.alarms import ROWS
+_LEVELS = ("none", "warn", "derate", "trip")
 
-    states = {
-        getattr(bits, name): name[6:].lower().replace("_", " ") for name in dir(bits) if name.startswith("STATE_")
+
+def decisions(columns: dict[str, Any], time_ms: Any) -> Iterator[TraceEvent]:
+    """State changes, alarm levels and trips as events, from the recorded process image."""
+    states = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.startswith("STATE_")}
+    texts: dict[str, Callable[[int], str]] = {
+        "state": lambda value: f"state: {states[value].replace('_', ' ')}",
+        "alarm_level": lambda value: f"alarm level: {_LEVELS[value]}",
+        "trip_code": lambda value: f"trip: {ROWS[value - 1][7]}" if value else "trip acknowledged",
     }
-    levels = ("alarms clear", "warning", "derating", "trip")
-    for name, text in (
-        ("state", lambda v: f"state: {states.get(v, v)}"),
-        ("alarm_level", lambda v: levels[min(v, 3)]),
-        ("trip_code", lambda v: f"trip: {ROWS[v - 1][7]}" if v else "trip acknowledged"),
-    ):
+    for name, text in texts.items():
         values = columns[name]
         for n in np.nonzero(np.diff(values, prepend=0))[0]:
             yield TraceEvent(float(time_ms[n]), "control", text(int(values[n])))
@@ -318,12 +318,15 @@ def run(scenario: Scenario, config: str | Path, seed: int = 1, start_ms: int = 0
     return Trace(time_ms, columns, sorted(events, key=lambda e: e.time_ms), meta)
 
 
+_GRID_TEXTS: dict[str, Callable[[Any], str]] = {
+    "set": lambda a: f"grid jumps to {a.frequency_mHz / 1000:g} Hz",
+    "ramp": lambda a: f"grid moves to {a.to_mHz / 1000:g} Hz at {a.rate_mHzps / 1000:g} Hz/s",
+    "trace": lambda a: "grid follows a recorded trace",
+    "sine": lambda a: "grid oscillates",
+}
+
+
 def grid_events(scenario: Scenario) -> list[TraceEvent]:
     """The scenario's changes of grid frequency as events."""
-    texts = {
-        "set": lambda a: f"grid jumps to {a.frequency_mHz / 1000:g} Hz",
-        "ramp": lambda a: f"grid moves to {a.to_mHz / 1000:g} Hz at {a.rate_mHzps / 1000:g} Hz/s",
-        "trace": lambda a: "grid follows a recorded trace",
-        "sine": lambda a: "grid oscillates",
-    }
-    return [TraceEvent(float(a.at_ms), "cause", texts[a.do](a)) for a in scenario.action if a.do in texts]
+    grid = (action for action in scenario.action if action.do in _GRID_TEXTS)
+    return [TraceEvent(float(action.at_ms), "cause", _GRID_TEXTS[action.do](action)) for action in grid]
