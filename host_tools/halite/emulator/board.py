@@ -56,6 +56,7 @@ class EmulatedBoard:
         self.console_chunks: list[tuple[float, bytes]] = []
         self.console_listeners: list[Callable[[bytes], None]] = []
         self.reset_listeners: list[Callable[[], None]] = []
+        self.power_listeners: list[Callable[[], None]] = []
         self._stop_alarm = self.clock.create_alarm(self._stop_batch)
         self._lock = threading.RLock()
         self.rp2040.watchdog.on_watchdog_trigger = self._watchdog_reset
@@ -142,6 +143,8 @@ class EmulatedBoard:
             self.rp2040.enter_reset()
             self.rp2040.sram[:] = bytes(len(self.rp2040.sram))
             self._announce_reset()
+            for listener in self.power_listeners:
+                listener()
             self._power_on()
 
     def record(self, what: str, *detail: object) -> None:
