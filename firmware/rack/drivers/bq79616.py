@@ -1,8 +1,9 @@
 """BQ79616 stack on one UART: wake, address, configure, then all cells and NTCs every period.
 
-Defends against stale or corrupted cell data: a scan reaches the outputs only when every frame of
-every device passed CRC, address and register check; anything else is discarded, counted and retried,
-and after three failures in a row the stack is woken and addressed anew.
+Defends against stale or corrupted cell data: a scan counts as arrived only when every frame of every
+device passed CRC, address and register check; anything else is discarded, counted and retried. After
+three failures in a row the stack is searched for a broken link and, if there is one, read from both ends
+of the ring; a base device that does not answer is woken anew.
 
 Registers and frames: TI data sheet SLUSE81 and SLVAE86B. `uart` needs write(buf), any(),
 readinto(buf, n) and pulse_low(us); none of them may block.
@@ -10,8 +11,8 @@ readinto(buf, n) and pulse_low(us); none of them may block.
 
 from micropython import const
 
-from rack.drivers.crc16 import TABLE, seal
 from rack.drivers.bq79616_data import count_good, to_cells, to_temps
+from rack.drivers.crc16 import TABLE, seal
 
 _TICKS_MASK = const(0x3FFFFFFF)      # ticks_us wraps at 2**30
 
@@ -28,31 +29,46 @@ _FAULT_SUMMARY = const(0x52D)
 _VCELL16_HI = const(0x568)
 _TSREF_HI = const(0x58C)
 
+_SINGLE_READ = const(0x80)
 _SINGLE_WRITE = const(0x90)
+_STACK_READ = const(0xA0)
 _BROADCAST_READ = const(0xC0)
 _BROADCAST_WRITE = const(0xD0)
+_REVERSE_WRITE = const(0xE0)
 
-_SEND_WAKE = const(0x20)             # CONTROL1
+_DIR_SEL = const(0x80)               # CONTROL1
+_SEND_WAKE = const(0x20)
 _ADDR_WR = const(0x01)
 _STACK_DEV = const(0x02)             # COMM_CTRL
 _TOP_STACK = const(0x01)
 
 _WAKE_LOW_US = const(2500)           # wake ping: 2 ms at least, shut-down from 7 ms
-_ANSWER_US = const(4000)             # margin beyond the bus time before a read counts as lost
-_FAILS_BEFORE_WAKE = const(3)
+_ANSWER_US = const(2000)             # margin beyond the bus time before a read counts as lost
+_FAILS = const(6)                    # then something else is tried: a silent read counts 2, a garbled one 1
 _SYNC_FRAMES = const(8)
 _ADDRESSES_PER_POLL = const(8)
+_ACTIONS_PER_POLL = const(4)         # short ones; a write takes about 0.15 ms
+_SMALL = const(200)                  # bytes of an answer that are checked and used in the call that collects them
+_PARTIAL_CYCLES = const(20)          # with devices missing: wake the whole stack again after so many
 
-STATE_START = const(0)
-STATE_RUN = const(1)
+# Bq79616.state
+STATE_WAKE = const(0)
+STATE_SEARCH = const(1)              # how far does the chain reach?
+STATE_REVERSE = const(2)             # address what is left from the other end of the ring
+STATE_CONFIG = const(3)
+STATE_RUN = const(4)
 
 
 class Bq79616:
-    """Driver of one stack; `poll` as often as possible (every 1–2 ms), it does at most about 1 ms of work.
+    """Driver of one stack; `poll` it every 1–2 ms, a call does at most about 1 ms of work.
 
     devices: 1..26 expected; cells_per_device 6..16; temps_per_device 1..8 (GPIO1 upwards).
     cells_mV, temps_ddegC: array('i') outputs, device by device, may be shorter than the stack;
     ntc: table of rack.drivers.ntc. period_us: from one voltage request to the next.
+
+    cells_ready, temps_ready: a complete scan is in the outputs; the caller clears them. devices_seen: that
+    answer; link_broken: they were reached from both ends. faults: FAULT_SUMMARY of each device.
+    Counters: crc_errors, timeouts, invalid (wrong read-back or no result), wakes.
     """
 
     def __init__(self, uart, devices, cells_per_device, temps_per_device, cells_mV, temps_ddegC, ntc,
@@ -61,13 +77,14 @@ class Bq79616:
         self.temps_ddegC = temps_ddegC
         self.cells_ready = False
         self.temps_ready = False
+        self.link_broken = False
         self.crc_errors = 0
         self.timeouts = 0
         self.invalid = 0
         self.wakes = 0
         self.devices_seen = 0
         self.faults = bytearray(devices)
-        self.state = STATE_START
+        self.state = STATE_WAKE
         self._uart = uart
         self._devices = devices
         self._cells = cells_per_device
@@ -75,119 +92,164 @@ class Bq79616:
         self._ntc = ntc
         self._period_us = period_us
         self._rx = bytearray(devices * (2 * max(cells_per_device, temps_per_device + 1) + 6))
-        self._broadcast = bytearray(6)
-        self._single = bytearray(7)
+        self._six = bytearray(6)
+        self._seven = bytearray(7)
+        self._positions = (bytes(range(devices)), bytes(devices - a for a in range(devices)))
+        self._counts = bytearray(2)    # devices reached in each direction, without the base in the second
+        self._side = 0                 # direction in use
         self._since = 0
         self._wait_us = 0
         self._period_start = 0
         self._step = 0
         self._index = 0
+        self._low = 0
+        self._high = 0
         self._fails = 0
         self._phase = 0                # of one read: 0 request, 1 collect, 2 check, 3 use
         self._expected = 0
-        self._bringup = self._bringup_steps(devices, cells_per_device)
-        self._cycle = (
-            (_VCELL16_HI + 2 * (16 - cells_per_device), 2 * cells_per_device, self._use_cells),
-            (_TSREF_HI, 2 + 2 * temps_per_device, self._use_temps),
-            (_FAULT_SUMMARY, 1, self._use_faults),
+        self._partial = 0
+        self._cold = True              # the stack was woken: the far side is still asleep
+        self._woken = False
+        self._programs = (self._wake_rows(), self._search_rows(), self._reverse_rows(), self._config_rows(),
+                          self._cycle_rows())
+
+    # -- programs: (action, register, value, wait µs afterwards); an action returns True when it is done
+
+    def _wake_rows(self):
+        top = self._devices - 1
+        return (
+            (self._wake, 0, 0, _WAKE_LOW_US + 10_000),
+            (self._write_base, _CONTROL1, _SEND_WAKE, self._tone_us()),
+            (self._sync_write, _OTP_ECC_DATAIN1, _SYNC_FRAMES, 500),
+            (self._write_all, _CONTROL1, _ADDR_WR, 300),
+            (self._address, _DIR0_ADDR, 0, 300),
+            (self._write_all, _COMM_CTRL, _STACK_DEV, 100),
+            (self._write_base, _COMM_CTRL, 0 if top else _TOP_STACK, 100),
+            (self._write_top, _COMM_CTRL, _STACK_DEV | _TOP_STACK, 300),
+            (self._sync_read, _OTP_ECC_DATAIN1, _SYNC_FRAMES, 0),
+            (self._count_all, _DIR0_ADDR, 0, 0),
         )
 
-    def _bringup_steps(self, devices, cells):
-        """(action, register, value, wait µs afterwards) in order; a read-back step has the value as mask too."""
-        tone_us = 10_000 + 600 * devices
-        top = devices - 1
-        config = ((_ACTIVE_CELL, cells - 6), (_GPIO_CONF1, 0x12), (_GPIO_CONF1 + 1, 0x12), (_GPIO_CONF1 + 2, 0x12),
-                  (_GPIO_CONF1 + 3, 0x12), (_CONTROL2, 0x01))
+    def _search_rows(self):
         return (
-            ((self._wake, 0, 0, _WAKE_LOW_US + 10_000),
-             (self._write_base, _CONTROL1, _SEND_WAKE, tone_us),
-             (self._sync_write, _OTP_ECC_DATAIN1, _SYNC_FRAMES, 1000),
-             (self._write_all, _CONTROL1, _ADDR_WR, 500),
-             (self._address, _DIR0_ADDR, devices, 500),
-             (self._write_all, _COMM_CTRL, _STACK_DEV, 100),
-             (self._write_base, _COMM_CTRL, 0 if top else _TOP_STACK, 100))
-            + (((self._write_top, _COMM_CTRL, _STACK_DEV | _TOP_STACK, 500),) if top else ())
-            + ((self._sync_read, _OTP_ECC_DATAIN1, _SYNC_FRAMES, 100),
-               (self._read_addresses, _DIR0_ADDR, 0, 0))
-            + tuple((self._write_all, register, value, 100) for register, value in config)
-            + ((self._write_all, _FAULT_RST1, 0xFF, 100),
-               (self._write_all, _FAULT_RST1 + 1, 0xFF, 20_000))       # TSREF settles meanwhile
-            + tuple((self._read_back, register, value, 0) for register, value in config)
-            + ((self._write_all, _ADC_CTRL1, 0x06, 3000),               # MAIN_GO, continuous
-               (self._read_back, _ADC_CTRL1, 0x02, 0))                  # MAIN_GO clears itself
+            (self._start_forward, _CONTROL1, 0, 100),
+            (self._bisect, _DIR0_ADDR, 0, 0),
+            (self._forward_found, _COMM_CTRL, 0, 100),
         )
+
+    def _reverse_rows(self):
+        return (
+            (self._start_reverse, _CONTROL1, _DIR_SEL, 100),
+            (self._wake_reverse, _CONTROL1, _DIR_SEL | _SEND_WAKE, 0),
+            (self._write_reverse, _CONTROL1, _DIR_SEL, 300),
+            (self._sync_write, _OTP_ECC_DATAIN1, _SYNC_FRAMES, 300),
+            (self._write_all, _CONTROL1, _DIR_SEL | _ADDR_WR, 300),
+            (self._address, _DIR0_ADDR + 1, 0, 300),
+            (self._write_all, _COMM_CTRL, _STACK_DEV, 100),
+            (self._write_base, _COMM_CTRL, 0, 100),
+            (self._bisect, _DIR0_ADDR + 1, 0, 0),
+            (self._reverse_found, _COMM_CTRL, _STACK_DEV | _TOP_STACK, 300),
+        )
+
+    def _config_rows(self):
+        config = ((_ACTIVE_CELL, self._cells - 6), (_GPIO_CONF1, 0x12), (_GPIO_CONF1 + 1, 0x12),
+                  (_GPIO_CONF1 + 2, 0x12), (_GPIO_CONF1 + 3, 0x12), (_CONTROL2, 0x01))
+        return (
+            ((self._select, _CONTROL1, 0, 100),)
+            + tuple((self._write_all, register, value, 0) for register, value in config)
+            + ((self._write_all, _FAULT_RST1, 0xFF, 0),
+               (self._write_all, _FAULT_RST1 + 1, 0xFF, 4000))         # TSREF settles in 1.35 ms
+            + tuple((self._read_back, register, value, 0) for register, value in config)
+            + ((self._write_all, _ADC_CTRL1, 0x06, 3000),               # MAIN_GO, continuous: 8 GPIO rounds
+               (self._read_back, _ADC_CTRL1, 0x02, 0),                  # MAIN_GO clears itself
+               (self._next_side, 0, 0, 0))
+        )
+
+    def _cycle_rows(self):
+        return (
+            (self._await_period, 0, 0, 0),
+            (self._read_cells, _VCELL16_HI + 2 * (16 - self._cells), 2 * self._cells, 0),
+            (self._read_temps, _TSREF_HI, 2 + 2 * self._temps, 0),
+            (self._read_faults, _FAULT_SUMMARY, 1, 0),
+            (self._other_side, _CONTROL1, 0, 100),
+            (self._read_cells, _VCELL16_HI + 2 * (16 - self._cells), 2 * self._cells, 0),
+            (self._read_temps, _TSREF_HI, 2 + 2 * self._temps, 0),
+            (self._read_faults, _FAULT_SUMMARY, 1, 0),
+            (self._first_side, _CONTROL1, 0, 100),
+            (self._finish_cycle, 0, 0, 0),
+        )
+
+    def _tone_us(self):
+        return 10_000 + 600 * self._devices
 
     # -- called by the application
 
     def poll(self, now_us):
-        """Advance the state machine by one small step; now_us wraps at 2**30. Does not block or allocate."""
-        if ((now_us - self._since) & _TICKS_MASK) < self._wait_us:
-            return
-        if self.state == STATE_START:
-            self._poll_bringup(now_us)
-        else:
-            self._poll_cycle(now_us)
+        """Advance by one small step; now_us wraps at 2**30. Does not block, does not allocate."""
+        for _ in range(_ACTIONS_PER_POLL):
+            if ((now_us - self._since) & _TICKS_MASK) < self._wait_us or not self._advance(now_us):
+                return
+
+    def _advance(self, now_us):
+        """Call the action of the current row; True when it is done."""
+        self._wait_us = 0
+        state = self.state
+        action, register, value, wait_us = self._programs[state][self._step]
+        if not action(now_us, register, value):
+            return False
+        if wait_us:
+            self._pause(now_us, wait_us)
+        self._index = 0
+        self._phase = 0
+        if self.state == state:
+            self._step += 1
+        return True
 
     def restart(self):
         """Forget the stack's state: the next poll wakes and addresses it again."""
-        self.state = STATE_START
         self.devices_seen = 0
+        self.link_broken = False
+        self._side = 0
+        self._cold = True
+        self._woken = False
+        self._enter(STATE_WAKE)
+
+    # -- state machine
+
+    def _enter(self, state):
+        """Go to the first row of another program; the action that calls this returns True."""
+        self.state = state
         self._step = 0
         self._index = 0
         self._phase = 0
         self._fails = 0
-        self._wait_us = 0
-
-    # -- state machine
-
-    def _poll_bringup(self, now_us):
-        action, register, value, wait_us = self._bringup[self._step]
-        done = action(now_us, register, value)
-        if not done:
-            return
-        self._index = 0
-        self._phase = 0
-        self._pause(now_us, wait_us)
-        self._step += 1
-        if self._step == len(self._bringup):
-            self.state = STATE_RUN
-            self._step = 0
-            self._fails = 0
-            self._period_start = now_us
-
-    def _poll_cycle(self, now_us):
-        if self._step == len(self._cycle):
-            if ((now_us - self._period_start) & _TICKS_MASK) < self._period_us:
-                return
-            self._step = 0
-            late_us = (now_us - self._period_start - self._period_us) & _TICKS_MASK
-            self._period_start = now_us if late_us > self._period_us else (now_us - late_us) & _TICKS_MASK
-        register, size, use = self._cycle[self._step]
-        if self._read(now_us, register, size):
-            if use(self._devices):
-                self._fails = 0
-                self._step += 1
-            else:
-                self.invalid += 1
-                self._fail()
+        self._low = 0
+        return True
 
     def _pause(self, now_us, wait_us):
         self._since = now_us
         self._wait_us = wait_us
 
-    def _fail(self):
-        """A read went wrong: do it again at once, or wake the stack after too many."""
+    def _fail(self, weight):
+        """A read went wrong: do it again at once; after too many look for the break, or wake the stack."""
         self._phase = 0
-        self._wait_us = 0
-        self._fails += 1
-        if self._fails >= _FAILS_BEFORE_WAKE:
+        self._fails += weight
+        if self._fails < _FAILS:
+            return
+        if self.state == STATE_RUN:
+            self._cold = False
+            self._enter(STATE_SEARCH)
+        elif self.state == STATE_WAKE and self._woken:
+            self._enter(STATE_SEARCH)
+        else:
             self.restart()
+            self._woken = True                 # a second wake in a row that fails leads to the search
 
     # -- frames
 
-    def _write_all(self, now_us, register, value):
-        frame = self._broadcast
-        frame[0] = _BROADCAST_WRITE
+    def _broadcast(self, kind, register, value):
+        frame = self._six
+        frame[0] = kind
         frame[1] = register >> 8
         frame[2] = register & 0xFF
         frame[3] = value
@@ -195,9 +257,9 @@ class Bq79616:
         self._uart.write(frame)
         return True
 
-    def _write_one(self, device, register, value):
-        frame = self._single
-        frame[0] = _SINGLE_WRITE
+    def _single(self, kind, device, register, value):
+        frame = self._seven
+        frame[0] = kind
         frame[1] = device
         frame[2] = register >> 8
         frame[3] = register & 0xFF
@@ -206,117 +268,262 @@ class Bq79616:
         self._uart.write(frame)
         return True
 
+    def _write_all(self, now_us, register, value):
+        return self._broadcast(_BROADCAST_WRITE, register, value)
+
+    def _write_reverse(self, now_us, register, value):
+        return self._broadcast(_REVERSE_WRITE, register, value)
+
     def _write_base(self, now_us, register, value):
-        return self._write_one(0, register, value)
+        return self._single(_SINGLE_WRITE, 0, register, value)
 
     def _write_top(self, now_us, register, value):
-        return self._write_one(self._devices - 1, register, value)
+        """The last device; a lone one is base and top already."""
+        return self._devices == 1 or self._single(_SINGLE_WRITE, self._devices - 1, register, value)
 
-    def _request(self, register, size):
-        frame = self._broadcast
-        frame[0] = _BROADCAST_READ
-        frame[1] = register >> 8
-        frame[2] = register & 0xFF
-        frame[3] = size - 1
-        seal(frame, 4)
-        self._uart.write(frame)
-
-    def _drain(self):
-        """Throw away what nobody asked for; at most one buffer full a call."""
+    def _drained(self):
+        """Throw away what nobody asked for, at most one buffer full a call; True when the line is empty."""
         waiting = self._uart.any()
         if waiting:
             self._uart.readinto(self._rx, min(waiting, len(self._rx)))
-
-    def _read(self, now_us, register, size):
-        """One broadcast read of `size` bytes, a phase a call; True once all frames are in and good."""
-        if self._phase == 0:
-            if self._uart.any():
-                self._drain()
-                return False
-            self._expected = self._devices * (size + 6)
-            self._request(register, size)
-            self._phase = 1
-            self._pause(now_us, 0)
             return False
-        if self._phase == 1:
-            if self._uart.any() >= self._expected:
-                self._uart.readinto(self._rx, self._expected)
-                self._phase = 2
-            elif ((now_us - self._since) & _TICKS_MASK) > 10 * self._expected + 10 * self._devices + _ANSWER_US:
-                self.timeouts += 1
-                self._fail()
-            return False
-        if self._phase == 2:
-            good = count_good(self._rx, self._devices, size, register, TABLE)
-            if good < self._devices:
-                self.crc_errors += 1
-                self._fail()
-            else:
-                self._phase = 3
-            return False
-        self._phase = 0
         return True
 
-    # -- bring-up steps; True when the step is done
+    def _collect(self, now_us, frames):
+        """Wait for the whole answer; True when it is in rx. A lost one is counted and failed."""
+        if self._uart.any() >= self._expected:
+            self._uart.readinto(self._rx, self._expected)
+            self._phase = 2
+            return True
+        if ((now_us - self._since) & _TICKS_MASK) > 10 * self._expected + 20 * frames + _ANSWER_US:
+            self.timeouts += 1
+            self._fail(2)
+        return False
+
+    def _read(self, now_us, register, size):
+        """One read of the whole side, a phase a call; True in the call after all frames were in and good."""
+        frames = self._counts[self._side]
+        if self._phase == 0:
+            if self._drained():
+                self._expected = frames * (size + 6)
+                self._broadcast(_STACK_READ if self._side else _BROADCAST_READ, register, size - 1)
+                self._since = now_us
+                self._phase = 1
+            return False
+        if self._phase == 1:
+            if not self._collect(now_us, frames) or self._expected > _SMALL:
+                return False
+        if self._phase == 2:
+            top = frames if self._side else frames - 1
+            if count_good(self._rx, frames, top, size, register, TABLE) < frames:
+                self.crc_errors += 1
+                self._fail(1)
+                return False
+            self._phase = 3
+            if self._expected > _SMALL:
+                return False
+        return True
+
+    # -- actions of the bring-up
 
     def _wake(self, now_us, register, value):
         self.wakes += 1
+        self._counts[0] = self._devices
+        self._counts[1] = 0
         self._uart.pulse_low(_WAKE_LOW_US)
         return True
 
     def _sync_write(self, now_us, register, count):
+        """Dummy writes that synchronise the delay lines after a reset."""
         self._write_all(now_us, register + self._index, 0)
         self._index += 1
         return self._index == count
 
-    def _address(self, now_us, register, count):
+    def _sync_read(self, now_us, register, count):
+        """The same upwards; answers may be missing and are dropped."""
+        if not self._drained():
+            return False
+        if self._index == count:
+            return True
+        self._broadcast(_BROADCAST_READ, register + self._index, 0)
+        self._index += 1
+        self._pause(now_us, 90 * self._devices + 200)
+        return False
+
+    def _address(self, now_us, register, value):
+        """Addresses 0, 1, …: the base, then what this side is left with."""
+        count = self._devices if not self._side else self._devices - self._counts[0] + 1
         last = min(self._index + _ADDRESSES_PER_POLL, count)
         while self._index < last:
             self._write_all(now_us, register, self._index)
             self._index += 1
         return self._index == count
 
-    def _sync_read(self, now_us, register, count):
-        """Dummy reads that synchronise the delay lines upwards; their answers may be missing and are dropped."""
-        if self._index:
-            self._drain()
-        if self._index == count:
-            return self._uart.any() == 0
-        self._request(register + self._index, 1)
-        self._index += 1
-        self._pause(now_us, 80 * self._devices + 500)
-        return False
-
-    def _read_addresses(self, now_us, register, value):
+    def _count_all(self, now_us, register, value):
         if not self._read(now_us, register, 1):
             return False
-        self.devices_seen = self._devices      # count_good compared every device address already
+        self.devices_seen = self._devices      # the check compared every address
+        return self._enter(STATE_CONFIG)
+
+    def _start_forward(self, now_us, register, value):
+        self._side = 0
+        self.link_broken = False
+        self._low = 0
+        self._high = self._devices             # of them answer, at most
+        return self._write_base(now_us, register, value)
+
+    def _bisect(self, now_us, register, value):
+        """Find how many devices answer from the base on: `low` have, more than `high` cannot."""
+        if self._low == self._high:
+            return True
+        middle = (self._low + self._high + 1) // 2
+        device = middle - 1 if not self._side else middle
+        if self._phase == 0:
+            if self._drained():
+                self._expected = 7
+                self._single(_SINGLE_READ, device, register, 0)
+                self._since = now_us
+                self._phase = 1
+            return False
+        answered = self._uart.any() >= 7
+        if not answered and ((now_us - self._since) & _TICKS_MASK) < _ANSWER_US:
+            return False
+        self._phase = 0
+        if answered:
+            self._uart.readinto(self._rx, 7)
+            answered = count_good(self._rx, 1, device, 1, register, TABLE) == 1
+        if answered:
+            self._low = middle
+        else:
+            self._high = middle - 1
+        return False
+
+    def _forward_found(self, now_us, register, value):
+        count = self._low
+        self._counts[0] = count
+        if count == 0:
+            self.restart()
+            return True
+        top = _TOP_STACK if count == 1 else _STACK_DEV | _TOP_STACK
+        self._single(_SINGLE_WRITE, count - 1, register, top)
+        self.devices_seen = count
+        return self._enter(STATE_CONFIG if count == self._devices else STATE_REVERSE)
+
+    def _start_reverse(self, now_us, register, value):
+        self._side = 1
+        return self._write_base(now_us, register, value)
+
+    def _wake_reverse(self, now_us, register, value):
+        """After a wake the far side still sleeps; awake devices must not hear the tone, it resets them."""
+        if self._cold:
+            self._write_base(now_us, register, value)
+            self._pause(now_us, self._tone_us())
+        self._low = 0
+        self._high = self._devices - self._counts[0]
+        return True
+
+    def _reverse_found(self, now_us, register, value):
+        count = self._low
+        self._counts[1] = count
+        self.link_broken = count > 0
+        self.devices_seen = self._counts[0] + count
+        self._side = 0
+        if count:
+            self._single(_SINGLE_WRITE, count, register, value)
+        return self._enter(STATE_CONFIG)
+
+    # -- actions of the configuration
+
+    def _select(self, now_us, register, value):
+        """Point the base to the side in use and make it top only where it stands alone."""
+        if self._devices > 1:
+            self._write_base(now_us, register, _DIR_SEL if self._side else 0)
+            self._write_base(now_us, _COMM_CTRL, _TOP_STACK if not self._side and self._counts[0] == 1 else 0)
         return True
 
     def _read_back(self, now_us, register, value):
         if not self._read(now_us, register, 1):
             return False
-        for device in range(self._devices):
-            if self._rx[device * 7 + 4] != value:
+        for index in range(self._counts[self._side]):
+            if self._rx[index * 7 + 4] != value:
                 self.invalid += 1
-                self._fail()
+                self._fail(1)
                 return False
         return True
 
-    # -- use of a complete, checked read; True when the values are plausible
+    def _next_side(self, now_us, register, value):
+        self._fails = 0
+        if self._counts[1] and not self._side:
+            self._side = 1
+            self._enter(STATE_CONFIG)
+            self._step = -1                    # poll goes on to row 0
+            return True
+        self._side = 0
+        self._partial = 0
+        self._enter(STATE_RUN)
+        self._select(now_us, _CONTROL1, 0)
+        self._period_start = (now_us - self._period_us) & _TICKS_MASK
+        return True
 
-    def _use_cells(self, frames):
-        if to_cells(self._rx, frames, self._cells, self.cells_mV, len(self.cells_mV)):
+    # -- actions of the cycle
+
+    def _await_period(self, now_us, register, value):
+        passed = (now_us - self._period_start) & _TICKS_MASK
+        if passed < self._period_us:
             return False
-        self.cells_ready = True
+        late_us = passed - self._period_us
+        self._period_start = now_us if late_us >= self._period_us else (now_us - late_us) & _TICKS_MASK
         return True
 
-    def _use_temps(self, frames):
-        to_temps(self._rx, frames, self._temps, self.temps_ddegC, len(self.temps_ddegC), self._ntc)
-        self.temps_ready = True
+    def _complete(self):
+        """Is the side in use the last one, and every device on one of them?"""
+        return (self._side or not self._counts[1]) and self.devices_seen == self._devices
+
+    def _read_cells(self, now_us, register, size):
+        if not self._read(now_us, register, size):
+            return False
+        frames = self._counts[self._side]
+        if to_cells(self._rx, frames, self._cells, self.cells_mV, len(self.cells_mV), self._positions[self._side]):
+            self.invalid += 1
+            self._fail(1)
+            return False
+        self.cells_ready = self._complete()
         return True
 
-    def _use_faults(self, frames):
-        for index in range(frames):
-            self.faults[self._rx[index * 7 + 1]] = self._rx[index * 7 + 4]
+    def _read_temps(self, now_us, register, size):
+        if not self._read(now_us, register, size):
+            return False
+        frames = self._counts[self._side]
+        to_temps(self._rx, frames, self._temps, self.temps_ddegC, len(self.temps_ddegC),
+                 self._positions[self._side], self._ntc)
+        self.temps_ready = self._complete()
+        return True
+
+    def _read_faults(self, now_us, register, size):
+        if not self._read(now_us, register, size):
+            return False
+        positions = self._positions[self._side]
+        for index in range(self._counts[self._side]):
+            self.faults[positions[self._rx[index * 7 + 1]]] = self._rx[index * 7 + 4]
+        self._fails = 0
+        return True
+
+    def _other_side(self, now_us, register, value):
+        if self._counts[1]:
+            self._side = 1
+            return self._select(now_us, register, value)
+        self._step += 4                        # straight to the end of the cycle
+        return True
+
+    def _first_side(self, now_us, register, value):
+        self._side = 0
+        return self._select(now_us, register, value)
+
+    def _finish_cycle(self, now_us, register, value):
+        """Missing devices are looked for again from time to time; their cells never count as read meanwhile."""
+        self._step = -1
+        if self.devices_seen < self._devices:
+            self._partial += 1
+            if self._partial >= _PARTIAL_CYCLES:
+                self.restart()
         return True

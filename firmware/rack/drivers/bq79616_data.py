@@ -12,13 +12,13 @@ from rack.drivers.fast import ptr8, ptr32
 
 
 @micropython.viper
-def count_good(rx, frames: int, size: int, register: int, table) -> int:
-    """Frames in rx, from the first on, with the right length, device, register and CRC."""
+def count_good(rx, frames: int, top: int, size: int, register: int, table) -> int:
+    """Frames in rx, from the first on, with the right length, device (top, top - 1, …), register and CRC."""
     b = ptr8(rx)
     good = 0
     at = 0
     while good < frames:
-        if int(b[at]) != size - 1 or int(b[at + 1]) != frames - 1 - good:
+        if int(b[at]) != size - 1 or int(b[at + 1]) != top - good:
             break
         if (int(b[at + 2]) << 8) + int(b[at + 3]) != register:
             break
@@ -30,15 +30,19 @@ def count_good(rx, frames: int, size: int, register: int, table) -> int:
 
 
 @micropython.viper
-def to_cells(rx, frames: int, cells: int, out, count: int) -> int:
-    """Convert checked voltage frames to mV in out[0:count]; returns the cells without a result (0x8000)."""
+def to_cells(rx, frames: int, cells: int, out, count: int, positions) -> int:
+    """Convert checked voltage frames to mV in out[0:count]; returns the cells without a result (0x8000).
+
+    positions: bytes, place in the stack by device address.
+    """
     b = ptr8(rx)
+    place = ptr8(positions)
     o = ptr32(out)
     missing = 0
     frame = 0
     at = 4
     while frame < frames:
-        index = int(b[at - 3]) * cells + cells - 1
+        index = int(place[int(b[at - 3])]) * cells + cells - 1
         cell = 0
         while cell < cells:
             raw = (int(b[at]) << 8) + int(b[at + 1])
@@ -57,7 +61,7 @@ def to_cells(rx, frames: int, cells: int, out, count: int) -> int:
 
 
 @micropython.viper
-def to_temps(rx, frames: int, temps: int, out, count: int, ntc):
+def to_temps(rx, frames: int, temps: int, out, count: int, positions, ntc):
     """Convert checked TSREF + GPIO frames to 0.1 °C in out[0:count] by the NTC table.
 
     NO_OPEN, NO_SHORT and NO_VALUE (reference voltage missing) stand for a sensor that is none.
@@ -65,10 +69,11 @@ def to_temps(rx, frames: int, temps: int, out, count: int, ntc):
     b = ptr8(rx)
     o = ptr32(out)
     t = ptr32(ntc)
+    place = ptr8(positions)
     frame = 0
     at = 4
     while frame < frames:
-        index = int(b[at - 3]) * temps
+        index = int(place[int(b[at - 3])]) * temps
         reference = (int(b[at]) << 8) + int(b[at + 1])
         at += 2
         sensor = 0
