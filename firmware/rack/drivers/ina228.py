@@ -71,6 +71,7 @@ class Ina228:
             self._put16(_DIAG_ALRT, _ALERT_LATCHED)
             if not self._holds():
                 return self._failed()
+            self._get16(_DIAG_ALRT)                           # an alert latched by the default limits ends
         except OSError:
             return self._failed()
         self.starts += 1

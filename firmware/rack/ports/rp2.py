@@ -18,8 +18,7 @@ from rack.drivers.fast import ptr8, ptr32
 from rack.ports import deadman_pio
 from rack.ports.scratch import Scratch
 
-PERIOD_HOLD_OFF_CYCLES = const(1_500_000)    # 12 ms at 125 MHz: no grid is faster than 80 Hz
-PERIOD_OVERHEAD_TICKS = const(750_004)       # what the program's count leaves out: hold-off and its fixed cycles
+_PERIOD_HOLD_OFF_CYCLES = const(1_500_000)    # 12 ms at 125 MHz: no grid is faster than 80 Hz
 
 _CLOSED_US = const(1000)                     # two feeds are never closer in a sane schedule
 _WINDOW_SM = const(0)
@@ -37,9 +36,6 @@ _SM0_EXECCTRL_SET = const(0x502020CC)        # atomic set alias
 _IO_CTRL_SET = const(0x40016004)
 _IO_CTRL_CLR = const(0x40017004)
 _DRIVE_LOW = const(0x3200)                   # OEOVER = enable, OUTOVER = low
-
-ADC_COOLANT = const(0)
-ADC_GAS = const(1)
 
 
 @micropython.viper
@@ -161,9 +157,13 @@ def enter_service():
 class Port:
     """All hardware of one board. params: rack.config.Params. Raises ValueError for impossible pins."""
 
-    ADC_COOLANT = ADC_COOLANT
-    ADC_GAS = ADC_GAS
-    PERIOD_OVERHEAD_TICKS = PERIOD_OVERHEAD_TICKS
+    ADC_COOLANT = 0
+    ADC_GAS = 1
+    PERIOD_OVERHEAD_TICKS = _PERIOD_OVERHEAD_TICKS
+
+    ADC_COOLANT = 0
+    ADC_GAS = 1
+    PERIOD_OVERHEAD_TICKS = 750_004          # what the program's count leaves out: hold-off and its fixed cycles
 
     def __init__(self, params):
         p = params
@@ -231,10 +231,14 @@ class Port:
         self._enable.init(Pin.OUT, value=0)
 
     def feed(self):
-        """Feed dead-man and watchdog, at the end of a checked scan. False: the dead-man has dropped before."""
+        """Feed dead-man and watchdog, at the end of a checked scan. False: the coils' supply is not enabled."""
+        self.feed_wdt()
+        return _feed_window() == 1
+
+    def feed_wdt(self):
+        """Feed the reset watchdog alone: standby, where no coil may be on."""
         if self._wdt is not None:
             self._wdt.feed()
-        return _feed_window() == 1
 
     def feed_wdt(self):
         """Feed the reset watchdog alone: standby, with the outputs off."""
@@ -288,6 +292,10 @@ class Port:
         """Pin voltage over the reference, 0..32767 for 0..1: a divider on the reference tells its ratio."""
         return self._adc[channel].read_u16() >> 1
 
+    def adc_ratio(self, channel):
+        """The same as a share of the reference, 0..32767 (2**15 is the whole)."""
+        return self._adc[channel].read_u16() >> 1
+
     def board_ddegC(self):
         """RP2040 die temperature; data sheet 4.9.5: 0.706 V at 27 °C, -1.721 mV/K."""
         return 270 - ((self._core.read_u16() * 33000 >> 16) - 7060) * 1000 // 1721
@@ -295,11 +303,11 @@ class Port:
     def on_period(self, handler):
         """handler(state_machine) in a hard interrupt at each rising zero crossing.
 
-        It must take the count by get(array) and add PERIOD_OVERHEAD_TICKS: mains period in 16 ns ticks.
+        It takes the count by get(array) and adds PERIOD_OVERHEAD_TICKS: mains period in 16 ns ticks.
         """
         machine_ = self._period
         machine_.irq(handler, hard=True)
         machine_.active(0)
         machine_.restart()
-        machine_.put(PERIOD_HOLD_OFF_CYCLES)
+        machine_.put(_PERIOD_HOLD_OFF_CYCLES)
         machine_.active(1)
