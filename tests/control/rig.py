@@ -113,6 +113,15 @@ class Rig:
             self.scan()
         return self.ms - began
 
+    def warm(self, to_ddegC: int, sensors: Any = None) -> None:
+        """Move temperatures to a value in steps that a cell could just make, too far apart for a runaway."""
+        temps = self.c.temps_ddegC
+        at = list(range(len(temps)) if sensors is None else sensors)
+        while any(temps[i] != to_ddegC for i in at):
+            for i in at:
+                temps[i] += max(-90, min(90, to_ddegC - temps[i]))
+            self.run(1200)
+
     def close(self) -> "Rig":
         """Close the contactors as an operator does."""
         self.scan()

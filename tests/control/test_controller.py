@@ -17,19 +17,16 @@ def test_a_healthy_rack_precharges_and_closes(name: str) -> None:
 def test_an_overheated_rack_is_derated_before_it_trips_and_closes_again_only_after_a_reset() -> None:
     rig = Rig().close()
     full = rig.s[I.LIMIT_DISCHARGE_W]
-    for at in range(8):
-        rig.c.temps_ddegC[at] = 560 + at
-    rig.until(lambda: rig.s[I.LIMIT_DISCHARGE_W] < full)
+    rig.warm(570)
+    assert 0 < rig.s[I.LIMIT_DISCHARGE_W] < full
     assert rig.s[I.STATE] == STATE_CLOSED
-    for at in range(8):
-        rig.c.temps_ddegC[at] = 605
-    rig.until(lambda: rig.s[I.COILS] == 0, 600)
+    rig.warm(605)
+    assert rig.s[I.COILS] == 0
     assert rig.s[I.TRIP_CODE] == code_of("hot_trip")
     rig.run(200)
     assert rig.s[I.STATE] == STATE_FAULT
     assert rig.c.command(CMD_CLOSE) != 0
-    for at in range(8):
-        rig.c.temps_ddegC[at] = 250
+    rig.warm(250)
     rig.run(6000)
     assert rig.s[I.STATE] == STATE_FAULT
     assert rig.c.command(CMD_RESET) == 0

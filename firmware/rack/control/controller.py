@@ -9,7 +9,8 @@ from array import array
 
 from micropython import const
 from rack import ids as I
-from rack.control.alarm_engine import Alarms
+from rack.alarms import code_of
+from rack.control.alarm_engine import LATCHED, Alarms
 from rack.control.bits import (
     ACT_OPEN,
     ACT_ZERO,
@@ -28,14 +29,19 @@ from rack.control.bits import (
     STATE_LOCKED_OUT,
 )
 from rack.control.cells import Cells
+from rack.control.charge import KEEP_DEEP, KEEP_TRIPS, Charge
 from rack.control.contactors import Contactors
+from rack.control.core_temp import Core
 from rack.control.current import Current
 from rack.control.limits import Limits
 from rack.control.response import Response
+from rack.control.runaway import Runaway
 from rack.control.temperatures import Temperatures
+from rack.control.thermal import Thermal
 
 _NOW_WRAP = const(0x3FFF_FFFF)  # now_ms wraps at 2**30
 _SLOTS = const(8)
+_DEEP = code_of("deep_discharge")
 _DT_MOST_ms = const(1000)       # a longer gap is not believed: nobody watched
 
 
@@ -56,15 +62,33 @@ class Controller:
         self.alarms = Alarms(params, s)
         self.cells = Cells(params, s, self.cells_mV)
         self.temperatures = Temperatures(params, s, self.temps_ddegC)
+        self.runaway = Runaway(params, s, self.temperatures)
         self.current = Current(params, s)
+        self.core = Core(params, s, self.temperatures, self.current)
         self.contactors = Contactors(params, s, self.alarms)
+        self.charge = Charge(params, s)
+        self.thermal = Thermal(params, s)
         self.limits = Limits(params, s)
         self.response = Response(params, s)
         self._last_ms = -1
+        self._temps_ms = 0
         self._reset = False
         self._slot = 0
         self._slot_ms = array("i", [0] * _SLOTS)
-        s[I.SOC_cpct] = 5_000
+        self.limits.start()
+
+    @property
+    def retained(self):
+        """array('i') that the app keeps in its FRAM and gives to `restore` after the next start."""
+        return self.charge.retained
+
+    def restore(self, retained):
+        """Take over what the run before has kept: charge, counters, the deep-discharge latch, counted trips."""
+        self.charge.restore(retained)
+        k = self.charge.retained
+        if k[KEEP_DEEP]:
+            self.alarms.latch(_DEEP)
+        self.s[I.TRIPS] = min(k[KEEP_TRIPS], self.params.contactor_trips)
         self.limits.start()
 
     def cells_arrived(self):
@@ -73,14 +97,19 @@ class Controller:
 
     def temps_arrived(self):
         """A complete temperature scan is in temps_ddegC; sensors without a value hold NO_*."""
-        self.temperatures.arrived()
+        ms = self._temps_ms
+        self._temps_ms = 0
+        self.temperatures.arrived(ms)
+        self.runaway.arrived(ms)
 
     def scan(self, now_ms):
         """Decide once. now_ms: any clock in ms that wraps at 2**30."""
         dt = self._elapsed(now_ms)
         s = self.s
+        self._temps_ms += dt
         self._judge_sum()
         self.current.scan(dt)
+        self.charge.scan(dt)
         self.alarms.scan(dt, not self.contactors.resting(), self._reset)
         self._reset = False
         self.contactors.scan(dt)
@@ -150,6 +179,20 @@ class Controller:
             self.limits.slot()
         elif at == 1:
             self.cells.slot(ms)
+        elif at == 2:
+            self.core.slot(ms)
+        elif at == 3:
+            self.charge.slot(ms)
+        elif at == 5:
+            self.thermal.slot(ms)
+        elif at == 6:
+            self._keep()
+
+    def _keep(self):
+        """What must survive a loss of power beside the charge: see `retained`."""
+        k = self.charge.retained
+        k[KEEP_DEEP] = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0
+        k[KEEP_TRIPS] = self.s[I.TRIPS]
 
     def _request(self, now_ms, s):
         permitted = s[I.STATE] == STATE_CLOSED and s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO) == 0

@@ -45,6 +45,8 @@ class Current:
         self._range_dA = p.overload_sensor_dA
         self._charge = Overload(p.overload_charge_dA, p.overload_charge_A2s)
         self._discharge = Overload(p.overload_discharge_dA, p.overload_discharge_A2s)
+        self._square_A2s = 0    # since take_mean_square
+        self._square_rest = 0   # A2ms
 
     def scan(self, dt):
         """Fault flags from the inputs, overloads, and the temperatures that count while charging."""
@@ -59,8 +61,17 @@ class Current:
             current = 20_000
         square = current * current // 100
         dt = min(dt, 100)
+        product = square * dt + self._square_rest
+        self._square_A2s = min(self._square_A2s + product // 1000, 20_000_000)
+        self._square_rest = product % 1000
         s[I.I2T_CHARGE_PERMILLE] = self._charge.add(square if current < 0 else 0, dt)
         s[I.I2T_DISCHARGE_PERMILLE] = self._discharge.add(square if current > 0 else 0, dt)
         charging = current < -self._rest_dA
         s[I.CHARGE_TEMP_MAX_ddegC] = s[I.TEMP_MAX_ddegC] if charging else NEUTRAL_ddegC
         s[I.CHARGE_TEMP_MIN_ddegC] = s[I.TEMP_MIN_ddegC] if charging else NEUTRAL_ddegC
+
+    def take_mean_square(self, ms):
+        """Mean square current in A2 over the ms since the last call, 100 or more; for the heat of the cells."""
+        taken = self._square_A2s
+        self._square_A2s = 0
+        return taken * 10 // (ms // 100)

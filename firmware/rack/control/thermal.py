@@ -1,0 +1,123 @@
+"""Cooling and preheating: keep the cells where they may work, without chattering pumps or a dry heater.
+
+A heater without coolant flow burns, a heater on a hot rack feeds a fire; so the heater needs the
+pump, seen flow, cool coolant and no trip, and goes off with any of them at once; the pump keeps
+trying. Everything else runs and rests for a minimum time. LFP is heated before it is charged in the cold.
+"""
+
+from rack import ids as I
+from rack.control.bits import ACT_OPEN, IN_COOLANT_FLOW
+
+FAN_LEAST_pct = 30          # a fan or pump does not start below: engineering judgement
+_MS_MOST = 10_000_000
+
+
+class Switch:
+    """On/off with a minimum run and a minimum pause."""
+
+    def __init__(self, least_ms):
+        self._least_ms = least_ms
+        self._ms = least_ms     # in this state; the first change is free
+        self.on = False
+
+    def follow(self, wanted, ms):
+        """Take `wanted` unless this state is too young; ms since the last call."""
+        if self._ms < _MS_MOST:
+            self._ms += ms
+        if wanted != self.on and self._ms >= self._least_ms:
+            self.on = wanted
+            self._ms = 0
+        return self.on
+
+    def stop(self):
+        """Off now; the pause begins."""
+        if self.on:
+            self.on = False
+            self._ms = 0
+
+
+class Thermal:
+    """`slot` ten times a second or slower; writes fan_pct, pump_pct, heater, coolant_stopped."""
+
+    def __init__(self, params, s):
+        self._s = s
+        self._p = params
+        self._cool = Switch(params.thermal_run_ms)
+        self._heat = Switch(params.thermal_run_ms)
+        self._cooling = False   # hysteresis before the minimum times
+        self._heating = False
+        self._dry_ms = 0        # pump on without flow
+        self._flow_ms = 0       # pump on with flow
+
+    def slot(self, ms):
+        """Decide; ms since the last call."""
+        s = self._s
+        self._want_cooling()
+        self._want_heating()
+        cool = self._cool.follow(self._cooling, ms)
+        heat = self._heat.follow(self._heating and not cool, ms)
+        if heat and not self._may_heat():
+            self._heat.stop()
+            heat = False
+        s[I.FAN_pct] = self._duty() if cool else 0
+        s[I.PUMP_pct] = 100 if heat else s[I.FAN_pct]
+        self._watch_flow(ms)
+        s[I.HEATER] = 1 if heat and self._flow_ms else 0
+
+    def _want_cooling(self):
+        """Hysteresis on the hotter of sensor and core estimate."""
+        hot = max(self._s[I.TEMP_MAX_ddegC], self._s[I.CORE_MAX_ddegC])
+        p = self._p
+        if hot >= p.thermal_cool_on_ddegC:
+            self._cooling = True
+        elif hot <= p.thermal_cool_off_ddegC:
+            self._cooling = False
+
+    def _want_heating(self):
+        """Hysteresis on the coldest sensor; further up while the station asks for charge."""
+        s = self._s
+        p = self._p
+        cold = s[I.TEMP_MIN_ddegC]
+        on = p.thermal_heat_on_ddegC
+        off = p.thermal_heat_off_ddegC
+        if s[I.SETPOINT_W] < 0:
+            off += max(0, p.thermal_preheat_ddegC - on)
+            on = max(on, p.thermal_preheat_ddegC)
+        if cold <= on:
+            self._heating = True
+        elif cold >= off:
+            self._heating = False
+
+    def _may_heat(self):
+        s = self._s
+        limit = self._p.thermal_heater_max_ddegC
+        return (
+            s[I.ACTIONS] & ACT_OPEN == 0
+            and s[I.TEMP_MAX_ddegC] < limit
+            and s[I.COOLANT_ddegC] < limit
+        )
+
+    def _duty(self):
+        """Least duty where cooling starts, full at thermal_cool_full_ddegC."""
+        p = self._p
+        hot = max(self._s[I.TEMP_MAX_ddegC], self._s[I.CORE_MAX_ddegC])
+        span = max(1, p.thermal_cool_full_ddegC - p.thermal_cool_on_ddegC)
+        share = min(span, max(0, hot - p.thermal_cool_on_ddegC))
+        return FAN_LEAST_pct + (100 - FAN_LEAST_pct) * share // span
+
+    def _watch_flow(self, ms):
+        """coolant_stopped: the pump has run for thermal_flow_ms without flow. Kept until flow is seen."""
+        s = self._s
+        if s[I.IN_bits] & IN_COOLANT_FLOW:
+            self._dry_ms = 0
+            s[I.COOLANT_STOPPED] = 0
+            self._flow_ms = min(self._flow_ms + ms, _MS_MOST) if s[I.PUMP_pct] else 0
+            return
+        self._flow_ms = 0
+        if not s[I.PUMP_pct]:
+            self._dry_ms = 0
+            return
+        if self._dry_ms < _MS_MOST:
+            self._dry_ms += ms
+        if self._dry_ms >= self._p.thermal_flow_ms:
+            s[I.COOLANT_STOPPED] = 1

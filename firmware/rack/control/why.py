@@ -1,0 +1,112 @@
+"""Why is it open, why does it not close, what limits it: one ordered list for console, log and Modbus.
+
+A technician who has to guess opens the wrong cabinet. The first reason is the one to act on.
+Codes below 1000 are alarms (rack.alarms, row = code - 1), others WHY_* of rack.control.bits.
+"""
+
+from rack import ids as I
+from rack.alarms import ROWS
+from rack.control.alarm_engine import LATCHED
+from rack.control.bits import (
+    ACT_OPEN,
+    ACT_ZERO,
+    LIM_NONE,
+    LIM_STATE,
+    STATE_CLOSED,
+    STATE_OPENING,
+    STATE_PRECHARGE,
+    WHY_ALARM,
+    WHY_BUS,
+    WHY_CHARGE,
+    WHY_CLOSING,
+    WHY_COOLING,
+    WHY_DISCHARGE,
+    WHY_LOCKED,
+    WHY_NO_RACK,
+    WHY_NOT_ASKED,
+    WHY_OPENING,
+    WHY_SETTLING,
+    WHY_TRIPPED,
+)
+
+TEXTS = {
+    WHY_TRIPPED: "tripped: reset when the cause is gone",
+    WHY_LOCKED: "locked out after repeated trips: unlock",
+    WHY_NOT_ASKED: "nobody asked to close",
+    WHY_SETTLING: "waiting before closing",
+    WHY_COOLING: "precharge resistor cools",
+    WHY_BUS: "DC bus still charged",
+    WHY_NO_RACK: "no rack voltage",
+    WHY_CLOSING: "closing",
+    WHY_OPENING: "opening",
+    WHY_ALARM: "an alarm holds it open",
+}
+LIMITS = ("rated power", "cold", "hot", "core hot", "cell voltage", "SoC", "alarm", "not closed", "rising")
+
+
+def text(code):
+    """The reason in words. Allocates; not for the scan."""
+    if code <= len(ROWS):
+        return ROWS[code - 1][7]
+    if code >= WHY_DISCHARGE:
+        return "discharge limited: " + LIMITS[code - WHY_DISCHARGE]
+    if code >= WHY_CHARGE:
+        return "charge limited: " + LIMITS[code - WHY_CHARGE]
+    return TEXTS[code]
+
+
+class Reasons:
+    """`list` fills `codes`; nothing is allocated after construction, so it may also serve a log."""
+
+    def __init__(self, controller, codes):
+        self._c = controller
+        self.codes = codes      # array('i'), its length is the most that is told
+        self.count = 0
+
+    def list(self):
+        """Fill `codes`, most urgent first, and return how many: latched trips, the first one first; alarms
+        that hold it open or at zero; what the sequence waits for; what limits charge and discharge."""
+        s = self._c.s
+        self.count = 0
+        first = s[I.TRIP_CODE]
+        if first:
+            self._add(first)
+        self._alarms(LATCHED, first)
+        if first:
+            self._add(WHY_TRIPPED)
+        self._alarms(0, first)
+        self._sequence(s)
+        self._limits(s)
+        return self.count
+
+    def _add(self, code):
+        if self.count < len(self.codes):
+            self.codes[self.count] = code
+            self.count += 1
+
+    def _alarms(self, latched, first):
+        active = self._c.alarms.active
+        for at in range(len(active)):
+            state = active[at]
+            if state and state & LATCHED == latched and at + 1 != first:
+                if latched or ROWS[at][4] & (ACT_OPEN | ACT_ZERO):
+                    self._add(at + 1)
+
+    def _sequence(self, s):
+        state = s[I.STATE]
+        if state == STATE_PRECHARGE:
+            self._add(WHY_CLOSING)
+        elif state == STATE_OPENING:
+            self._add(WHY_OPENING)
+        elif state != STATE_CLOSED:
+            code = self._c.contactors.blocked()
+            if code and code != WHY_ALARM:
+                self._add(code)
+
+    def _limits(self, s):
+        if s[I.STATE] != STATE_CLOSED:
+            return
+        if s[I.LIMIT_CHARGE_BY] != LIM_NONE and s[I.LIMIT_CHARGE_BY] != LIM_STATE:
+            self._add(WHY_CHARGE + s[I.LIMIT_CHARGE_BY])
+        if s[I.LIMIT_DISCHARGE_BY] != LIM_NONE and s[I.LIMIT_DISCHARGE_BY] != LIM_STATE:
+            self._add(WHY_DISCHARGE + s[I.LIMIT_DISCHARGE_BY])
