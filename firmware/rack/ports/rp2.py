@@ -203,6 +203,7 @@ class Port:
     def _make_deadman(self, p):
         if p.pins_estop != p.pins_hvil + 1 or p.pins_oc_alert != p.pins_hvil + 2:
             raise ValueError("pins: hvil, estop, oc_alert must be neighbours")
+        self._armed = False
         self._closed_ticks = _CLOSED_US // deadman_pio.TICK_US
         self._open_ticks = (p.deadman_window_ms * 1000 - _CLOSED_US) // deadman_pio.TICK_US - 10
         self._window = rp2.StateMachine(_WINDOW_SM)
@@ -223,17 +224,19 @@ class Port:
         self._window.put(self._closed_ticks)
         self._gate.active(1)
         self._window.active(1)
+        self._armed = True
 
     def disarm_enable(self):
         """Drop the coils' supply at once."""
+        self._armed = False
         self._gate.active(0)
         self._window.active(0)
         self._enable.init(Pin.OUT, value=0)
 
     def feed(self):
-        """Feed dead-man and watchdog, at the end of a checked scan. False: the coils' supply is not enabled."""
+        """Feed dead-man and watchdog, at the end of a checked scan. False: the dead-man was armed and has dropped."""
         self.feed_wdt()
-        return _feed_window() == 1
+        return not self._armed or _feed_window() == 1
 
     def feed_wdt(self):
         """Feed the reset watchdog alone: standby, where no coil may be on."""
@@ -267,16 +270,18 @@ class Port:
         return _read_pins(self._in_pins, self._in_masks, 6)
 
     def write_coils(self, coil_bits):
-        """COIL_* bits; the dead-man is armed when the first coil is commanded."""
+        """COIL_* bits; the dead-man is armed with the first coil and disarmed after the last."""
         if coil_bits == self._coil_bits:
             return
-        if coil_bits and not self._coil_bits:
+        if not self._coil_bits:
             self.arm_enable()
         self._coil_bits = coil_bits
         mask = 1
         for pin in self._coils:
             pin(1 if coil_bits & mask else 0)
             mask <<= 1
+        if not coil_bits:
+            self.disarm_enable()
 
     def write_cooling(self, fan_pct, pump_pct, heater):
         """Fan and pump duty 0..100 %, heater 0 or 1."""
