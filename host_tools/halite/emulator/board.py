@@ -1,6 +1,5 @@
 """One emulated rack controller board: chip, flash, console, time."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -82,7 +81,11 @@ class EmulatedBoard:
             self._run_to(self.clock.nanos + emulated_ms * 1e6)
 
     def run_until(
-        self, predicate: Callable[[], object], emulated_ms_limit: float, wall_s_limit: float = 60.0, step_ms: float = 1.0
+        self,
+        predicate: Callable[[], object],
+        emulated_ms_limit: float,
+        wall_s_limit: float = 60.0,
+        step_ms: float = 1.0,
     ) -> bool:
         """Run until predicate() holds, looked at every step_ms of emulated time; False when a limit came first."""
         with self._lock:
@@ -100,6 +103,11 @@ class EmulatedBoard:
             self._stop_alarm.schedule(emulated_ms * 1e6)
             self.simulator.stopped = False
             execute_batch(self.simulator, 1)
+
+    def after(self, emulated_ms: float, job: Callable[[], None]) -> None:
+        """Do job once, when that much emulated time has passed."""
+        alarm = self.clock.create_alarm(job)
+        alarm.schedule(emulated_ms * 1e6)
 
     def _run_to(self, end_ns: float) -> None:
         self._stop_alarm.schedule(max(end_ns - self.clock.nanos, 0.0))
@@ -169,8 +177,3 @@ class EmulatedBoard:
             pin.check_for_updates()
         for listener in self.reset_listeners:
             listener()
-
-
-def flash_digest(flash: bytes) -> str:
-    """SHA-256 of a flash snapshot, to tell two apart."""
-    return hashlib.sha256(flash).hexdigest()

@@ -7,7 +7,7 @@ and 4.3.14 (DW_apb_i2c: SCL high and low counts); I2C-bus specification UM10204 
 from collections.abc import Callable
 from typing import Protocol
 
-from rp2040py.peripherals.i2c import I2CMode, RPI2C
+from rp2040py.peripherals.i2c import RPI2C, I2CMode
 from rp2040py.peripherals.spi import RPSPI, ISPIDMAChannels
 from rp2040py.rp2040 import RP2040
 

@@ -6,13 +6,13 @@ docs/wiring.md.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from rp2040py.gpio_pin import GPIOPinState
 
 from halite.emulator.board import EmulatedBoard
 
 HOLD_UP_US = 60.0
-_DRIVEN = (GPIOPinState.LOW, GPIOPinState.HIGH)
 
 
 class CoilDriver:
@@ -33,7 +33,7 @@ class CoilDriver:
         self.edges = 0
         board.rp2040.gpio[enable].add_listener(self._enable_changed)
         for bit, pin in commanded.items():
-            board.rp2040.gpio[pin].add_listener(lambda new, old, bit=bit: self._command_changed(bit, new))
+            board.rp2040.gpio[pin].add_listener(partial(self._command_changed, bit))
 
     def _enable_changed(self, new: GPIOPinState, old: GPIOPinState) -> None:
         """An edge is a change between driven levels; the external pull-down makes an undriven pin low."""
@@ -56,7 +56,7 @@ class CoilDriver:
         self._board.record("enable", 0)
         self._update()
 
-    def _command_changed(self, bit: int, new: GPIOPinState) -> None:
+    def _command_changed(self, bit: int, new: GPIOPinState, old: GPIOPinState) -> None:
         self._command = self._command | bit if new == GPIOPinState.HIGH else self._command & ~bit
         self._update()
 

@@ -5,17 +5,16 @@ test_corrections.py shows each fault on the bare emulator and fails on the day i
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 from rp2040py.irq import IRQ
-from rp2040py.peripherals.clocks import CLK_PERI_CTRL, RPClocks
+from rp2040py.peripherals.clocks import CLK_PERI_CTRL
 from rp2040py.peripherals.dma import DREQChannel
 from rp2040py.peripherals.spi import ISPIDMAChannels
 from rp2040py.peripherals.uart import IUARTDMAChannels
 from rp2040py.rp2040 import RP2040
 
 from halite.emulator.bus_time import BusI2c, BusSpi
-from halite.emulator.exact_pio import ExactPio, watch_inputs
+from halite.emulator.exact_pio import ExactPio, InputLevels
 from halite.emulator.flash_watch import FlashWatch
 from halite.emulator.uart import BusUart
 
@@ -45,21 +44,13 @@ def install(rp2040: RP2040) -> Corrected:
     uarts = tuple(
         BusUart(rp2040, f"UART{i}", irq, IUARTDMAChannels(rx=rx, tx=tx)) for i, (irq, rx, tx) in enumerate(_UARTS)
     )
-    spis = tuple(
-        BusSpi(rp2040, f"SPI{i}", irq, ISPIDMAChannels(rx=rx, tx=tx)) for i, (irq, rx, tx) in enumerate(_SPIS)
-    )
+    spis = tuple(BusSpi(rp2040, f"SPI{i}", irq, ISPIDMAChannels(rx=rx, tx=tx)) for i, (irq, rx, tx) in enumerate(_SPIS))
     i2cs = tuple(BusI2c(rp2040, f"I2C{i}", irq) for i, irq in enumerate((IRQ.I2C0, IRQ.I2C1)))
-    watch_inputs(rp2040)
-    pios = tuple(ExactPio(rp2040, f"PIO{i}", irq, i) for i, irq in enumerate((IRQ.PIO0_IRQ0, IRQ.PIO1_IRQ0)))
-    for bases, new, old in (
-        (_UART_BASES, uarts, rp2040.uart),
-        (_SPI_BASES, spis, rp2040.spi),
-        (_I2C_BASES, i2cs, rp2040.i2c),
-        (_PIO_BASES, pios, rp2040.pio),
-    ):
-        for index, base in enumerate(bases):
-            rp2040.peripherals[base] = new[index]
-            old[index] = new[index]  # type: ignore[call-overload]
+    levels = InputLevels(rp2040)
+    pios = tuple(ExactPio(rp2040, f"PIO{i}", irq, i, levels) for i, irq in enumerate((IRQ.PIO0_IRQ0, IRQ.PIO1_IRQ0)))
+    rp2040.uart[:], rp2040.spi[:], rp2040.i2c[:], rp2040.pio[:] = uarts, spis, i2cs, pios
+    for bases, blocks in ((_UART_BASES, uarts), (_SPI_BASES, spis), (_I2C_BASES, i2cs), (_PIO_BASES, pios)):
+        rp2040.peripherals.update(zip(bases, blocks, strict=True))
     _follow_peripheral_clock(rp2040)
     return Corrected(uarts, spis, i2cs, pios, FlashWatch(rp2040))
 
@@ -69,7 +60,7 @@ def _follow_peripheral_clock(rp2040: RP2040) -> None:
 
     CLK_PERI_CTRL.AUXSRC: RP2040 data sheet 2.15.7.
     """
-    clocks = cast(RPClocks, rp2040.clocks)
+    clocks = rp2040.clocks
     write = clocks.write_uint32
 
     def write_and_follow(offset: int, value: int) -> None:

@@ -12,6 +12,7 @@ runs again up to that moment. Counting loops are skipped in one step (see `pio_l
 from rp2040py.gpio_pin import GPIOPin
 from rp2040py.peripherals._pio import RPPIO
 from rp2040py.peripherals._state_machine import StateMachine
+from rp2040py.peripherals.peripheral import Peripheral
 from rp2040py.peripherals.pio_registers import (
     CTRL,
     INSTR_MEM0,
@@ -37,37 +38,39 @@ _PADS_BANK0, _IO_BANK0 = 0x4001C, 0x40014
 
 
 class InputLevels:
-    """The levels of all pins as the chip's input synchronisers give them, as one word."""
+    """The levels of all pins as one word, and the PIO blocks that look at them.
 
-    def __init__(self) -> None:
+    Before a level changes, every block is brought to the present; afterwards each runs ahead anew.
+    """
+
+    def __init__(self, rp2040: RP2040) -> None:
+        self._rp2040 = rp2040
         self.mask = 0
+        self.blocks: list[ExactPio] = []
+        for index in range(len(rp2040.gpio)):
+            rp2040.gpio[index] = WatchedPin(rp2040, index, self)
+        for base in (_PADS_BANK0, _IO_BANK0):
+            self._refresh_after_write(rp2040.peripherals[base])
 
+    def rewind(self) -> None:
+        for block in self.blocks:
+            block.rewind()
 
-def watch_inputs(rp2040: RP2040) -> InputLevels:
-    """Make every change of an input pin bring the PIO to the present first."""
-    levels = InputLevels()
-    setattr(rp2040, "input_levels", levels)  # noqa: B010 - the state machines read it
-    for index in range(len(rp2040.gpio)):
-        rp2040.gpio[index] = WatchedPin(rp2040, index)
-    for base in (_PADS_BANK0, _IO_BANK0):
-        _refresh_after_write(rp2040, base, levels)
-    return levels
+    def resume(self) -> None:
+        for block in self.blocks:
+            block.resume()
 
+    def _refresh_after_write(self, block: Peripheral) -> None:
+        """Pulls, input enables and overrides change a level too."""
+        write = block.write_uint32
 
-def _refresh_after_write(rp2040: RP2040, base: int, levels: InputLevels) -> None:
-    """Pulls, input enables and overrides change a level too."""
-    block = rp2040.peripherals[base]
-    write = block.write_uint32
+        def write_and_refresh(offset: int, value: int) -> None:
+            self.rewind()
+            write(offset, value)
+            self.mask = self._rp2040.gpio_values
+            self.resume()
 
-    def write_and_refresh(offset: int, value: int) -> None:
-        for pio in rp2040.pio:
-            pio.rewind()
-        write(offset, value)
-        levels.mask = rp2040.gpio_values
-        for pio in rp2040.pio:
-            pio.resume()
-
-    setattr(block, "write_uint32", write_and_refresh)  # noqa: B010 - a method, replaced on purpose
+        setattr(block, "write_uint32", write_and_refresh)  # noqa: B010 - a method, replaced on purpose
 
 
 class WatchedPin(GPIOPin):
@@ -77,8 +80,9 @@ class WatchedPin(GPIOPin):
     the emulator has it disabled, so that a PIO program cannot see a pin that nobody configured.
     """
 
-    def __init__(self, rp2040: RP2040, index: int) -> None:
+    def __init__(self, rp2040: RP2040, index: int, levels: InputLevels) -> None:
         super().__init__(rp2040, index)
+        self._levels = levels
         self.pad_value = _PAD_RESET
 
     def reset(self, io: bool = True, pads: bool = True) -> None:
@@ -87,14 +91,11 @@ class WatchedPin(GPIOPin):
             self.pad_value = _PAD_RESET
 
     def _apply_input_value(self, value: bool) -> None:
-        rp2040 = self.rp2040
-        for pio in rp2040.pio:
-            pio.rewind()
+        levels, bit = self._levels, 1 << self.index
+        levels.rewind()
         super()._apply_input_value(value)
-        levels, bit = rp2040.input_levels, 1 << self.index
         levels.mask = levels.mask | bit if self.input_value else levels.mask & ~bit
-        for pio in rp2040.pio:
-            pio.resume()
+        levels.resume()
 
 
 class ExactMachine(StateMachine):
@@ -103,9 +104,9 @@ class ExactMachine(StateMachine):
     pio: "ExactPio"
 
     def __init__(self, rp2040: RP2040, pio: "ExactPio", index: int) -> None:
-        super().__init__(rp2040, pio, index)  # type: ignore[arg-type]
+        super().__init__(rp2040, pio, index)
         self.alarm = rp2040.clock.create_alarm(self._visible_due)
-        self.levels: InputLevels = getattr(rp2040, "input_levels")  # noqa: B009
+        self.levels = pio.levels
         self.program: Decoded | None = None
         self._base: tuple[int, ...] | None = None
         self._loops = LoopSkipper()
@@ -216,11 +217,13 @@ class ExactMachine(StateMachine):
 class ExactPio(RPPIO):
     """A PIO block of ExactMachines. The batch loop sees it as stopped: alarms drive it instead."""
 
-    def __init__(self, rp2040: RP2040, name: str, first_irq: int, index: int) -> None:
+    def __init__(self, rp2040: RP2040, name: str, first_irq: int, index: int, levels: InputLevels) -> None:
         self.cycle_fp = 0
+        self.levels = levels
         super().__init__(rp2040, name, first_irq, index)
         self.exact = [ExactMachine(rp2040, self, i) for i in range(4)]
         self.machines = list(self.exact)
+        levels.blocks.append(self)
 
     def advance(self, cycles: int) -> None:
         """Never called by the batch loop; alarms advance the machines."""

@@ -6,7 +6,6 @@ and MicroPython masks interrupts, so the core as a whole stands still while PIO,
 """
 
 from collections.abc import Callable
-from typing import cast
 
 from rp2040py.peripherals.ssi import (
     CMD_BLOCK_ERASE,
@@ -14,7 +13,6 @@ from rp2040py.peripherals.ssi import (
     CMD_SECTOR_ERASE,
     FLASH_BLOCK_SIZE,
     FLASH_SECTOR_SIZE,
-    RPSSI,
 )
 from rp2040py.rp2040 import RP2040
 
@@ -27,7 +25,7 @@ class FlashWatch:
 
     def __init__(self, rp2040: RP2040) -> None:
         self._clock = rp2040.clock
-        self._ssi = cast(RPSSI, rp2040.ssi)
+        self._ssi = rp2040.ssi
         self._apply = self._ssi._apply_command
         self._callbacks: list[FlashCallback] = []
         self.erase_stall_ms = 0.0
@@ -56,4 +54,4 @@ class FlashWatch:
         for callback in self._callbacks:
             callback(what, address, size)
         if stall_ms:
-            self._clock.tick(stall_ms * 1e6)  # type: ignore[attr-defined]  # SimulationClock; IClock lacks it
+            self._clock.tick(stall_ms * 1e6)

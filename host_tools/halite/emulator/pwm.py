@@ -5,9 +5,7 @@ counts those edges, so the slices keep counting but toggle no pin, and the load 
 compare and wrap registers (RP2040 data sheet 4.5.3). Compare and wrap values act at once, not at the next wrap.
 """
 
-from typing import cast
-
-from rp2040py.peripherals.pwm import CHN_CC, CHN_CSR, CHN_TOP, CSR_EN, PWMChannel, RPPWM
+from rp2040py.peripherals.pwm import CHN_CC, CHN_CSR, CHN_TOP, CSR_EN, PWMChannel
 from rp2040py.rp2040 import RP2040
 
 FUNCTION_PWM = 4
@@ -15,7 +13,7 @@ FUNCTION_PWM = 4
 
 def quiet_pwm(rp2040: RP2040) -> None:
     """Stop the edge and wrap alarms of all slices."""
-    for channel in cast(RPPWM, rp2040.pwm).channels:
+    for channel in rp2040.pwm.channels:
         for alarm in (channel.alarm_a, channel.alarm_b, channel.alarm_bottom):
             setattr(alarm, "_schedule", _never)  # noqa: B010 - a method, replaced on purpose
             alarm._cancel()
@@ -44,7 +42,7 @@ def duty(rp2040: RP2040, pin: int) -> float:
     """Share of the time that the pin is high, 0..1; 0 unless the pin is a running PWM output."""
     if rp2040.gpio[pin].function_select != FUNCTION_PWM:
         return 0.0
-    channel = cast(RPPWM, rp2040.pwm).channels[pin >> 1 & 7]
+    channel = rp2040.pwm.channels[pin >> 1 & 7]
     if not channel.csr & CSR_EN:
         return 0.0
     compare = channel.cc >> 16 if pin & 1 else channel.cc & 0xFFFF

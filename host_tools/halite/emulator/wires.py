@@ -12,9 +12,8 @@ from halite.emulator.board import EmulatedBoard
 from halite.emulator.coil_driver import CoilDriver
 from halite.emulator.pwm import duty, quiet_pwm
 from halite.emulator.uart import SerialLine
-from halite.simulator.attach import Chips
+from halite.simulator.attach import Chips, coolant_ratio
 from halite.simulator.chips.can_bus import Frame
-from halite.simulator.chips.ntc import Ntc
 from halite.simulator.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
 
 _TICK_MS = 1.0
@@ -32,7 +31,6 @@ class RackWires:
         self.chips = chips
         self._pins = pins
         self._clock = board.clock
-        self._ntc = Ntc()
         self._levels: dict[int, bool] = {}
         self.coil_driver = CoilDriver(
             board,
@@ -219,7 +217,7 @@ class RackWires:
         if channel == _CORE_CHANNEL:  # data sheet 4.9.5: 706 mV at 27 degC, -1.721 mV/K
             share = (706.0 - 1.721 * (rack.board_degC - 27.0)) / _ADC_REFERENCE_mV
         elif channel == self._pins["coolant_adc"] - 26:
-            share = self._ntc.ratio(rack.coolant_degC)
+            share = coolant_ratio(rack)
         elif channel == self._pins["gas_adc"] - 26:
             share = rack.gas_mV / _ADC_REFERENCE_mV
         else:

@@ -1,0 +1,61 @@
+"""One emulated rack, put together: board, wires, chips and simulated rack of one board config."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from halite.config import RackConfig, load
+from halite.emulator.board import EmulatedBoard
+from halite.emulator.play import ScenarioPlayer
+from halite.emulator.wires import RackWires
+from halite.image import image_path
+from halite.simulator.attach import Chips, chips_of
+from halite.simulator.rack import Rack
+from halite.simulator.scenario import Scenario
+
+_PINS = "pins_"
+
+
+@dataclass
+class EmulatedRack:
+    """Everything of one emulated rack; `board` has the time and the console, `rack` the physics."""
+
+    config: RackConfig
+    board: EmulatedBoard
+    rack: Rack
+    chips: Chips
+    wires: RackWires
+
+    def play(self, scenario: Scenario) -> ScenarioPlayer:
+        """Start a scenario now; its commands and setpoints go to the console."""
+        return ScenarioPlayer(self.wires, scenario)
+
+    def play_after(self, emulated_ms: float, scenario: Scenario) -> None:
+        """Start a scenario when that much emulated time has passed."""
+
+        def begin() -> None:
+            self.play(scenario)
+
+        self.board.after(emulated_ms, begin)
+
+
+def emulated_rack(
+    config: RackConfig | str | Path,
+    *,
+    seed: int = 1,
+    start: Scenario | None = None,
+    flash: bytes | None = None,
+    fram: bytes | None = None,
+    image: Path | None = None,
+) -> EmulatedRack:
+    """A powered emulated rack; no time has passed yet.
+
+    start: the scenario that states the rack's condition. flash: the flash_snapshot of an earlier board instead
+    of the bare image; fram: its FRAM content. image: a local UF2 instead of the cached one.
+    """
+    loaded = config if isinstance(config, RackConfig) else load(config)
+    values = start.start_values() if start else {}
+    rack = Rack.from_config(loaded.sections, seed=seed, **values)
+    chips = chips_of(rack, fram)
+    board = EmulatedBoard(image_path(image), flash=flash)
+    pins = {name[len(_PINS) :]: pin for name, pin in loaded.values.items() if name.startswith(_PINS)}
+    return EmulatedRack(loaded, board, rack, chips, RackWires(board, pins, rack, chips))
