@@ -10,12 +10,8 @@ from halite.simulator.chips.can_bus import CanBus
 from halite.simulator.chips.fram import Fram
 from halite.simulator.chips.ina228 import Ina228
 from halite.simulator.chips.mcp2515 import Mcp2515
-from halite.simulator.chips.ntc import Ntc
 from halite.simulator.chips.pcs_node import PcsNode
 from halite.simulator.rack import Rack
-
-BUS_DIVIDER = 20.0  # rack voltage to the INA228's 85 V input: engineering judgement
-SHUNT_OHM = 50e-6  # 1500 A, 75 mV shunt: engineering judgement
 
 
 @dataclass
@@ -30,19 +26,21 @@ class Chips:
     fram: Fram
 
 
-def afe_of(rack: Rack, ntc: Ntc | None = None) -> Bq79616Stack:
+def afe_of(rack: Rack) -> Bq79616Stack:
     """The AFE stack on the rack's cells and temperature sensors."""
-    sensor = ntc or Ntc()
-    plant = rack.plant
+    plant, ntc = rack.plant, rack.plant.sensors_of.ntc
+    sampled_us = -1
+    cells: list[float] = []
+    ratios: list[float] = []
 
     def inputs(position: int) -> tuple[list[float], list[float]]:
-        cells = rack.measured_cells_V()
-        temps = rack.measured_temps_degC()
-        first, first_temp = position * plant.cells_per_device, position * plant.temps_per_device
-        return (
-            cells[first : first + plant.cells_per_device].tolist(),
-            [sensor.ratio(t) for t in temps[first_temp : first_temp + plant.temps_per_device].tolist()],
-        )
+        nonlocal sampled_us, cells, ratios
+        if rack.now_us != sampled_us:
+            sampled_us = rack.now_us
+            cells = rack.measured_cells_V().tolist()
+            ratios = [ntc.ratio(degC) for degC in rack.measured_temps_degC().tolist()]
+        cell, sensor = position * plant.cells_per_device, position * plant.temps_per_device
+        return cells[cell : cell + plant.cells_per_device], ratios[sensor : sensor + plant.temps_per_device]
 
     stack = Bq79616Stack(plant.devices, inputs)
     stack.lost_devices = lambda: rack.faults.places("afe_lost")
@@ -51,13 +49,21 @@ def afe_of(rack: Rack, ntc: Ntc | None = None) -> Bq79616Stack:
 
 def ina_of(rack: Rack) -> Ina228:
     """The current sensor on the rack's shunt; a lost sensor no longer acknowledges."""
-    chip = Ina228(lambda: (rack.measured_current_A, rack.string_V / BUS_DIVIDER, rack.board_degC), SHUNT_OHM)
+    sensors = rack.plant.sensors_of
+    chip = Ina228(
+        lambda: (rack.measured_current_A, rack.string_V / sensors.divider, rack.board_degC), sensors.shunt_ohm
+    )
     chip.lost = lambda: "current_lost" in rack.faults
     return chip
 
 
-def chips_of(rack: Rack, crystal_hz: int = 16_000_000, fram: bytes | None = None) -> Chips:
-    """All chips, joined to the rack."""
+def coolant_ratio(rack: Rack) -> float:
+    """Voltage of the coolant NTC's divider over its reference, for the board's ADC."""
+    return rack.plant.sensors_of.ntc.ratio(rack.coolant_degC)
+
+
+def chips_of(rack: Rack, fram: bytes | None = None) -> Chips:
+    """All chips, joined to the rack. fram: its content from an earlier power cycle."""
     bus = CanBus()
-    controller = Mcp2515(bus, crystal_hz)
+    controller = Mcp2515(bus, rack.plant.sensors_of.can_crystal_hz)
     return Chips(afe_of(rack), bus, controller, PcsNode(bus, rack), ina_of(rack), Fram(fram))

@@ -6,13 +6,15 @@ wrong protection limit in a config cannot hide by bending the plant towards it.
 
 import csv
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from halite.simulator.chips.ntc import Ntc
 
 Array = npt.NDArray[np.float64]
 _DATA = Path(__file__).parent / "data"
@@ -47,6 +49,17 @@ R_OF_T = np.array([3.2, 2.11, 1.76, 1.0, 0.563, 0.45])
 
 
 @dataclass(frozen=True)
+class Sensors:
+    """How the rack is measured: shunt, divider on the current sensor's bus pin, NTCs, CAN crystal."""
+
+    shunt_ohm: float = 50e-6
+    divider: float = 20.0
+    alert_A: float = 1_500.0
+    ntc: Ntc = field(default_factory=Ntc)
+    can_crystal_hz: int = 16_000_000
+
+
+@dataclass(frozen=True)
 class Plant:
     """Size and fixed data of one rack. Units are in the names."""
 
@@ -64,6 +77,7 @@ class Plant:
     nominal_hz: float
     precharge_tau_ms: float
     deadman_window_ms: int
+    sensors_of: "Sensors" = field(default_factory=lambda: Sensors())
     ocv: tuple[tuple[float, float], ...] = ()  # (SoC 0..1, V) of the maker; empty: the research cell's shape
     # DC link 2 mF for a 200 kW PCS, bleeder 50 kΩ: engineering judgement
     bus_F: float = 2e-3
@@ -83,11 +97,6 @@ class Plant:
     @property
     def precharge_ohm(self) -> float:
         return self.precharge_tau_ms * 1e-3 / self.bus_F
-
-    @property
-    def overcurrent_A(self) -> float:
-        """Level of the hardware over-current alert: three times full power at the lowest voltage, but ≥ 10 A."""
-        return max(10.0, 3.0 * self.power_max_W / (self.series * self.voltage_min_V))
 
     @property
     def sensors(self) -> int:
@@ -116,6 +125,25 @@ def _ocv_points(get: Callable[[str], Any]) -> tuple[tuple[float, float], ...]:
     return tuple((soc / 10_000, mV / 1000) for soc, mV in zip(flat[::2], flat[1::2], strict=True))
 
 
+def _sensors(get: Callable[[str], Any]) -> Sensors:
+    """Section [sensor] of the config, in SI units; the defaults without one."""
+    try:
+        return Sensors(
+            shunt_ohm=get("sensor_shunt_uohm") * 1e-6,
+            divider=get("sensor_divider_pct") / 100,
+            alert_A=float(get("sensor_alert_A")),
+            ntc=Ntc(
+                get("sensor_ntc_a_e10") * 1e-10,
+                get("sensor_ntc_b_e10") * 1e-10,
+                get("sensor_ntc_c_e13") * 1e-13,
+                float(get("sensor_ntc_pullup_ohm")),
+            ),
+            can_crystal_hz=int(get("sensor_can_crystal_MHz")) * 1_000_000,
+        )
+    except (KeyError, AttributeError):
+        return Sensors()
+
+
 def _plant(get: Callable[[str], Any]) -> Plant:
     return Plant(
         chemistry=_chemistry(get("rack_chemistry")),
@@ -132,6 +160,7 @@ def _plant(get: Callable[[str], Any]) -> Plant:
         nominal_hz=get("grid_nominal_mHz") / 1000,
         precharge_tau_ms=float(get("precharge_tau_ms")),
         deadman_window_ms=int(get("deadman_window_ms")),
+        sensors_of=_sensors(get),
         ocv=_ocv_points(get),
     )
 

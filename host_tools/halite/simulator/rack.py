@@ -231,7 +231,7 @@ class Rack:
     @property
     def oc_ok(self) -> bool:
         """The hardware over-current alert is quiet."""
-        return "oc_alert" not in self.faults and abs(self.measured_current_A) < self.plant.overcurrent_A
+        return "oc_alert" not in self.faults and abs(self.measured_current_A) < self.plant.sensors_of.alert_A
 
     def in_bits(self, at_us: float | None = None) -> int:
         """Digital inputs as bits IN_*."""

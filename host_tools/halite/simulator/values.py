@@ -29,6 +29,7 @@ from rack.drivers.ntc import NO_OPEN, NO_SHORT  # noqa: E402
 from rack.signals import SIGNALS  # noqa: E402
 
 _NOW_WRAP = (1 << 30) - 1
+_NO_MAINS_ms = 40  # without an edge for so long the scan sends the requests, as rack.app does
 _AGE_MOST_ms = 1_000_000
 _CELL_LSB_V = 190.73e-6
 # From the edge to the request at the PCS: interrupt and kernel 75 µs (measured on the emulated board) and
@@ -74,6 +75,7 @@ class ValuesFace:
         }
         self._afe: dict[str, tuple[float, Any]] = {}
         self._status_us = 0.0
+        self._permitted = False
 
     def _bus_time_us(self, size: int) -> float:
         """A broadcast read of `size` bytes from every device at 1 Mbit/s, plus a slice of 2 ms to use it."""
@@ -102,9 +104,14 @@ class ValuesFace:
         self._last_edge_us = us
         self._next_edge_us = self.rack.grid.next_edge_us(us)
 
+    def _permits(self) -> bool:
+        """The permit flag of the request, as rack.app sets it."""
+        s = self.controller.s
+        return bool(s[I.STATE] == bits.STATE_CLOSED and not s[I.ACTIONS] & (bits.ACT_OPEN | bits.ACT_ZERO))
+
     def _request(self, power_W: int, us: float) -> None:
-        permitted = self.controller.s[I.STATE] == bits.STATE_CLOSED
-        self.rack.request(power_W, permitted, us + REQUEST_LATENCY_us)
+        self._permitted = self._permits()
+        self.rack.request(power_W, self._permitted, us + REQUEST_LATENCY_us)
 
     def _scan(self, us: float) -> None:
         self.rack.step_to(us)
@@ -120,8 +127,8 @@ class ValuesFace:
         s, rack = self.controller.s, self.rack
         rack.command_coils(s[I.COILS], us)
         rack.set_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
-        if (self._last_edge_us or 0.0) < us - 3 * 20_000:
-            self._request(s[I.REQUEST_W], us)  # without mains the scan sends the request
+        if self._permits() != self._permitted or s[I.GRID_AGE_ms] > _NO_MAINS_ms:
+            self._request(s[I.REQUEST_W], us)  # at once on a change, and without mains from every scan
 
     # inputs
 

@@ -1,31 +1,42 @@
 """NTC divider on an AFE input: TSREF, pull-up, NTC to ground.
 
-10 kΩ at 25 °C with B 3435 K against a 10 kΩ pull-up: the usual part in TI's BQ79616 designs (engineering
-judgement); a real rack's values come from its config.
+The Steinhart–Hart equation both ways: the controller turns ratios into temperatures by its own integer table,
+the model turns temperatures into ratios by the closed solution of the cubic.
 """
 
 import math
 from dataclasses import dataclass
 
-_T0_K = 298.15
-
 
 @dataclass(frozen=True)
 class Ntc:
-    """r25_ohm, beta_K of the sensor; pull_up_ohm to the reference."""
+    """1/T = a + b ln R + c (ln R)³ with T in kelvin, R in ohm; pull_up_ohm to the reference.
 
-    r25_ohm: float = 10_000.0
-    beta_K: float = 3435.0
+    Defaults: 10 kΩ at 25 °C with a beta of 3435 K against 10 kΩ (engineering judgement; a config has its own).
+    """
+
+    a: float = 1 / 298.15 - math.log(10_000.0) / 3435.0
+    b: float = 1 / 3435.0
+    c: float = 0.0
     pull_up_ohm: float = 10_000.0
+
+    def ohm(self, degC: float) -> float:
+        """Resistance at a temperature."""
+        x = (self.a - 1 / (degC + 273.15)) / 2
+        if self.c == 0.0:
+            return math.exp(-2 * x / self.b)
+        x /= self.c
+        y = math.sqrt((self.b / (3 * self.c)) ** 3 + x * x)
+        return math.exp(math.cbrt(y - x) - math.cbrt(y + x))
 
     def ratio(self, degC: float) -> float:
         """Divider output over its reference, 0..1; -inf °C stands for an open sensor, +inf for a short."""
         if math.isinf(degC):
             return 1.0 if degC < 0 else 0.0
-        ohm = self.r25_ohm * math.exp(self.beta_K * (1 / (degC + 273.15) - 1 / _T0_K))
+        ohm = self.ohm(degC)
         return ohm / (ohm + self.pull_up_ohm)
 
     def degC(self, ratio: float) -> float:
         """Inverse of `ratio` for 0 < ratio < 1."""
-        ohm = self.pull_up_ohm * ratio / (1 - ratio)
-        return 1 / (1 / _T0_K + math.log(ohm / self.r25_ohm) / self.beta_K) - 273.15
+        log_ohm = math.log(self.pull_up_ohm * ratio / (1 - ratio))
+        return 1 / (self.a + self.b * log_ohm + self.c * log_ohm**3) - 273.15
