@@ -227,6 +227,9 @@ class Contactors:
     def _trip_latched(self):
         return self._s[I.TRIP_CODE] != 0
 
+    def _tripped_off(self):
+        return self._s[I.TRIP_CODE] != 0 and (self._contacts_open() or self._contact_late())
+
     def _not_latched(self):
         return self._s[I.TRIP_CODE] == 0
 
@@ -303,7 +306,7 @@ _TABLE = (
     # STEP_UNLOAD: timeout _waited_enough
     (_TRIPPED, (_C._current_low, STEP_RELEASE), (_C._waited_enough, STEP_RELEASE)),
     # STEP_RELEASE: timeout _contact_late; a contact that stays is named by _watch_contacts
-    ((_C._contacts_open, STEP_REST), (_C._contact_late, STEP_REST)),
+    ((_C._tripped_off, STEP_FAULT), (_C._contacts_open, STEP_REST), (_C._contact_late, STEP_REST)),
     # STEP_COOL
     ((_C._trip_latched, STEP_FAULT), (_C._unwanted, STEP_REST), (_C._cooled, STEP_REST)),
     # STEP_FAULT: rests until every latched trip has been reset

@@ -26,6 +26,11 @@ class Side:
 
     def __init__(self, temp, cell, soc, cell_signal, derate_action):
         self._temp = temp
+        best = 1
+        for at in range(1, len(temp), 2):
+            if temp[at] > temp[best]:
+                best = at
+        self._best_ddegC = temp[best - 1]   # below it the cold limits, above it the heat
         self._cell = cell
         self._soc = soc
         self._cell_signal = cell_signal
@@ -41,8 +46,8 @@ class Side:
         self.table = 1000
         self.table_by = LIM_NONE
         temp = self._temp
-        self._lower(temp, s[I.TEMP_MIN_ddegC], LIM_TEMP_LOW)
-        self._lower(temp, s[I.TEMP_MAX_ddegC], LIM_TEMP_HIGH)
+        self._lower(temp, s[I.TEMP_MIN_ddegC], LIM_TEMP_LOW if s[I.TEMP_MIN_ddegC] < self._best_ddegC else LIM_TEMP_HIGH)
+        self._lower(temp, s[I.TEMP_MAX_ddegC], LIM_TEMP_LOW if s[I.TEMP_MAX_ddegC] < self._best_ddegC else LIM_TEMP_HIGH)
         self._lower(temp, s[I.CORE_MAX_ddegC], LIM_CORE)
         self._lower(self._cell, s[self._cell_signal], LIM_CELL)
         self._lower(self._soc, s[I.SOC_cpct], LIM_SOC)

@@ -28,7 +28,8 @@ from rack.control.fast import ptr32
 _STEP_ms = const(500)
 _MINUTE_ms = const(60_000)
 _NO_REFERENCE = const(-30_000)
-_LEAST_RISE = const(2)      # 0.1 K: a neighbour warms by at least this per step or minute
+_LEAST_RISE = const(2)      # 0.1 K: a neighbour warms by at least this in a step,
+_LEAST_WARM = const(3)      # or by this above the rack's mean since the slow tier's reference
 
 # words of the kernel's result
 _FASTEST = const(0)         # 0.1 K in this step
@@ -161,7 +162,7 @@ class Runaway:
         if slow.elapsed >= _MINUTE_ms:
             ms = min(slow.elapsed, 600_000)
             need = max(1, p.runaway_slow_mKpmin * (ms // 100) // 60_000)
-            mean = _mean_rise(self._t.used, self._t.why, slow.before, self._n)
+            mean = self._mean(slow)
             self._step(slow, need, mean, ms, p.runaway_slow_ms - 1)
             s[I.RISE_SLOW_mKpmin] = slow.out[_FASTEST] * 60_000 // (ms // 100)
         self._decide()
@@ -175,10 +176,15 @@ class Runaway:
         if tier.at >= 0:
             first = at // self._group * self._group
             least = max(_LEAST_RISE, need // 4) + max(0, mean)
-            if _neighbour(t.used, t.why, tier.before, first, self._group, at, least):
+            if _neighbour(t.used, t.why, tier.before, first, self._group, at, least) or _neighbour(
+                t.used, t.why, self._slow.before, first, self._group, at, _LEAST_WARM + max(0, self._mean(self._slow))
+            ):
                 tier.witness = EV_NEIGHBOUR
         _remember(t.used, t.why, tier.before, self._n)
         tier.elapsed = 0
+
+    def _mean(self, tier):
+        return _mean_rise(self._t.used, self._t.why, tier.before, self._n)
 
     def _decide(self):
         s = self._s
