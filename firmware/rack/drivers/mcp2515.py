@@ -43,6 +43,7 @@ _EFLG_OVERFLOW = const(0xC0)
 _RESET_US = const(10_000)          # oscillator start-up; linux mcp251x waits 5 ms
 _HEALTH_US = const(20_000)
 _STUCK_CHECKS = const(3)           # health checks with the same frame still unsent before it is aborted
+_GOOD_CHECKS = const(50)           # health checks without a fault, 1 s, before the pause starts small again
 _BACKOFF_FIRST_US = const(50_000)
 _BACKOFF_LAST_US = const(1_600_000)
 
@@ -60,7 +61,7 @@ class Mcp2515:
     """One controller on an SPI bus object.
 
     crystal_MHz: 8 or 16 (KeyError otherwise). accept: up to 6 standard identifiers to receive.
-    Counters: rx_overflows, bus_offs, resets (bring-ups after the first), aborted, tx_busy.
+    Counters: rx_overflows, bus_offs, starts (bring-ups), aborted; tec and rec of the last health check.
     """
 
     def __init__(self, spi, crystal_MHz, accept):
@@ -78,6 +79,7 @@ class Mcp2515:
         self._wait_us = 0
         self._backoff_us = _BACKOFF_FIRST_US
         self._stuck = bytearray(2)
+        self._good = 0
         self._setup = self._setup_rows(_TIMING[crystal_MHz], accept)
 
     def _setup_rows(self, timing, accept):
@@ -208,6 +210,7 @@ class Mcp2515:
         self._read(_CANSTAT, 1)
         if self._rx[2] & 0xE0 == _MODE_NORMAL:
             self._stuck[0] = self._stuck[1] = 0
+            self._good = 0
             self._wait(STATE_RUN, 0)
         else:
             self._wait(STATE_RESET, _BACKOFF_FIRST_US)
@@ -227,7 +230,8 @@ class Mcp2515:
         if flags & _EFLG_TXBO:
             self._bus_off()
             return
-        if self.tec < 96:
+        self._good += 1
+        if self._good >= _GOOD_CHECKS:
             self._backoff_us = _BACKOFF_FIRST_US
         if flags & _EFLG_OVERFLOW:
             self.rx_overflows += 1

@@ -1,0 +1,73 @@
+"""Event log: a ring of fixed records in FRAM, each with sequence and CRC; the last write wins or never was.
+
+After an incident the log is the only witness: a power cut at any byte leaves every earlier record readable,
+and a damaged record is skipped, not believed.
+"""
+
+import struct
+
+from micropython import const
+
+from rack.drivers.crc16 import TABLE, crc16
+
+RECORD = const(32)
+# u32 sequence, u16 boot, u32 uptime ms (wraps at 2**30), u8 kind, u8 code, 4 × i32 values, then 2 spare and CRC-16
+_FORMAT = "<IHIBBiiii"
+_CRC_AT = const(30)
+
+
+class EventLog:
+    """`records` records at address `at`. kind and code: 0..255, the caller's; values: magnitude below 2**30.
+
+    lost: records that could not be written. head: sequence of the next record.
+    """
+
+    def __init__(self, fram, at, records):
+        self.lost = 0
+        self.head = 0
+        self.boot = 0
+        self._fram = fram
+        self._at = at
+        self._records = records
+        self._buffer = bytearray(RECORD)
+
+    def open(self, boot):
+        """Find the newest record; reads the whole ring (start only). boot: number of this start, 0..65535."""
+        self.boot = boot
+        newest = -1
+        for slot in range(self._records):
+            sequence = self._read(slot)
+            if sequence > newest and sequence % self._records == slot:
+                newest = sequence
+        self.head = newest + 1
+
+    def append(self, now_ms, kind, code, a=0, b=0, c=0, d=0):
+        """Write one record; True when the FRAM took it. One transfer of 34 bytes, about 0.35 ms at 1 MHz."""
+        buffer = self._buffer
+        struct.pack_into(_FORMAT, buffer, 0, self.head, self.boot, now_ms, kind, code, a, b, c, d)
+        buffer[28] = buffer[29] = 0
+        struct.pack_into("<H", buffer, _CRC_AT, crc16(buffer, 0, _CRC_AT, TABLE))
+        if not self._fram.write(self._at + self.head % self._records * RECORD, buffer):
+            self.lost += 1
+            return False
+        self.head += 1
+        return True
+
+    def read(self, sequence):
+        """(sequence, boot, uptime ms, kind, code, a, b, c, d), or None when it is overwritten or damaged."""
+        if self._read(sequence % self._records) != sequence:
+            return None
+        return struct.unpack_from(_FORMAT, self._buffer, 0)
+
+    def oldest(self):
+        """Sequence of the oldest record that may still be there."""
+        return max(0, self.head - self._records)
+
+    def _read(self, slot):
+        """Sequence of the whole record in a slot, now in the buffer; -1 for anything else."""
+        if not self._fram.read_into(self._at + slot * RECORD, self._buffer):
+            return -1
+        if crc16(self._buffer, 0, RECORD, TABLE) != 0:
+            return -1
+        sequence = struct.unpack_from("<I", self._buffer, 0)[0]
+        return sequence if sequence < 0x40000000 else -1

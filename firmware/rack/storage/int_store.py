@@ -1,0 +1,69 @@
+"""Numbers that must survive power loss (counters, state of charge, latches): two copies in FRAM, one of them whole.
+
+A write goes to the older copy and its CRC comes last, so a power cut at any byte leaves the newer copy as it
+was. Neither copy readable is reported, never replaced by zeros: a lost deep-discharge latch is a hazard.
+"""
+
+import struct
+
+from rack.drivers.crc16 import TABLE, crc16
+
+_HEAD = 4          # u32 sequence, below 2**30
+_TAIL = 2          # CRC-16
+
+
+class IntStore:
+    """count 32-bit integers (magnitude below 2**30) at address `at`; occupies size() bytes."""
+
+    def __init__(self, fram, at, count):
+        self._fram = fram
+        self._at = at
+        self._count = count
+        self._bytes = _HEAD + 4 * count + _TAIL
+        self._buffer = bytearray(self._bytes)
+        self._sequence = 0
+        self._slot = 0
+
+    def size(self):
+        return 2 * self._bytes
+
+    def load(self, values):
+        """Fill values (array('i') of count) from the newest whole copy; False, values untouched, if there is none."""
+        newest = -1
+        for slot in (0, 1):
+            sequence = self._read(slot)
+            if sequence >= 0 and (newest < 0 or (sequence - newest) & 0x3FFFFFFF < 0x20000000):
+                newest = sequence
+                self._slot = slot
+        if newest < 0:
+            return False
+        self._sequence = newest
+        self._read(self._slot)
+        for index in range(self._count):
+            values[index] = struct.unpack_from("<i", self._buffer, _HEAD + 4 * index)[0]
+        return True
+
+    def save(self, values):
+        """Write values over the older copy; True when the FRAM took all of it and reads back the same CRC."""
+        buffer = self._buffer
+        sequence = (self._sequence + 1) & 0x3FFFFFFF
+        slot = 1 - self._slot
+        struct.pack_into("<I", buffer, 0, sequence)
+        for index in range(self._count):
+            struct.pack_into("<i", buffer, _HEAD + 4 * index, values[index])
+        crc = crc16(buffer, 0, self._bytes - _TAIL, TABLE)
+        struct.pack_into("<H", buffer, self._bytes - _TAIL, crc)
+        if not self._fram.write(self._at + slot * self._bytes, buffer) or self._read(slot) != sequence:
+            return False
+        self._sequence = sequence
+        self._slot = slot
+        return True
+
+    def _read(self, slot):
+        """Sequence of a whole copy, now in the buffer; -1 for anything else."""
+        if not self._fram.read_into(self._at + slot * self._bytes, self._buffer):
+            return -1
+        if crc16(self._buffer, 0, self._bytes, TABLE) != 0:
+            return -1
+        sequence = struct.unpack_from("<I", self._buffer, 0)[0]
+        return sequence if sequence < 0x40000000 else -1

@@ -1,0 +1,216 @@
+"""The AFE driver against the stack model: vectors, whole scans, and everything a wire can do to them."""
+
+import csv
+import math
+from array import array
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from halite.simulator.chips.bq79616 import Bq79616Stack
+from halite.simulator.chips.faults import WireFaults
+from halite.simulator.chips.ntc import Ntc
+from rack.drivers import ntc
+from rack.drivers.bq79616 import STATE_RUN, Bq79616
+from rack.drivers.crc16 import TABLE, crc16
+from wires import AfeUart, Clock
+
+POLL_US = 1500
+A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
+NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)
+
+
+class Rig:
+    """A driver, its stack, and outputs that start as nonsense."""
+
+    def __init__(self, devices=4, cells=16, temps=8, seed=1, start_us=0):
+        self.clock = Clock(start_us)
+        self.celsius = [[-40 + (device * temps + gpio) % 165 for gpio in range(temps)] for device in range(devices)]
+        self.volts = [[2.0 + 0.004 * (device * cells + cell) for cell in range(cells)] for device in range(devices)]
+        sensor = Ntc()
+        self.stack = Bq79616Stack(devices, lambda at: (self.volts[at], [sensor.ratio(t) for t in self.celsius[at]]),
+                                  faults=WireFaults(seed=seed))
+        self.uart = AfeUart(self.stack, self.clock)
+        self.cells_mV = array("i", [-1] * (devices * cells))
+        self.temps_ddegC = array("i", [-1] * (devices * temps))
+        self.driver = Bq79616(self.uart, devices, cells, temps, self.cells_mV, self.temps_ddegC, NTC_TABLE)
+        self.scans = []
+
+    def run(self, ms):
+        end_us = self.clock.now_us + 1000 * ms
+        while self.clock.now_us < end_us:
+            self.driver.poll(self.clock.ticks)
+            if self.driver.cells_ready:
+                self.driver.cells_ready = False
+                self.scans.append(self.clock.now_us)
+            self.clock.now_us += POLL_US
+
+    def cells_right(self):
+        expected = [1000 * volts for device in self.volts for volts in device]
+        return all(abs(got - want) <= 1 for got, want in zip(self.cells_mV, expected, strict=True))
+
+    def temps_right(self):
+        expected = [10 * celsius for device in self.celsius for celsius in device]
+        return all(abs(got - want) <= 2 for got, want in zip(self.temps_ddegC, expected, strict=True))
+
+
+def vectors():
+    path = Path(__file__).parent / "vectors" / "vectors_bq79616.csv"
+    rows = csv.reader(line for line in path.open() if not line.startswith("#"))
+    next(rows)
+    return [bytes.fromhex(row[0]) for row in rows]
+
+
+def test_every_published_frame_passes_the_crc():
+    frames = vectors()
+    assert len(frames) >= 24
+    for frame in frames:
+        assert crc16(frame, 0, len(frame), TABLE) == 0
+        assert crc16(frame, 0, len(frame) - 2, TABLE) == frame[-2] | frame[-1] << 8
+
+
+def test_the_driver_sends_the_published_frames():
+    rig = Rig(devices=3)
+    sent = set()
+    write = rig.uart.write
+    rig.uart.write = lambda frame: (sent.add(bytes(frame)), write(frame))
+    rig.run(400)
+    published = [f for f in vectors() if f.hex() in (
+        "d00309010f74", "d0030600cb44", "d00306010a84", "d00306024a85", "d00308024ee5", "9000030800" "13dd",
+        "9002030803" "5264", "d000030ab813", "d0030d064c76", "c005681f422d")]
+    assert len(published) == 10
+    assert sent.issuperset(published)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 26])
+def test_a_stack_is_read_completely_every_period(devices):
+    rig = Rig(devices=devices)
+    rig.run(800)
+    gaps = [b - a for a, b in zip(rig.scans[1:], rig.scans[2:], strict=False)]
+    assert gaps and max(gaps) <= 100_000 + 2 * POLL_US
+    assert rig.cells_right() and rig.temps_right()
+    assert rig.driver.devices_seen == devices and rig.driver.wakes == 1
+    assert rig.driver.crc_errors == rig.driver.timeouts == rig.driver.invalid == 0
+
+
+@given(st.integers(6, 16), st.integers(1, 8), st.integers(1, 3))
+@settings(max_examples=12, deadline=None)
+def test_any_number_of_cells_and_sensors_lands_in_its_place(cells, temps, devices):
+    rig = Rig(devices, cells, temps)
+    rig.run(450)
+    assert rig.scans and rig.cells_right() and rig.temps_right()
+
+
+def test_the_clock_may_wrap_during_a_scan():
+    rig = Rig(start_us=2**30 - 300_000)
+    rig.run(900)
+    assert len(rig.scans) >= 6 and rig.driver.wakes == 1
+
+
+@given(st.integers(1, 5))
+@settings(max_examples=5, deadline=None)
+def test_a_broken_link_is_read_from_both_ends_within_300_ms(link):
+    rig = Rig(devices=6)
+    rig.run(400)
+    rig.stack.broken_links = {link}
+    broke_us = rig.clock.now_us
+    rig.run(60)
+    rig.cells_mV[:] = array("i", [-1] * len(rig.cells_mV))
+    rig.scans.clear()
+    rig.run(500)
+    assert rig.scans[0] - broke_us <= 300_000
+    assert rig.driver.link_broken and rig.driver.devices_seen == 6 and rig.cells_right()
+
+
+def test_a_dead_device_never_counts_as_read_and_is_found_again():
+    rig = Rig(devices=5)
+    rig.run(400)
+    rig.stack.lost_devices = lambda: (2,)
+    rig.run(150)
+    rig.scans.clear()
+    rig.run(1000)
+    assert not rig.scans and rig.driver.devices_seen == 4
+    rig.stack.lost_devices = lambda: ()
+    rig.run(3000)
+    assert rig.scans and rig.driver.devices_seen == 5 and not rig.driver.link_broken
+
+
+def test_open_and_short_sensors_are_told_apart():
+    rig = Rig(devices=1)
+    rig.celsius[0][2] = -math.inf
+    rig.celsius[0][5] = math.inf
+    rig.run(450)
+    assert rig.temps_ddegC[2] == ntc.NO_OPEN and rig.temps_ddegC[5] == ntc.NO_SHORT
+    assert rig.temps_ddegC[3] == pytest.approx(10 * rig.celsius[0][3], abs=2)
+
+
+def test_a_base_that_resets_is_addressed_anew():
+    rig = Rig(devices=3)
+    rig.run(400)
+    rig.stack.faults.reset_after = 3
+    rig.run(100)
+    rig.scans.clear()
+    rig.run(700)
+    assert rig.scans and rig.cells_right() and rig.driver.devices_seen == 3
+
+
+def test_a_silent_stack_is_counted_and_woken_again():
+    rig = Rig(devices=2)
+    rig.stack.faults.missing = True
+    rig.run(1000)
+    assert not rig.scans and rig.driver.wakes >= 3 and rig.driver.timeouts >= 6
+    rig.stack.faults.missing = False
+    rig.run(800)
+    assert rig.scans and rig.cells_right()
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.binary(min_size=1, max_size=40)), min_size=1, max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_no_bytes_on_the_line_upset_the_driver(bursts):
+    """Garbage before, between and inside answers: no exception, no wrong cell, recovery within a second."""
+    rig = Rig(devices=2)
+    rig.run(350)
+    for gap, garbage in bursts:
+        rig.uart.noise(garbage)
+        rig.run(POLL_US * (1 + gap) / 1000)
+        assert all(mV == -1 or 1999 <= mV <= 2130 for mV in rig.cells_mV)
+    rig.scans.clear()
+    rig.run(1000)
+    assert rig.driver.state == STATE_RUN and rig.scans and rig.cells_right()
+
+
+@given(st.integers(0, 2**16), st.floats(0, 0.02), st.floats(0, 0.01), st.floats(0, 0.01), st.floats(0, 0.2))
+@settings(max_examples=15, deadline=None)
+def test_corrupted_frames_never_become_cells(seed, flip, lose, duplicate, truncate):
+    rig = Rig(devices=3, seed=seed)
+    faults = rig.stack.faults
+    faults.flip, faults.lose, faults.duplicate, faults.truncate = flip, lose, duplicate, truncate
+    for _ in range(10):
+        rig.run(60)
+        assert all(mV == -1 or 1999 <= mV <= 2195 for mV in rig.cells_mV)
+    faults.flip = faults.lose = faults.duplicate = faults.truncate = 0.0
+    rig.scans.clear()
+    rig.run(1500)
+    assert rig.scans and rig.cells_right() and rig.driver.devices_seen == 3
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_a_single_flipped_bit_discards_the_scan_and_counts_it(data):
+    rig = Rig(devices=2)
+    rig.run(350)
+    hit = []
+
+    def flip(answer):
+        if hit or len(answer) < 70:
+            return answer
+        bit = data.draw(st.integers(0, 8 * len(answer) - 1))
+        hit.append(bit)
+        return answer[:bit // 8] + bytes((answer[bit // 8] ^ 1 << bit % 8,)) + answer[bit // 8 + 1:]
+
+    rig.uart.inject = flip
+    before = rig.driver.crc_errors
+    rig.run(300)
+    assert hit and rig.driver.crc_errors == before + 1 and rig.cells_right() and rig.driver.wakes == 1

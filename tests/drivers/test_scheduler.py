@@ -1,0 +1,126 @@
+"""The schedule keeps its phases, counts what slips, and names the task that never came back."""
+
+from array import array
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rack import scheduler as sched
+from rack.scheduler import Scheduler
+
+MASK = 0x3FFFFFFF
+
+
+class Rig:
+    def __init__(self, tasks, start_us=0):
+        """tasks: (period_us, budget_us, phase_us, cost_us)."""
+        self.now_us = start_us
+        self.running = -1
+        self.starts = [[] for _ in tasks]
+        rows = [(f"t{i}", self._task(i, cost), period, budget, phase)
+                for i, (period, budget, phase, cost) in enumerate(tasks)]
+        self.scheduler = Scheduler(rows, self.ticks, self.note)
+
+    def _task(self, index, cost):
+        def run(now_us):
+            self.starts[index].append(self.now_us)
+            self.now_us += cost
+        return run
+
+    def ticks(self):
+        return self.now_us & MASK
+
+    def note(self, task):
+        self.running = task
+
+    def run(self, us, idle_us=50):
+        """Time passes in steps of idle_us while nothing is due."""
+        end_us = self.now_us + us
+        while self.now_us < end_us:
+            if self.scheduler.run_once(self.ticks()) < 0:
+                self.now_us += idle_us
+
+    def column(self, task, column):
+        return self.scheduler.rows[task * sched.COLUMNS + column]
+
+
+@given(st.integers(0, MASK), st.integers(1, 20))
+@settings(max_examples=25)
+def test_tasks_run_in_their_period_over_any_wrap(start_us, periods_ms):
+    rig = Rig([(1000 * periods_ms, 500, 0, 300)], start_us)
+    rig.run(100_000)
+    gaps = [b - a for a, b in zip(rig.starts[0], rig.starts[0][1:], strict=False)]
+    assert all(abs(gap - 1000 * periods_ms) <= 50 for gap in gaps)
+    assert rig.column(0, sched.LATE) == rig.column(0, sched.OVERRUN) == 0
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+@settings(max_examples=30)
+def test_an_overrun_is_counted_exactly_when_the_budget_is_exceeded(cost, budget):
+    rig = Rig([(10_000, budget, 0, cost)])
+    rig.run(100_000)
+    assert rig.column(0, sched.OVERRUN) == (rig.column(0, sched.RUNS) if cost > budget else 0)
+    assert rig.column(0, sched.WORST) == rig.column(0, sched.LAST) == cost
+
+
+def test_late_is_not_overrun():
+    rig = Rig([(10_000, 3_000, 0, 1_000), (100_000, 20_000, 5_000, 18_000)])
+    rig.run(1_000_000)
+    assert rig.column(0, sched.LATE) == 10 and rig.column(0, sched.OVERRUN) == 0
+    assert rig.column(1, sched.LATE) == 0 and rig.column(1, sched.OVERRUN) == 0
+
+
+def test_missed_periods_are_not_caught_up_in_a_burst():
+    rig = Rig([(10_000, 3_000, 0, 100)])
+    rig.run(50_000)
+    rig.now_us += 95_000
+    before = len(rig.starts[0])
+    rig.run(5_000)
+    assert len(rig.starts[0]) == before + 1
+    rig.run(40_000)
+    assert all(start % 10_000 <= 50 for start in rig.starts[0][before + 1:])
+
+
+def test_the_first_due_task_of_the_list_goes_first():
+    rig = Rig([(10_000, 1_000, 0, 200), (10_000, 1_000, 0, 200)])
+    rig.run(30_000)
+    assert all(a < b for a, b in zip(rig.starts[0], rig.starts[1], strict=False))
+
+
+@given(st.integers(1, 10_000))
+@settings(max_examples=15)
+def test_the_mean_settles_on_the_cost(first):
+    rig = Rig([(20_000, 20_000, 0, first)])
+    rig.run(20_000 * 60)
+    assert abs(rig.scheduler.mean_us(0) - first) <= first // 20 + 2
+
+
+def test_a_task_that_never_returns_is_named():
+    rig = Rig([(10_000, 1_000, 0, 10)])
+    seen = []
+
+    def hang(now_us):
+        seen.append(rig.running)
+        raise KeyboardInterrupt
+
+    hanging = Scheduler([("ok", lambda now_us: None, 10_000, 100, 5), ("bad", hang, 10_000, 100, 0)], rig.ticks, rig.note)
+    with pytest.raises(KeyboardInterrupt):
+        hanging.run_once(0)
+    assert seen == [1] and rig.running == -1
+
+
+def test_nothing_is_fed_while_a_task_is_starved():
+    rig = Rig([(50_000, 1_000, 0, 10)])
+    late_us = 50_000 + sched.GRACE_US
+    assert rig.scheduler.all_advance(late_us)
+    assert not rig.scheduler.all_advance(late_us + 1)
+
+
+def test_clearing_keeps_the_phase():
+    rig = Rig([(10_000, 3_000, 2_000, 100)])
+    rig.run(45_000)
+    rig.scheduler.clear()
+    assert array("i", rig.scheduler.rows)[sched.RUNS] == 0
+    rig.run(20_000)
+    assert rig.starts[0][-1] % 10_000 == 2_000

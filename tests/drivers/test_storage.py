@@ -1,0 +1,122 @@
+"""FRAM, number store and event log: a power cut at any byte loses at most what was being written."""
+
+from array import array
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from halite.simulator.chips.fram import SIZE
+from halite.simulator.chips.fram import Fram as Chip
+from rack.drivers import fram as driver
+from rack.drivers.fram import Fram
+from rack.storage.event_log import RECORD, EventLog
+from rack.storage.int_store import IntStore
+from wires import I2c
+
+INTS = st.integers(-(2**30) + 1, 2**30 - 1)
+
+
+class Rig:
+    def __init__(self, content=None):
+        self.chip = Chip(content)
+        self.fram = Fram(I2c(self.chip))
+
+
+def test_driver_and_chip_agree_on_the_size():
+    assert driver.SIZE == SIZE
+
+
+@given(st.integers(0, SIZE - 1), st.binary(min_size=1, max_size=64))
+def test_bytes_are_kept_where_they_were_written(at, data):
+    at = min(at, SIZE - len(data))
+    rig = Rig()
+    back = bytearray(len(data))
+    assert rig.fram.write(at, data) and rig.fram.read_into(at, back) and back == data
+    rig.chip.power_cycle()
+    assert rig.fram.read_into(at, back) and back == data
+
+
+def test_a_missing_chip_is_a_failed_transfer():
+    rig = Rig()
+    rig.chip.faults.missing = True
+    assert not rig.fram.write(0, b"x") and not rig.fram.read_into(0, bytearray(1)) and rig.fram.errors == 2
+
+
+@given(st.lists(st.lists(INTS, min_size=5, max_size=5), min_size=1, max_size=6), st.integers(0, 40))
+@settings(max_examples=60)
+def test_a_cut_save_leaves_the_last_whole_numbers(saves, cut_after):
+    rig = Rig()
+    store = IntStore(rig.fram, 64, 5)
+    for values in saves[:-1]:
+        assert store.save(array("i", values))
+    rig.chip.cut_after = cut_after
+    whole = store.save(array("i", saves[-1]))
+    rig.chip.power_cycle()
+    expected = saves[-1] if whole else saves[-2] if len(saves) > 1 else None
+    found = array("i", [7] * 5)
+    assert IntStore(rig.fram, 64, 5).load(found) == (expected is not None)
+    assert list(found) == (expected if expected is not None else [7] * 5)
+
+
+@given(st.lists(INTS, min_size=3, max_size=3), st.lists(INTS, min_size=3, max_size=3), st.data())
+def test_a_flipped_bit_falls_back_to_the_copy_before(first, second, data):
+    rig = Rig()
+    store = IntStore(rig.fram, 0, 3)
+    assert store.save(array("i", first)) and store.save(array("i", second))
+    newest = 0 if rig.chip.content[0] > rig.chip.content[store.size() // 2] else store.size() // 2
+    bit = data.draw(st.integers(0, 8 * (store.size() // 2) - 1))
+    rig.chip.content[newest + bit // 8] ^= 1 << bit % 8
+    found = array("i", [0] * 3)
+    assert IntStore(rig.fram, 0, 3).load(found) and list(found) == first
+
+
+def test_sequence_numbers_may_wrap():
+    rig = Rig()
+    store = IntStore(rig.fram, 0, 1)
+    store._sequence = 2**30 - 3
+    for value in range(6):
+        assert store.save(array("i", [value]))
+        found = array("i", [-1])
+        assert IntStore(rig.fram, 0, 1).load(found) and found[0] == value
+
+
+EVENTS = st.tuples(st.integers(0, 2**30 - 1), st.integers(0, 255), st.integers(0, 255), INTS, INTS, INTS, INTS)
+
+
+@given(st.lists(EVENTS, max_size=20), st.integers(2, 6))
+@settings(max_examples=40)
+def test_the_ring_keeps_the_newest_records_over_restarts(events, size):
+    rig = Rig()
+    for boot, event in enumerate(events):
+        log = EventLog(rig.fram, 128, size)
+        log.open(boot)
+        assert log.head == boot
+        assert log.append(*event)
+    log = EventLog(rig.fram, 128, size)
+    log.open(len(events))
+    assert log.head == len(events)
+    for sequence in range(log.oldest(), log.head):
+        t, kind, code, *values = events[sequence]
+        assert log.read(sequence) == (sequence, sequence, t, kind, code, *values)
+    assert log.read(log.head) is None
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=8), EVENTS, st.integers(0, RECORD))
+@settings(max_examples=60)
+def test_a_power_cut_at_any_byte_leaves_every_earlier_record_readable(events, last, cut_after):
+    size = 8
+    rig = Rig()
+    log = EventLog(rig.fram, 0, size)
+    log.open(1)
+    for event in events:
+        log.append(*event)
+    rig.chip.cut_after = cut_after
+    log.append(*last)
+    rig.chip.power_cycle()
+    again = EventLog(rig.fram, 0, size)
+    again.open(2)
+    assert again.head in (len(events), len(events) + 1)
+    assert again.head == len(events) + 1 or cut_after < RECORD
+    for sequence in range(max(again.oldest(), len(events) + 1 - size), len(events)):
+        record = again.read(sequence)
+        assert record is not None and record[2:] == events[sequence]
