@@ -1,0 +1,147 @@
+"""The alarm engine against a plain model, and the shipped alarm levels."""
+
+from array import array
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.alarms import ABOVE, ALWAYS, BELOW, DERATE, ENERGISED, NEVER, ROWS, TRIP, code_of
+from rack.control.alarm_engine import LATCHED, OUT_EVENT, OUT_EVENTS, Alarms
+from rack.control.bits import ACT_OPEN
+from rack.signals import SIGNALS
+from rig import params
+
+_INDEX = {row[0]: at for at, row in enumerate(SIGNALS)}
+
+
+class Model:
+    """One row, in words: held for set_ms sets, held for clear_ms clears, latched waits for a reset."""
+
+    def __init__(self, row: Any, levels: list[int]) -> None:
+        self.above, self.latching = row[2] == ABOVE, row[5]
+        self.set, self.clear, self.set_ms, self.clear_ms = levels
+        self.on = self.latched = False
+        self.held: int | None = None
+
+    def scan(self, value: int, dt: int, energised: bool, reset: bool) -> None:
+        bound = self.clear if self.on else self.set
+        upwards = self.above != self.on
+        if not (value >= bound if upwards else value <= bound):
+            self.held = None
+            return
+        self.held = 0 if self.held is None else self.held + dt
+        if self.held < (self.clear_ms if self.on else self.set_ms):
+            return
+        if self.on and self.latched and not reset:
+            return
+        self.on = not self.on
+        self.latched = self.on and (self.latching == ALWAYS or (self.latching == ENERGISED and energised))
+        self.held = None
+
+
+_rows = st.sampled_from(range(len(ROWS)))
+_scan = st.tuples(st.integers(-30, 30), st.sampled_from([0, 1, 10, 30, 1000]), st.booleans(), st.booleans())
+
+
+@settings(max_examples=150)
+@given(_rows, st.integers(-20, 20), st.integers(0, 10), st.integers(0, 60), st.integers(0, 60), st.lists(_scan, max_size=40))
+def test_every_row_behaves_as_its_words_say(
+    at: int, level: int, gap: int, set_ms: int, clear_ms: int, scans: list[tuple[int, int, bool, bool]]
+) -> None:
+    row = ROWS[at]
+    levels = [2**29 * ROWS[n // 4][2] if n % 4 < 2 else 0 for n in range(4 * len(ROWS))]
+    own = [level, level - gap * row[2], set_ms, clear_ms]
+    levels[4 * at : 4 * at + 4] = own
+    s = array("i", [0] * I.COUNT)
+    alarms = Alarms(SimpleNamespace(alarms_levels=array("i", levels)), s)
+    model = Model(row, own)
+    for value, dt, energised, reset in scans:
+        s[_INDEX[row[1]]] = value
+        was = model.on
+        alarms.scan(dt, energised, reset)
+        model.scan(value, dt, energised, reset)
+        assert bool(alarms.active[at]) == model.on
+        assert bool(alarms.active[at] & LATCHED) == model.latched
+        assert s[I.ACTIONS] == (row[4] if model.on else 0)
+        assert s[I.ALARM_LEVEL] == (row[3] if model.on else 0)
+        assert s[I.TRIP_CODE] == (at + 1 if model.latched and row[3] == TRIP else 0)
+        events = list(alarms.out[OUT_EVENT : OUT_EVENT + alarms.out[OUT_EVENTS]])
+        assert events == ([] if was == model.on else [at + 1 if model.on else -at - 1])
+
+
+def test_the_first_trip_keeps_its_place_until_all_are_reset() -> None:
+    p = params()
+    s = array("i", [0] * I.COUNT)
+    s[I.CELL_MAX_mV] = s[I.CELL_MIN_mV] = 3300
+    s[I.TEMP_MIN_ddegC] = s[I.CHARGE_TEMP_MIN_ddegC] = 250
+    s[I.INSULATION_KOHM] = 1_000_000
+    alarms = Alarms(p, s)
+    s[I.ESTOP_PRESSED] = 1
+    alarms.scan(10, True, False)
+    s[I.CURRENT_dA] = 10_000
+    alarms.scan(10, True, False)
+    assert alarms.active[code_of("discharge_current_trip") - 1] & LATCHED
+    assert s[I.TRIP_CODE] == code_of("estop")
+    s[I.ESTOP_PRESSED] = 0
+    for _ in range(200):
+        alarms.scan(10, True, False)
+    assert not alarms.clearable()
+    alarms.scan(10, True, True)
+    assert s[I.TRIP_CODE] == code_of("estop"), "one cause is still there"
+    s[I.CURRENT_dA] = 0
+    for _ in range(600):
+        alarms.scan(10, True, False)
+    assert alarms.clearable()
+    alarms.scan(10, True, True)
+    assert s[I.TRIP_CODE] == 0
+
+
+def test_a_restored_latch_opens_and_holds_although_its_cause_is_gone() -> None:
+    s = array("i", [0] * I.COUNT)
+    p = params()
+    alarms = Alarms(p, s)
+    s[I.CELL_MIN_mV] = 3200
+    alarms.latch(code_of("deep_discharge"))
+    alarms.latch(code_of("hot_warn"))
+    for _ in range(2):
+        alarms.scan(10, False, False)
+        assert s[I.TRIP_CODE] == code_of("deep_discharge")
+    assert s[I.ACTIONS] & ACT_OPEN
+    assert not alarms.active[code_of("hot_warn") - 1], "a row that never latches is not restored"
+
+
+def test_a_row_that_never_stops_counting_does_not_leave_30_bits() -> None:
+    s = array("i", [0] * I.COUNT)
+    alarms = Alarms(params(), s)
+    for _ in range(400_000 // 1000):
+        alarms.scan(1_000_000, False, False)
+    assert max(alarms._timers) < 2**30
+
+
+@pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])
+def test_shipped_levels_rise_from_warn_to_trip_and_leave_room_for_hysteresis(name: str) -> None:
+    p = params(name)
+    last: dict[tuple[str, int], tuple[int, int]] = {}
+    for at, row in enumerate(ROWS):
+        set_at, clear_at, set_ms, clear_ms = p.alarms_levels[4 * at : 4 * at + 4]
+        sign = row[2]
+        assert sign * set_at > sign * clear_at, row[0]
+        assert set_ms >= 0 and clear_ms >= 0
+        if (row[1], sign) in last:
+            level, value = last[row[1], sign]
+            assert row[3] >= level and sign * set_at >= sign * value, row[0]
+        last[row[1], sign] = (row[3], set_at)
+
+
+def test_every_trip_opens_and_nothing_else_does() -> None:
+    for row in ROWS:
+        assert (row[3] == TRIP) == bool(row[4] & ACT_OPEN), row[0]
+        assert (row[3] == TRIP) == (row[5] != NEVER), row[0]
+        assert row[2] in (ABOVE, BELOW) and row[3] in (1, DERATE, TRIP) and row[1] in _INDEX
+        assert len(row[7]) <= 44
+    assert len({row[0] for row in ROWS}) == len(ROWS)
+    with pytest.raises(ValueError, match="nothing"):
+        code_of("nothing")

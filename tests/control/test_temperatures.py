@@ -1,0 +1,144 @@
+"""Which temperature sensors are believed."""
+
+from array import array
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.control.bits import (
+    LOST_COLD,
+    LOST_FROZEN,
+    LOST_JUMP,
+    LOST_OPEN,
+    LOST_SHORT,
+    LOST_UNREAD,
+    NO_OPEN,
+    NO_SHORT,
+    NO_VALUE,
+)
+from rack.control.temperatures import Temperatures
+from rig import params
+
+_N = 24
+
+
+class Bench:
+    """Three modules of eight sensors, judged every 100 ms."""
+
+    def __init__(self, value: int = 250) -> None:
+        self.s = array("i", [0] * I.COUNT)
+        self.raw = array("i", [value] * _N)
+        self.t = Temperatures(params("sodium", afe_devices=3), self.s, self.raw)
+        self.scan()
+
+    def scan(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.t.arrived(100)
+
+    def move(self, at: int, to: int, step: int = 20) -> None:
+        """In steps that a cell can make."""
+        while self.raw[at] != to:
+            self.raw[at] += max(-step, min(step, to - self.raw[at]))
+            self.scan()
+
+
+_codes = st.sampled_from([(NO_OPEN, LOST_OPEN), (NO_SHORT, LOST_SHORT), (NO_VALUE, LOST_UNREAD),
+                          (-601, LOST_OPEN), (2001, LOST_SHORT), (-32000, LOST_OPEN), (32767, LOST_SHORT)])  # fmt: skip
+
+
+@given(st.integers(0, _N - 1), _codes)
+def test_a_broken_sensor_is_counted_located_named_and_replaced_by_the_worst_of_its_module(
+    at: int, fault: tuple[int, int]
+) -> None:
+    bench = Bench()
+    warm = at // 8 * 8 + (at + 3) % 8
+    bench.move(warm, 390)
+    bench.raw[at] = fault[0]
+    bench.scan()
+    assert (bench.s[I.TEMPS_LOST], bench.s[I.TEMPS_LOST_AT], bench.s[I.TEMPS_LOST_WHY]) == (1, at, fault[1])
+    assert bench.t.used[at] == 390
+    assert bench.s[I.TEMP_MAX_ddegC] == 390 and bench.s[I.TEMP_MIN_ddegC] == 250
+
+
+@given(st.integers(0, _N - 1), st.integers(101, 900), st.sampled_from([1, -1]))
+def test_a_jump_is_refused_for_its_return_time_and_to_the_scan(at: int, by: int, sign: int) -> None:
+    bench = Bench(600)
+    bench.raw[at] += sign * by
+    bench.scan()
+    assert bench.t.why[at] == LOST_JUMP and bench.t.used[at] == 600
+    bench.raw[at] = 600
+    bench.scan()            # back: a jump again
+    bench.scan(99)
+    assert bench.t.why[at] == LOST_JUMP
+    bench.scan()
+    assert bench.t.why[at] == 0 and bench.s[I.TEMPS_LOST] == 0
+
+
+@given(st.integers(0, _N - 1), st.integers(250, 2000))
+def test_heat_that_a_cell_can_make_is_always_believed(at: int, to: int) -> None:
+    bench = Bench()
+    bench.move(at, to, 90)
+    assert bench.t.why[at] == 0
+    assert bench.s[I.TEMP_MAX_ddegC] == to and bench.s[I.TEMP_MAX_AT] == (at if to > 250 else 0)
+    assert bench.s[I.TEMPS_LOST] == 0
+
+
+@given(st.integers(0, _N - 1), st.integers(-200, 240))
+def test_a_sensor_colder_than_its_module_is_refused_from_the_configured_distance_on(at: int, to: int) -> None:
+    bench = Bench()
+    bench.move(at, to)
+    assert bench.t.why[at] == (LOST_COLD if 250 - to > 150 else 0)
+    assert bench.s[I.TEMP_MIN_ddegC] == (to if 250 - to <= 150 else 250)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 7), st.sampled_from([1, -1]))
+def test_a_sensor_that_stays_while_its_module_moves_is_frozen_and_returns_when_it_moves(at: int, sign: int) -> None:
+    bench = Bench(300)
+    for step in range(60):
+        for other in range(8):
+            if other != at:
+                bench.raw[other] += sign
+        bench.scan()
+        assert (bench.t.why[at] == LOST_FROZEN) == (step >= 50)
+    bench.move(at, bench.raw[(at + 1) % 8], 5)
+    bench.scan(120)
+    assert bench.t.why[at] == 0
+
+
+def test_one_hot_cell_makes_none_of_its_neighbours_look_cold_or_frozen() -> None:
+    bench = Bench()
+    bench.move(3, 1500, 50)
+    bench.scan(50)
+    assert bench.s[I.TEMPS_LOST] == 0 and bench.s[I.TEMP_MAX_ddegC] == 1500
+
+
+def test_a_module_without_any_sensor_takes_the_hottest_of_the_rack() -> None:
+    bench = Bench()
+    bench.move(20, 400)
+    for at in range(8):
+        bench.raw[at] = NO_OPEN
+    bench.scan()
+    assert bench.s[I.TEMPS_LOST] == 8
+    assert list(bench.t.used[:8]) == [400] * 8
+
+
+def test_with_every_sensor_lost_the_extremes_stay_and_the_count_says_so() -> None:
+    bench = Bench(300)
+    for at in range(_N):
+        bench.raw[at] = NO_VALUE
+    bench.scan()
+    assert bench.s[I.TEMPS_LOST] == _N and bench.s[I.TEMP_MAX_ddegC] == 300 and bench.s[I.TEMP_MIN_ddegC] == 300
+
+
+@settings(max_examples=60)
+@given(st.lists(st.lists(st.integers(-32768, 32767), min_size=_N, max_size=_N), max_size=6))
+def test_whatever_the_drivers_deliver_the_extremes_are_temperatures(scans: list[list[int]]) -> None:
+    bench = Bench()
+    for values in scans:
+        for at, value in enumerate(values):
+            bench.raw[at] = value
+        bench.scan()
+        assert -600 <= bench.s[I.TEMP_MIN_ddegC] <= bench.s[I.TEMP_MAX_ddegC] <= 2000
+        assert bench.s[I.TEMPS_LOST] == sum(1 for why in bench.t.why if why)
+        assert all(-600 <= value <= 2000 for value in bench.t.used) or bench.s[I.TEMPS_LOST] == _N
