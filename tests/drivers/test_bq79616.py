@@ -6,12 +6,11 @@ from array import array
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from halite.simulator.chips.bq79616 import Bq79616Stack
 from halite.simulator.chips.faults import WireFaults
 from halite.simulator.chips.ntc import Ntc
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rack.drivers import ntc
 from rack.drivers.bq79616 import STATE_RUN, Bq79616
 from rack.drivers.crc16 import TABLE, crc16

@@ -1,12 +1,11 @@
 """The current sensor driver against the chip model."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from halite.simulator.chips.faults import WireFaults
 from halite.simulator.chips.ina228 import CHARGE
 from halite.simulator.chips.ina228 import Ina228 as Chip
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rack.drivers.ina228 import Ina228
 from wires import I2c
 

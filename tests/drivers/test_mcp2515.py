@@ -1,12 +1,11 @@
 """The CAN driver against the controller model and a bus in simulated time."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from halite.simulator.chips.can_bus import CanBus, Frame
 from halite.simulator.chips.faults import WireFaults
 from halite.simulator.chips.mcp2515 import Mcp2515 as Chip
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rack.drivers.mcp2515 import LOAD_TX0, LOAD_TX1, STATE_RUN, Mcp2515
 from wires import CanSpi, Clock
 

@@ -4,7 +4,6 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from rack.drivers import ntc
 
 # B 3435 K, 10 kohm at 25 degC; and a published Steinhart-Hart set of a 10 kohm sensor (Vishay NTCLE100E3103 form).

@@ -5,7 +5,6 @@ from array import array
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from rack import scheduler as sched
 from rack.scheduler import Scheduler
 
@@ -104,7 +103,8 @@ def test_a_task_that_never_returns_is_named():
         seen.append(rig.running)
         raise KeyboardInterrupt
 
-    hanging = Scheduler([("ok", lambda now_us: None, 10_000, 100, 5), ("bad", hang, 10_000, 100, 0)], rig.ticks, rig.note)
+    tasks = [("ok", lambda now_us: None, 10_000, 100, 5), ("bad", hang, 10_000, 100, 0)]
+    hanging = Scheduler(tasks, rig.ticks, rig.note)
     with pytest.raises(KeyboardInterrupt):
         hanging.run_once(0)
     assert seen == [1] and rig.running == -1

@@ -2,11 +2,10 @@
 
 from array import array
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from halite.simulator.chips.fram import SIZE
 from halite.simulator.chips.fram import Fram as Chip
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rack.drivers import fram as driver
 from rack.drivers.fram import Fram
 from rack.storage.event_log import RECORD, EventLog

@@ -310,9 +310,8 @@ class Bq79616:
                 self._since = now_us
                 self._phase = 1
             return False
-        if self._phase == 1:
-            if not self._collect(now_us, frames) or self._expected > _SMALL:
-                return False
+        if self._phase == 1 and (not self._collect(now_us, frames) or self._expected > _SMALL):
+            return False
         if self._phase == 2:
             top = frames if self._side else frames - 1
             if count_good(self._rx, frames, top, size, register, TABLE) < frames:

@@ -139,7 +139,7 @@ class Ina228:
         return False
 
     def _holds(self):
-        for register, value in self._setup:
+        for register, value in self._setup:  # noqa: SIM110 - a generator allocates
             if self._get16(register) != value:
                 return False
         return True

@@ -121,7 +121,7 @@ class Mcp2515:
     def _holds(self, register, data):
         """Does the chip read back `data`? The two read-only bits of RXBnCTRL and TXBnCTRL are 0 at start."""
         self._read(register, len(data))
-        for index in range(len(data)):
+        for index in range(len(data)):  # noqa: SIM110 - a generator allocates
             if self._rx[index + 2] != data[index]:
                 return False
         return True

@@ -14,10 +14,8 @@ NO_VALUE = const(-32768)      # not read
 NO_OPEN = const(-32767)       # lead open
 NO_SHORT = const(-32766)      # lead shorted
 
-_RATIO_OPEN = const(32276)    # 0.985 of the reference: below -50 °C
+_RATIO_OPEN = const(32276)    # 0.985 of the reference: below -50 °C; rack.drivers.bq79616_data has the same two
 _RATIO_SHORT = const(492)     # 0.015: above 190 °C
-_OPEN = const(32276)          # 0.985 of the reference: below -50 °C; rack.drivers.bq79616_data has the same
-_SHORT = const(492)           # 0.015: above 190 °C
 _SEGMENTS = const(256)        # of 2**7 steps of the ratio in units of 2**-15
 _LEAST = const(-6000)         # 0.01 °C
 _MOST = const(25000)
@@ -43,16 +41,6 @@ def look_up(table, ratio):
     if ratio >= _RATIO_OPEN:
         return NO_OPEN
     if ratio <= _RATIO_SHORT:
-        return NO_SHORT
-    low = table[ratio >> 7]
-    return (low + ((table[(ratio >> 7) + 1] - low) * (ratio & 127) >> 7) + 5) // 10
-
-
-def look_up(table, ratio):
-    """0.1 °C at the divider ratio 0..32767 (2**15: the whole reference), or NO_OPEN, NO_SHORT."""
-    if ratio >= _OPEN:
-        return NO_OPEN
-    if ratio <= _SHORT:
         return NO_SHORT
     low = table[ratio >> 7]
     return (low + ((table[(ratio >> 7) + 1] - low) * (ratio & 127) >> 7) + 5) // 10

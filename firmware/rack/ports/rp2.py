@@ -15,7 +15,7 @@ from micropython import const
 
 from rack.control import bits
 from rack.drivers.fast import ptr8, ptr32
-from rack.ports import deadman_pio
+from rack.ports import rp2_pio
 from rack.ports.scratch import Scratch
 
 _PERIOD_HOLD_OFF_CYCLES = const(1_500_000)    # 12 ms at 125 MHz: no grid is faster than 80 Hz
@@ -97,9 +97,7 @@ def _read_pins(pins, masks, count: int) -> int:
     found = 0
     i = 0
     while i < count:
-        if int(p[i]) < 0:
-            found |= int(m[i])
-        elif (level >> int(p[i])) & 1:
+        if int(p[i]) < 0 or (level >> int(p[i])) & 1:
             found |= int(m[i])
         i += 1
     return found
@@ -188,7 +186,7 @@ class Port:
         self.can_spi = CanSpi(p.pins_can_sck, p.pins_can_mosi, p.pins_can_miso, p.pins_can_cs)
         self.i2c = I2C(1, sda=Pin(p.pins_i2c_sda), scl=Pin(p.pins_i2c_scl), freq=_I2C_Hz, timeout=_I2C_TIMEOUT_us)
         self._wdt = None
-        self._period = rp2.StateMachine(_PERIOD_SM, deadman_pio.period, jmp_pin=Pin(p.pins_zero_crossing_a, Pin.IN))
+        self._period = rp2.StateMachine(_PERIOD_SM, rp2_pio.period, jmp_pin=Pin(p.pins_zero_crossing_a, Pin.IN))
 
     def _make_inputs(self, p):
         inputs = ((p.pins_hvil, bits.IN_HVIL), (p.pins_estop, bits.IN_ESTOP), (p.pins_oc_alert, bits.IN_OC_OK),
@@ -204,8 +202,8 @@ class Port:
         if p.pins_estop != p.pins_hvil + 1 or p.pins_oc_alert != p.pins_hvil + 2:
             raise ValueError("pins: hvil, estop, oc_alert must be neighbours")
         self._armed = False
-        self._closed_ticks = _CLOSED_US // deadman_pio.TICK_US
-        self._open_ticks = (p.deadman_window_ms * 1000 - _CLOSED_US) // deadman_pio.TICK_US - 10
+        self._closed_ticks = _CLOSED_US // rp2_pio.TICK_US
+        self._open_ticks = (p.deadman_window_ms * 1000 - _CLOSED_US) // rp2_pio.TICK_US - 10
         self._window = rp2.StateMachine(_WINDOW_SM)
         self._gate = rp2.StateMachine(_GATE_SM)
         self._first_interlock = Pin(p.pins_hvil, Pin.IN, Pin.PULL_DOWN)
@@ -216,9 +214,9 @@ class Port:
         """Restart the dead-man from its beginning. Part of the sane start; coils must be commanded off."""
         self._window.active(0)
         self._gate.active(0)
-        self._gate.init(deadman_pio.gate, freq=deadman_pio.CLOCK_Hz, set_base=self._enable,
+        self._gate.init(rp2_pio.gate, freq=rp2_pio.CLOCK_Hz, set_base=self._enable,
                         in_base=self._first_interlock)
-        self._window.init(deadman_pio.window, freq=deadman_pio.CLOCK_Hz)
+        self._window.init(rp2_pio.window, freq=rp2_pio.CLOCK_Hz)
         machine.mem32[_SM0_EXECCTRL_SET + 0x18 * _WINDOW_SM] = 1     # STATUS: transmit FIFO level < 1
         self._window.put(self._open_ticks)
         self._window.put(self._closed_ticks)
@@ -237,11 +235,6 @@ class Port:
         """Feed dead-man and watchdog, at the end of a checked scan. False: the dead-man was armed and has dropped."""
         self.feed_wdt()
         return not self._armed or _feed_window() == 1
-
-    def feed_wdt(self):
-        """Feed the reset watchdog alone: standby, where no coil may be on."""
-        if self._wdt is not None:
-            self._wdt.feed()
 
     def feed_wdt(self):
         """Feed the reset watchdog alone: standby, with the outputs off."""
@@ -295,10 +288,6 @@ class Port:
 
     def adc_ratio(self, channel):
         """Pin voltage over the reference, 0..32767 for 0..1: a divider on the reference tells its ratio."""
-        return self._adc[channel].read_u16() >> 1
-
-    def adc_ratio(self, channel):
-        """The same as a share of the reference, 0..32767 (2**15 is the whole)."""
         return self._adc[channel].read_u16() >> 1
 
     def board_ddegC(self):
