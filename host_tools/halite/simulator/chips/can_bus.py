@@ -100,6 +100,10 @@ class CanBus:
         """Call `call(at_us)` each period while the bus runs: for nodes that send by themselves."""
         heapq.heappush(self._timers, (first_us, next(self._order), period_us, call))
 
+    def at(self, at_us: float, call: Callable[[float], None]) -> None:
+        """Call `call(at_us)` once."""
+        heapq.heappush(self._timers, (at_us, next(self._order), 0.0, call))
+
     def bit_us(self) -> float:
         return 1e6 / self.bit_rate
 
@@ -118,7 +122,8 @@ class CanBus:
         while (at_us := self.next_event_us()) <= now_us:
             if self._timers and self._timers[0][0] == at_us:
                 due, order, period_us, call = heapq.heappop(self._timers)
-                heapq.heappush(self._timers, (due + period_us, order, period_us, call))
+                if period_us:
+                    heapq.heappush(self._timers, (due + period_us, order, period_us, call))
                 call(due)
             elif self._flying is not None:
                 self._land(at_us)

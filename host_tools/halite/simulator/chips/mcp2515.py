@@ -169,16 +169,23 @@ class Mcp2515:
 
     def _set_mode(self, value: int) -> None:
         self.registers[CANCTRL] = value
+        if value & _ABAT:
+            self._abort_all()
         wanted = min(value >> 5, CONFIG)
         if wanted == self.mode:
             return
         self.registers[CANSTAT] = self.registers[CANSTAT] & 0x1F | wanted << 5
         self._join_us = self._now_us + _JOIN_BITS * self.bus.bit_us()
         if wanted == CONFIG:
+            self._bus_off_until = 0.0
             self.registers[TEC] = self.registers[REC] = 0
+            self.registers[EFLG] &= ~_TXBO & 0xFF
             self._update_error_flags()
-        if value & _ABAT:
-            self._abort_all()
+        for frame in self._queued.values():
+            # requests wait through every other mode and go on in normal mode
+            self.bus.withdraw(self, frame)
+            if wanted == NORMAL:
+                self.bus.send(self, frame, self._join_us)
 
     def _abort_all(self) -> None:
         for n, frame in list(self._queued.items()):
@@ -257,19 +264,29 @@ class Mcp2515:
         self.registers[CANINTF] |= _MERRF
         self._update_error_flags()
         self._update_interrupt(at_us)
-        again = not self.registers[CANCTRL] & _OSM and self.mode == NORMAL
-        if not again:
+        if self.mode != NORMAL:
+            return False
+        if self.registers[CANCTRL] & _OSM:
             del self._queued[n]
             self.registers[TXBCTRL[n]] &= ~_TXREQ & 0xFF
-        elif self.registers[EFLG] & _TXBO:
+            return False
+        if self.registers[EFLG] & _TXBO:
             self.bus.send(self, frame, self._bus_off_until)
             return False
-        return again
+        return True
 
     def _go_bus_off(self, at_us: float) -> None:
         self.registers[TEC] = 255
         self.registers[EFLG] |= _TXBO
         self._bus_off_until = at_us + _RECOVERY_BITS * self.bus.bit_us()
+        self.bus.at(self._bus_off_until, self._recover)
+
+    def _recover(self, at_us: float) -> None:
+        """128 times 11 recessive bits after bus-off, unless a reset came first."""
+        if at_us == self._bus_off_until:
+            self.registers[TEC] = self.registers[REC] = 0
+            self.registers[EFLG] &= ~_TXBO & 0xFF
+            self._update_error_flags()
 
     def received(self, frame: Frame, at_us: float) -> None:
         self.registers[REC] = max(0, self.registers[REC] - 1)
@@ -333,10 +350,6 @@ class Mcp2515:
     def _advance(self, now_us: float) -> None:
         self._now_us = now_us
         self.bus.run_to(now_us)
-        if self.registers[EFLG] & _TXBO and now_us >= self._bus_off_until:
-            self.registers[TEC] = self.registers[REC] = 0
-            self.registers[EFLG] &= ~_TXBO & 0xFF
-            self._update_error_flags()
 
     def _update_error_flags(self) -> None:
         tec, rec = self.registers[TEC], self.registers[REC]

@@ -1,0 +1,131 @@
+"""The compliance suite for people: a table, one HTML page of plots, JSON."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+from rich.console import Console
+from rich.table import Table
+
+from halite.simulator import compliance, compliance_rules
+from halite.simulator.compliance import CATALOGUE, Judged, Service
+from halite.simulator.compliance_rules import Curve, Row
+
+_COLUMNS = ("step", "ramp", "sine sweep", "GB 2019-like")
+_COLOURS = {"power": "#0b6e99", "asked": "#999999", "bound": "#c8553d", "frequency": "#d9a404"}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="halite simulate --suite compliance",
+        description="Every service preset against what the service demands.",
+        epilog="Example: halite simulate --suite compliance --service gb_dc --report gb_dc.html",
+    )
+    parser.add_argument("--service", action="append", metavar="NAME", help="only this service; may be given again")
+    parser.add_argument("--quick", action="store_true", help="without the cases that last minutes")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write plots as one HTML file")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    return parser
+
+
+def as_dicts(judged: Sequence[Judged]) -> list[dict[str, object]]:
+    """Every row as plain data."""
+    return [{"service": one.service, **_row_dict(row)} for one in judged for row in one.rows]
+
+
+def _row_dict(row: Row) -> dict[str, object]:
+    value = row.value if np.isfinite(row.value) else None
+    return {
+        "case": row.case, "figure": row.figure, "value": value, "unit": row.unit,
+        "least": row.least, "most": row.most, "ok": row.ok,
+    }  # fmt: skip
+
+
+def _bar(row: Row) -> str:
+    parts = []
+    if row.least is not None:
+        parts.append(f"≥ {row.least:g}")
+    if row.most is not None:
+        parts.append(f"≤ {row.most:g}")
+    return " ".join(parts)
+
+
+def table_of(judged: Sequence[Judged]) -> Table:
+    """All rows, the broken ones in red."""
+    table = Table("service", "case", "figure", "value", "bar", "", title="Response services", header_style="bold")
+    for one in judged:
+        for row in one.rows:
+            value = f"{row.value:.4g} {row.unit}" if np.isfinite(row.value) else "never"
+            table.add_row(
+                one.service,
+                row.case,
+                row.figure,
+                value,
+                _bar(row),
+                "ok" if row.ok else "FAILS",
+                style=None if row.ok else "red",
+            )
+    return table
+
+
+def figure_of(judged: Sequence[Judged]) -> go.Figure:
+    """One row of plots per service: delivered power, what the curve asks, the GB bounds, the frequency."""
+    names = list(dict.fromkeys(one.service for one in judged))
+    titles = [f"{name}: {column}" for name in names for column in _COLUMNS]
+    figure = make_subplots(
+        len(names), len(_COLUMNS), subplot_titles=titles, vertical_spacing=0.35 / len(names), horizontal_spacing=0.04
+    )
+    services = {service.name: service for service in CATALOGUE}
+    for one in judged:
+        column = next((i for i, kind in enumerate(_COLUMNS) if one.case.startswith(kind)), None)
+        if column is not None and "+" not in one.case:
+            _draw(figure, names.index(one.service) + 1, column + 1, one, services[one.service])
+    figure.update_layout(height=300 * len(names), showlegend=False, template="plotly_white", title="Response services")
+    return figure
+
+
+def _draw(figure: go.Figure, row: int, column: int, one: Judged, service: Service) -> None:
+    track = one.track
+    curve = Curve.of(compliance.preset(service.name)["curve"], service.nominal_hz)
+
+    def line(name: str, t: compliance_rules.Array, y: compliance_rules.Array, colour: str, dash: str = "solid") -> None:
+        style = {"color": _COLOURS[colour], "dash": dash, "width": 1.5}
+        figure.add_trace(go.Scatter(x=t, y=np.round(y, 4), name=name, mode="lines", line=style), row, column)
+
+    every = max(1, len(track.t_s) // 3000)
+    t = np.round(track.t_s[::every], 3)
+    line("deviation, Hz", t, (track.f_hz[::every] - service.nominal_hz), "frequency", "dot")
+    line("asked by the curve", t, curve.at(track.f_hz)[::every], "asked", "dash")
+    if service.gb:
+        seen = compliance_rules.at_20_hz(track)
+        lower, upper = compliance_rules.gb_bounds(seen.f_hz, curve.low_only())
+        line("lower bound", seen.t_s, lower, "bound")
+        line("upper bound", seen.t_s, upper, "bound")
+    line("delivered power", t, track.power[::every], "power")
+    figure.update_xaxes(title_text="s", row=row, col=column)
+    figure.update_yaxes(title_text="pu, Hz", row=row, col=column)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the suite; 0 when every row holds, 1 otherwise, 2 for wrong usage."""
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as stopped:
+        return int(stopped.code or 0)
+    judged = compliance.suite(options.service, long=not options.quick)
+    broken = [row for one in judged for row in one.rows if not row.ok]
+    if options.report:
+        figure_of(judged).write_html(options.report, include_plotlyjs=True)
+        print(f"report: {options.report}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(as_dicts(judged)))
+    else:
+        Console(width=None if sys.stdout.isatty() else 130).print(table_of(judged))
+        count = sum(len(one.rows) for one in judged)
+        print(f"{count - len(broken)} of {count} rows hold")
+    return 1 if broken else 0

@@ -1,0 +1,319 @@
+"""The physics of the simulated rack: what every other test stands on."""
+
+import math
+
+import numpy as np
+import pytest
+from halite.config import load_params
+from halite.simulator import pcs
+from halite.simulator import rack as rack_module
+from halite.simulator.grid import Grid
+from halite.simulator.plant import CHEMISTRIES, plant_of_params, research_curve
+from halite.simulator.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
+from halite.simulator.rack_faults import FAULTS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+PARAMS = load_params("sodium_rack")
+CLOSED = COIL_NEG | COIL_POS
+
+
+def closed_rack(**start):
+    """A rack 1.2 s after its precharge began, main contactors closed, no power yet; then it is 1.3 s."""
+    rack = Rack.from_params(PARAMS, **start)
+    rack.set_coils(COIL_NEG | COIL_PRE, 0)
+    rack.step_to(1_200_000)
+    rack.set_coils(CLOSED, 1_200_000)
+    rack.step_to(1_300_000)
+    return rack
+
+
+def run(rack, ms, power_W=None):
+    """Advance by ms with a request each 20 ms."""
+    end_us = rack.now_us + ms * 1000
+    while rack.now_us < end_us:
+        if power_W is not None:
+            rack.request(power_W)
+        rack.step_to(min(end_us, rack.now_us + 20_000))
+
+
+# grid
+
+
+@st.composite
+def histories(draw):
+    grid = Grid(draw(st.sampled_from([50.0, 60.0])))
+    us = 0.0
+    for _ in range(draw(st.integers(0, 5))):
+        us += draw(st.floats(1_000, 500_000))
+        kind = draw(st.sampled_from(["set", "ramp", "sine"]))
+        if kind == "set":
+            grid.set(draw(st.floats(45, 65)), us)
+        elif kind == "ramp":
+            grid.ramp(draw(st.floats(45, 65)), draw(st.floats(0.1, 20)), us)
+        else:
+            grid.sine(draw(st.floats(0.01, 0.5)), draw(st.floats(0.1, 5)), us)
+    return grid
+
+
+@settings(max_examples=40)
+@given(grid=histories())
+def test_zero_crossings_come_one_half_cycle_apart_to_a_nanosecond_through_any_history(grid):
+    us = 0.0
+    before = 0.0
+    for _ in range(60):
+        us, level = grid.next_crossing(us)
+        assert level == round(2 * grid.cycles_at(us) + 1) % 2
+        assert abs(2 * grid.cycles_at(us) - before - 1) < 2e-7
+        before += 1
+
+
+@given(hz=st.floats(45, 65), at_us=st.floats(100_000, 200_000))
+def test_after_a_jump_the_periods_are_exactly_those_of_the_new_frequency(hz, at_us):
+    grid = Grid(50.0)
+    grid.set(hz, at_us)
+    first = grid.next_edge_us(at_us)
+    second = grid.next_edge_us(first)
+    assert abs(second - first - 1e6 / hz) < 1e-3
+
+
+def test_a_ramp_ends_at_its_frequency_after_the_time_its_rate_says():
+    grid = Grid(50.0)
+    grid.ramp(49.5, 1.0, 1e6)
+    assert grid.hz_at(1.25e6) == pytest.approx(49.75)
+    assert grid.hz_at(1.5e6) == grid.hz_at(9e6) == 49.5
+
+
+def test_no_crossing_while_the_mains_is_lost_and_the_phase_goes_on_behind_it():
+    grid = Grid(50.0)
+    grid.lose(100_000)
+    assert grid.next_edge_us(101_000) is None
+    grid.restore(205_000)
+    assert grid.next_edge_us(100_001) == pytest.approx(220_000)
+
+
+def test_edge_jitter_has_the_asked_rms_and_repeats_with_its_seed():
+    def errors(seed):
+        grid, us, found = Grid(50.0, jitter_us=5.0, seed=seed), 0.0, []
+        for n in range(400):
+            us = grid.next_edge_us(us)
+            found.append(us - 20_000 * (n + 1))
+        return np.array(found)
+
+    assert errors(1).std() == pytest.approx(5.0, rel=0.15)
+    assert (errors(1) == errors(1)).all()
+    assert (errors(1) != errors(2)).any()
+
+
+# one trajectory
+
+
+@settings(max_examples=15, deadline=None)
+@given(cuts=st.lists(st.integers(0, 400_000), max_size=12), seed=st.integers(0, 5))
+def test_the_trajectory_does_not_depend_on_how_time_is_cut(cuts, seed):
+    def state(times):
+        rack = Rack.from_params(PARAMS, seed=seed)
+        rack.set_coils(COIL_NEG | COIL_PRE, 0)
+        for us in times:
+            rack.step_to(us)
+        rack.step_to(400_000)
+        return rack.bus_V, rack.current_A, rack.cells.soc.tobytes(), rack.cells.core_degC.tobytes()
+
+    assert state(sorted(cuts)) == state([])
+
+
+def test_the_same_seed_gives_the_same_cells_and_another_seed_others():
+    one, same, other = (Rack.from_params(PARAMS, seed=seed) for seed in (1, 1, 2))
+    assert (one.measured_cells_V() == same.measured_cells_V()).all()
+    assert (one.measured_cells_V() != other.measured_cells_V()).any()
+
+
+def test_codes_of_bits_and_pcs_states_are_the_firmwares():
+    from rack.comms import pcs_can
+    from rack.control import bits
+
+    for name in dir(rack_module):
+        if name.startswith(("IN_", "COIL_")):
+            assert getattr(rack_module, name) == getattr(bits, name), name
+    for name in ("PCS_OFF", "PCS_STANDBY", "PCS_RUN", "PCS_TIMEOUT", "PCS_FAULT"):
+        assert getattr(pcs, name) == getattr(pcs_can, name)
+
+
+# electrical
+
+
+def test_precharge_follows_its_rc_and_costs_the_resistor_the_energy_of_the_capacitor():
+    rack = Rack.from_params(PARAMS)
+    rack.set_coils(COIL_NEG | COIL_PRE, 0)
+    closed_us = rack.plant.pull_in_us
+    emf = rack.cells.emf_V
+    for taus in (1, 2, 3):
+        rack.step_to(closed_us + taus * PARAMS.precharge_tau_ms * 1000)
+        assert rack.bus_V == pytest.approx(emf * (1 - math.exp(-taus)), rel=0.01)
+    rack.step_to(closed_us + 10 * PARAMS.precharge_tau_ms * 1000)
+    assert rack.precharge_J == pytest.approx(0.5 * rack.plant.bus_F * emf**2, rel=0.02)
+    assert rack.inrush_A == 0
+
+
+def test_closing_onto_an_empty_bus_is_seen_as_inrush():
+    rack = Rack.from_params(PARAMS)
+    rack.set_coils(CLOSED, 0)
+    rack.step_to(50_000)
+    assert rack.inrush_A > 1000
+
+
+def test_contacts_move_exactly_after_their_data_sheet_times():
+    rack = Rack.from_params(PARAMS)
+    rack.set_coils(CLOSED, 5_500)
+    assert not rack.contact_bits(25_499)
+    assert rack.contact_bits(25_500) == CLOSED
+    rack.set_coils(0, 100_250)
+    assert rack.contact_bits(112_249) == CLOSED
+    assert not rack.contact_bits(112_250)
+
+
+def test_the_pcs_follows_a_step_with_its_lag_and_positive_power_discharges():
+    rack = closed_rack()
+    soc = rack.cells.rest_soc()
+    rack.request(100_000)
+    rack.step_to(rack.now_us + 10_000)
+    assert rack.pcs.power_W == pytest.approx(100_000 * (1 - math.exp(-1)), rel=0.01)
+    run(rack, 2000, 100_000)
+    assert rack.current_A * rack.bus_V == pytest.approx(100_000, rel=0.001)
+    assert rack.current_A > 0
+    assert rack.string_V < rack.cells.emf_V
+    charge_Ah = rack.current_A * 2.0 / 3600
+    assert soc - rack.cells.rest_soc() == pytest.approx(charge_Ah / rack.plant.capacity_Ah, rel=0.02)
+
+
+def test_the_pcs_goes_to_zero_and_says_so_when_requests_stop():
+    rack = closed_rack()
+    run(rack, 200, 100_000)
+    assert rack.pcs.state == pcs.PCS_RUN
+    rack.step_to(rack.now_us + (rack.plant.pcs_timeout_ms + 100) * 1000)
+    assert rack.pcs.state == pcs.PCS_TIMEOUT
+    assert abs(rack.pcs.power_W) < 10
+
+
+@pytest.mark.parametrize("power_W", [-200_000, 200_000])
+def test_energy_is_conserved_between_cells_resistance_and_bus(power_W):
+    rack = closed_rack()
+    run(rack, 1000, power_W)
+    drawn = rack.cells.emf_V * rack.current_A
+    lost = rack.current_A**2 * (rack.cells.resistance_ohm + 1e-3)
+    assert drawn == pytest.approx(rack.bus_V * rack.current_A + lost, rel=1e-6)
+
+
+def test_the_interlock_cuts_the_coils_until_every_command_was_released():
+    rack = Rack.from_params(PARAMS)
+    rack.command_coils(CLOSED, 0)
+    rack.step_to(100_000)
+    rack.start_fault("hvil_open", at_us=100_000)
+    rack.step_to(150_000)
+    assert not rack.contact_bits(150_000)
+    rack.stop_fault("hvil_open", at_us=150_000)
+    rack.command_coils(CLOSED, 160_000)
+    assert not rack.contact_bits(300_000)
+    rack.command_coils(0, 310_000)
+    rack.command_coils(CLOSED, 320_000)
+    assert rack.contact_bits(400_000) == CLOSED
+
+
+# cells and heat
+
+
+@pytest.mark.parametrize("chemistry", CHEMISTRIES, ids=lambda c: c.name)
+def test_research_curves_rise_through_the_whole_window(chemistry):
+    soc, volts = research_curve(chemistry, 2.0, 3.6)
+    assert (np.diff(soc) > 0).all()
+    assert (np.diff(volts) > 0).all()
+    assert (volts[0], volts[-1]) == (2.0, pytest.approx(3.6))
+
+
+def test_resistance_rises_in_the_cold():
+    warm, cold = (Rack.from_params(PARAMS, start_degC=t).cells.resistance_ohm for t in (25.0, -10.0))
+    assert cold / warm == pytest.approx(2.11, rel=0.02)
+
+
+def test_injected_heat_raises_only_its_module_at_its_rate():
+    rack = Rack.from_params(PARAMS, start_degC=40.0)
+    before = rack.cells.surface_degC.copy()
+    rack.start_fault("heat", 3, 8.0)
+    rack.step_to(2_000_000)
+    rise = rack.cells.surface_degC - before
+    per_device = rack.plant.temps_per_device
+    assert rise[3 * per_device : 4 * per_device] == pytest.approx(16.0, abs=0.3)
+    assert np.delete(rise, range(3 * per_device, 4 * per_device)) == pytest.approx(0.0, abs=0.2)
+
+
+def test_full_power_heats_the_cores_first_and_slowly():
+    rack = closed_rack()
+    core = rack.cells.core_degC.mean()
+    run(rack, 5000, 200_000)
+    heat_W = rack.current_A**2 * rack.cells.resistance_ohm
+    heat_J_per_K = rack.plant.series * rack.plant.cell_heat_capacity_J_per_K() * rack.plant.core_share
+    assert rack.cells.core_degC.mean() - core == pytest.approx(heat_W * 5 / heat_J_per_K, rel=0.1)
+    assert (rack.cells.core_degC > rack.cells.surface_degC).all()
+
+
+def test_a_runaway_passes_one_kelvin_per_second_drops_the_cells_and_gives_gas():
+    rack = Rack.from_params(PARAMS, start_degC=60.0)
+    rack.start_fault("runaway", 20)
+    rack.step_to(10_000_000)
+    hot = rack.cells.surface_degC[20]
+    rack.step_to(11_000_000)
+    assert rack.cells.surface_degC[20] - hot > 1.0
+    rack.step_to(40_000_000)
+    cells = np.flatnonzero(rack.cells.sensor_of == 20)
+    assert (rack.measured_cells_V()[cells] < 0.75 * np.median(rack.measured_cells_V())).all()
+    assert rack.gas_mV > 2000
+
+
+# faults
+
+
+def measurable(rack):
+    """Everything outside the rack that a controller could notice."""
+    us = rack.now_us
+    return (
+        rack.in_bits(us), rack.contact_bits(us), round(rack.bus_V, 3), round(rack.measured_current_A, 3),
+        rack.pcs.state, rack.pcs.silent, rack.gas_mV, rack.measured_cells_V().round(4).tobytes(),
+        rack.measured_temps_degC().round(2).tobytes(), rack.afe_devices_reached(),
+        "current_lost" in rack.faults, rack.grid.next_edge_us(us) is None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_of_the_table_can_be_measured_and_ends(name):
+    def story(with_fault):
+        rack = Rack.from_params(PARAMS)
+        rack.set_cooling(50, 50, 0)
+        if with_fault:
+            rack.start_fault(name, 1 if FAULTS[name].where else 0)
+        snapshots = []
+        for step, coils in enumerate((COIL_NEG, COIL_NEG | COIL_PRE, COIL_NEG | COIL_PRE, CLOSED, 0)):
+            rack.command_coils(coils)
+            run(rack, 200, 50_000)
+            snapshots.append(measurable(rack))
+            assert step >= 0
+        return rack, snapshots
+
+    faulty, seen = story(True)
+    assert seen != story(False)[1]
+    faulty.stop_fault(name)
+    assert name not in faulty.faults
+
+
+def test_fault_values_outside_their_range_are_refused():
+    rack = Rack.from_params(PARAMS)
+    for name, spec in FAULTS.items():
+        with pytest.raises(ValueError, match=name):
+            rack.start_fault(name, 0, spec.most + 1)
+
+
+def test_the_plant_has_the_size_of_its_config():
+    plant = plant_of_params(PARAMS)
+    assert (plant.series, plant.devices, plant.sensors) == (384, 24, 192)
+    assert plant.chemistry.name == "sodium"
+    assert plant.precharge_ohm == pytest.approx(100.0)
+    assert plant_of_params(load_params("lfp_rack")).chemistry.name == "lfp"
