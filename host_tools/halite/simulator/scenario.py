@@ -191,49 +191,49 @@ def on_rack(action: _Action, rack: Rack) -> bool:
 # reading
 
 _UNITS = ("mHzps", "mHz", "ms", "us", "pct", "degC", "W")
+_KINDS: dict[str, type[BaseModel]] = {
+    "set": SetFrequency,
+    "ramp": RampFrequency,
+    "trace": TraceFrequency,
+    "sine": SineFrequency,
+    "fault": StartFault,
+    "clear": ClearFault,
+    "command": Command,
+    "setpoint": Setpoint,
+}
+_SECTIONS: dict[str, type[BaseModel]] = _KINDS | {"start": Start}
+_ALLOWED = {
+    "greater_than_equal": "allowed is at least {ge}",
+    "less_than_equal": "allowed is at most {le}",
+    "too_short": "allowed is at least {min_length} entries",
+    "literal_error": "allowed is {expected}",
+    "union_tag_invalid": "allowed is {expected_tags}",
+    "union_tag_not_found": f"must be given: one of {', '.join(_KINDS)}",
+    "missing": "must be given",
+}
 
 
 def _allowed(error: dict[str, Any]) -> str:
-    """What pydantic would have taken, in words."""
-    context = error.get("ctx", {})
-    kinds = {
-        "greater_than_equal": "at least {ge}",
-        "less_than_equal": "at most {le}",
-        "too_short": "at least {min_length} entries",
-        "literal_error": "{expected}",
-        "union_tag_invalid": "{expected_tags}",
-        "extra_forbidden": "no such key here",
-        "missing": "must be given",
-        "union_tag_not_found": "do = one of set, ramp, trace, sine, fault, clear, command, setpoint",
-    }
-    text = kinds.get(error["type"])
-    return text.format(**context) if text else str(error["msg"]).removeprefix("Value error, ")
+    """What would have been taken, in words."""
+    if error["type"] == "extra_forbidden":
+        holder = next((_SECTIONS[part] for part in reversed(error["loc"][:-1]) if part in _SECTIONS), Scenario)
+        return f"no such key here, known are {', '.join(holder.model_fields)}"
+    text = _ALLOWED.get(error["type"])
+    return text.format(**error.get("ctx", {})) if text else str(error["msg"]).removeprefix("Value error, ")
 
 
 def _line(file: str, error: dict[str, Any]) -> str:
     """One line for one refusal: file, place, key, value with unit, what is allowed."""
-    names = [part for part in error["loc"] if part not in {a.model_fields["do"].annotation.__args__[0] for a in _KINDS}]
-    place = ".".join(f"{part + 1}" if isinstance(part, int) else str(part) for part in names)
-    key = next((str(part) for part in reversed(names) if isinstance(part, str)), "")
-    unit = next((u for u in _UNITS if key.endswith("_" + u)), "")
+    names = [part for n, part in enumerate(error["loc"]) if not (n == 2 and part in _KINDS)]
     value = error.get("input")
-    shown = (
-        f" = {value!r} {unit}".rstrip() if isinstance(value, str | int | float) and error["type"] != "missing" else ""
-    )
-    prefix = "allowed is " if "ctx" in error and "error" not in error["ctx"] else ""
-    return f"{file}: {place}{shown}: {prefix}{_allowed(error)}"
-
-
-_KINDS: tuple[Any, ...] = (
-    SetFrequency,
-    RampFrequency,
-    TraceFrequency,
-    SineFrequency,
-    StartFault,
-    ClearFault,
-    Command,
-    Setpoint,
-)
+    if error["type"].startswith("union_tag"):
+        names.append("do")
+        value = value.get("do") if isinstance(value, dict) else value
+    place = ".".join(f"{part + 1}" if isinstance(part, int) else str(part) for part in names)
+    unit = next((u for u in _UNITS if place.endswith("_" + u)), "")
+    plain = isinstance(value, str | int | float) and error["type"] != "missing"
+    shown = f" = {value!r} {unit}".rstrip() if plain else ""
+    return f"{file}: {place}{shown}: {_allowed(error)}"
 
 
 def parse(document: dict[str, Any], file: str) -> Scenario:

@@ -1,0 +1,255 @@
+"""Scenarios, the values face and its report: the stories that people read."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from halite.config import load, load_params
+from halite.errors import HaliteError
+from halite.simulator import attach, report, scenario
+from halite.simulator import run as verb
+from halite.simulator.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
+from halite.simulator.rack_faults import FAULTS
+from halite.simulator.trace import Trace, TraceEvent, read_json
+from halite.simulator.values import check_places, quantised_cells, quantised_temps, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SHIPPED = sorted(path.stem for path in scenario.FOLDER.glob("*.toml"))
+RACKS = ("sodium_rack", "lfp_rack", "bench_rack")
+
+
+def of(duration_ms, *actions, **start):
+    """A scenario from its actions."""
+    document = {"name": "test", "duration_ms": duration_ms, "start": start, "action": list(actions)}
+    return scenario.parse(document, "test.toml")
+
+
+def close(at_ms=800):
+    return {"at_ms": at_ms, "do": "command", "what": "close"}
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return run(scenario.load("demo"), "sodium_rack")
+
+
+# scenario files
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_scenario_is_valid_and_fits_the_sodium_rack(name):
+    one = scenario.load(name)
+    assert one.name == name
+    assert one.text
+    check_places(one, Rack.from_params(load_params("sodium_rack")))
+
+
+REFUSALS = (
+    ({"name": "x"}, "duration_ms", "must be given"),
+    ({"name": "x", "duration_ms": 5}, "duration_ms = 5 ms", "at least 10"),
+    ({"name": "x", "duration_ms": 100, "length_ms": 1}, "length_ms = 1 ms", "no such key"),
+    ({"name": "x", "duration_ms": 100, "start": {"soc_pct": 101}}, "start.soc_pct = 101 pct", "at most 100"),
+    ({"action": [{"at_ms": 1, "do": "ramp", "to_mHz": 49500, "rate_mHzps": 0}]}, "1.rate_mHzps = 0 mHzps", "least 1"),
+    ({"action": [{"at_ms": 1, "do": "set", "frequency_Hz": 50}]}, "action.1.frequency_Hz = 50", "frequency_mHz"),
+    ({"action": [{"at_ms": 1, "do": "jump"}]}, "action.1.do = 'jump'", "'set', 'ramp'"),
+    ({"action": [{"do": "set", "frequency_mHz": 50000}]}, "action.1.at_ms", "must be given"),
+    ({"action": [{"at_ms": 1, "do": "fault", "name": "fire"}]}, "action.1", "hvil_open"),
+    ({"action": [{"at_ms": 1, "do": "fault", "name": "heat", "value": 1e3}]}, "value = 1000 K/s", "0 to 100 K/s"),
+    ({"action": [close(), {"at_ms": 3, "do": "command", "what": "shut"}]}, "action.2.what = 'shut'", "'close'"),
+    ({"action": [{"at_ms": 1, "do": "trace", "points": [[5, 50000], [5, 49000]]}]}, "action.1", "rising order"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "place", "allowed"), REFUSALS)
+def test_a_refusal_names_file_key_value_unit_and_what_is_allowed(wrong, place, allowed):
+    document = wrong if "name" in wrong else {"name": "x", "duration_ms": 100} | wrong
+    with pytest.raises(HaliteError) as refused:
+        scenario.parse(document, "wrong.toml")
+    lines = str(refused.value).splitlines()
+    assert all(line.startswith("wrong.toml: ") for line in lines)
+    assert any(place in line and allowed in line for line in lines)
+
+
+def test_a_fault_beyond_the_rack_is_refused():
+    wrong = of(100, {"at_ms": 1, "do": "fault", "name": "afe_lost", "at": 24})
+    with pytest.raises(HaliteError, match="0 to 23"):
+        run(wrong, "sodium_rack")
+
+
+def test_files_that_are_not_there_or_not_toml_are_refused_in_one_line(tmp_path):
+    with pytest.raises(HaliteError, match=r"shipped scenarios: .*demo"):
+        scenario.load("no_such_story")
+    bad = tmp_path / "bad.toml"
+    bad.write_text("name = ")
+    with pytest.raises(HaliteError, match=r"bad\.toml: not TOML"):
+        scenario.load(bad)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 5000), st.sampled_from(sorted(FAULTS))), max_size=6))
+def test_every_limited_fault_starts_and_ends_in_order_of_time(faults):
+    actions = [{"at_ms": at, "do": "fault", "name": name, "for_ms": span} for at, span, name in faults]
+    timed = of(20_000, *actions).timed()
+    assert [a.at_ms for a in timed] == sorted(a.at_ms for a in timed)
+    assert sorted(a.at_ms for a in timed if a.do == "clear") == sorted(at + span for at, span, _ in faults)
+
+
+# the values face
+
+
+def test_the_demo_tells_its_story_in_order(demo):
+    times = [demo.first(text) for text in (
+        "state: precharge", "main - closed", "precharge closed", "main + closed", "grid moves", "module heated",
+        "alarm level: derate", "trip: cell over-temperature", "main + open")]  # fmt: skip
+    assert None not in times
+    assert times == sorted(times)
+    at = {name: np.searchsorted(demo.time_ms, demo.first(text)) for name, text in
+          (("fall", "grid moves"), ("heat", "module heated"), ("trip", "trip: cell"))}  # fmt: skip
+    assert not demo["request_W"][: at["fall"]].any()
+    assert demo["true_power_W"][at["heat"]] == pytest.approx(200_000, rel=0.01)
+    assert 0 <= demo["request_W"][at["trip"] - 1] < 100_000
+    assert not demo["request_W"][at["trip"] :].any()
+    assert demo["contacts"][-1] == 0
+
+
+def test_a_run_repeats_exactly_and_a_wrapping_clock_changes_nothing(demo):
+    story = of(3000, close(), {"at_ms": 2000, "do": "ramp", "to_mHz": 49500, "rate_mHzps": 2000})
+    one, two, wrapped = (run(story, "bench_rack", start_ms=start) for start in (0, 0, (1 << 30) - 1500))
+    assert one.events == two.events == wrapped.events
+    for name in one.columns:
+        assert np.array_equal(one[name], two[name], equal_nan=True), name
+        assert np.array_equal(one[name], wrapped[name], equal_nan=True), name
+
+
+@pytest.mark.parametrize("rack", RACKS)
+def test_the_controller_sees_the_plants_frequency_power_voltage_and_temperature(rack):
+    story = of(3500, close(), {"at_ms": 2500, "do": "set", "frequency_mHz": 49_700}, soc_pct=60, temp_degC=30)
+    trace = run(story, rack)
+    last = {name: values[-1] for name, values in trace.columns.items()}
+    assert abs(last["freq_mHz"] - 49_700) <= 2
+    assert last["pcs_power_W"] == pytest.approx(last["true_power_W"], abs=2000)
+    assert last["pcs_power_W"] == pytest.approx(last["request_W"], rel=0.02)
+    assert last["request_W"] > 0
+    assert last["cell_max_mV"] == pytest.approx(1000 * last["true_cell_max_V"], abs=3)
+    assert last["temp_max_ddegC"] == pytest.approx(10 * last["true_surface_max_degC"], abs=2)
+    assert last["cell_sum_dV"] == pytest.approx(last["rack_dV"], abs=5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "text", "within_ms"),
+    [("hvil_open", "interlock", 12), ("estop_pressed", "emergency", 12), ("afe_lost", "cell voltages", 250),
+     ("current_lost", "current sensor", 120), ("pcs_silent", "PCS silent", 320)],
+)  # fmt: skip
+def test_faults_between_two_scans_open_the_contactors(fault, text, within_ms):
+    trace = run(of(3200, close(), {"at_ms": 2503, "do": "fault", "name": fault}), "sodium_rack")
+    tripped = trace.first("trip:")
+    assert text in next(e.text for e in trace.events if e.text.startswith("trip:"))
+    assert 2503 < tripped <= 2503 + within_ms
+    assert trace.first("main + open") <= tripped + 13
+
+
+def test_readings_are_quantised_and_broken_sensors_have_codes():
+    rack = Rack.from_params(load_params("bench_rack"))
+    rack.start_fault("ntc_open", 0)
+    rack.start_fault("ntc_short", 1)
+    temps = quantised_temps(rack)
+    assert temps[:2] == [-32767, -32766]
+    assert all(abs(t / 10 - true) <= 0.051 for t, true in zip(temps[2:], rack.cells.surface_degC[2:], strict=True))
+    for mV, volts in zip(quantised_cells(rack), rack.measured_cells_V(), strict=True):
+        assert abs(mV / 1000 - volts) < 0.0007
+
+
+# wires on the same rack
+
+
+def test_chips_attached_to_a_rack_tell_what_the_rack_is():
+    rack = Rack.from_params(load_params("sodium_rack"))
+    rack.set_coils(COIL_NEG | COIL_PRE, 0)
+    rack.step_to(1_200_000)
+    rack.set_coils(COIL_NEG | COIL_POS, 1_200_000)
+    rack.step_to(1_300_000)
+    chips = attach.chips_of(rack)
+    frame = chips.pcs_node.codec.pack(0x181, {"power_W": 50_000, "flags": 3, "sequence": 5, "version": 1})
+    chips.pcs_node.received(frame, 1_300_000)
+    rack.step_to(1_390_000)
+    assert rack.pcs.power_W == pytest.approx(50_000, rel=0.01)
+    volts, ratios = chips.afe.inputs(23)
+    assert volts == rack.measured_cells_V()[-16:].tolist()
+    sensor = rack.plant.sensors_of.ntc
+    assert [sensor.degC(ratio) for ratio in ratios] == pytest.approx(rack.measured_temps_degC()[-8:].tolist())
+    amps, pin_V, _ = chips.ina228.inputs()
+    assert amps == pytest.approx(50_000 / rack.bus_V, rel=0.02)
+    assert pin_V * 20 == pytest.approx(rack.string_V)
+
+
+@given(power_W=st.integers(-(1 << 23), (1 << 23) - 1), flags=st.integers(0, 15), sequence=st.integers(0, 15),
+       bit=st.integers(0, 63))  # fmt: skip
+def test_the_pcs_takes_a_request_as_it_was_meant_and_refuses_a_flipped_bit(power_W, flags, sequence, bit):
+    from halite.simulator.chips.can_bus import Frame
+    from halite.simulator.chips.pcs_codec import FirmwareTableCodec
+
+    codec = FirmwareTableCodec()
+    frame = codec.pack(0x181, {"power_W": power_W, "flags": flags, "sequence": sequence, "version": 1})
+    request = codec.request(frame)
+    assert (request.power_W, request.permitted, request.counter) == (power_W, flags & 3 == 3, sequence)
+    data = bytearray(frame.data)
+    data[bit // 8] ^= 1 << bit % 8
+    assert codec.request(Frame(0x181, bytes(data))) is None
+
+
+# report
+
+
+def test_the_report_is_one_file_that_needs_no_network_and_names_every_event(demo, tmp_path):
+    path = tmp_path / "demo.html"
+    report.write(demo, path, report.alarm_levels(load("sodium_rack")))
+    page = path.read_text()
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page)
+    for event in demo.events:
+        assert event.text in page
+    for panel in report.PANELS:
+        assert panel.title in page
+    assert "hot trip" in page
+
+
+def test_a_trace_of_the_board_with_other_columns_makes_a_report_too():
+    time_ms = np.arange(0, 100, 10.0)
+    columns = {"request_W": np.arange(10), "coils": np.full(10, 5)}
+    trace = Trace(time_ms, columns, [TraceEvent(20, "control", "a <b> c")])
+    page = report.html_of(trace)
+    assert "a &lt;b&gt; c" in page
+    assert "Grid frequency" not in page
+
+
+def test_json_and_csv_carry_the_whole_trace(demo, tmp_path):
+    report.write(demo, tmp_path / "demo.json")
+    again = read_json(tmp_path / "demo.json")
+    assert again.events == demo.events
+    assert all(np.array_equal(again[name], demo[name], equal_nan=True) for name in demo.columns)
+    report.write(demo, tmp_path / "demo.csv")
+    rows = (tmp_path / "demo.csv").read_text().splitlines()
+    assert len(rows) == len(demo.time_ms) + 1
+    assert rows[0].split(",")[1:] == list(demo.columns)
+
+
+# the verb
+
+
+def test_the_verb_runs_scenarios_and_prints_json(capsys, tmp_path):
+    target = tmp_path / "out.json"
+    assert verb.main(["hvil_open", "--config", "bench_rack", "--json", "--report", str(target)]) == 0
+    (summary,) = json.loads(capsys.readouterr().out)
+    assert summary["scenario"] == "hvil_open"
+    assert summary["simulate_realtime_factor"] > 0
+    assert target.exists()
+
+
+def test_the_verb_lists_and_refuses_in_one_line(capsys):
+    assert verb.main(["--list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in SHIPPED)
+    for arguments in (["nothing_like_it"], [], ["demo", "--frobnicate"]):
+        with pytest.raises(HaliteError):
+            verb.main(arguments)
