@@ -4,7 +4,6 @@ from array import array
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from rack import ids as I
 from rack.comms import pcs_can as pcs
 

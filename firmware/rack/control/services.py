@@ -104,10 +104,11 @@ class Services:
         return self.recovering * (self.power_W // 1000 * share + self.power_W % 1000 * share // 1000)
 
     def _base(self, elapsed_ms, setpoint_W, recovery_W, valid, charge_W, discharge_W):
-        """Setpoint and recovery, ramped; with priority 1 they leave room for the whole response."""
-        wanted = setpoint_W + recovery_W if valid else 0
+        """Setpoint and recovery, ramped; with priority 1 the setpoint leaves room for the whole response."""
         reserve = self.power_W if self._p.response_priority else 0
-        wanted = max(min(wanted, max(0, discharge_W - reserve)), -max(0, charge_W - reserve))
+        wanted = max(min(setpoint_W, max(0, discharge_W - reserve)), -max(0, charge_W - reserve)) + recovery_W
+        if not valid:
+            wanted = 0
         travel = self._base_per_s * elapsed_ms + self._base_rest
         step = travel // 1000
         self._base_rest = travel - step * 1000
