@@ -57,8 +57,7 @@ class Current:
         s[I.OC_ALERT] = 0 if bits & IN_OC_OK else 1
         current = s[I.CURRENT_dA]
         s[I.CURRENT_BAD] = 0 if -self._range_dA < current < self._range_dA else 1
-        if current > 20_000 or current < -20_000:
-            current = 20_000
+        current = max(-20_000, min(20_000, current))
         square = current * current // 100
         dt = min(dt, 100)
         product = square * dt + self._square_rest

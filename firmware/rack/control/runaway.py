@@ -120,11 +120,11 @@ def _remember(used, why, before, n: int):
 class _Tier:
     """One speed: a reference that is renewed each step, and how long each sensor has risen."""
 
-    def __init__(self, n):
+    def __init__(self, n, step_ms):
         self.before = array("i", [_NO_REFERENCE] * n)
         self.ms = array("i", [0] * n)
         self.out = array("i", [0] * _WORDS)
-        self.elapsed = 0
+        self.elapsed = step_ms  # the first scan is the first reference
         self.witness = 0        # EV_NEIGHBOUR of the last step
         self.at = -1            # candidate whose rise has lasted
 
@@ -140,8 +140,8 @@ class Runaway:
         self._group = p.afe_temps_per_device
         self._cells = p.afe_cells_per_device
         self._p = p
-        self._fast = _Tier(self._n)
-        self._slow = _Tier(self._n)
+        self._fast = _Tier(self._n, _STEP_ms)
+        self._slow = _Tier(self._n, _MINUTE_ms)
         s[I.RUNAWAY_AT] = -1
 
     def arrived(self, dt):
@@ -176,15 +176,22 @@ class Runaway:
         if tier.at >= 0:
             first = at // self._group * self._group
             least = max(_LEAST_RISE, need // 4) + max(0, mean)
-            if _neighbour(t.used, t.why, tier.before, first, self._group, at, least) or _neighbour(
-                t.used, t.why, self._slow.before, first, self._group, at, _LEAST_WARM + max(0, self._mean(self._slow))
-            ):
+            if _neighbour(t.used, t.why, tier.before, first, self._group, at, least):
+                tier.witness = EV_NEIGHBOUR
+            least = _LEAST_WARM + max(0, self._mean_of_others(at))
+            if _neighbour(t.used, t.why, self._slow.before, first, self._group, at, least):
                 tier.witness = EV_NEIGHBOUR
         _remember(t.used, t.why, tier.before, self._n)
         tier.elapsed = 0
 
     def _mean(self, tier):
         return _mean_rise(self._t.used, self._t.why, tier.before, self._n)
+
+    def _mean_of_others(self, at):
+        """The rack's rise since the slow tier's reference without the candidate's own."""
+        before = self._slow.before[at]
+        own = self._t.used[at] - before if before > _NO_REFERENCE else 0
+        return (self._mean(self._slow) * self._n - own) // max(1, self._n - 1)
 
     def _decide(self):
         s = self._s

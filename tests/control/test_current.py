@@ -1,0 +1,88 @@
+"""Overload, current sensor and digital inputs."""
+
+from array import array
+from fractions import Fraction
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.control.bits import IN_ESTOP, IN_HVIL, IN_OC_OK
+from rack.control.current import Current, Overload
+from rig import params
+
+
+@settings(max_examples=60)
+@given(st.integers(10, 10_000), st.integers(10, 20_000_000),
+       st.lists(st.tuples(st.integers(0, 4_000_000), st.integers(0, 100)), max_size=50))  # fmt: skip
+def test_an_overload_is_the_integral_of_the_square_above_the_rating(
+    rated: int, budget: int, steps: list[tuple[int, int]]
+) -> None:
+    overload = Overload(rated, budget)
+    exact = Fraction(0)
+    for square, dt in steps:
+        told = overload.add(square, dt)
+        exact += Fraction((square - rated * rated // 100) * dt, 1000)
+        exact = max(Fraction(0), exact)
+        if exact > 2 * budget:
+            exact = Fraction(2 * budget)
+        assert abs(overload._used - exact) <= 1 + len(steps)
+        assert 0 <= told <= 2 * 1000 * 1.02
+        assert abs(told - overload._used * 1000 // budget) <= told // 50 + 1
+
+
+def test_twice_the_rating_uses_the_budget_in_its_time_and_the_rating_never() -> None:
+    overload = Overload(2000, 1_200_000)    # 200 A; 3 x 200^2 A2 for 10 s
+    assert [overload.add(400 * 400, 10) for _ in range(1000)][-1] == 1000
+    assert [overload.add(200 * 200, 10) for _ in range(1000)][-1] == 1000
+    assert [overload.add(0, 10) for _ in range(3100)][-1] == 0
+
+
+@given(st.integers(-30_000, 30_000))
+def test_charge_and_discharge_overload_are_separate_and_the_sensors_range_is_watched(current: int) -> None:
+    s = array("i", [0] * I.COUNT)
+    p = params("sodium")
+    unit = Current(p, s)
+    s[I.CURRENT_dA] = current
+    for _ in range(3):
+        unit.scan(1000)
+    beyond = abs(current) >= p.overload_sensor_dA
+    assert s[I.CURRENT_BAD] == (1 if beyond else 0)
+    assert s[I.I2T_CHARGE_PERMILLE] == 0 or current < -p.overload_charge_dA
+    assert s[I.I2T_DISCHARGE_PERMILLE] == 0 or current > p.overload_discharge_dA
+    if abs(current) >= 6000:
+        assert s[I.I2T_CHARGE_PERMILLE] + s[I.I2T_DISCHARGE_PERMILLE] > 0
+
+
+@given(st.integers(0, 63))
+def test_each_digital_input_has_its_own_fault(bits: int) -> None:
+    s = array("i", [0] * I.COUNT)
+    unit = Current(params(), s)
+    s[I.IN_bits] = bits
+    unit.scan(10)
+    assert s[I.HVIL_OPEN] == (not bits & IN_HVIL)
+    assert s[I.ESTOP_PRESSED] == (not bits & IN_ESTOP)
+    assert s[I.OC_ALERT] == (not bits & IN_OC_OK)
+
+
+@given(st.integers(-2000, 2000))
+def test_charge_temperatures_count_only_while_charging_current_flows(current: int) -> None:
+    s = array("i", [0] * I.COUNT)
+    p = params("lfp")
+    unit = Current(p, s)
+    s[I.TEMP_MAX_ddegC], s[I.TEMP_MIN_ddegC], s[I.CURRENT_dA] = 620, -150, current
+    unit.scan(10)
+    charging = current < -p.charge_rest_dA
+    assert s[I.CHARGE_TEMP_MAX_ddegC] == (620 if charging else 250)
+    assert s[I.CHARGE_TEMP_MIN_ddegC] == (-150 if charging else 250)
+
+
+@given(st.integers(-20_000, 20_000), st.integers(1, 20))
+def test_the_mean_square_current_is_that_of_the_time_since_it_was_taken(current: int, tenths: int) -> None:
+    s = array("i", [0] * I.COUNT)
+    unit = Current(params(), s)
+    s[I.CURRENT_dA] = current
+    for _ in range(tenths * 10):
+        unit.scan(10)
+    exact = current * current // 100
+    assert abs(unit.take_mean_square(tenths * 100) - exact) <= 10
+    assert unit.take_mean_square(1000) == 0

@@ -1,0 +1,169 @@
+"""Available power: bounded, monotone, quick to fall and slow to rise."""
+
+from array import array
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.control.bits import (
+    ACT_LIMIT_CHARGE,
+    ACT_LIMIT_DISCHARGE,
+    LIM_ALARM,
+    LIM_CELL,
+    LIM_CORE,
+    LIM_NONE,
+    LIM_RISING,
+    LIM_SOC,
+    LIM_TEMP_HIGH,
+    LIM_TEMP_LOW,
+)
+from rack.control.limits import Limits
+from rig import params
+
+NAMES = ["sodium", "lfp", "bench"]
+
+
+def _limits(name: str = "lfp", **changed: Any) -> tuple[Limits, array, Any]:
+    s = array("i", [0] * I.COUNT)
+    p = params(name, **changed)
+    s[I.TEMP_MIN_ddegC] = s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = 250
+    s[I.CELL_MAX_mV] = s[I.CELL_MIN_mV] = 3260
+    s[I.SOC_cpct] = 5000
+    limits = Limits(p, s)
+    limits.start()
+    limits.scan(10)
+    return limits, s, p
+
+
+def _fresh(limits: Limits, s: array) -> tuple[int, int]:
+    limits.start()
+    limits.scan(10)
+    return s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rack_in_its_comfort_has_its_rated_power(name: str) -> None:
+    _, s, p = _limits(name)
+    assert s[I.LIMIT_CHARGE_W] == s[I.LIMIT_DISCHARGE_W] == p.rack_power_max_W
+    assert s[I.LIMIT_CHARGE_BY] == s[I.LIMIT_DISCHARGE_BY] == LIM_NONE
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(NAMES), st.integers(-600, 1300), st.integers(0, 500), st.integers(0, 5000), st.integers(0, 300),
+       st.integers(0, 10_000))  # fmt: skip
+def test_limits_stay_within_the_rated_power_and_the_coldest_and_the_hottest_cell_count(
+    name: str, cold: int, wider: int, low_mV: int, spread: int, soc: int
+) -> None:
+    limits, s, p = _limits(name)
+    s[I.TEMP_MIN_ddegC], s[I.TEMP_MAX_ddegC], s[I.CORE_MAX_ddegC] = cold, cold + wider, cold + wider
+    s[I.CELL_MIN_mV], s[I.CELL_MAX_mV], s[I.SOC_cpct] = low_mV, low_mV + spread, soc
+    charge, discharge = _fresh(limits, s)
+    assert 0 <= charge <= p.rack_power_max_W and 0 <= discharge <= p.rack_power_max_W
+    for single in (cold, cold + wider):
+        s[I.TEMP_MIN_ddegC] = s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = single
+        alone = _fresh(limits, s)
+        assert charge <= alone[0] and discharge <= alone[1]
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(NAMES), st.integers(1000, 4500), st.integers(0, 1000))
+def test_a_higher_cell_never_charges_more_and_a_lower_one_never_discharges_more(name: str, mV: int, more: int) -> None:
+    limits, s, _ = _limits(name)
+    s[I.CELL_MAX_mV] = s[I.CELL_MIN_mV] = mV
+    low = _fresh(limits, s)
+    s[I.CELL_MAX_mV] = s[I.CELL_MIN_mV] = mV + more
+    high = _fresh(limits, s)
+    assert high[0] <= low[0] and high[1] >= low[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_power_into_a_full_cell_nor_out_of_an_empty_one(name: str) -> None:
+    limits, s, p = _limits(name)
+    s[I.CELL_MAX_mV] = p.cell_voltage_max_mV
+    assert _fresh(limits, s)[0] == 0 and s[I.LIMIT_CHARGE_BY] == LIM_CELL
+    s[I.CELL_MIN_mV] = p.cell_voltage_min_mV
+    assert _fresh(limits, s)[1] == 0 and s[I.LIMIT_DISCHARGE_BY] == LIM_CELL
+
+
+@given(st.integers(-400, 600))
+def test_lfp_charges_in_the_steps_of_its_data_sheet_and_not_at_all_at_zero_degrees(ddegC: int) -> None:
+    limits, s, p = _limits("lfp")
+    s[I.TEMP_MIN_ddegC] = s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = ddegC
+    charge = _fresh(limits, s)[0]
+    full = p.rack_power_max_W       # 0.5P
+    allowed = 0 if ddegC <= 0 else 0.12 if ddegC <= 50 else 0.3 if ddegC <= 100 else 0.5
+    assert charge <= round(full * allowed / 0.5)
+    if ddegC <= 0:
+        assert charge == 0 and s[I.LIMIT_CHARGE_BY] == LIM_TEMP_LOW
+    elif ddegC <= 100 and ddegC not in (51,):
+        assert charge == round(full * allowed / 0.5)
+
+
+def test_sodium_charges_down_to_minus_twenty_and_what_limits_is_named() -> None:
+    limits, s, _ = _limits("sodium")
+    s[I.TEMP_MIN_ddegC] = -195
+    assert _fresh(limits, s)[0] > 0
+    s[I.TEMP_MIN_ddegC] = -200
+    assert _fresh(limits, s)[0] == 0 and s[I.LIMIT_CHARGE_BY] == LIM_TEMP_LOW
+    s[I.TEMP_MIN_ddegC] = 250
+    s[I.TEMP_MAX_ddegC] = 500
+    _fresh(limits, s)
+    assert s[I.LIMIT_CHARGE_BY] == LIM_TEMP_HIGH
+    s[I.CORE_MAX_ddegC] = 540
+    _fresh(limits, s)
+    assert s[I.LIMIT_CHARGE_BY] == s[I.LIMIT_DISCHARGE_BY] == LIM_CORE
+    s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = 250
+    s[I.SOC_cpct] = 10_000
+    _fresh(limits, s)
+    assert (s[I.LIMIT_CHARGE_BY], s[I.LIMIT_DISCHARGE_BY]) == (LIM_SOC, LIM_NONE)
+
+
+@pytest.mark.parametrize("action, own, other", [
+    (ACT_LIMIT_CHARGE, I.LIMIT_CHARGE_W, I.LIMIT_DISCHARGE_W),
+    (ACT_LIMIT_DISCHARGE, I.LIMIT_DISCHARGE_W, I.LIMIT_CHARGE_W),
+])  # fmt: skip
+def test_a_derating_alarm_takes_its_own_direction_at_once(action: int, own: int, other: int) -> None:
+    limits, s, p = _limits("sodium")
+    s[I.ACTIONS] = action
+    limits.scan(10)
+    assert s[own] == p.rack_power_max_W * p.limit_derate_permille // 1000
+    assert s[other] == p.rack_power_max_W
+    assert LIM_ALARM in (s[I.LIMIT_CHARGE_BY], s[I.LIMIT_DISCHARGE_BY])
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(2400, 3700), st.sampled_from([10, 20, 70])), min_size=1, max_size=60))
+def test_a_limit_falls_at_once_and_rises_no_faster_than_configured(moves: list[tuple[int, int]]) -> None:
+    limits, s, p = _limits("lfp")
+    elapsed = 0
+    before = limits.charge.permille
+    lowest_at, lowest = 0, before
+    for mV, dt in moves:
+        s[I.CELL_MAX_mV] = mV
+        limits.slot()
+        limits.scan(dt)
+        elapsed += dt
+        now = limits.charge.permille
+        assert now <= limits.charge.table
+        assert now <= lowest + p.limit_rise_permilleps * (elapsed - lowest_at) // 1000 + 1
+        if now == limits.charge.table and now < before:
+            lowest_at, lowest = elapsed, now
+        before = now
+
+
+def test_a_rise_takes_its_time_exactly_and_is_named() -> None:
+    limits, s, p = _limits("lfp", limit_rise_permilleps=100)
+    s[I.CELL_MAX_mV] = 4000
+    limits.slot()
+    limits.scan(10)
+    assert s[I.LIMIT_CHARGE_W] == 0
+    s[I.CELL_MAX_mV] = 3260
+    limits.slot()
+    for n in range(1, 1000):
+        limits.scan(10)
+        assert limits.charge.permille == n
+        assert s[I.LIMIT_CHARGE_BY] == LIM_RISING
+    limits.scan(10)
+    assert s[I.LIMIT_CHARGE_W] == p.rack_power_max_W and s[I.LIMIT_CHARGE_BY] == LIM_NONE
