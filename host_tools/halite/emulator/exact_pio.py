@@ -29,6 +29,7 @@ from rp2040py.rp2040 import RP2040
 
 from halite.emulator.pio_decode import Decoded, decode
 from halite.emulator.pio_loops import LoopSkipper
+from halite.emulator.pio_visible import Action
 
 _FP_PER_NS = 32  # due times count 1/256 system clocks of 8 ns (125 MHz, fixed in the emulator)
 _HORIZON_FP = 50_000_000 * _FP_PER_NS  # a machine without anything visible to do is looked at every 50 ms
@@ -141,7 +142,7 @@ class ExactMachine(StateMachine):
             operation = program.operations[self.pc]
             following = -1 if operation is None else operation(self)
             if following < 0:
-                self.pio.step_machine(self)
+                self.pio.step_machine(self, program.actions[self.pc])
             else:
                 self.pio.cycle_fp = self.next_due_fp
                 self.next_due_fp += program.costs[self.pc]
@@ -202,6 +203,8 @@ class ExactMachine(StateMachine):
             pio.cycle_fp = self.next_due_fp + -(-late // self.div_fp) * self.div_fp
         super().check_wait()
         pio.cycle_fp = now_fp
+        if not self.waiting:
+            pio.freed.append(self)
 
     def write_uint32(self, offset: int, value: int) -> None:
         super().write_uint32(offset, value)
@@ -220,6 +223,8 @@ class ExactPio(RPPIO):
     def __init__(self, rp2040: RP2040, name: str, first_irq: int, index: int, levels: InputLevels) -> None:
         self.cycle_fp = 0
         self.levels = levels
+        self.freed: list[ExactMachine] = []
+        self._was_listening = True
         super().__init__(rp2040, name, first_irq, index)
         self.exact = [ExactMachine(rp2040, self, i) for i in range(4)]
         self.machines = list(self.exact)
@@ -237,15 +242,32 @@ class ExactPio(RPPIO):
     def notify_due(self, due_fp: int) -> None:
         """Each machine has its own alarm."""
 
-    def step_machine(self, machine: ExactMachine) -> None:
+    def step_machine(self, machine: ExactMachine, action: Action | None) -> None:
         """Execute one visible instruction at its due time."""
         self.cycle_fp = machine.next_due_fp
-        was_waiting = [other.waiting for other in self.exact]
-        machine.step()
-        self.check_changed_pins()
-        for other, waited in zip(self.exact, was_waiting, strict=True):
-            if waited and not other.waiting and other is not machine:
-                other.run_ahead()
+        if action:
+            action(machine)
+        else:
+            machine.step()
+            self.check_changed_pins()
+        if self.freed:
+            freed, self.freed = self.freed, []
+            for other in freed:
+                if other is not machine:
+                    other.run_ahead()
+
+    def irq_updated(self) -> None:
+        for machine in self.exact:
+            if machine.waiting:
+                machine.check_wait()
+        self.check_interrupts()
+
+    def check_interrupts(self) -> None:
+        """As the emulator's, but at once when nobody listens."""
+        listening = self.irq0_int_enable | self.irq0_int_force | self.irq1_int_enable | self.irq1_int_force
+        if listening or self._was_listening:
+            super().check_interrupts()
+        self._was_listening = bool(listening)
 
     def now(self) -> int:
         self.cycle_fp = int(self.rp2040.clock.nanos * _FP_PER_NS)
@@ -258,6 +280,7 @@ class ExactPio(RPPIO):
             machine.rewind_to(now_fp)
 
     def resume(self) -> None:
+        self.freed.clear()
         for machine in self.exact:
             machine.run_ahead()
 
@@ -267,11 +290,14 @@ class ExactPio(RPPIO):
             value = super().read_uint32(offset)
             self.resume()
             return value
-        self.now()
-        value = super().read_uint32(offset)
         if RXF0 <= offset <= RXF3:
-            self._restart_freed(self.exact[(offset - RXF0) >> 2])
-        return value
+            machine = self.exact[(offset - RXF0) >> 2]
+            machine.rewind_to(self.now())
+            value = super().read_uint32(offset)
+            machine.run_ahead()
+            return value
+        self.now()
+        return super().read_uint32(offset)
 
     def write_uint32(self, offset: int, value: int) -> None:
         if TXF0 <= offset <= TXF3:
@@ -299,8 +325,3 @@ class ExactPio(RPPIO):
     def _forget_programs(self) -> None:
         for machine in self.exact:
             machine.program = None
-
-    def _restart_freed(self, machine: ExactMachine) -> None:
-        """A machine that waited for room in its FIFO goes on."""
-        if machine.enabled and not machine.waiting and machine._base is None:
-            machine.run_ahead()

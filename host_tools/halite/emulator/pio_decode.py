@@ -19,6 +19,8 @@ from rp2040py.peripherals.pio_registers import (
     bit_reverse,
 )
 
+from halite.emulator.pio_visible import Action, action_of
+
 if TYPE_CHECKING:
     from halite.emulator.exact_pio import ExactMachine
 
@@ -36,6 +38,7 @@ class Decoded:
     operations: tuple[Operation | None, ...]
     costs: tuple[int, ...]
     probes: tuple[Probe | None, ...]
+    actions: tuple[Action | None, ...]  # how to execute it when it is visible; None: by the interpreter
 
 
 def decode(machine: "ExactMachine") -> Decoded:
@@ -44,7 +47,9 @@ def decode(machine: "ExactMachine") -> Decoded:
     return Decoded(*(tuple(column) for column in zip(*rows, strict=True)))
 
 
-def _decode_one(machine: "ExactMachine", pc: int, opcode: int) -> tuple[Operation | None, int, Probe | None]:
+def _decode_one(
+    machine: "ExactMachine", pc: int, opcode: int
+) -> tuple[Operation | None, int, Probe | None, Action | None]:
     following = machine.wrap_bottom if pc == machine.wrap_top else (pc + 1) & 0x1F
     side_bits = machine.sideset_count
     field = opcode >> 8 & 0x1F
@@ -53,7 +58,8 @@ def _decode_one(machine: "ExactMachine", pc: int, opcode: int) -> tuple[Operatio
     side_enabled = not machine.exec_ctrl & EXECCTRL_SIDE_EN or field & 0x10
     if side_bits and side_enabled and operation is not None:
         operation = _with_side_set(machine, field >> (5 - side_bits), operation)
-    return operation, (1 + delay) * machine.div_fp, probe
+    action = None if side_bits else action_of(machine, opcode, following, delay)
+    return operation, (1 + delay) * machine.div_fp, probe, action
 
 
 def _with_side_set(machine: "ExactMachine", value: int, operation: Operation) -> Operation:
@@ -123,7 +129,7 @@ def _jump(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation,
 
 
 def _source(machine: "ExactMachine", code: int) -> Callable[["ExactMachine"], int] | None:
-    """A reader of the IN and MOV source, None for STATUS, which depends on the FIFOs."""
+    """A reader of the IN and MOV source, None for a reserved one."""
     levels, base = machine.levels, machine.in_base
 
     def pins(m: "ExactMachine") -> int:
@@ -135,6 +141,7 @@ def _source(machine: "ExactMachine", code: int) -> Callable[["ExactMachine"], in
         1: lambda m: m.x,
         2: lambda m: m.y,
         3: lambda m: 0,
+        5: lambda m: m.status,
         6: lambda m: m.input_shift_reg,
         7: lambda m: m.output_shift_reg,
     }.get(code)
@@ -222,7 +229,8 @@ def _move(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation 
         transformed = lambda m: bit_reverse(source(m))  # noqa: E731
     else:
         transformed = source
-    probe: Probe | None = (False, source) if how == 2 or destination in (0, 5) else None
+    must_repeat = how == 2 or destination in (0, 5) or arg & 7 == 5
+    probe: Probe | None = (False, source) if must_repeat else None
     if destination == 0:
         return _steady_pins(machine, transformed, following), probe
     return _moves(transformed, following)[destination], probe
