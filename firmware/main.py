@@ -1,5 +1,5 @@
 # Run mode hands over to the application; service mode leaves the REPL to mpremote, without a watchdog.
 if not _service:  # noqa: F821 - set by boot.py
-    import rack.app
+    import rack.start
 
-    rack.app.main()
+    rack.start.main()

@@ -6,10 +6,8 @@ good, with the outputs off, and the reason stays readable on the console.
 """
 
 import gc
-import sys
 from array import array
 
-import micropython
 from micropython import const
 
 from rack import ids as I
@@ -30,9 +28,6 @@ _MASK = const(0x3FFFFFFF)
 _HEALTHY_SCANS = const(100)             # fed scans after which the application calls itself healthy
 _COLLECT_US = const(10_000_000)
 _NO_MAINS_ms = const(40)                # without an edge for so long the scan sends the requests
-
-CONFIG_PATH = "config.bin"
-
 
 class App:
     """The running rack. params: rack.config.Params; port: a Port of rack.ports."""
@@ -215,59 +210,3 @@ class App:
 
 
 _AGES = (I.CELLS_AGE_ms, I.TEMPS_AGE_ms, I.CURRENT_AGE_ms, I.PCS_AGE_ms)
-
-
-def standby(reason, port=None):
-    """Contactors open, console only: the config was refused or the application has failed."""
-    console = Console(Stdio(), Commands(None, reason, port).table)
-    console.notice("standby: " + reason)
-    while True:
-        console.poll()
-        if port is not None:
-            port.feed_wdt()
-            port.idle()
-
-
-def _read_config():
-    """(Params, CRC) of the config file; raises OSError or ConfigError."""
-    from binascii import crc32
-
-    from rack.config import load
-
-    with open(CONFIG_PATH, "rb") as file:
-        data = file.read()
-    return load(data), crc32(data)
-
-
-def main():
-    """Run mode, called by main.py. Does not return."""
-    from rack.config import ConfigError
-    from rack.ports.rp2 import Port
-
-    micropython.kbd_intr(-1)
-    port = app = None
-    try:
-        params, crc = _read_config()
-        port = Port(params)
-        app = App(params, port, crc)
-        del params
-        _forget_start_modules()
-        app.run()
-    except OSError:
-        reason = "no " + CONFIG_PATH
-    except ConfigError as error:
-        reason = str(error)
-    except Exception as error:
-        sys.print_exception(error)
-        reason = "%s: %s" % (type(error).__name__, error)
-    if app is not None:
-        app.stop()
-    standby(reason, port)
-
-
-def _forget_start_modules():
-    """Code that only the start needs lives in the heap too."""
-    for name in ("rack.config", "rack.params"):
-        if name in sys.modules:
-            del sys.modules[name]
-    gc.collect()

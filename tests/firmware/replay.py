@@ -7,7 +7,6 @@ that the application (or the simulated rack) made: see `tests/firmware/recording
 
 import binascii
 import struct
-from array import array
 
 CELLS, TEMPS, INPUTS, PERIOD, SCAN, COMMAND = 1, 2, 3, 4, 5, 6
 
@@ -77,15 +76,13 @@ def lock(locked):
         micropython.heap_unlock()
 
 
-def run(config_path, record_path, locked):
+def run(config_path, record_path, inputs, locked):
     """Replay a file on this interpreter and print the digests, one a line."""
     from rack.config import load
     from rack.control.controller import Controller
-    from rack.signals import SIGNALS
 
     with open(config_path, "rb") as file:
         params = load(file.read())
-    inputs = array("i", [index for index, row in enumerate(SIGNALS) if row[1] == "i"])
     with open(record_path, "rb") as stream:
         for crc in replay(Controller(params), stream, inputs, lock if locked else None):
             print("%08x" % crc)

@@ -6,16 +6,22 @@ go through Controller.command or through the authenticated entry to service mode
 
 import gc
 import sys
+from array import array
 from binascii import hexlify
 
-from rack import alarms
+from micropython import const
+
 from rack import ids as I
 from rack.comms.console import quote
 from rack.comms.service import Challenge
 from rack.control import bits
 from rack.control.alarm_engine import LATCHED
-from rack.signals import SIGNALS
+from rack.control import why
+from rack.control.why import piece
+from rack.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS, SIGNAL_NAMES
 from rack.version import VERSION
+
+_REASONS = const(12)
 
 _STATES = ("open", "precharge", "closed", "opening", "fault", "locked_out")
 _LEVELS = ("none", "warn", "derate", "trip")
@@ -85,10 +91,12 @@ class Commands:
         s = self._app.controller.s
         yield ',"state":"%s","level":"%s"' % (_STATES[s[I.STATE]], _LEVELS[s[I.ALARM_LEVEL]])
         yield ',"signals":{'
-        comma = ""
-        for index in range(len(SIGNALS)):
-            yield '%s"%s":%d' % (comma, SIGNALS[index][0], s[index])
-            comma = ","
+        at = 0
+        for index in range(len(s)):
+            end = SIGNAL_NAMES.find("|", at)
+            name = SIGNAL_NAMES[at:] if end < 0 else SIGNAL_NAMES[at:end]
+            at = end + 1
+            yield '%s"%s":%d' % ("," if index else "", name, s[index])
         yield "}"
 
     def _cells(self, words):
@@ -98,27 +106,24 @@ class Commands:
         return _ints("ddegC", self._app.controller.temps_ddegC)
 
     def _alarms(self, words):
-        engine = self._app.controller.alarms
+        """Codes are those of rack.alarms: the row's place plus one."""
+        active = self._app.controller.alarms.active
         yield ',"alarms":['
         comma = ""
-        for index in range(len(alarms.ROWS)):
-            active = engine.active[index]
-            if active:
-                row = alarms.ROWS[index]
-                yield '%s{"key":%s,"level":"%s"' % (comma, quote(row[0]), _LEVELS[row[3]])
-                yield ',"latched":%s' % ("true" if active & LATCHED else "false")
-                yield ',"text":%s}' % quote(row[7])
+        for index in range(ALARMS):
+            if active[index]:
+                level = _LEVELS[ALARM_ROWS[5 * index + 2]]
+                yield '%s{"code":%d,"level":"%s"' % (comma, index + 1, level)
+                yield ',"latched":%s' % ("true" if active[index] & LATCHED else "false")
+                yield ',"text":%s}' % quote(piece(ALARM_TEXTS, index))
                 comma = ","
         yield "]"
 
     def _why(self, words):
+        reasons = why.Reasons(self._app.controller, array("i", [0] * _REASONS))
         yield ',"why":['
-        comma = ""
-        active = self._app.controller.alarms.active
-        for index in range(len(alarms.ROWS)):
-            if active[index]:
-                yield comma + quote(alarms.ROWS[index][7])
-                comma = ","
+        for index in range(reasons.list()):
+            yield ("," if index else "") + quote(why.text(reasons.codes[index]))
         yield "]"
 
     def _tasks(self, words):

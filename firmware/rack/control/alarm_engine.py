@@ -10,9 +10,8 @@ from array import array
 import micropython
 from micropython import const
 from rack import ids as I
-from rack import signals
-from rack.alarms import NEVER, ROWS
 from rack.control.fast import ptr32
+from rack.tables import ALARM_ROWS, ALARMS
 
 # columns of a row
 _SIGNAL = const(0)
@@ -115,28 +114,25 @@ class Alarms:
 
     def __init__(self, params, s):
         self._s = s
-        n = len(ROWS)
+        n = ALARMS
         self._rows = array("i", [0] * (n << _SHIFT))
         self._timers = array("i", [-1] * n)
         self.active = array("i", [0] * n)
         self.out = array("i", [0] * (OUT_EVENT + EVENTS))
         self.out[OUT_COUNT] = n
-        index = {}
-        for at in range(len(signals.SIGNALS)):
-            index[signals.SIGNALS[at][0]] = at
         for at in range(n):
-            self._store_row(at, ROWS[at], index, params.alarms_levels)
+            self._store_row(at, ALARM_ROWS[5 * at : 5 * at + 5], params.alarms_levels)
 
-    def _store_row(self, at, row, index, levels):
+    def _store_row(self, at, row, levels):
         b = at << _SHIFT
-        sign = row[2]
-        self._rows[b + _SIGNAL] = index[row[1]]
+        sign = 1 if row[1] else -1
+        self._rows[b + _SIGNAL] = row[0]
         self._rows[b + _SIGN] = sign
         self._rows[b + _SET] = sign * levels[4 * at]
         self._rows[b + _CLEAR] = sign * levels[4 * at + 1]
         self._rows[b + _SET_ms] = levels[4 * at + 2]
         self._rows[b + _CLEAR_ms] = levels[4 * at + 3]
-        self._rows[b + _FLAGS] = row[3] | row[5] << 2 | row[4] << 4
+        self._rows[b + _FLAGS] = row[2] | row[4] << 2 | row[3] << 4
 
     def scan(self, dt, energised, reset):
         """Evaluate every row; dt: ms since the last scan; reset: release latched rows whose cause is gone."""
@@ -149,8 +145,7 @@ class Alarms:
 
     def latch(self, code):
         """Restore an alarm that was latched before the power went, as the deep discharge is."""
-        row = ROWS[code - 1]
-        if row[5] != NEVER:
+        if ALARM_ROWS[5 * code - 1]:
             self.active[code - 1] = ON | LATCHED
             self._timers[code - 1] = -1
             if self.out[OUT_TRIP] == 0:

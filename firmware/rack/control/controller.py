@@ -9,7 +9,6 @@ from array import array
 
 from micropython import const
 from rack import ids as I
-from rack.alarms import code_of
 from rack.control.alarm_engine import LATCHED, Alarms
 from rack.control.bits import (
     ACT_OPEN,
@@ -41,7 +40,7 @@ from rack.control.thermal import Thermal
 
 _NOW_WRAP = const(0x3FFF_FFFF)  # now_ms wraps at 2**30
 _SLOTS = const(8)
-_DEEP = code_of("deep_discharge")
+_DEEP = I.ALARM_DEEP_DISCHARGE
 _DT_MOST_ms = const(1000)       # a longer gap is not believed: nobody watched
 
 

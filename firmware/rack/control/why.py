@@ -5,7 +5,6 @@ Codes below 1000 are alarms (rack.alarms, row = code - 1), others WHY_* of rack.
 """
 
 from rack import ids as I
-from rack.alarms import ROWS
 from rack.control.alarm_engine import LATCHED
 from rack.control.bits import (
     ACT_OPEN,
@@ -28,6 +27,7 @@ from rack.control.bits import (
     WHY_SETTLING,
     WHY_TRIPPED,
 )
+from rack.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS
 
 TEXTS = {
     WHY_TRIPPED: "tripped: reset when the cause is gone",
@@ -44,10 +44,19 @@ TEXTS = {
 LIMITS = ("rated power", "cold", "hot", "core hot", "cell voltage", "SoC", "alarm", "not closed", "rising")
 
 
+def piece(joined, index):
+    """The index-th of the texts that "|" joins. Allocates."""
+    begin = 0
+    for _ in range(index):
+        begin = joined.find("|", begin) + 1
+    end = joined.find("|", begin)
+    return joined[begin:] if end < 0 else joined[begin:end]
+
+
 def text(code):
     """The reason in words. Allocates; not for the scan."""
-    if code <= len(ROWS):
-        return ROWS[code - 1][7]
+    if code <= ALARMS:
+        return piece(ALARM_TEXTS, code - 1)
     if code >= WHY_DISCHARGE:
         return "discharge limited: " + LIMITS[code - WHY_DISCHARGE]
     if code >= WHY_CHARGE:
@@ -89,7 +98,7 @@ class Reasons:
         for at in range(len(active)):
             state = active[at]
             if state and state & LATCHED == latched and at + 1 != first:
-                if latched or ROWS[at][4] & (ACT_OPEN | ACT_ZERO):
+                if latched or ALARM_ROWS[5 * at + 3] & (ACT_OPEN | ACT_ZERO):
                     self._add(at + 1)
 
     def _sequence(self, s):

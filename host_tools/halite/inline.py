@@ -1,0 +1,99 @@
+"""Put the values of shared constants in place of their names in the code that goes to a board.
+
+mpy-cross folds `const` only within one module; a constant from another module costs a dictionary
+entry, a name in the heap and two look-ups at each use. The build therefore folds the modules that hold
+nothing but constants, and leaves them out. Lines keep their numbers, for tracebacks.
+"""
+
+import ast
+import io
+import tokenize
+from collections.abc import Iterator
+
+from halite.paths import FIRMWARE
+
+CONSTANT_MODULES = ("rack.ids", "rack.control.bits")
+
+Token = tokenize.TokenInfo
+
+
+def path_of(module: str) -> str:
+    return module.replace(".", "/") + ".py"
+
+
+def constants() -> dict[str, dict[str, int]]:
+    """{module: {name: value}} of the constant modules; ValueError when one holds anything else."""
+    return {module: _values((FIRMWARE / path_of(module)).read_text()) for module in CONSTANT_MODULES}
+
+
+def _values(source: str) -> dict[str, int]:
+    values: dict[str, int] = {}
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="const"), args=[value])):
+                values[name] = int(eval(compile(ast.Expression(value), "const", "eval"), {}, dict(values)))
+            case ast.Expr() | ast.ImportFrom(module="micropython"):
+                pass
+            case _:
+                raise ValueError(f"line {node.lineno} is not a constant: {ast.unparse(node)}")
+    return values
+
+
+def inline(source: str, known: dict[str, dict[str, int]]) -> str:
+    """Source with every imported constant replaced by its value, and the imports of it removed."""
+    aliases: dict[str, dict[str, int]] = {}
+    names: dict[str, int] = {}
+    gone: list[tuple[int, int]] = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom) and _take(node, known, aliases, names):
+            gone.append((node.lineno, node.end_lineno or node.lineno))
+    if not gone:
+        return source
+    lines = source.splitlines(keepends=True)
+    for first, last in gone:
+        lines[first - 1 : last] = ["\n"] * (last - first + 1)
+    return _replace("".join(lines), aliases, names)
+
+
+def _take(
+    node: ast.ImportFrom,
+    known: dict[str, dict[str, int]],
+    aliases: dict[str, dict[str, int]],
+    names: dict[str, int],
+) -> bool:
+    """Note what an import brings; True when it brings constants and nothing else."""
+    if node.module in known:
+        for item in node.names:
+            names[item.asname or item.name] = known[node.module][item.name]
+        return True
+    modules = [f"{node.module}.{item.name}" for item in node.names]
+    if not any(module in known for module in modules):
+        return False
+    if not all(module in known for module in modules):
+        raise ValueError(f"line {node.lineno}: import constants on a line of their own")
+    for module, item in zip(modules, node.names, strict=True):
+        aliases[item.asname or item.name] = known[module]
+    return True
+
+
+def _replace(source: str, aliases: dict[str, dict[str, int]], names: dict[str, int]) -> str:
+    lines = source.splitlines(keepends=True)
+    for (row, begin), end, value in reversed(list(_uses(source, aliases, names))):
+        line = lines[row - 1]
+        lines[row - 1] = line[:begin] + (str(value) if value >= 0 else f"({value})") + line[end:]
+    return "".join(lines)
+
+
+def _uses(
+    source: str, aliases: dict[str, dict[str, int]], names: dict[str, int]
+) -> Iterator[tuple[tuple[int, int], int, int]]:
+    """(start, end column, value) of every use, each on one line."""
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    for at, token in enumerate(tokens):
+        if token.type != tokenize.NAME or (at and tokens[at - 1].string == "."):
+            continue
+        if token.string in names:
+            yield token.start, token.end[1], names[token.string]
+        elif token.string in aliases and tokens[at + 1].string == ".":
+            name = tokens[at + 2]
+            yield token.start, name.end[1], aliases[token.string][name.string]
