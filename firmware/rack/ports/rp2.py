@@ -157,7 +157,7 @@ class Port:
 
     ADC_COOLANT = 0
     ADC_GAS = 1
-    PERIOD_OVERHEAD_TICKS = _PERIOD_OVERHEAD_TICKS
+    PERIOD_OVERHEAD_TICKS = 750_004          # what the period program's count leaves out: hold-off and fixed cycles
 
     ADC_COOLANT = 0
     ADC_GAS = 1
