@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from halite.simulator.chips import bq79616 as bq
 from halite.simulator.chips import ina228, mcp2515
 from halite.simulator.chips.bq79616 import Bq79616Stack
@@ -10,6 +11,7 @@ from halite.simulator.chips.crc import crc16, pec15
 from halite.simulator.chips.faults import WireFaults
 from halite.simulator.chips.fram import SIZE, Fram
 from halite.simulator.chips.ina228 import Ina228
+from halite.simulator.chips.ltc6813 import Ltc6813Stack
 from halite.simulator.chips.mcp2515 import Mcp2515
 from halite.simulator.chips.ntc import Ntc
 from halite.simulator.chips.pcs_codec import crc8
@@ -219,6 +221,27 @@ def test_after_any_garbage_a_wake_and_a_bring_up_give_a_working_stack(garbage):
     assert [len(answer) for _, answer in line.answers] == [114]
 
 
+def test_the_open_wire_check_finds_exactly_the_open_wire_once_the_sinks_had_their_time():
+    line = Line(3)
+    line.bring_up()
+    line.stack.open_wires = lambda: {(1, 4)}
+
+    def check(wait_us):
+        line.ask((0xD0, 0x03, 0x31, 0x04))
+        line.ask((0xD0, 0x03, 0x3B, 0x01))
+        line.ask((0xD0, 0x03, 0x3C, 0x10))
+        line.now_us += wait_us
+        line.ask((0xD0, 0x03, 0x3C, 0x15))
+        assert all(frame[4] & 0x08 for frame in line.ask((0xC0, 0x05, 0x28, 0)))
+        found = [frame[4] << 8 | frame[5] for frame in line.ask((0xC0, 0x05, 0x48, 1))]
+        line.ask((0xD0, 0x03, 0x3C, 0x00))
+        return found
+
+    assert check(100) == [0, 0, 0]
+    assert check(3000) == [0, 1 << 4, 0]
+    assert [frame[4] & 0x40 for frame in line.ask((0xC0, 0x05, 0x2D, 0))] == [0, 0x40, 0]
+
+
 # wire faults
 
 
@@ -243,6 +266,106 @@ def test_every_wire_fault_shows_on_the_wire():
     assert WireFaults(stuck=0).clocked(0x5A) == 0x00
     assert WireFaults(stuck=1).clocked(0x5A) == 0xFF
     assert [WireFaults(reset_after=0).resets_now(), WireFaults(reset_after=5).resets_now()] == [True, False]
+
+
+# LTC6813
+
+
+class Chain:
+    """The controller's end of an isoSPI chain at 1 Mbit/s."""
+
+    def __init__(self, devices, cells=18):
+        self.stack = Ltc6813Stack(devices, self.inputs, cells)
+        self.now_us = 0.0
+
+    @staticmethod
+    def inputs(position):
+        return [3.0 + 0.1 * position + 0.01 * cell for cell in range(18)], [0.1 * n for n in range(1, 10)]
+
+    def __call__(self, command, data=b"", size=0):
+        head = command.to_bytes(2, "big")
+        head += pec15(head).to_bytes(2, "big")
+        self.stack.select(self.now_us)
+        answer = []
+        for byte in head + data + b"\xff" * size:
+            self.now_us += 8
+            answer.append(self.stack.exchange(byte, self.now_us))
+        self.stack.deselect(self.now_us)
+        return bytes(answer[4 + len(data) :])
+
+    def wake(self):
+        self.stack.select(self.now_us)
+        self.now_us += 400
+        self.stack.deselect(self.now_us)
+
+    def words(self, command):
+        answer = self(command, size=8 * len(self.stack.devices))
+        groups = [answer[at : at + 8] for at in range(0, len(answer), 8)]
+        assert all(pec15(group[:6]) == int.from_bytes(group[6:], "big") for group in groups)
+        return [[int.from_bytes(group[n : n + 2], "little") for n in (0, 2, 4)] for group in groups]
+
+
+def test_a_woken_chain_converts_and_returns_every_cell_first_device_first():
+    chain = Chain(3)
+    assert set(chain(0x004, size=24)) == {0xFF}, "asleep"
+    chain.wake()
+    assert chain.words(0x004) == [[0xFFFF] * 3] * 3
+    chain(0x360)
+    assert chain(0x714, size=1) == b"\x00", "busy"
+    chain.now_us += 2300
+    assert chain(0x714, size=1) == b"\xff"
+    for group, command in enumerate((0x004, 0x006, 0x008, 0x00A, 0x009, 0x00B)):
+        for position, words in enumerate(chain.words(command)):
+            expected = [3.0 + 0.1 * position + 0.01 * (3 * group + n) for n in range(3)]
+            assert [word * 1e-4 for word in words] == pytest.approx(expected, abs=6e-5)
+    chain(0x711)
+    assert chain.words(0x004) == [[0xFFFF] * 3] * 3
+
+
+def test_gpio_voltages_and_their_reference_are_in_the_auxiliary_groups():
+    chain = Chain(1)
+    chain.wake()
+    chain(0x560)
+    chain.now_us += 3900
+    values = [word for command in (0x00C, 0x00E, 0x00D) for word in chain.words(command)[0]]
+    reference = values.pop(5)
+    assert reference == 30000
+    assert [value / reference for value in values] == pytest.approx([0.1 * n for n in range(1, 9)], abs=1e-4)
+
+
+@given(data=st.lists(st.binary(min_size=6, max_size=6), min_size=3, max_size=3), broken=st.integers(0, 2))
+def test_configuration_is_written_last_device_first_and_a_wrong_pec_leaves_the_old_one(data, broken):
+    chain = Chain(3)
+    chain.wake()
+    frames = [group + pec15(group).to_bytes(2, "big") for group in reversed(data)]
+    chain(0x001, b"".join(frames))
+    assert [bytes(device.config[0]) for device in chain.stack.devices] == data
+    frames[2 - broken] = bytes(6) + b"\x00\x00"
+    chain(0x001, b"".join(frames))
+    assert [bytes(device.config[0]) for device in chain.stack.devices] == data
+    assert chain.stack.pec_errors == 1
+
+
+def test_an_open_wire_shows_as_the_difference_between_pull_up_and_pull_down():
+    chain = Chain(2)
+    chain.stack.open_wires = {(1, 7)}
+    chain.wake()
+    readings = []
+    for command in (0x368, 0x328):
+        chain(command)
+        chain.now_us += 2300
+        readings.append([word for group in (0x004, 0x006, 0x008) for word in chain.words(group)[1]])
+    change = [up - down for up, down in zip(*readings, strict=True)]
+    assert [cell for cell, value in enumerate(change, 1) if value < -4000] == [8]
+
+
+def test_a_chain_that_slept_has_lost_its_configuration():
+    chain = Chain(1)
+    chain.wake()
+    chain(0x001, b"\x12" * 6 + pec15(b"\x12" * 6).to_bytes(2, "big"))
+    chain.now_us += 2_100_000
+    chain.wake()
+    assert bytes(chain.stack.devices[0].config[0]) == bytes(6)
 
 
 # CAN

@@ -43,6 +43,7 @@ def afe_of(rack: Rack) -> Bq79616Stack:
         return cells[cell : cell + plant.cells_per_device], ratios[sensor : sensor + plant.temps_per_device]
 
     stack = Bq79616Stack(plant.devices, inputs)
+    stack.open_wires = lambda: [divmod(cell, plant.cells_per_device) for cell in rack.faults.places("cell_wire_open")]
     stack.lost_devices = lambda: rack.faults.places("afe_lost")
     return stack
 

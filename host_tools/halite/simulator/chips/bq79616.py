@@ -15,9 +15,10 @@ from halite.simulator.chips.faults import WireFaults
 # Registers (hexadecimal addresses of the public register map)
 DIR0_ADDR_OTP, DEV_CONF, ACTIVE_CELL, GPIO_CONF1, CUST_CRC = 0x000, 0x002, 0x003, 0x00E, 0x036
 DIR0_ADDR, DIR1_ADDR, COMM_CTRL, CONTROL1, CONTROL2 = 0x306, 0x307, 0x308, 0x309, 0x30A
-ADC_CTRL1, ADC_CTRL3, DIAG_COMP_CTRL3 = 0x30D, 0x30F, 0x33C
+ADC_CTRL1, DIAG_COMP_CTRL2, DIAG_COMP_CTRL3 = 0x30D, 0x33B, 0x33C
 FAULT_RST1, FAULT_RST2 = 0x331, 0x332
-PARTID, DEV_STAT, FAULT_SUMMARY, FAULT_COMM1, FAULT_SYS = 0x500, 0x52C, 0x52D, 0x530, 0x536
+PARTID, ADC_STAT1, ADC_STAT2, FAULT_SUMMARY, FAULT_COMM1, FAULT_SYS = 0x500, 0x527, 0x528, 0x52D, 0x530, 0x536
+FAULT_COMP_VCOW1 = 0x548  # cells 16..9, then 8..1
 VCELL16_HI, TSREF_HI, GPIO1_HI, DIETEMP1_HI = 0x568, 0x58C, 0x58E, 0x5AE
 
 _ADDRESS_MASK = 0x3F
@@ -26,6 +27,8 @@ _DIR_SEL, _SEND_WAKE, _SOFT_RESET, _ADDR_WR = 0x80, 0x20, 0x02, 0x01
 _SEND_SHUTDOWN, _GOTO_SHUTDOWN, _GOTO_SLEEP = 0x40, 0x08, 0x04
 _MAIN_GO, _MAIN_MODE, _CONTINUOUS, _TSREF_EN = 0x04, 0x03, 0x02, 0x01
 _DRST, _SYS_FAULT, _COMM_FAULT, _COMM_CRC = 0x10, 0x02, 0x10, 0x02
+_OPEN_WIRE_FAULT, _DRDY_MAIN, _DRDY_VCOW = 0x40, 0x01, 0x08
+_OW_SNK, _OW_VC_SINKS, _OW_VC_CHECK = 0x30, 0x10, 0x05
 _NO_RESULT = 0x8000
 _PART = 0x21
 
@@ -34,6 +37,7 @@ _CELL_LSB_V, _GPIO_LSB_V, _TSREF_LSB_V, _TSREF_V = 190.73e-6, 152.59e-6, 169.54e
 BYTE_US = 10.0  # 1 Mbit/s, ten bits
 _HOP_US = 4.0  # delay per device of the daisy chain: engineering judgement
 _ADC_SETTLE_US = 192.0  # SLVAE86B: 192 µs after MAIN_GO, plus 5 µs per device
+_SINK_US = 2500.0  # 0.47 µF at 380 µA: the sinks need 3 ms to empty an open input below the threshold
 WAKE_US = (2000.0, 10_000.0)
 _BOOT_US, _BOOT_PER_DEVICE_US = 3500.0, 600.0
 _CLEAR_US = 15.0  # communication clear: 15..20 bit times low
@@ -51,7 +55,7 @@ class Device:
     awake: bool = False
     ready_us: float = 0.0
     converted_us: float | None = None
-    address_known: bool = False
+    sinks_us: float | None = None
 
     def reset(self, ready_us: float) -> None:
         """Wake or digital reset: registers return to their defaults, the address is lost."""
@@ -60,7 +64,7 @@ class Device:
         self.registers[FAULT_SYS] = _DRST
         for register in range(VCELL16_HI, DIETEMP1_HI + 4, 2):
             self.set16(register, _NO_RESULT)
-        self.awake, self.ready_us, self.converted_us = True, ready_us, None
+        self.awake, self.ready_us, self.converted_us, self.sinks_us = True, ready_us, None, None
 
     def set16(self, register: int, value: int) -> None:
         self.registers[register] = value >> 8 & 0xFF
@@ -93,6 +97,7 @@ class Bq79616Stack:
     inputs(position) -> (cell voltages in V, GPIO ratios to TSREF 0..1) of one device, called when it converts.
     broken_links: links that do not conduct; link n joins device n-1 and n, link `devices` closes the ring from
     the top device back to the base. lost_devices(): positions without supply, asked at every frame.
+    open_wires(): (position, cell 0..15) whose upper sense wire is open, found by the open-wire check.
     """
 
     def __init__(
@@ -107,6 +112,7 @@ class Bq79616Stack:
         self.ring = ring
         self.faults = faults or WireFaults()
         self.broken_links: set[int] = set()
+        self.open_wires: Callable[[], Collection[tuple[int, int]]] = lambda: ()
         self.lost_devices: Callable[[], Collection[int]] = lambda: ()
         self.transmit: Callable[[bytes, float], None] = lambda data, at_us: None
         self.frames = self.crc_errors = 0
@@ -234,10 +240,33 @@ class Bq79616Stack:
         elif register == ADC_CTRL1 and value & _MAIN_GO:
             device.registers[ADC_CTRL1] &= ~_MAIN_GO & 0xFF
             device.converted_us = now_us + _ADC_SETTLE_US + 5.0 * device.position if value & _MAIN_MODE else None
-        elif register == FAULT_RST1 and value & 0x02:
-            device.registers[FAULT_SYS] = 0
+        elif register == DIAG_COMP_CTRL3:
+            self._open_wire_check(device, value, now_us)
+        elif register == FAULT_RST1:
+            if value & 0x02:
+                device.registers[FAULT_SYS] = 0
+            if value & 0x04:
+                device.set16(FAULT_COMP_VCOW1, 0)
         elif register == FAULT_RST2 and value & 0x03:
             device.registers[FAULT_COMM1] = 0
+
+    def _open_wire_check(self, device: Device, value: int, now_us: float) -> None:
+        """Sinks on, some milliseconds, then the comparison: cells that the sinks could empty are open."""
+        if value & _OW_SNK != _OW_VC_SINKS:
+            device.sinks_us = None
+            return
+        device.sinks_us = now_us if device.sinks_us is None else device.sinks_us
+        if value & 0x0F != _OW_VC_CHECK:
+            return
+        device.registers[DIAG_COMP_CTRL3] &= 0xFE
+        threshold_V = 0.5 + 0.3 * (device.registers[DIAG_COMP_CTRL2] & 0x0F)
+        emptied = now_us - device.sinks_us >= _SINK_US
+        cells_V, _ = self.inputs(device.position)
+        opened = {cell for position, cell in self.open_wires() if position == device.position} if emptied else set()
+        low = {cell for cell, volts in enumerate(cells_V) if volts < threshold_V}
+        active = (device.registers[ACTIVE_CELL] & 0x0F) + 6
+        device.set16(FAULT_COMP_VCOW1, sum(1 << cell for cell in opened | low if cell < active))
+        device.registers[ADC_STAT2] |= _DRDY_VCOW
 
     def _control1(self, device: Device, value: int, now_us: float) -> None:
         device.registers[CONTROL1] = value & (_DIR_SEL | _ADDR_WR)
@@ -282,9 +311,10 @@ class Bq79616Stack:
 
     def _summarise(self, device: Device) -> None:
         registers = device.registers
-        registers[FAULT_SUMMARY] = (_SYS_FAULT if registers[FAULT_SYS] else 0) | (
-            _COMM_FAULT if registers[FAULT_COMM1] else 0
-        )
+        flags = _SYS_FAULT if registers[FAULT_SYS] else 0
+        flags |= _COMM_FAULT if registers[FAULT_COMM1] else 0
+        flags |= _OPEN_WIRE_FAULT if registers[FAULT_COMP_VCOW1] or registers[FAULT_COMP_VCOW1 + 1] else 0
+        registers[FAULT_SUMMARY] = flags
 
     def _convert(self, device: Device, now_us: float) -> None:
         """Put fresh results into the registers if the main ADC has run."""
@@ -303,6 +333,7 @@ class Bq79616Stack:
             value = _raw(ratio * reference_V, _GPIO_LSB_V) if mode in (1, 2) else _NO_RESULT
             device.set16(GPIO1_HI + 2 * gpio, value)
         device.set16(DIETEMP1_HI, _raw(25.0, 0.025))
+        registers[ADC_STAT1] |= _DRDY_MAIN
         if registers[ADC_CTRL1] & _MAIN_MODE != _CONTINUOUS:
             device.converted_us = None
 
