@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from halite.config import load, load_params
 from halite.errors import HaliteError
-from halite.simulator import attach, report, scenario
+from halite.simulator import attach, recording, report, scenario
 from halite.simulator import run as verb
 from halite.simulator.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
 from halite.simulator.rack_faults import FAULTS
@@ -253,3 +253,23 @@ def test_the_verb_lists_and_refuses_in_one_line(capsys):
     for arguments in (["nothing_like_it"], [], ["demo", "--frobnicate"]):
         with pytest.raises(HaliteError):
             verb.main(arguments)
+
+
+def test_a_board_is_recorded_from_the_outside():
+    rack = Rack.from_params(load_params("sodium_rack"))
+    chips = attach.chips_of(rack)
+    recorder = recording.BoardRecorder(rack, chips, start_us=50_000)
+    rack.set_coils(COIL_NEG | COIL_PRE, 60_000)
+    for us in range(50_000, 200_000, 10_000):
+        if us == 100_000:
+            values = {"power_W": -7, "flags": 3, "sequence": 1, "version": 1}
+            chips.pcs_node.received(chips.pcs_node.codec.pack(0x181, values), us + 250)
+        recorder.sample(us)
+    trace = recorder.trace({"scenario": "board"}, [TraceEvent(3.0, "cause", "begin")])
+    assert trace.time_ms.tolist() == [n * 10.0 for n in range(15)]
+    assert trace["request_W"].tolist() == [0] * 6 + [-7] * 9
+    assert trace["contacts"].tolist() == [0] * 3 + [COIL_NEG | COIL_PRE] * 12
+    assert [event.text for event in trace.events] == ["begin", "main - closed", "precharge closed"]
+    assert trace.first("main - closed") == 30.0
+    page = report.html_of(trace)
+    assert "energised main" in page

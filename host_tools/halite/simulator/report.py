@@ -61,6 +61,7 @@ PANELS = (
             Line("temp_min_ddegC", "lowest sensor", 0.1),
             Line("core_max_ddegC", "core, estimated", 0.1, "dot"),
             Line("true_core_max_degC", "core, true"),
+            Line("true_surface_max_degC", "highest surface, true", 1.0, "dot"),
         ),
     ),
     Panel(
@@ -89,6 +90,9 @@ SWITCHES = (
     ("coil main −", "coils", 1),
     ("coil precharge", "coils", 2),
     ("coil main +", "coils", 4),
+    ("energised main −", "energised", 1),
+    ("energised precharge", "energised", 2),
+    ("energised main +", "energised", 4),
     ("contact main −", "contacts", 1),
     ("contact precharge", "contacts", 2),
     ("contact main +", "contacts", 4),
@@ -157,7 +161,8 @@ def _draw_panel(figure: go.Figure, row: int, panel: Panel, trace: Trace, levels:
 
 
 def _draw_switches(figure: go.Figure, row: int, trace: Trace) -> None:
-    shown = [s for s in SWITCHES if s[1] in trace.columns]
+    hidden = "energised" if "coils" in trace.columns else ""
+    shown = [s for s in SWITCHES if s[1] in trace.columns and s[1] != hidden]
     for height, (label, column, bit) in enumerate(reversed(shown)):
         values = np.asarray(trace[column], dtype=np.int64)
         on = (values & bit) != 0 if bit is not None else values > (1 if column == "alarm_level" else 0)

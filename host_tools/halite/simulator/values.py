@@ -15,6 +15,7 @@ from halite.errors import HaliteError
 from halite.paths import use_firmware
 from halite.simulator.rack import Rack
 from halite.simulator.rack_faults import FAULTS
+from halite.simulator.recording import TRUE_COLUMNS, rack_events, truth_of
 from halite.simulator.scenario import Command, Scenario, Setpoint, StartFault, on_rack
 from halite.simulator.trace import Trace, TraceEvent
 
@@ -37,18 +38,6 @@ _CELL_LSB_V = 190.73e-6
 REQUEST_LATENCY_us = 340
 STATUS_PERIOD_ms = 20
 COMMANDS = {"close": bits.CMD_CLOSE, "open": bits.CMD_OPEN, "reset": bits.CMD_RESET, "unlock": bits.CMD_UNLOCK}
-TRUE_COLUMNS = (
-    "true_freq_Hz",
-    "true_power_W",
-    "true_current_A",
-    "true_bus_V",
-    "true_core_max_degC",
-    "true_surface_max_degC",
-    "true_cell_max_V",
-    "true_cell_min_V",
-    "true_soc_pct",
-    "contacts",
-)
 
 
 class ValuesFace:
@@ -234,21 +223,9 @@ class _Recorder:
     def take(self, us: float) -> None:
         """One row."""
         rack, n = self.face.rack, self.count
-        volts = rack.cells.voltages(rack.current_A)
         self.time_ms[n] = us / 1000
         self.image[n] = self.face.controller.s
-        self.truth[n] = (
-            rack.grid.hz_at(us) if rack.grid.present(us) else np.nan,
-            rack.pcs.power_W,
-            rack.current_A,
-            rack.bus_V,
-            rack.cells.core_degC.max(),
-            rack.cells.surface_degC.max(),
-            volts.max(),
-            volts.min(),
-            100 * rack.cells.rest_soc(),
-            rack.contact_bits(us),
-        )
+        self.truth[n] = truth_of(rack, us)
         self.count += 1
 
     def columns(self) -> dict[str, Any]:
@@ -312,7 +289,7 @@ def run(scenario: Scenario, config: str | Path, seed: int = 1, start_ms: int = 0
     face.run_to(scenario.duration_ms * 1000.0)
     elapsed_s = time.perf_counter() - began
     columns, time_ms = recorder.columns(), recorder.time_ms[: recorder.count]
-    events = causes + [TraceEvent(e.us / 1000, "rack", e.text) for e in rack.events]
+    events = causes + rack_events(rack)
     events += list(decisions(columns, time_ms)) + grid_events(scenario)
     meta = {
         "scenario": scenario.name,
