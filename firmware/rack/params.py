@@ -121,6 +121,9 @@ SCALARS = (
     ("split_tau_ms", 100, 600_000),
     ("split_share_permille", 0, 1_000),  # of the low-pass, taken by the low-pass rack
     ("split_bias_W", 0, 100_000),        # most that balancing hands over
+    # [recorder]
+    ("recorder_trigger_mHz", 20, 3_000),   # a deviation from nominal that freezes the trace
+    ("recorder_after", 1, 255),          # periods recorded after the trigger, of 256
     # [precharge]
     ("precharge_tau_ms", 10, 5_000),
     ("precharge_early_ms", 1, 20_000),      # done sooner: the load is missing or the feedback is wrong

@@ -36,6 +36,12 @@ SIGNALS = (
     ("insulation_kohm", "i", "insulation resistance against earth"),
     ("task_late_ms", "i", "greatest lateness of any task in the last second"),
     ("config_bad", "i", "1: the config was refused, the rack stays in standby"),
+    # hybrid pair, from the station link
+    ("pair_age_ms", "i", "time since the station last told about the pair"),
+    ("pair_high_cpct", "i", "state of charge of the rack that takes the high-pass (sodium)"),
+    ("pair_low_cpct", "i", "state of charge of the rack that takes the low-pass (lithium)"),
+    ("pair_out", "i", "1: the other rack is open or tripped, this one takes the whole request"),
+    ("pair_short_W", "i", "power that the other rack owes its share and cannot deliver"),
     # grid
     ("freq_mHz", "c", "grid frequency"),
     ("rocof_mHzps", "c", "rate of change of frequency"),
@@ -105,6 +111,7 @@ SIGNALS = (
     ("limit_discharge_by", "c", "what limits discharging"),
     ("setpoint_W", "i", "power asked for by the station"),
     ("response_W", "c", "power asked for by the frequency response before limits"),
+    ("short_W", "c", "power that this rack owes its share and cannot deliver"),
     # outputs
     ("request_W", "o", "power requested from the PCS"),
     ("coils", "o", "coil commands, bits COIL_* of rack.control.bits"),

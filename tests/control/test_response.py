@@ -1,6 +1,28 @@
-"""The response as the grid sees it: droop, limits, delay, ramps."""
+"""The response as the grid and the rack see it: limits, delay, ramps, loss of mains, services."""
 
-from response_rig import Rig
+from array import array
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rack import ids as I
+from rack.control.response import Response
+from rack.control.services import STEP_ACTIVE, STEP_READY, STEP_SPENT
+from response_rig import DC_LOW, STRAIGHT, Rig, parameters
+
+FREQUENCIES = st.floats(46.0, 54.0)
+STORIES = st.lists(st.tuples(FREQUENCIES, st.integers(1, 30)), min_size=1, max_size=8)
+ANY_COUNTS = st.lists(
+    st.one_of(st.integers(1_100_000, 1_400_000), st.integers(0, 2**30 - 1), st.integers(0, 700_000)), max_size=120
+)
+CAPS = st.integers(10, 100_000)
+
+
+def ppm(rig):
+    from rack.control import response
+
+    return rig.response.state[response._NOW_PPM]
 
 
 def test_half_a_hertz_low_asks_for_full_power_within_two_periods():
@@ -12,15 +34,285 @@ def test_half_a_hertz_low_asks_for_full_power_within_two_periods():
     assert second == 200_000
 
 
-def test_nothing_is_asked_for_inside_the_dead_band():
+@pytest.mark.parametrize("phase", [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99])
+def test_a_step_anywhere_in_a_period_changes_the_request_within_two_periods(phase):
     rig = Rig()
-    assert set(rig.periods(49.985, 30) + rig.periods(50.015, 30)) == {0}
+    rig.periods(50.0, 40)
+    rig.period(1 / (phase / 50.0 + (1 - phase) / 49.5))     # the step falls inside this one
+    rig.period(49.5)
+    assert rig.response.request_W > 0
 
 
-def test_without_permission_the_request_is_zero_at_once():
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-480, 480), st.floats(0, 1))
+def test_a_step_is_never_answered_by_going_back_on_the_way(step_mHz, phase):
     rig = Rig()
-    rig.periods(49.5, 40)
+    rig.periods(50.0, 40)
+    final = 50.0 + step_mHz / 1000
+    requests = [0, rig.period(1 / (phase / 50.0 + (1 - phase) / final)), *rig.periods(final, 20)]
+    if step_mHz > 0:
+        requests = [-r for r in requests]
+    slack = 100      # W: rounding of 0.1 mHz on the curve
+    assert all(later >= earlier - slack for earlier, later in zip(requests, requests[1:], strict=False))
+
+
+@given(st.floats(-19.8, 19.8))
+@settings(max_examples=40, deadline=None)
+def test_nothing_is_asked_for_inside_the_dead_band(mHz):
+    rig = Rig()
+    assert set(rig.periods(50.0 + mHz / 1000, 30)) == {0}
+
+
+def test_the_steady_answer_is_the_curve_and_the_curve_is_monotone():
+    def settled(mHz):
+        rig = Rig(parameters(DC_LOW))
+        return rig.periods(50.0 + mHz / 1000, 14)[-1]
+
+    answers = [settled(mHz) for mHz in range(-560, 561, 20)]
+    assert answers == sorted(answers, reverse=True)
+    for mHz, permille in ((-500, 1000), (-350, 525), (-200, 50), (-100, 23), (15, 0), (350, -525), (600, -1000)):
+        assert abs(settled(mHz) - permille * 200) < 200, mHz
+
+
+@settings(max_examples=60, deadline=None)
+@given(ANY_COUNTS, st.lists(st.tuples(st.integers(0, 300_000), st.integers(0, 300_000), st.booleans()), min_size=1, max_size=10))
+def test_the_request_is_within_the_limits_after_any_count(counts, limits):
+    rig = Rig(parameters(DC_LOW, response_inertia_permille_per_Hzps=1_000, split_role=1))
+    for i, count in enumerate(counts):
+        charge, discharge, permitted = limits[i % len(limits)]
+        rig.response.set_limits(charge, discharge, permitted)
+        for request in (rig.response.request_W, rig.response.on_period(count), rig.response.request_W):
+            assert -charge * permitted <= request <= discharge * permitted
+        rig.scans_until(20_000 * i)
+        assert -charge * permitted <= rig.response.request_W <= discharge * permitted
+
+
+@settings(max_examples=60, deadline=None)
+@given(STORIES, CAPS, CAPS, st.integers(0, 300))
+def test_ramp_caps_are_never_exceeded(story, up, down, delay_ms):
+    rig = Rig(response_up_permille_ps=up, response_down_permille_ps=down, response_delay_ms=delay_ms)
+    rig.periods(50.0, 12)
+    before = ppm(rig)
+    for Hz, number in story:
+        for _ in range(number):
+            start_us = rig.now_us
+            rig.period(Hz)
+            now, ms = ppm(rig), (rig.now_us - start_us) / 1000
+            away = abs(now) > abs(before) or now * before < 0
+            assert now * before >= 0 or before == 0, "through zero only in two steps"
+            assert abs(now - before) <= (up if away else down) * ms + 1
+            before = now
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 600), st.floats(48.0, 52.0), st.integers(12, 60))
+def test_nothing_moves_before_the_delay_and_all_has_moved_soon_after(delay_ms, Hz, quiet):
+    rig = Rig(response_delay_ms=delay_ms)
+    rig.periods(50.0, quiet)
+    start_us = rig.now_us
+    now_ms = 0
+    answer = rig.periods(Hz, 14)[-1] if delay_ms == 0 else 0
+    if abs(Hz - 50.0) < 0.1 or not delay_ms:
+        assert answer == 0 or answer * (50.0 - Hz) > 0
+        return
+    first = None
+    while now_ms < delay_ms + 60:
+        request = rig.period(Hz)
+        now_ms = (rig.now_us - start_us) / 1000
+        if request and first is None:
+            first = now_ms
+    assert first is not None
+    assert first >= delay_ms
+
+
+def test_without_permission_the_request_is_zero_at_once_and_comes_back_on_its_ramp():
+    rig = Rig(response_up_permille_ps=1_000)
+    rig.periods(49.5, 80)
     assert rig.response.request_W == 200_000
     rig.response.set_limits(200_000, 200_000, 0)
     assert rig.response.request_W == 0
     assert rig.period(49.5) == 0
+    rig.response.set_limits(200_000, 200_000, 1)
+    assert 0 < rig.period(49.5) <= 200_000 * 0.0203
+
+
+def test_a_lower_limit_holds_at_once_without_a_period():
+    rig = Rig()
+    rig.periods(49.5, 20)
+    rig.response.set_limits(10_000, 30_000, 1)
+    assert rig.response.request_W == 30_000
+
+
+@pytest.mark.parametrize("nominal_mHz", [50_000, 60_000])
+@pytest.mark.parametrize("phase_ms", range(0, 10, 3))
+def test_loss_of_mains_is_seen_within_three_periods_held_and_ramped_to_zero(nominal_mHz, phase_ms):
+    rig = Rig(grid_nominal_mHz=nominal_mHz)
+    Hz = nominal_mHz / 1000 - 0.5
+    rig._next_scan_us = phase_ms * 1000
+    rig.periods(Hz, 40)
+    last_us = rig.now_us
+    seen_ms = None
+    requests = []
+    while rig.now_us < last_us + 1_500_000:
+        rig.silence(1)
+        rig.now_us += 1000
+        if not rig.response.grid_valid and seen_ms is None:
+            seen_ms = (rig.now_us - last_us) / 1000
+        requests.append((rig.now_us - last_us, rig.response.request_W))
+    assert seen_ms is not None and seen_ms <= 3 * 1000 / (nominal_mHz / 1000)
+    held = [W for us, W in requests if us < 220_000]
+    assert set(held) == {200_000}
+    falling = [W for _, W in requests]
+    assert falling == sorted(falling, reverse=True)
+    zero_ms = next(us for us, W in requests if W == 0) / 1000
+    assert 700 < zero_ms < 800      # 50..60 until seen, 200 held, 500 at 2 pu/s
+
+
+def test_after_a_loss_of_mains_the_measurement_starts_afresh():
+    rig = Rig()
+    rig.periods(49.5, 40)
+    rig.silence(2_000)
+    assert rig.response.request_W == 0
+    assert not rig.response.grid_valid
+    assert set(rig.periods(50.0, 20)) == {0}
+    assert rig.response.grid_valid
+    assert rig.response.freq_mHz == 50_000
+
+
+def test_one_missing_edge_is_no_loss_of_mains():
+    rig = Rig()
+    rig.periods(49.8, 40)
+    before = rig.response.request_W
+    rig.silence(1000 / 49.8)
+    rig.response.on_period(round(2e9 / 16 / 49.8))
+    assert rig.response.grid_valid
+    assert abs(rig.response.request_W - before) < 200
+
+
+@pytest.mark.parametrize("count", [0, -1, 1, 2**30 - 1])
+def test_a_count_that_is_no_period_changes_nothing(count):
+    rig = Rig()
+    before = rig.periods(49.6, 40)[-1]
+    assert rig.response.on_period(count) == before
+    assert rig.response.freq_mHz == 49_600
+    assert rig.response.rejected == 1
+
+
+def test_the_millisecond_counter_may_wrap():
+    rig = Rig()
+    rig._next_scan_us = rig._edge_us = (2**30 - 200) * 1000
+    rig.periods(49.5, 40)
+    assert rig.response.grid_valid
+    assert rig.response.grid_age_ms < 30
+    assert rig.response.request_W == 200_000
+
+
+def test_the_setpoint_leaves_room_for_the_response_when_it_must():
+    def settled(priority, setpoint_W):
+        rig = Rig(response_priority=priority, split_power_W=200_000, rack_power_max_W=150_000)
+        rig.s[I.SETPOINT_W] = setpoint_W
+        rig.periods(50.0, 700)
+        base = rig.response.request_W
+        return base, rig.periods(49.5, 20)[-1]
+
+    assert settled(0, 200_000) == (200_000, 200_000)
+    assert settled(1, 200_000) == (50_000, 200_000)
+    assert settled(1, -200_000) == (-50_000, 100_000)
+
+
+def test_the_setpoint_moves_at_its_own_ramp():
+    rig = Rig(response_setpoint_permille_ps=100)
+    rig.periods(50.0, 50)
+    start_us = rig.now_us
+    rig.s[I.SETPOINT_W] = 100_000
+    for request in rig.periods(50.0, 200):
+        assert request <= 20_000 * ((rig.now_us - start_us) / 1e6 + 0.01)
+    assert 75_000 < rig.response.request_W <= 80_200
+
+
+def step_rig(**changes):
+    usual = {"response_step_permille": 1_000, "response_step_hold_ms": 5_000}
+    return Rig(parameters([-500, 0, 500, 0], **{**usual, **changes}))
+
+
+def test_the_step_service_triggers_holds_releases_and_rearms():
+    rig = step_rig()
+    service = rig.response._services
+    rig.periods(49.71, 60)
+    assert (service.step_state, rig.response.request_W) == (STEP_READY, 0)
+    rig.periods(49.69, 30)
+    assert (service.step_state, rig.response.request_W) == (STEP_ACTIVE, 200_000)
+    rig.periods(50.0, 200)
+    assert rig.response.request_W == 200_000, "held for its minimum duration although the grid recovered"
+    released = rig.periods(50.0, 320)
+    assert released == sorted(released, reverse=True)
+    assert released[-1] == 0
+    assert service.step_state == STEP_SPENT
+    rig.periods(49.6, 30)
+    assert rig.response.request_W == 0, "not again before the grid has rested"
+    rig.periods(50.0, 520)
+    assert service.step_state == STEP_READY
+    rig.periods(49.6, 30)
+    assert rig.response.request_W == 200_000
+
+
+def test_a_dip_shorter_than_the_step_delay_does_not_trigger():
+    rig = step_rig(response_step_delay_ms=400)
+    rig.periods(50.0, 20)
+    assert set(rig.periods(49.6, 10) + rig.periods(50.0, 20)) == {0}
+    assert rig.periods(49.6, 40)[-1] == 200_000
+
+
+def test_delivery_fades_after_its_duration_until_the_grid_has_rested():
+    rig = Rig(response_duration_s=2, response_recovery_delay_s=1, response_release_permille_ps=1_000)
+    assert rig.periods(49.5, 90)[-1] == 200_000
+    assert rig.periods(49.5, 100)[-1] == 0
+    assert rig.periods(50.0, 30)[-1] == 0
+    assert rig.periods(49.5, 30)[-1] == 0, "a short rest gives no new energy"
+    rig.periods(50.0, 60)
+    assert rig.periods(49.5, 30)[-1] == 200_000
+
+
+def test_recovery_moves_towards_the_target_and_yields_to_the_response():
+    rig = Rig(response_recovery_permille=50, response_recovery_delay_s=1, response_setpoint_permille_ps=500)
+    rig.s[I.SOC_cpct] = 4_000
+    assert rig.periods(50.0, 45)[-1] == 0
+    assert rig.periods(50.0, 40)[-1] == -10_000
+    rig.s[I.SOC_cpct] = 4_900
+    assert rig.periods(50.0, 10)[-1] == -10_000, "goes on inside the band until the target"
+    rig.s[I.SOC_cpct] = 5_000
+    assert rig.periods(50.0, 20)[-1] == 0
+    rig.s[I.SOC_cpct] = 6_000
+    assert rig.periods(50.0, 20)[-1] == 10_000
+    assert rig.periods(50.3, 60)[-1] < -100_000, "the grid comes first"
+
+
+def test_inertia_opposes_the_rate_of_change():
+    rig = Rig(parameters([-5_000, 0, 5_000, 0], response_inertia_permille_per_Hzps=500, response_inertia_band_mHzps=20))
+    Hz = 50.0
+    rig.periods(Hz, 60)
+    assert rig.response.request_W == 0
+    for _ in range(50):
+        Hz -= 0.2 / Hz      # 200 mHz/s
+        rig.period(Hz)
+    assert abs(rig.response.rocof_mHzps + 200) < 5
+    assert abs(rig.response.request_W - 0.5 * 0.180 * 200_000) < 600
+
+
+def test_a_disabled_response_still_follows_the_setpoint():
+    rig = Rig(response_enabled=0)
+    rig.s[I.SETPOINT_W] = 10_000
+    assert rig.periods(49.5, 60)[-1] == 10_000
+    assert rig.response.response_W == 0
+
+
+@pytest.mark.parametrize("curve", [[-500, 1000], [-20, 0, -500, 1000], [-500, 0, 0, 100], [0, 0, 0, 0]])
+def test_a_curve_that_rises_or_turns_back_is_refused(curve):
+    with pytest.raises(ValueError, match="response_curve"):
+        Response(parameters(curve), array("i", [0] * I.COUNT))
+
+
+def test_the_straight_curve_of_the_rig_is_the_sodium_racks():
+    from halite.config import load_params
+
+    assert list(load_params("sodium_rack").response_curve) == STRAIGHT

@@ -46,12 +46,6 @@ def window(params):
     return min(_WINDOW_MOST, samples(params, params.grid_window_ms))
 
 
-def window_weight(params):
-    """Sum of the weights i x (n + 1 - i)."""
-    n = window(params)
-    return n * (n + 1) * (n + 2) // 6
-
-
 def slope_window(params):
     """Samples in the RoCoF window, at least 3: a slope needs them."""
     return min(_SLOPE_MOST, max(3, samples(params, params.grid_rocof_ms)))

@@ -17,10 +17,13 @@ from rack import ids as I
 from rack.control import frequency
 from rack.control.fast import ptr32
 from rack.control.services import Services
+from rack.control.split import LINK_LOST_MS, Balance
 
 PERIOD_TICK_NS = const(16)      # two cycles of the PIO at 125 MHz
 
 _PPM = const(1_000_000)
+_WITHOUT_MAINS = const(-536_870_912)    # no count: the kernel runs on the scan's time
+_WHOLE = const(3)               # role of a rack whose partner is out
 _FAR = const(50_000)            # 0.1 mHz: nothing further away is measured, injected tests included
 _RING = const(128)              # samples in each ring, a power of two
 _NEXT = const(127)              # its mask
@@ -34,7 +37,7 @@ _LEAST = const(0)       # shortest plausible period, ticks
 _MOST = const(1)        # longest
 _FACTOR = const(2)      # 5 at 50 Hz, 6 at 60 Hz: see frequency.py
 _WINDOW = const(3)      # samples in the frequency window
-_WEIGHT = const(4)      # sum of its weights
+_HELD = const(4)        # samples it holds: all of them, or those since a step
 _SLOPE_N = const(5)     # samples in the RoCoF window
 _JUMP = const(6)        # two samples further away than this are believed at once, 0.1 mHz
 _INERTIA = const(7)     # ppm per mHz/s
@@ -73,7 +76,7 @@ _LOW = const(38)        # low-pass state of the split, W, and its carried remain
 _LOW_REST = const(39)
 _PARTNER = const(40)    # W, the other rack's share
 # What the scan sets and few configurations use
-_ROLE = const(41)       # 0 alone, 1 takes the high-pass, 2 the low-pass of the pair's request
+_ROLE = const(41)       # 0 alone, 1 takes the high-pass of the pair's request, 2 the low-pass, 3 all of it
 _TAU = const(42)        # samples
 _SHARE = const(43)      # permille of the low-pass that the low-pass rack takes
 _BIAS = const(44)       # W handed from the high-pass rack to the low-pass rack
@@ -86,12 +89,17 @@ _RELEASE = const(50)    # ramp cap without mains, permille/s
 _HOLD = const(51)       # keep the response as it is (loss of mains)
 _SCAN_TIME = const(52)  # time of a call without a period, 10 us
 _PHASES = const(53)
-_STATES = const(54)
+_WANTED = const(54)     # W, the share and the base before limits
+_WEIGHT = const(55)     # sum of the weights of the samples held
+_STATES = const(56)
+
+# What a loss of mains makes void.
+_MEASURED = (_PENDING, _PIECES, _FILLED, _HELD, _WEIGHT, _SUM, _SUM_AGE, _SUM_WEIGHT, _SLOPE_SUM, _SLOPE_AGE, _SLOPE)
 
 
 @micropython.viper
-def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:
-    """One mains period into one power request in W; count 0: a scan without mains.
+def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # noqa: C901 - one kernel: see above
+    """One mains period into one power request in W; count _WITHOUT_MAINS: a scan without mains.
 
     k, ring, knots: array('i') made by `Response`. count: ticks, any value. Rejects what is no
     period; never divides by zero as `Response` keeps every divisor above zero. Interrupt context.
@@ -99,11 +107,11 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:
     elapsed = k[_SCAN_TIME]
     target = k[_NOW_PPM]
     valid = 0
-    if count > 0:
+    if count != _WITHOUT_MAINS:
         if k[_OWNED] != 0:
             return k[_REQUEST]
         # Edges: a piece too short is added to the next; one missing edge is forgiven.
-        if count > k[_MOST] + k[_MOST]:
+        if count <= 0 or count > k[_MOST] + k[_MOST]:
             k[_REJECTED] += 1
             k[_PENDING] = 0
             k[_PIECES] = 0
@@ -143,13 +151,39 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:
         at = (k[_AT] + 1) & _NEXT
         before = ring[k[_AT]]
         n = k[_WINDOW]
-        filled = k[_FILLED]
+        held = k[_HELD]
         leaving = 0
-        if filled >= n:
+        if held == n:
             leaving = ring[(at - n) & _NEXT]
         k[_SUM_WEIGHT] += n * (k[_SUM] + sample) - 2 * k[_SUM_AGE]
         k[_SUM_AGE] += k[_SUM] - (n + 1) * leaving + sample
         k[_SUM] += sample - leaving
+        if held < n:
+            held += 1
+            k[_HELD] = held
+            k[_WEIGHT] += held * (n + 1 - held)
+        deviation = (k[_SUM_WEIGHT] + (k[_WEIGHT] >> 1)) // k[_WEIGHT]
+        # Two samples far off on the same side are no noise: the window begins anew with them, or
+        # with the newest alone if the step fell inside the older one.
+        jump = k[_JUMP]
+        above = sample > deviation + jump and before > deviation + jump
+        if above or (sample < deviation - jump and before < deviation - jump):
+            held = 1
+            k[_SUM] = sample
+            k[_SUM_AGE] = sample
+            k[_SUM_WEIGHT] = n * sample
+            k[_WEIGHT] = n
+            deviation = sample
+            spread = sample - before
+            if spread + spread < jump and spread + spread > 0 - jump:
+                held = 2
+                k[_SUM] += before
+                k[_SUM_AGE] += 2 * before
+                k[_SUM_WEIGHT] += 2 * (n - 1) * before
+                k[_WEIGHT] += 2 * (n - 1)
+                deviation = (sample + before) >> 1
+            k[_HELD] = held
+        filled = k[_FILLED]
         slope_n = k[_SLOPE_N]
         leaving = 0
         if filled >= slope_n:
@@ -161,16 +195,9 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:
         if filled < _RING:
             filled += 1
             k[_FILLED] = filled
-        deviation = sample
         target = 0
         if filled >= n:
             valid = 1
-            deviation = (k[_SUM_WEIGHT] + (k[_WEIGHT] >> 1)) // k[_WEIGHT]
-            jump = k[_JUMP]
-            if sample > deviation + jump and before > deviation + jump:
-                deviation = (sample + before) >> 1
-            elif sample < deviation - jump and before < deviation - jump:
-                deviation = (sample + before) >> 1
             # Droop between the knots, saturated at the ends. knots[0]: index of the last knot.
             last = knots[0]
             j = 1
@@ -269,10 +296,13 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:
         if k[_ROLE] == 1:
             watt = rest
             rest = share
-        else:
+        elif k[_ROLE] == 2:
             watt = share
+        else:
+            rest = 0
         k[_PARTNER] = rest
     watt += k[_BASE]
+    k[_WANTED] = watt
     if watt > k[_DISCHARGE]:
         watt = k[_DISCHARGE]
     elif watt < 0 - k[_CHARGE]:
@@ -292,6 +322,8 @@ class Response:
         self._rings = array("i", [0] * (3 * _RING))
         self._curve = frequency.knots(params.response_curve)
         self._services = Services(params)
+        self._balance = Balance(params)
+        self._role = params.split_role
         self._loss_ms = 3 * frequency.period_ms(params) - params.rack_scan_ms
         self._hold_ms = params.response_hold_ms
         self._enabled = params.response_enabled
@@ -304,7 +336,6 @@ class Response:
             (_MOST, frequency.ticks(params.grid_nominal_mHz - params.grid_plausible_mHz)),
             (_FACTOR, params.grid_nominal_mHz // 10_000),
             (_WINDOW, frequency.window(params)),
-            (_WEIGHT, frequency.window_weight(params)),
             (_SLOPE_N, frequency.slope_window(params)),
             (_SLOPE_MUL, frequency.slope_mul(params)),
             (_SLOPE_DIV, frequency.slope_div(params)),
@@ -352,14 +383,28 @@ class Response:
         k[_STEP] = services.step_ppm
         k[_AUTHORITY] = services.authority if self._enabled else 0
         k[_BASE] = services.base_W
+        if k[_ROLE]:
+            self._pair(elapsed_ms)
         if lost:
             self._without_mains(elapsed_ms)
+
+    def _pair(self, elapsed_ms):
+        """Balance with the other rack of the pair and stand in for what it cannot deliver."""
+        k = self._k
+        s = self._s
+        self._balance.scan(elapsed_ms, s)
+        k[_BIAS] = self._balance.bias_W
+        linked = s[I.PAIR_AGE_ms] < LINK_LOST_MS
+        k[_ROLE] = _WHOLE if linked and s[I.PAIR_OUT] else self._role
+        if linked:
+            k[_BASE] += s[I.PAIR_SHORT_W]
+        s[I.SHORT_W] = k[_WANTED] - k[_REQUEST] if k[_PERMIT] else 0
 
     def _forget(self):
         """Start the measurement afresh: a window must not span a loss of mains."""
         k = self._k
         k[_OWNED] = 1
-        for index in (_PENDING, _PIECES, _FILLED, _SUM, _SUM_AGE, _SUM_WEIGHT, _SLOPE_SUM, _SLOPE_AGE, _SLOPE):
+        for index in _MEASURED:
             k[index] = 0
         k[_OUT] = k[_AT]
         self._rings[_TARGETS + k[_AT]] = 0
@@ -371,7 +416,7 @@ class Response:
         k[_OWNED] = 1               # an edge in this moment waits for the next period
         k[_HOLD] = 1 if self.grid_age_ms - self._loss_ms < self._hold_ms else 0
         k[_SCAN_TIME] = elapsed_ms * 100
-        period_kernel(k, self._rings, self._curve, 0)
+        period_kernel(k, self._rings, self._curve, _WITHOUT_MAINS)
         k[_OWNED] = 0
 
     def set_limits(self, charge_W, discharge_W, permitted):
@@ -387,6 +432,15 @@ class Response:
             k[_REQUEST] = discharge_W
         elif request < -charge_W:
             k[_REQUEST] = -charge_W
+
+    def inject(self, deviation_mHz):
+        """Add a virtual deviation to every measured period: commissioning tests only, see commissioning.py."""
+        self._k[_INJECT] = deviation_mHz * 10
+
+    @property
+    def state(self):
+        """The kernel's state, for the recorder."""
+        return self._k
 
     @property
     def grid_valid(self):

@@ -1,0 +1,171 @@
+"""The measurement: exact, precise under jitter, and not fooled by edges that are none."""
+
+import math
+import random
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rack.control import frequency, response
+from response_rig import Rig, parameters
+
+TICK = Fraction(16, 10**9)
+NOMINALS = st.sampled_from([50_000, 60_000])
+
+
+def deviation(rig):
+    """The measured deviation, 0.1 mHz."""
+    return rig.response.state[response._DEVIATION]
+
+
+def one_sample(nominal_mHz):
+    """A rig whose window is one period."""
+    return Rig(grid_nominal_mHz=nominal_mHz, grid_window_ms=20 if nominal_mHz == 50_000 else 20)
+
+
+@settings(max_examples=300, deadline=None)
+@given(NOMINALS, st.integers(-4_999, 4_999), st.integers(-20, 20))
+def test_the_deviation_of_a_period_is_exact_to_half_a_tenth_of_a_mHz(nominal_mHz, off_mHz, ticks):
+    count = int(1 / (Fraction(nominal_mHz + off_mHz, 1000) * TICK)) + ticks
+    exact = (1 / (count * TICK)) * 10_000 - nominal_mHz * 10
+    if abs(exact) >= 49_990:
+        return
+    rig = one_sample(nominal_mHz)
+    rig.response.on_period(count)
+    assert abs(deviation(rig) - exact) <= Fraction(1, 2)
+
+
+@given(st.integers(40_000, 70_000))
+def test_ticks_of_a_frequency_are_exact(mHz):
+    assert frequency.ticks(mHz) == Fraction(1000, mHz) // TICK
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-40_000, 40_000), min_size=60, max_size=120), st.integers(20, 600))
+def test_the_window_is_the_weighted_mean_of_its_samples(samples, window_ms):
+    rig = Rig(grid_window_ms=window_ms, grid_jump_mHz=10_000)
+    n = frequency.window(rig.params)
+    weights = [i * (n + 1 - i) for i in range(1, n + 1)]
+    measured = []
+    for sample in samples:
+        count = round(62_500_000_000 / (50_000 + sample / 10))
+        rig.response.on_period(count)
+        measured.append(rig.response._rings[rig.response.state[response._AT]])
+        if len(measured) >= n:
+            mean = Fraction(sum(w * x for w, x in zip(weights, measured[::-1])), sum(weights))
+            assert abs(deviation(rig) - mean) <= Fraction(1, 2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(46, 54), st.integers(1, 15)), min_size=1, max_size=8))
+def test_the_measured_frequency_is_always_between_the_extremes_of_its_window(story):
+    rig = Rig()
+    seen = []
+    for Hz, number in story:
+        for _ in range(number):
+            rig.period(Hz)
+            seen.append(rig.response._rings[rig.response.state[response._AT]])
+            if rig.response.grid_valid:
+                assert min(seen[-10:]) <= deviation(rig) <= max(seen[-10:])
+
+
+@pytest.mark.parametrize("nominal_Hz", [50, 60])
+def test_five_us_of_edge_jitter_cost_less_than_5_mHz_at_three_sigma(nominal_Hz):
+    noise = np.random.default_rng(7).normal(0, 5e-6, 4_000)
+    edges = np.arange(4_000) / (nominal_Hz - 0.1) + noise
+    counts = np.rint(np.diff(edges) / 16e-9).astype(int)
+    rig = Rig(grid_nominal_mHz=nominal_Hz * 1000)
+    errors = []
+    for count in counts.tolist():
+        rig.response.on_period(count)
+        errors.append(deviation(rig) / 10 + 100)
+    assert 3 * np.std(errors[20:]) < 5.0
+    assert abs(np.mean(errors[20:])) < 0.2
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(100, 1_000), st.floats(-3.0, 3.0))
+def test_rocof_is_the_least_squares_slope(window_ms, Hz_per_s):
+    rig = Rig(grid_rocof_ms=window_ms)
+    Hz, t = 50.0, 0.0
+    for _ in range(70):
+        Hz = 50.0 + Hz_per_s * (t + 0.01)
+        if not 46 < Hz < 54:
+            break
+        rig.period(Hz)
+        t += 1 / Hz
+    slope_n = frequency.slope_window(rig.params)
+    if rig.response.state[response._FILLED] < slope_n:
+        assert rig.response.rocof_mHzps == 0
+        return
+    # samples are taken to be equally spaced at nominal frequency: 1 % per half a hertz
+    resolution = 60_000 / slope_n**2
+    assert abs(rig.response.rocof_mHzps - Hz_per_s * 1000) <= abs(Hz_per_s) * 90 + resolution + 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(st.integers(-5, 2**30 - 1), st.integers(1_130_000, 1_390_000), st.integers(0, 40_000)), max_size=200))
+def test_no_sequence_of_counts_moves_the_measurement_out_of_range(counts):
+    rig = Rig()
+    for count in counts:
+        rig.response.on_period(count)
+        assert abs(deviation(rig)) <= 50_000
+        assert 0 <= rig.response.state[response._PENDING] < rig.response.state[response._LEAST]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 19_000), st.integers(12, 40))
+def test_a_double_edge_costs_at_most_one_sample_and_no_time(early_us, position):
+    rig = Rig()
+    rig.periods(49.9, position)
+    clock = rig.response.state[response._CLOCK_NOW]
+    piece = round(early_us * 1000 / 16)
+    whole = round(1e9 / 16 / 49.9)
+    rig.response.on_period(piece)
+    rig.response.on_period(whole - piece)
+    rig.periods(49.9, 12)
+    assert abs(deviation(rig) + 1_000) <= 1
+    elapsed = rig.response.state[response._CLOCK_NOW] - clock
+    assert abs(elapsed - 13 * 2_004) <= 13
+
+
+@pytest.mark.parametrize("shift_us", [50, 200, 600, -600])
+def test_one_edge_shifted_by_noise_is_damped_twentyfold(shift_us):
+    rig = Rig()
+    rig.periods(50.0, 40)
+    worst = 0
+    for shift in (shift_us, -shift_us):
+        rig.response.on_period(1_250_000 + round(shift * 1000 / 16))
+        worst = max(worst, abs(deviation(rig)))
+    assert worst <= abs(shift_us) / 20_000 * 500_000 / 20
+
+
+def test_noise_bursts_are_rejected_and_counted():
+    rig = Rig()
+    rig.periods(50.0, 40)
+    noise = random.Random(5)
+    rejected = rig.response.rejected
+    pieces = [noise.randint(1_000, 100_000) for _ in range(200)]
+    for piece in pieces:
+        rig.response.on_period(piece)
+    assert rig.response.rejected >= rejected + 190
+    assert deviation(rig) == 0
+
+
+@pytest.mark.parametrize(("nominal_mHz", "window_ms", "samples"), [(50_000, 200, 10), (60_000, 200, 12), (50_000, 20, 1)])
+def test_the_window_is_as_long_as_configured(nominal_mHz, window_ms, samples):
+    assert frequency.window(parameters(grid_nominal_mHz=nominal_mHz, grid_window_ms=window_ms)) == samples
+    assert math.isclose(samples * 1e6 / nominal_mHz, window_ms, rel_tol=0.01)
+
+
+def test_three_phases_give_the_same_answer_in_a_third_of_the_time():
+    rig = Rig(grid_phases=3)
+    for _ in range(60):
+        rig.response.on_period(round(1e9 / 16 / 49.75))
+        rig.scans_until(rig.now_us)
+        rig.now_us += 20_100 / 3
+    assert abs(deviation(rig) + 2_500) <= 1
+    assert abs(rig.response.request_W - 95_833) < 100

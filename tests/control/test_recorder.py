@@ -1,0 +1,88 @@
+"""The event recorder keeps what was before the trigger and stops after it."""
+
+from array import array
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rack import ids as I
+from rack.control import recorder as recorder_module
+from rack.control import response as response_module
+from rack.control.recorder import CAUSE_FREQUENCY, CAUSE_TRIP, FIELDS, Recorder
+from response_rig import Rig
+
+
+def recording(**changes):
+    rig = Rig(recorder_trigger_mHz=200, **{"recorder_after": 50, **changes})
+    return rig, Recorder(rig.params, rig.response, rig.s)
+
+
+def run(rig, recorder, Hz, number):
+    for _ in range(number):
+        rig.period(Hz)
+        recorder.on_period()
+        recorder.scan()
+
+
+def entries(recorder):
+    rows = []
+    for index in range(len(recorder)):
+        row = array("i", [0] * len(FIELDS))
+        recorder.entry(index, row)
+        rows.append(list(row))
+    return rows
+
+
+def test_the_recorder_reads_the_response_where_the_response_writes():
+    for name in ("_CLOCK_NOW", "_DEVIATION", "_REQUEST", "_RESPONSE", "_CHARGE", "_DISCHARGE"):
+        assert getattr(recorder_module, name) == getattr(response_module, name)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 255), st.integers(12, 400))
+def test_a_frozen_trace_holds_the_trigger_and_as_many_periods_after_it_as_configured(after, before):
+    rig, recorder = recording(recorder_after=after)
+    run(rig, recorder, 50.0, before)
+    run(rig, recorder, 49.7, after + 20)
+    assert recorder.frozen
+    assert recorder.cause == CAUSE_FREQUENCY
+    kept = entries(recorder)
+    assert len(kept) == min(256, before + 2 + after)     # a step is believed with its second period
+    assert abs(kept[-1 - after][0]) > 2_000
+    assert len(kept) == after + 1 or abs(kept[-2 - after][0]) <= 2_000
+
+
+def test_entries_are_in_order_and_whole():
+    rig, recorder = recording()
+    run(rig, recorder, 50.0, 300)
+    run(rig, recorder, 49.8, 30)
+    kept = entries(recorder)
+    assert len(kept) == 256
+    deviations = [row[0] for row in kept]
+    assert deviations == sorted(deviations, reverse=True)
+    assert kept[-1] == [-2_000, rig.response.response_W, rig.response.request_W, 0, 200_000, 200_000, 2_008]
+
+
+def test_a_trip_freezes_the_trace_once_and_rearm_starts_afresh():
+    rig, recorder = recording()
+    run(rig, recorder, 50.0, 100)
+    rig.s[I.TRIP_CODE] = 7
+    run(rig, recorder, 50.0, 60)
+    assert (recorder.frozen, recorder.cause) == (True, CAUSE_TRIP)
+    recorder.rearm()
+    run(rig, recorder, 50.0, 60)
+    assert not recorder.frozen
+    assert len(recorder) == 60
+
+
+def test_the_csv_counts_milliseconds_from_the_trigger():
+    rig, recorder = recording()
+    run(rig, recorder, 50.0, 100)
+    run(rig, recorder, 49.5, 100)
+    lines = list(recorder.lines())
+    assert lines[0] == "t_ms,deviation_dmHz,response_W,request_W,pcs_W,charge_W,discharge_W"
+    table = [[int(field) for field in line.split(",")] for line in lines[1:]]
+    trigger = next(row for row in table if row[0] == 0)
+    assert table.index(trigger) == len(table) - 1 - 50
+    assert abs(trigger[1]) > 2_000
+    assert [row[0] for row in table] == sorted(row[0] for row in table)

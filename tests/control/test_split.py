@@ -1,0 +1,126 @@
+"""The hybrid pair: two racks, the same mains, no link, and the shares add up exactly."""
+
+from array import array
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rack import ids as I
+from rack.control.response import Response
+from rack.control.split import LINK_LOST_MS, Balance
+from response_rig import DC_LOW, parameters
+
+COUNTS = st.lists(st.integers(1_140_000, 1_380_000), min_size=1, max_size=150)
+BIG = 2**24
+
+
+def pair(**changes):
+    racks = []
+    for role in (1, 2):
+        params = parameters(DC_LOW, split_role=role, **changes)
+        s = array("i", [0] * I.COUNT)
+        s[I.SOC_cpct] = 5_000
+        rack = Response(params, s)
+        rack.set_limits(BIG, BIG, 1)
+        racks.append((rack, s))
+    return racks
+
+
+@settings(max_examples=80, deadline=None)
+@given(COUNTS, st.integers(100, 600_000), st.integers(0, 1_000), st.integers(100, 2_000_000), st.integers(-3_000, 3_000))
+def test_the_shares_add_up_to_the_request_at_every_scan(counts, tau_ms, share, power_W, soc_difference):
+    racks = pair(split_tau_ms=tau_ms, split_share_permille=share, split_power_W=power_W)
+    for now, count in enumerate(counts):
+        for rack, s in racks:
+            s[I.PAIR_LOW_cpct] = 5_000 + soc_difference
+            s[I.PAIR_HIGH_cpct] = 5_000
+            rack.on_period(count)
+            rack.scan(now * 100)
+        high, low = racks[0][0], racks[1][0]
+        assert high.request_W + low.request_W == high.response_W == low.response_W
+        assert (high.partner_W, low.partner_W) == (low.request_W, high.request_W)
+
+
+def test_sodium_takes_the_edge_and_lithium_takes_over():
+    (sodium, _), (lithium, _) = pair(split_tau_ms=2_000)
+    shares = []
+    for _ in range(20):
+        sodium.on_period(1_250_000), lithium.on_period(1_250_000)
+    for _ in range(600):
+        shares.append((sodium.on_period(1_265_823), lithium.on_period(1_265_823)))
+    early, late = shares[12], shares[-1]
+    assert early[0] > 0.85 * sum(early)
+    assert abs(late[0]) < 0.01 * sum(late)
+    after_tau = shares[112]
+    assert abs(after_tau[1] / sum(after_tau) - 0.632) < 0.05
+
+
+def test_the_low_pass_loses_nothing_to_rounding():
+    """A constant request of 1 W arrives whole, whatever the time constant."""
+    (sodium, _), (lithium, _) = pair(split_tau_ms=100_000, split_power_W=1_000)
+    count = 1_265_823
+    for _ in range(60_000 // 4):
+        sodium.on_period(count), lithium.on_period(count)
+    assert sodium.response_W > 900
+    assert abs(lithium.request_W - sodium.response_W * 0.95) < 5       # 1 - exp(-3)
+
+
+def test_a_rack_whose_partner_is_out_takes_the_whole_request():
+    (sodium, s), _ = pair(split_tau_ms=1_000)
+    for now in range(200):
+        sodium.on_period(1_265_823)
+        sodium.scan(now * 20)
+    assert sodium.request_W < 0.05 * sodium.response_W
+    s[I.PAIR_OUT] = 1
+    sodium.scan(4_000)
+    assert sodium.on_period(1_265_823) == sodium.response_W
+    s[I.PAIR_AGE_ms] = LINK_LOST_MS
+    sodium.scan(4_020)
+    assert sodium.on_period(1_265_823) < 0.05 * sodium.response_W
+
+
+def test_what_a_saturated_rack_owes_is_told_and_delivered_by_the_other():
+    (sodium, s_sodium), (lithium, s_lithium) = pair(split_tau_ms=10_000)
+    sodium.set_limits(50_000, 50_000, 1)
+    for now in range(60):
+        for rack, _ in ((sodium, 0), (lithium, 0)):
+            rack.on_period(1_265_823)
+            rack.scan(now * 20)
+        s_lithium[I.PAIR_SHORT_W] = s_sodium[I.SHORT_W]
+    assert s_sodium[I.SHORT_W] > 100_000
+    assert abs(sodium.request_W + lithium.request_W - sodium.response_W) < 2_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 8_000)), max_size=60))
+def test_balancing_moves_one_watt_at_a_time_and_stays_within_its_most(story):
+    params = parameters(split_role=1, split_bias_W=40)
+    balance = Balance(params)
+    s = array("i", [0] * I.COUNT)
+    before = 0
+    for s[I.PAIR_HIGH_cpct], s[I.PAIR_LOW_cpct], s[I.PAIR_AGE_ms] in story:
+        for _ in range(10):
+            balance.scan(10, s)
+        assert abs(balance.bias_W - before) <= 1
+        assert abs(balance.bias_W) <= 40
+        before = balance.bias_W
+
+
+def test_the_fuller_rack_discharges_more_and_a_silent_station_ends_it():
+    balance = Balance(parameters(split_role=1, split_bias_W=100))
+    s = array("i", [0] * I.COUNT)
+    s[I.PAIR_LOW_cpct], s[I.PAIR_HIGH_cpct] = 6_000, 4_000
+    for _ in range(2_000):
+        balance.scan(10, s)
+    assert balance.bias_W == 100
+    s[I.PAIR_AGE_ms] = LINK_LOST_MS
+    for _ in range(2_000):
+        balance.scan(10, s)
+    assert balance.bias_W == 0
+
+
+@given(st.integers(-10_000, 10_000))
+def test_the_bias_wanted_is_odd_and_monotone(difference):
+    balance = Balance(parameters(split_role=2, split_bias_W=10_000))
+    assert balance.aim_W(-difference) == -balance.aim_W(difference)
+    assert balance.aim_W(difference) <= balance.aim_W(difference + 1)
