@@ -213,3 +213,14 @@ def test_a_single_flipped_bit_discards_the_scan_and_counts_it(data):
     before = rig.driver.crc_errors
     rig.run(300)
     assert hit and rig.driver.crc_errors == before + 1 and rig.cells_right() and rig.driver.wakes == 1
+
+
+@given(st.sets(st.tuples(st.integers(0, 2), st.integers(0, 15)), max_size=4), st.booleans())
+@settings(max_examples=8, deadline=None)
+def test_the_open_wire_check_names_the_wires_and_leaves_the_cells_alone(wires, broken):
+    rig = Rig(devices=3)
+    rig.stack.open_wires = lambda: wires
+    rig.stack.broken_links = {2} if broken else set()
+    rig.run(900)
+    found = {(at // 16, at % 16) for at in range(48) if rig.driver.open_wires[at // 8] >> at % 8 & 1}
+    assert found == wires and rig.cells_right() and rig.driver.crc_errors == 0

@@ -11,8 +11,8 @@ readinto(buf, n) and pulse_low(us); none of them may block.
 
 from micropython import const
 
-from rack.drivers.bq79616_data import count_good, to_cells, to_temps
-from rack.drivers.crc16 import TABLE, seal
+from rack.drivers.bq79616_data import to_cells, to_temps
+from rack.drivers.bq79616_link import StackLink
 
 _TICKS_MASK = const(0x3FFFFFFF)      # ticks_us wraps at 2**30
 
@@ -25,16 +25,15 @@ _CONTROL2 = const(0x30A)
 _ADC_CTRL1 = const(0x30D)
 _FAULT_RST1 = const(0x331)
 _OTP_ECC_DATAIN1 = const(0x343)
+_DIAG_COMP_CTRL2 = const(0x33B)
+_DIAG_COMP_CTRL3 = const(0x33C)
 _FAULT_SUMMARY = const(0x52D)
+_FAULT_COMP_VCOW1 = const(0x548)
 _VCELL16_HI = const(0x568)
 _TSREF_HI = const(0x58C)
 
-_SINGLE_READ = const(0x80)
 _SINGLE_WRITE = const(0x90)
-_STACK_READ = const(0xA0)
 _BROADCAST_READ = const(0xC0)
-_BROADCAST_WRITE = const(0xD0)
-_REVERSE_WRITE = const(0xE0)
 
 _DIR_SEL = const(0x80)               # CONTROL1
 _SEND_WAKE = const(0x20)
@@ -43,12 +42,10 @@ _STACK_DEV = const(0x02)             # COMM_CTRL
 _TOP_STACK = const(0x01)
 
 _WAKE_LOW_US = const(2500)           # wake ping: 2 ms at least, shut-down from 7 ms
-_ANSWER_US = const(2000)             # margin beyond the bus time before a read counts as lost
 _FAILS = const(6)                    # then something else is tried: a silent read counts 2, a garbled one 1
 _SYNC_FRAMES = const(8)
 _ADDRESSES_PER_POLL = const(8)
 _ACTIONS_PER_POLL = const(4)         # short ones; a write takes about 0.15 ms
-_SMALL = const(200)                  # bytes of an answer that are checked and used in the call that collects them
 _PARTIAL_CYCLES = const(20)          # with devices missing: wake the whole stack again after so many
 
 # Bq79616.state
@@ -59,7 +56,7 @@ STATE_CONFIG = const(3)
 STATE_RUN = const(4)
 
 
-class Bq79616:
+class Bq79616(StackLink):
     """Driver of one stack; `poll` it every 1–2 ms, a call does at most about 1 ms of work.
 
     devices: 1..26 expected; cells_per_device 6..16; temps_per_device 1..8 (GPIO1 upwards).
@@ -68,45 +65,34 @@ class Bq79616:
 
     cells_ready, temps_ready: a complete scan is in the outputs; the caller clears them. devices_seen: that
     answer; link_broken: they were reached from both ends. faults: FAULT_SUMMARY of each device.
-    Counters: crc_errors, timeouts, invalid (wrong read-back or no result), wakes.
+    open_wires: 16 bits a device, low byte first, from the open-wire check every wire_check_cycles periods.
+    Counters: crc_errors, timeouts, invalid, wakes.
     """
 
     def __init__(self, uart, devices, cells_per_device, temps_per_device, cells_mV, temps_ddegC, ntc,
-                 period_us=100_000):
+                 period_us=100_000, wire_check_cycles=100):
+        super().__init__(uart, devices, 2 * max(cells_per_device, temps_per_device + 1))
         self.cells_mV = cells_mV
         self.temps_ddegC = temps_ddegC
         self.cells_ready = False
         self.temps_ready = False
         self.link_broken = False
-        self.crc_errors = 0
-        self.timeouts = 0
-        self.invalid = 0
         self.wakes = 0
         self.devices_seen = 0
         self.faults = bytearray(devices)
+        self.open_wires = bytearray(2 * devices)
+        self._wire_check_cycles = wire_check_cycles
+        self._cycles_to_check = 2
         self.state = STATE_WAKE
-        self._uart = uart
-        self._devices = devices
         self._cells = cells_per_device
         self._temps = temps_per_device
         self._ntc = ntc
         self._period_us = period_us
-        self._rx = bytearray(devices * (2 * max(cells_per_device, temps_per_device + 1) + 6))
-        self._six = bytearray(6)
-        self._seven = bytearray(7)
         self._positions = (bytes(range(devices)), bytes(devices - a for a in range(devices)))
-        self._counts = bytearray(2)    # devices reached in each direction, without the base in the second
-        self._side = 0                 # direction in use
-        self._since = 0
-        self._wait_us = 0
         self._period_start = 0
         self._step = 0
         self._index = 0
-        self._low = 0
-        self._high = 0
         self._fails = 0
-        self._phase = 0                # of one read: 0 request, 1 collect, 2 check, 3 use
-        self._expected = 0
         self._partial = 0
         self._cold = True              # the stack was woken: the far side is still asleep
         self._woken = False
@@ -166,17 +152,23 @@ class Bq79616:
         )
 
     def _cycle_rows(self):
+        side = (
+            (self._read_cells, _VCELL16_HI + 2 * (16 - self._cells), 2 * self._cells, 0),
+            (self._read_temps, _TSREF_HI, 2 + 2 * self._temps, 0),
+            (self._read_faults, _FAULT_SUMMARY, 1, 0),
+            (self._wire_check_due, 0, 6, 0),
+            (self._write_all, _DIAG_COMP_CTRL2, 0x01, 0),               # open below 0.8 V
+            (self._write_all, _DIAG_COMP_CTRL3, 0x10, 4000),            # sinks empty 0.47 µF in 3 ms
+            (self._write_all, _DIAG_COMP_CTRL3, 0x15, 1000),            # compare, sinks still on
+            (self._write_all, _DIAG_COMP_CTRL3, 0x00, 0),
+            (self._read_wires, _FAULT_COMP_VCOW1, 2, 0),
+            (self._write_all, _FAULT_RST1, 0x04, 0),                    # RST_COMP
+        )
         return (
-            (self._await_period, 0, 0, 0),
-            (self._read_cells, _VCELL16_HI + 2 * (16 - self._cells), 2 * self._cells, 0),
-            (self._read_temps, _TSREF_HI, 2 + 2 * self._temps, 0),
-            (self._read_faults, _FAULT_SUMMARY, 1, 0),
-            (self._other_side, _CONTROL1, 0, 100),
-            (self._read_cells, _VCELL16_HI + 2 * (16 - self._cells), 2 * self._cells, 0),
-            (self._read_temps, _TSREF_HI, 2 + 2 * self._temps, 0),
-            (self._read_faults, _FAULT_SUMMARY, 1, 0),
-            (self._first_side, _CONTROL1, 0, 100),
-            (self._finish_cycle, 0, 0, 0),
+            ((self._await_period, 0, 0, 0),) + side
+            + ((self._other_side, _CONTROL1, len(side) + 1, 100),) + side
+            + ((self._first_side, _CONTROL1, 0, 100),
+               (self._finish_cycle, 0, 0, 0))
         )
 
     def _tone_us(self):
@@ -226,10 +218,6 @@ class Bq79616:
         self._low = 0
         return True
 
-    def _pause(self, now_us, wait_us):
-        self._since = now_us
-        self._wait_us = wait_us
-
     def _fail(self, weight):
         """A read went wrong: do it again at once; after too many look for the break, or wake the stack."""
         self._phase = 0
@@ -244,84 +232,6 @@ class Bq79616:
         else:
             self.restart()
             self._woken = True                 # a second wake in a row that fails leads to the search
-
-    # -- frames
-
-    def _broadcast(self, kind, register, value):
-        frame = self._six
-        frame[0] = kind
-        frame[1] = register >> 8
-        frame[2] = register & 0xFF
-        frame[3] = value
-        seal(frame, 4)
-        self._uart.write(frame)
-        return True
-
-    def _single(self, kind, device, register, value):
-        frame = self._seven
-        frame[0] = kind
-        frame[1] = device
-        frame[2] = register >> 8
-        frame[3] = register & 0xFF
-        frame[4] = value
-        seal(frame, 5)
-        self._uart.write(frame)
-        return True
-
-    def _write_all(self, now_us, register, value):
-        return self._broadcast(_BROADCAST_WRITE, register, value)
-
-    def _write_reverse(self, now_us, register, value):
-        return self._broadcast(_REVERSE_WRITE, register, value)
-
-    def _write_base(self, now_us, register, value):
-        return self._single(_SINGLE_WRITE, 0, register, value)
-
-    def _write_top(self, now_us, register, value):
-        """The last device; a lone one is base and top already."""
-        return self._devices == 1 or self._single(_SINGLE_WRITE, self._devices - 1, register, value)
-
-    def _drained(self):
-        """Throw away what nobody asked for, at most one buffer full a call; True when the line is empty."""
-        waiting = self._uart.any()
-        if waiting:
-            self._uart.readinto(self._rx, min(waiting, len(self._rx)))
-            return False
-        return True
-
-    def _collect(self, now_us, frames):
-        """Wait for the whole answer; True when it is in rx. A lost one is counted and failed."""
-        if self._uart.any() >= self._expected:
-            self._uart.readinto(self._rx, self._expected)
-            self._phase = 2
-            return True
-        if ((now_us - self._since) & _TICKS_MASK) > 10 * self._expected + 20 * frames + _ANSWER_US:
-            self.timeouts += 1
-            self._fail(2)
-        return False
-
-    def _read(self, now_us, register, size):
-        """One read of the whole side, a phase a call; True in the call after all frames were in and good."""
-        frames = self._counts[self._side]
-        if self._phase == 0:
-            if self._drained():
-                self._expected = frames * (size + 6)
-                self._broadcast(_STACK_READ if self._side else _BROADCAST_READ, register, size - 1)
-                self._since = now_us
-                self._phase = 1
-            return False
-        if self._phase == 1 and (not self._collect(now_us, frames) or self._expected > _SMALL):
-            return False
-        if self._phase == 2:
-            top = frames if self._side else frames - 1
-            if count_good(self._rx, frames, top, size, register, TABLE) < frames:
-                self.crc_errors += 1
-                self._fail(1)
-                return False
-            self._phase = 3
-            if self._expected > _SMALL:
-                return False
-        return True
 
     # -- actions of the bring-up
 
@@ -370,32 +280,6 @@ class Bq79616:
         self._low = 0
         self._high = self._devices             # of them answer, at most
         return self._write_base(now_us, register, value)
-
-    def _bisect(self, now_us, register, value):
-        """Find how many devices answer from the base on: `low` have, more than `high` cannot."""
-        if self._low == self._high:
-            return True
-        middle = (self._low + self._high + 1) // 2
-        device = middle - 1 if not self._side else middle
-        if self._phase == 0:
-            if self._drained():
-                self._expected = 7
-                self._single(_SINGLE_READ, device, register, 0)
-                self._since = now_us
-                self._phase = 1
-            return False
-        answered = self._uart.any() >= 7
-        if not answered and ((now_us - self._since) & _TICKS_MASK) < _ANSWER_US:
-            return False
-        self._phase = 0
-        if answered:
-            self._uart.readinto(self._rx, 7)
-            answered = count_good(self._rx, 1, device, 1, register, TABLE) == 1
-        if answered:
-            self._low = middle
-        else:
-            self._high = middle - 1
-        return False
 
     def _forward_found(self, now_us, register, value):
         count = self._low
@@ -507,11 +391,27 @@ class Bq79616:
         self._fails = 0
         return True
 
+    def _wire_check_due(self, now_us, register, value):
+        if self._cycles_to_check:
+            self._step += value
+        return True
+
+    def _read_wires(self, now_us, register, size):
+        """Bit n of a device's two bytes: the upper sense wire of its cell n is open."""
+        if not self._read(now_us, register, size):
+            return False
+        positions = self._positions[self._side]
+        for index in range(self._counts[self._side]):
+            at = 2 * positions[self._rx[index * 8 + 1]]
+            self.open_wires[at] = self._rx[index * 8 + 5]
+            self.open_wires[at + 1] = self._rx[index * 8 + 4]
+        return True
+
     def _other_side(self, now_us, register, value):
         if self._counts[1]:
             self._side = 1
-            return self._select(now_us, register, value)
-        self._step += 4                        # straight to the end of the cycle
+            return self._select(now_us, register, 0)
+        self._step += value                    # straight to the end of the cycle
         return True
 
     def _first_side(self, now_us, register, value):
@@ -521,6 +421,7 @@ class Bq79616:
     def _finish_cycle(self, now_us, register, value):
         """Missing devices are looked for again from time to time; their cells never count as read meanwhile."""
         self._step = -1
+        self._cycles_to_check = self._cycles_to_check - 1 if self._cycles_to_check else self._wire_check_cycles
         if self.devices_seen < self._devices:
             self._partial += 1
             if self._partial >= _PARTIAL_CYCLES:

@@ -1,0 +1,39 @@
+"""PEC15 of the LTC681x family: poly 0x4599, initial value 0x0010, most significant bit first, shifted left once.
+
+Vectors: foxBMS 2 test_ltc_pec.c, in tests/drivers/vectors. Nibble table as in rack.drivers.crc16.
+"""
+
+from array import array
+
+import micropython
+
+from rack.drivers.fast import ptr8, ptr32
+
+
+def _nibble_table():
+    table = array("i", (0 for _ in range(16)))
+    for index in range(16):
+        remainder = index << 11
+        for _ in range(4):
+            remainder = (remainder << 1) ^ 0x4599 if remainder & 0x4000 else remainder << 1
+        table[index] = remainder & 0x7FFF
+    return table
+
+
+TABLE = _nibble_table()
+
+
+@micropython.viper
+def pec15(buffer, start: int, length: int, table) -> int:
+    """PEC over buffer[start:start + length] as it goes on the wire, high byte first (bit 0 is 0)."""
+    b = ptr8(buffer)
+    t = ptr32(table)
+    remainder = 16
+    i = start
+    end = start + length
+    while i < end:
+        byte = int(b[i])
+        remainder = ((remainder << 4) & 0x7FFF) ^ int(t[((remainder >> 11) ^ (byte >> 4)) & 15])
+        remainder = ((remainder << 4) & 0x7FFF) ^ int(t[((remainder >> 11) ^ byte) & 15])
+        i += 1
+    return remainder << 1

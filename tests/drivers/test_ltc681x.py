@@ -1,0 +1,130 @@
+"""The second AFE family behind the same interface: its driver against its chip model."""
+
+import csv
+import math
+from array import array
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from halite.simulator.chips.faults import WireFaults
+from halite.simulator.chips.ltc6813 import Ltc6813Stack
+from halite.simulator.chips.ntc import Ntc
+from rack.drivers import ntc
+from rack.drivers.bq79616 import Bq79616
+from rack.drivers.ltc681x import Ltc681x
+from rack.drivers.pec15 import TABLE, pec15
+from wires import Clock
+
+A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
+NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)
+POLL_US = 1500
+
+
+class Spi:
+    """isoSPI at 1 Mbit/s: 8 µs a byte."""
+
+    def __init__(self, stack, clock):
+        self.stack, self.clock, self.longest_us = stack, clock, 0
+
+    def transfer(self, tx, rx, count):
+        at_us = self.clock.now_us
+        self.stack.select(at_us)
+        for index in range(count):
+            rx[index] = self.stack.exchange(tx[index], at_us + 8 * index)
+        self.stack.deselect(at_us + 8 * count)
+        self.longest_us = max(self.longest_us, 8 * count)
+
+
+class Rig:
+    def __init__(self, devices=3, cells=18, temps=8, start_us=0):
+        self.clock = Clock(start_us)
+        self.volts = [[2.0 + 0.003 * (d * cells + c) for c in range(cells)] for d in range(devices)]
+        self.celsius = [[-40 + (d * temps + g) % 165 for g in range(temps)] for d in range(devices)]
+        sensor = Ntc()
+        self.stack = Ltc6813Stack(devices, lambda at: (self.volts[at], [sensor.ratio(t) for t in self.celsius[at]]),
+                                  cells)
+        self.cells_mV = array("i", [-1] * (devices * cells))
+        self.temps_ddegC = array("i", [-1] * (devices * temps))
+        self.spi = Spi(self.stack, self.clock)
+        self.driver = Ltc681x(self.spi, devices, cells, temps, self.cells_mV, self.temps_ddegC, NTC_TABLE)
+        self.scans = []
+
+    def run(self, ms):
+        end_us = self.clock.now_us + 1000 * ms
+        while self.clock.now_us < end_us:
+            self.driver.poll(self.clock.ticks)
+            if self.driver.cells_ready:
+                self.driver.cells_ready = False
+                self.scans.append(self.clock.now_us)
+            self.clock.now_us += POLL_US
+
+    def right(self):
+        cells = [1000 * volts for device in self.volts for volts in device]
+        temps = [10 * celsius for device in self.celsius for celsius in device]
+        return (all(abs(got - want) <= 1 for got, want in zip(self.cells_mV, cells, strict=True))
+                and all(abs(got - want) <= 2 for got, want in zip(self.temps_ddegC, temps, strict=True)))
+
+
+def test_every_published_pec_is_right():
+    path = Path(__file__).parent / "vectors" / "vectors_pec15.csv"
+    rows = list(csv.reader(line for line in path.open() if not line.startswith("#")))[1:]
+    assert len(rows) >= 10
+    for data, pec in rows:
+        frame = bytes.fromhex(data)
+        assert pec15(frame, 0, len(frame), TABLE) == int(pec, 16)
+
+
+def test_it_offers_what_the_application_uses_of_the_other_family():
+    used = ("cells_mV", "temps_ddegC", "cells_ready", "temps_ready", "crc_errors", "timeouts", "invalid", "wakes",
+            "devices_seen", "link_broken", "state", "poll")
+    other = Bq79616(None, 2, 12, 4, array("i", [0]), array("i", [0]), NTC_TABLE)
+    here = Rig().driver
+    assert all(hasattr(here, name) and hasattr(other, name) for name in used)
+
+
+@pytest.mark.parametrize(("cells", "temps"), [(12, 5), (18, 8), (18, 1), (18, 3), (18, 4)])
+def test_cells_and_temperatures_are_read_every_period(cells, temps):
+    rig = Rig(2, cells, temps)
+    rig.run(600)
+    gaps = [b - a for a, b in zip(rig.scans, rig.scans[1:], strict=False)]
+    assert gaps and max(gaps) <= 100_000 + 2 * POLL_US
+    assert rig.right() and rig.driver.devices_seen == 2 and rig.driver.crc_errors == 0
+
+
+def test_the_longest_stack_stays_below_2_ms_a_call():
+    rig = Rig(26, 18, 8, start_us=2**30 - 150_000)
+    rig.run(400)
+    assert rig.scans and rig.right() and rig.spi.longest_us < 2_000
+
+
+def test_a_lost_device_never_counts_as_read_and_comes_back():
+    rig = Rig()
+    rig.run(300)
+    rig.stack.reached = lambda: 1
+    rig.run(120)
+    rig.scans.clear()
+    rig.run(500)
+    assert not rig.scans and rig.driver.devices_seen == 0
+    rig.stack.reached = lambda: 3
+    rig.run(300)
+    assert rig.scans and rig.right() and rig.driver.devices_seen == 3
+
+
+@given(st.integers(0, 2**16), st.floats(0, 0.02), st.floats(0, 0.02), st.booleans(),
+       st.one_of(st.none(), st.integers(0, 500)))
+@settings(max_examples=20, deadline=None)
+def test_corrupted_groups_never_become_cells(seed, flip, lose, missing, reset_after):
+    rig = Rig(2)
+    rig.run(150)
+    rig.stack.faults = WireFaults(seed, flip=flip, lose=lose, missing=missing, reset_after=reset_after)
+    for _ in range(8):
+        rig.run(50)
+        assert all(mV == -1 or 1999 <= mV <= 2110 for mV in rig.cells_mV)
+    rig.stack.faults = WireFaults()
+    rig.run(120)
+    rig.scans.clear()
+    rig.run(300)
+    assert rig.scans and rig.right()
