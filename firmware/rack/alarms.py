@@ -83,7 +83,7 @@ ROWS = (
     ("runaway_derate", "runaway", ABOVE, DERATE, ZERO, NEVER, 2, "thermal runaway suspected by one sensor"),
     ("runaway_trip", "runaway", ABOVE, TRIP, OPEN, ALWAYS, 1, "thermal runaway"),
     # surroundings
-    ("gas_warn", "gas_mV", ABOVE, WARN, INFORM, NEVER, -1, "gas"),
+    ("gas_warn", "gas_mV", ABOVE, WARN, INFORM, NEVER, -1, "gas seen"),
     ("gas_trip", "gas_mV", ABOVE, TRIP, OPEN, ALWAYS, -1, "gas alarm"),
     ("coolant_warn", "coolant_ddegC", ABOVE, WARN, INFORM, NEVER, -1, "coolant hot"),
     ("coolant_derate", "coolant_ddegC", ABOVE, DERATE, BOTH, NEVER, -1, "coolant hot"),

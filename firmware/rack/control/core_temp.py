@@ -15,6 +15,7 @@ from rack.control.fast import ptr32
 from rack.control.interp import interpolate
 
 _STEP_ms = const(1000)
+_NOT_YET = const(-30_000)
 _UNKNOWN = const(-1_000_000)
 _HEAT_MOST_mW = const(500_000)
 _RISE_MOST_mK = const(100_000)
@@ -23,12 +24,13 @@ _RESISTANCE_MOST_uohm = const(20_000)
 
 @micropython.viper
 def _follow(used, core, rest, groups: int, m: int, out, rise_mK: int, ms: int, tau_ms: int):
-    """Advance every module's core by ms; out: highest of core and surface in 0.1 degC, and its module."""
+    """Advance every module's core by ms; out: highest of core and surface in 0.1 degC, its module, lowest core."""
     u = ptr32(used)
     c = ptr32(core)
     r = ptr32(rest)
     o = ptr32(out)
     best = -30000
+    least = 30000
     g = 0
     i = 0
     while g < groups:
@@ -44,6 +46,8 @@ def _follow(used, core, rest, groups: int, m: int, out, rise_mK: int, ms: int, t
         c[g] += flow // tau_ms
         r[g] = flow - flow // tau_ms * tau_ms
         hottest = c[g] // 100
+        if hottest < least:
+            least = hottest
         if surface > hottest:
             hottest = surface
         if hottest > best:
@@ -51,6 +55,7 @@ def _follow(used, core, rest, groups: int, m: int, out, rise_mK: int, ms: int, t
             o[1] = g
         g += 1
     o[0] = best
+    o[2] = least
 
 
 class Core:
@@ -64,7 +69,7 @@ class Core:
         n = params.afe_devices
         self.core_mdegC = array("i", [_UNKNOWN] * n)    # 0.001 degC, per module
         self._rest = array("i", [0] * n)
-        self._out = array("i", [0, 0])
+        self._out = array("i", [0, 0, _NOT_YET])
         self._tau_ms = max(4000, params.core_rth_mKpW * params.core_heat_JpK)
         self._ms = 0
 
@@ -86,9 +91,12 @@ class Core:
         s[I.CORE_MAX_AT] = self._out[1]
 
     def _heat(self, square_A2):
-        """Heat of one cell in mW at a mean square current, at the coldest sensor's resistance."""
+        """Heat of one cell in mW at a mean square current, at the coldest core's resistance."""
         table = self._p.cell_resistance
-        uohm = min(interpolate(table, len(table), self._s[I.TEMP_MIN_ddegC]), _RESISTANCE_MOST_uohm)
+        coldest = self._out[2]
+        if coldest == _NOT_YET:
+            coldest = self._s[I.TEMP_MIN_ddegC]
+        uohm = min(interpolate(table, len(table), coldest), _RESISTANCE_MOST_uohm)
         if square_A2 > 50_000:
             return min(square_A2 // 1000 * uohm, _HEAT_MOST_mW)
         return min(square_A2 * uohm // 1000, _HEAT_MOST_mW)

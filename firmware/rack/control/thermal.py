@@ -56,7 +56,7 @@ class Thermal:
         self._want_heating()
         cool = self._cool.follow(self._cooling, ms)
         heat = self._heat.follow(self._heating and not cool, ms)
-        if heat and not self._may_heat():
+        if heat and (cool or not self._may_heat()):
             self._heat.stop()
             heat = False
         s[I.FAN_pct] = self._duty() if cool else 0

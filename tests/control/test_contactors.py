@@ -1,0 +1,318 @@
+"""The contactor sequence: its table, its windows and its lock-out."""
+
+from array import array
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.alarms import code_of
+from rack.control import contactors
+from rack.control.bits import (
+    CMD_CLOSE,
+    CMD_OPEN,
+    CMD_RESET,
+    CMD_UNLOCK,
+    IN_AUX_NEG,
+    IN_AUX_POS,
+    IN_ESTOP,
+    IN_HVIL,
+    REFUSED_ALARM,
+    REFUSED_LOCKED,
+    REFUSED_STATE,
+    REFUSED_TRIPPED,
+    REFUSED_UNKNOWN,
+    STATE_CLOSED,
+    STATE_FAULT,
+    STATE_LOCKED_OUT,
+    STATE_OPEN,
+    STATE_PRECHARGE,
+)
+from rack.control.contactors import DONE, TOO_FAST, TOO_SLOW, WAIT, precharge_verdict
+from rig import Rig
+
+_TIMED = ("_contact_late", "_waited_enough", "_cooled", "_precharge_failed")
+_STEPS = {name: value for name, value in vars(contactors).items() if name.startswith("STEP_")}
+
+
+@given(st.integers(0, 5000), st.integers(0, 16_000), st.integers(100, 16_000), st.integers(800, 995),
+       st.integers(1, 1000), st.integers(1, 3000))  # fmt: skip
+def test_a_precharge_is_good_only_inside_its_window(
+    elapsed: int, bus: int, rack: int, done: int, early: int, width: int
+) -> None:
+    verdict = precharge_verdict(elapsed, bus, rack, done, early, early + width)
+    full = bus / rack >= done / 1000
+    assert verdict == (
+        (TOO_FAST if elapsed < early else DONE) if full else (TOO_SLOW if elapsed >= early + width else WAIT)
+    )
+
+
+def test_every_step_has_an_exit_and_every_step_that_moves_a_timeout() -> None:
+    table = contactors._TABLE
+    assert sorted(_STEPS.values()) == list(range(len(table)))
+    resting = {_STEPS[name] for name in ("STEP_REST", "STEP_CLOSED", "STEP_FAULT", "STEP_LOCKED")}
+    for step, exits in enumerate(table):
+        assert exits, step
+        assert step in resting or any(guard.__name__ in _TIMED for guard, _ in exits), step
+        if contactors._COILS[step]:
+            assert exits[0] == contactors._TRIPPED, "a trip goes before everything while a coil is on"
+
+
+def test_every_step_can_be_reached_and_left_towards_rest() -> None:
+    table = contactors._TABLE
+    for start in range(len(table)):
+        reached, todo = {start}, [start]
+        while todo:
+            for _, following in table[todo.pop()]:
+                if following not in reached:
+                    reached.add(following)
+                    todo.append(following)
+        assert contactors.STEP_REST in reached
+        if start == contactors.STEP_REST:
+            assert len(reached) == len(table)
+
+
+def test_main_minus_closes_first_then_precharge_then_main_plus_and_precharge_opens() -> None:
+    rig = Rig()
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    seen = [0]
+    while rig.s[I.STATE] != STATE_CLOSED:
+        rig.scan()
+        if rig.s[I.COILS] != seen[-1]:
+            seen.append(rig.s[I.COILS])
+        assert rig.ms < 10_000
+    assert seen == [0, 1, 3, 7, 5]
+
+
+def test_the_rack_waits_its_least_time_open_and_says_so() -> None:
+    rig = Rig()
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    rig.run(rig.params.contactor_settle_ms - 50)
+    assert rig.s[I.COILS] == 0
+    rig.run(70)
+    assert rig.s[I.STATE] == STATE_PRECHARGE
+
+
+@pytest.mark.parametrize("tau_factor, fault, text", [(0.1, "precharge_fast", "fast"), (40, "precharge_slow", "slow")])
+def test_a_precharge_outside_its_window_is_tried_three_times_and_then_trips(tau_factor: float, fault: str, text: str) -> None:
+    rig = Rig("bench", precharge_cooldown_ms=600, contactor_settle_ms=100)
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    rig.params.precharge_tau_ms = round(50 * tau_factor)
+    tries, before = 0, 0
+    while rig.s[I.TRIP_CODE] == 0:
+        rig.scan()
+        coils = rig.s[I.COILS]
+        assert not coils & 4, "main + must not close"
+        tries += coils & 2 > 0 and not before & 2
+        before = coils
+        assert rig.ms < 30_000
+    assert tries == 3 and rig.s[I.TRIP_CODE] == code_of(f"{fault}_trip")
+    rig.run(1500)
+    assert rig.s[I.STATE] == STATE_FAULT and rig.s[I.COILS] == 0
+    assert rig.c.command(CMD_RESET) == 0
+    rig.run(30)
+    assert rig.s[I.TRIP_CODE] == 0
+    rig.params.precharge_tau_ms = 50
+    rig.close()
+    assert rig.s[I.PRECHARGE_FAST] == rig.s[I.PRECHARGE_SLOW] == 0
+
+
+def test_a_failed_try_waits_for_the_cool_down_before_the_next() -> None:
+    rig = Rig("bench", precharge_cooldown_ms=2000, contactor_settle_ms=100)
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    rig.params.precharge_tau_ms = 5000
+    rig.until(lambda: rig.s[I.COILS] & 2)
+    rig.until(lambda: not rig.s[I.COILS])
+    assert rig.until(lambda: rig.s[I.COILS]) >= 2000
+
+
+def test_the_resistor_s_energy_is_bounded_and_it_must_cool_before_a_start() -> None:
+    rig = Rig("bench", precharge_energy_J=5, precharge_late_ms=60_000, precharge_cooldown_ms=4000)
+    rig.bus = False                     # a short: the bus stays at zero
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    rig.until(lambda: rig.s[I.COILS] & 2)
+    took = rig.until(lambda: not rig.s[I.COILS])
+    volts = rig.rack_dV // 10
+    exact = 5 * 1000 / (volts * volts / 25)
+    assert exact - 20 <= took <= exact + 40, "5 J at V^2 / 25 ohm"
+    assert rig.s[I.PRECHARGE_SLOW] == 1
+    energy = rig.s[I.PRECHARGE_J]
+    assert energy in (4, 5)
+    rig.run(2500)
+    assert rig.s[I.PRECHARGE_J] < energy
+    rig.run(3000)
+    assert rig.s[I.PRECHARGE_J] <= 5
+
+
+def test_a_charged_bus_or_a_rack_without_voltage_is_not_switched_onto() -> None:
+    rig = Rig("bench")
+    rig.bus = False
+    rig.s[I.BUS_dV] = rig.rack_dV * 201 // 1000 + 1
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    rig.run(3000)
+    assert rig.s[I.COILS] == 0 and rig.s[I.TRIP_CODE] == 0
+    rig.s[I.BUS_dV] = rig.rack_dV * 19 // 100
+    rig.run(200)
+    assert rig.s[I.COILS]
+
+
+def test_a_bus_that_rises_with_main_minus_alone_is_a_welded_contactor() -> None:
+    rig = Rig("bench")
+    rig.bus = False
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    rig.until(lambda: rig.s[I.COILS] == 1)
+    rig.s[I.BUS_dV] = rig.rack_dV
+    rig.run(30)
+    assert rig.s[I.COILS] == 0
+    rig.run(50)
+    assert rig.s[I.TRIP_CODE] == code_of("welded")
+    rig.s[I.BUS_dV] = 0
+    rig.run(1000)
+    assert rig.c.command(CMD_RESET) == 0
+    rig.run(50)
+    assert rig.s[I.TRIP_CODE] == 0 and rig.s[I.CONTACTOR_WELDED] == 0
+
+
+@pytest.mark.parametrize("missing, coils", [(IN_AUX_NEG, 1), (IN_AUX_POS, 7)])
+def test_a_contact_that_does_not_close_is_stuck(missing: int, coils: int) -> None:
+    rig = Rig("bench")
+    rig.aux = False
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    while rig.s[I.TRIP_CODE] == 0:
+        on = rig.s[I.COILS]
+        bits = (IN_AUX_NEG if on & 1 else 0) | (IN_AUX_POS if on & 4 else 0)
+        rig.in_bits = rig.in_bits & ~(IN_AUX_NEG | IN_AUX_POS) | bits & ~missing
+        if on == coils:
+            began = rig.ms
+            coils = -1
+        rig.scan()
+        assert rig.ms < 5000
+    assert rig.s[I.TRIP_CODE] == code_of("stuck")
+    assert 100 <= rig.ms - began <= 150
+
+
+@pytest.mark.parametrize("welded", [IN_AUX_NEG, IN_AUX_POS])
+def test_a_contact_that_does_not_open_is_welded(welded: int) -> None:
+    rig = Rig("bench").close()
+    rig.aux = False
+    rig.in_bits = rig.in_bits & ~(IN_AUX_NEG | IN_AUX_POS) | welded
+    rig.c.command(CMD_OPEN)
+    rig.until(lambda: rig.s[I.COILS] == 0)
+    assert 100 <= rig.until(lambda: rig.s[I.TRIP_CODE]) <= 130
+    assert rig.s[I.TRIP_CODE] == code_of("welded")
+    rig.until(lambda: rig.s[I.STATE] == STATE_FAULT)
+
+
+@settings(max_examples=20)
+@given(st.integers(-2000, 2000))
+def test_opening_waits_for_low_current_but_never_beyond_its_bound(current: int) -> None:
+    rig = Rig("bench", overload_sensor_dA=20_000, alarms_levels=_no_current_alarms())
+    rig.close()
+    rig.s[I.CURRENT_dA] = current
+    rig.scan()
+    rig.c.command(CMD_OPEN)
+    rig.scan()
+    assert rig.s[I.REQUEST_W] == 0
+    took = rig.until(lambda: rig.s[I.COILS] == 0, 2000)
+    assert took == (10 if abs(current) <= rig.params.contactor_low_dA else rig.params.contactor_open_ms)
+
+
+def _no_current_alarms() -> array:
+    levels = list(Rig("bench").params.alarms_levels)
+    for key in ("charge_current_warn", "charge_current_derate", "charge_current_trip", "discharge_current_warn",
+                "discharge_current_derate", "discharge_current_trip", "charge_i2t_trip", "discharge_i2t_trip"):  # fmt: skip
+        at = 4 * (code_of(key) - 1)
+        levels[at] = -30_000 if levels[at] < 0 else 30_000
+    return array("i", levels)
+
+
+def test_a_trip_opens_in_the_scan_that_sees_it_whatever_the_current() -> None:
+    rig = Rig("bench").close()
+    rig.s[I.CURRENT_dA] = 199
+    rig.in_bits &= ~IN_ESTOP
+    rig.scan()
+    assert rig.s[I.COILS] == 0 and rig.s[I.REQUEST_W] == 0
+
+
+def _trip(rig: Rig) -> None:
+    rig.in_bits &= ~IN_HVIL
+    rig.run(50)
+    rig.in_bits |= IN_HVIL
+    rig.run(700)
+    assert rig.s[I.TRIP_CODE] == code_of("hvil")
+
+
+def test_repeated_trips_lock_out_and_only_an_unlock_leads_on() -> None:
+    rig = Rig("bench", contactor_settle_ms=50)
+    for n in range(rig.params.contactor_trips):
+        rig.close()
+        _trip(rig)
+        assert rig.s[I.TRIPS] == n + 1
+        if n + 1 < rig.params.contactor_trips:
+            assert rig.s[I.STATE] == STATE_FAULT
+            assert rig.c.command(CMD_UNLOCK) == REFUSED_STATE
+            assert rig.c.command(CMD_RESET) == 0
+            rig.run(30)
+    assert rig.s[I.STATE] == STATE_LOCKED_OUT
+    for command in (CMD_CLOSE, CMD_RESET):
+        assert rig.c.command(command) == REFUSED_LOCKED
+    rig.run(500)
+    assert rig.s[I.STATE] == STATE_LOCKED_OUT
+    assert rig.c.command(CMD_UNLOCK) == 0
+    rig.run(30)
+    assert rig.s[I.STATE] == STATE_FAULT, "the trip is still latched"
+    assert rig.c.command(CMD_CLOSE) == REFUSED_TRIPPED
+    assert rig.c.command(CMD_RESET) == 0
+    rig.run(30)
+    rig.close()
+
+
+def test_counted_trips_are_forgiven_one_after_each_time() -> None:
+    rig = Rig("bench", contactor_settle_ms=50, contactor_trips_s=60)
+    for _ in range(2):
+        rig.close()
+        _trip(rig)
+        rig.c.command(CMD_RESET)
+        rig.run(30)
+    assert rig.s[I.TRIPS] == 2
+    for left in (1, 0, 0):
+        for _ in range(61):
+            rig.scan(1000)
+        assert rig.s[I.TRIPS] == left
+
+
+def test_a_trip_at_rest_holds_but_is_not_latched_when_it_is_a_loss_of_communication() -> None:
+    rig = Rig("bench")
+    rig.silent.add("pcs")
+    rig.run(500)
+    assert rig.s[I.TRIP_CODE] == 0
+    assert rig.c.command(CMD_CLOSE) == REFUSED_ALARM
+    rig.silent.clear()
+    rig.run(700)
+    rig.close()
+    rig.silent.add("pcs")
+    rig.run(500)
+    assert rig.s[I.TRIP_CODE] == code_of("pcs_lost")
+
+
+def test_an_unknown_command_and_a_reset_under_load_are_refused() -> None:
+    rig = Rig("bench").close()
+    assert rig.c.command(99) == REFUSED_UNKNOWN
+    assert rig.c.command(CMD_RESET) == REFUSED_STATE
+    assert rig.s[I.STATE] == STATE_CLOSED
+
+
+def test_an_opened_rack_stays_open_until_it_is_asked() -> None:
+    rig = Rig("sodium").close()     # closes by itself after start
+    rig.c.command(CMD_OPEN)
+    rig.run(3000)
+    assert rig.s[I.STATE] == STATE_OPEN
+    rig.close()

@@ -1,0 +1,115 @@
+"""The estimated core temperature against the simulated rack's own."""
+
+from array import array
+from typing import Any
+
+import numpy as np
+import pytest
+from halite.simulator.cells import Cells
+from halite.simulator.plant import plant_of_params
+from halite.simulator.rack_faults import Faults
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.control.core_temp import Core
+from rack.control.current import Current
+from rack.control.temperatures import Temperatures
+from rig import params
+
+
+class Bench:
+    """One module of cells with a real core, read every second as the AFE does."""
+
+    def __init__(self, name: str, start: float, devices: int = 1) -> None:
+        self.s = array("i", [0] * I.COUNT)
+        p = params(name, afe_devices=devices, cell_series=16 * devices, **_wide())
+        self.plant = Cells(plant_of_params(p), 0.5, start, np.random.default_rng(1))
+        self.raw = array("i", [0] * (8 * devices))
+        self.temperatures = Temperatures(p, self.s, self.raw)
+        self.current = Current(p, self.s)
+        self.core = Core(p, self.s, self.temperatures, self.current)
+        self.p = p
+        self.faults = Faults()
+
+    def run(self, seconds: int, amps: float, coolant: float = 25.0, flow: float = 1.0) -> list[tuple[float, float]]:
+        """(estimate, truth) each second, degC."""
+        pairs = []
+        self.s[I.CURRENT_dA] = round(amps * 10)
+        for _ in range(seconds):
+            self.plant.soc[:] = 0.5
+            self.plant.step(amps, 1.0, coolant, flow, self.faults)
+            for at, degC in enumerate(self.plant.surface_degC):
+                self.raw[at] = round(degC * 10)
+            self.temperatures.arrived(1000)
+            for _ in range(10):
+                self.current.scan(100)
+            self.core.slot(1000)
+            pairs.append((self.s[I.CORE_MAX_ddegC] / 10, float(self.plant.core_degC.max())))
+        return pairs
+
+
+def _wide() -> dict[str, Any]:
+    return {"plausible_frozen_dK": 1000, "plausible_disagree_dK": 1000}
+
+
+@pytest.mark.parametrize("name, amps", [("sodium", 420), ("sodium", -210), ("lfp", 280), ("lfp", -140)])
+@pytest.mark.parametrize("start", [-10.0, 25.0, 40.0])
+def test_the_estimate_follows_the_true_core_within_six_tenths_of_a_kelvin(name: str, amps: int, start: float) -> None:
+    bench = Bench(name, start)
+    pairs = bench.run(900, amps, start) + bench.run(300, 0, start) + bench.run(300, -amps, start)
+    for estimate, truth in pairs:
+        assert -0.6 <= estimate - truth <= 0.3
+
+
+def test_the_core_is_known_to_be_hot_before_the_surface_shows_it() -> None:
+    bench = Bench("sodium", 25.0)
+    when: dict[str, int] = {}
+    for second, (estimate, _) in enumerate(bench.run(1500, 700, 25.0, 0.0)):
+        if estimate >= 50:
+            when.setdefault("core", second)
+        if bench.s[I.TEMP_MAX_ddegC] >= 500:
+            when.setdefault("surface", second)
+    del when["surface"]
+    again = Bench("sodium", 25.0)
+    for second in range(1500):
+        again.run(1, 700, 25.0, 0.0)
+        if again.s[I.TEMP_MAX_ddegC] >= 500:
+            when["surface"] = second
+            break
+    assert when["core"] + 30 <= when["surface"]
+
+
+@settings(max_examples=20)
+@given(st.integers(-400, 900), st.integers(-400, 900), st.integers(0, 2000))
+def test_without_current_the_core_settles_at_the_surface_and_never_leaves_its_range(first: int, then: int, amps: int) -> None:
+    bench = Bench("sodium", 25.0, 2)
+    for value, seconds in ((first, 1), (then, 3000)):
+        for _ in range(0, seconds, 2):
+            for at in range(16):
+                bench.temperatures.used[at] = value
+            bench.core.slot(2000)
+            assert min(first, then) <= bench.core.core_mdegC[1] // 100 <= max(first, then)
+    assert abs(bench.s[I.CORE_MAX_ddegC] - then) <= 20
+    bench.s[I.CURRENT_dA] = amps * 10
+    for _ in range(10):
+        bench.current.scan(100)
+    bench.core.slot(1000)
+    assert bench.s[I.CORE_MAX_ddegC] >= then
+
+
+def test_the_hottest_module_is_named() -> None:
+    bench = Bench("sodium", 25.0, 3)
+    for at in range(24):
+        bench.temperatures.used[at] = 300 + (at // 8 == 2) * 50
+    bench.core.slot(1000)
+    assert (bench.s[I.CORE_MAX_ddegC], bench.s[I.CORE_MAX_AT]) == (350, 2)
+
+
+def test_the_heat_is_that_of_the_coldest_cell_at_the_mean_square_current() -> None:
+    bench = Bench("sodium", 25.0)
+    bench.s[I.TEMP_MIN_ddegC] = 250
+    bench.s[I.CURRENT_dA] = 4000
+    for _ in range(10):
+        bench.current.scan(100)
+    bench.core.slot(1000)
+    assert bench.s[I.HEAT_W] == 160_000 * 371 // 1_000_000

@@ -1,0 +1,97 @@
+"""Why is it open, not closing, limited."""
+
+from array import array
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.alarms import ROWS, code_of
+from rack.control import bits
+from rack.control.bits import (
+    CMD_CLOSE,
+    CMD_OPEN,
+    IN_ESTOP,
+    IN_HVIL,
+    LIM_TEMP_HIGH,
+    WHY_CHARGE,
+    WHY_CLOSING,
+    WHY_DISCHARGE,
+    WHY_LOCKED,
+    WHY_NOT_ASKED,
+    WHY_SETTLING,
+    WHY_TRIPPED,
+)
+from rack.control.why import LIMITS, Reasons, text
+from rig import Rig
+
+
+def _reasons(rig: Rig, most: int = 12) -> list[int]:
+    reasons = Reasons(rig.c, array("i", [0] * most))
+    return list(reasons.codes[: reasons.list()])
+
+
+def test_a_healthy_open_rack_waits_to_be_asked_and_a_closed_one_has_no_reason() -> None:
+    rig = Rig()
+    rig.run(1500)
+    assert _reasons(rig) == [WHY_NOT_ASKED]
+    rig.c.command(CMD_CLOSE)
+    rig.scan()
+    assert _reasons(rig) == [WHY_CLOSING]
+    rig.until(lambda: rig.s[I.STATE] == bits.STATE_CLOSED)
+    assert _reasons(rig) == []
+    rig.c.command(CMD_OPEN)
+    rig.run(100)
+    assert _reasons(rig) == [WHY_NOT_ASKED]
+    rig.c.command(CMD_CLOSE)
+    rig.scan()
+    assert _reasons(rig) == [WHY_SETTLING]
+
+
+def test_a_trip_comes_first_then_that_it_is_latched_then_what_else_holds() -> None:
+    rig = Rig().close()
+    rig.in_bits &= ~IN_ESTOP
+    rig.run(300)
+    rig.in_bits &= ~IN_HVIL
+    rig.run(100)
+    assert _reasons(rig) == [code_of("estop"), WHY_TRIPPED, code_of("hvil")]
+
+
+def test_every_latched_trip_is_told_and_a_warning_is_not() -> None:
+    rig = Rig().close()
+    rig.s[I.GAS_mV] = 800
+    rig.run(1200)
+    assert code_of("gas_warn") not in _reasons(rig)
+    rig.s[I.CURRENT_dA] = 1000
+    rig.in_bits &= ~IN_ESTOP
+    rig.scan()
+    told = _reasons(rig)
+    assert set(told[:2]) == {code_of("estop"), code_of("discharge_current_trip")}
+    assert told[0] == rig.s[I.TRIP_CODE]
+
+
+def test_a_lock_out_is_told() -> None:
+    rig = Rig(contactor_trips=1).close()
+    rig.in_bits &= ~IN_ESTOP
+    rig.run(500)
+    assert WHY_LOCKED in _reasons(rig)
+
+
+def test_what_limits_a_closed_rack_is_told_for_both_directions() -> None:
+    rig = Rig("sodium").close()
+    rig.warm(520)
+    assert _reasons(rig)[-2:] == [WHY_CHARGE + LIM_TEMP_HIGH, WHY_DISCHARGE + LIM_TEMP_HIGH]
+
+
+@given(st.integers(0, 3))
+def test_the_list_is_cut_at_its_room_from_the_end(room: int) -> None:
+    rig = Rig().close()
+    rig.in_bits &= ~IN_ESTOP
+    rig.scan()
+    assert _reasons(rig, room) == _reasons(rig)[:room]
+
+
+@pytest.mark.parametrize("code", [*range(1, len(ROWS) + 1), *range(1001, 1011), *range(1101, 1109), *range(1201, 1209)])
+def test_every_reason_has_its_words(code: int) -> None:
+    assert len(text(code)) > 3
+    assert len(LIMITS) == 9
