@@ -246,6 +246,18 @@ def test_the_verb_runs_scenarios_and_prints_json(capsys, tmp_path):
     assert target.exists()
 
 
+def test_the_scenario_page_and_the_verb_name_every_action_key_and_fault(capsys):
+    page = (scenario.FOLDER / "README.md").read_text()
+    for kind, model in scenario._KINDS.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{kind}`"))
+        for key in set(model.model_fields) - {"do", "at_ms"}:
+            assert f"`{key}`" in row, (kind, key)
+    assert all(key in page for key in scenario.Start.model_fields)
+    assert verb.main(["--faults"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"{name} " in listed and spec.text in listed for name, spec in FAULTS.items())
+
+
 def test_the_verb_lists_and_refuses_in_one_line(capsys):
     assert verb.main(["--list"]) == 0
     listed = capsys.readouterr().out

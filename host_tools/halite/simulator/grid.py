@@ -150,14 +150,16 @@ class Grid:
         jitter = self._jitter[half_cycles % _JITTER_LENGTH] if self._jitter_us else 0.0
         return self._time_of(half_cycles / 2, guess_us) + jitter
 
-    def next_crossing(self, after_us: float) -> tuple[float, int] | None:
+    def next_crossing(self, after_us: float, rising_only: bool = False) -> tuple[float, int] | None:
         """The next zero crossing after `after_us`: (time in µs, level after it: 1 rising, 0 falling).
 
         None when the mains stays away. During a loss no crossing happens.
         """
-        half = math.floor(2 * self.cycles_at(after_us) - 0.1)
+        # Jitter moves a crossing by far less than 0.05 half cycles: none before this one can be the answer.
+        half = math.ceil(2 * self.cycles_at(after_us) - 0.05)
         us = after_us
-        for _ in range(1_000_000):
+        while True:
+            half += half % 2 if rising_only else 0
             us = self._crossing(half, us)
             if us > after_us + _SAME_US:
                 lost = next((span for span in self._lost if span[0] <= us < span[1]), None)
@@ -167,11 +169,8 @@ class Grid:
                     return None
                 half = max(half, math.floor(2 * self.cycles_at(lost[1]) - 1))
             half += 1
-        raise RuntimeError("no zero crossing found")
 
     def next_edge_us(self, after_us: float) -> float | None:
         """Time of the next rising zero crossing after `after_us`, or None without mains."""
-        crossing = self.next_crossing(after_us)
-        while crossing is not None and not crossing[1]:
-            crossing = self.next_crossing(crossing[0])
+        crossing = self.next_crossing(after_us, rising_only=True)
         return None if crossing is None else crossing[0]

@@ -72,6 +72,7 @@ class Rack:
         self._steps = 0
         self._charge_As = 0.0
         self._contacts = (False, False, False)
+        self._faults_seen = 0
         self._coils = 0
         self._cut = False
 
@@ -102,7 +103,8 @@ class Rack:
 
     def _step(self) -> None:
         start_us = self.now_us
-        self._apply_faults(start_us)
+        if self._faults_seen != self.faults.version:
+            self._apply_faults()
         self._move_contacts(start_us)
         self._step_bus(start_us, STEP_US * 1e-6)
         self._charge_As += self.current_A * STEP_US * 1e-6
@@ -124,7 +126,8 @@ class Rack:
 
     # electrical
 
-    def _apply_faults(self, us: float) -> None:
+    def _apply_faults(self) -> None:
+        self._faults_seen = self.faults.version
         active = self.faults.active
         self.main_pos.welded, self.main_neg.welded = "weld_pos" in active, "weld_neg" in active
         self.main_pos.stuck_open, self.main_neg.stuck_open = "stuck_pos" in active, "stuck_neg" in active

@@ -54,6 +54,7 @@ class Faults:
     """The active faults: name → {index: value}; index 0 for faults of the whole rack."""
 
     active: dict[str, dict[int, float]] = field(default_factory=dict)
+    version: int = 0  # counts changes
 
     def start(self, name: str, at: int = 0, value: float | None = None) -> None:
         """Start or change a fault. Raises KeyError for an unknown name, ValueError out of its range."""
@@ -62,9 +63,11 @@ class Faults:
         if not spec.least <= value <= spec.most:
             raise ValueError(f"{name}: {value} {spec.unit} is not within {spec.least}..{spec.most}")
         self.active.setdefault(name, {})[at] = value
+        self.version += 1
 
     def stop(self, name: str, at: int | None = None) -> None:
         """End a fault at one place, or everywhere."""
+        self.version += 1
         places = self.active.get(name, {})
         if at is not None:
             places.pop(at, None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from halite.errors import HaliteError
 from halite.simulator import report, scenario
+from halite.simulator.rack_faults import FAULTS
 from halite.simulator.trace import Trace
 
 _DEFAULT_CONFIG = "sodium_rack"
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print events and figures as JSON")
     parser.add_argument("--list", action="store_true", help="list the shipped scenarios")
+    parser.add_argument("--faults", action="store_true", help="list the faults that a scenario may name")
     parser.add_argument("--suite", choices=sorted(_SUITES), help="run a whole suite instead of scenarios")
     return parser
 
@@ -52,6 +54,12 @@ def _summary(trace: Trace) -> dict[str, Any]:
 def _print_list() -> None:
     for path in sorted(scenario.FOLDER.glob("*.toml")):
         print(f"{path.stem:16} {scenario.load(path).text}")
+
+
+def _print_faults() -> None:
+    for name, spec in FAULTS.items():
+        value = f"{spec.least:g} to {spec.most:g} {spec.unit}, else {spec.default:g}" if spec.unit else ""
+        print(f"{name:16} {spec.where or 'rack':8} {value:30} {spec.text}")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -87,6 +95,9 @@ def main(arguments: list[str]) -> int:
         return int(stopped.code or 0)
     if options.list:
         _print_list()
+        return 0
+    if options.faults:
+        _print_faults()
         return 0
     if options.suite:
         return int(import_module(_SUITES[options.suite]).main(rest + (["--json"] if options.json else [])) or 0)
