@@ -4,7 +4,6 @@ from array import array
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from rack import ids as I
 from rack.control import recorder as recorder_module
 from rack.control import response as response_module
@@ -47,7 +46,7 @@ def test_a_frozen_trace_holds_the_trigger_and_as_many_periods_after_it_as_config
     assert recorder.frozen
     assert recorder.cause == CAUSE_FREQUENCY
     kept = entries(recorder)
-    assert len(kept) == min(256, before + 2 + after)     # a step is believed with its second period
+    assert len(kept) == min(256, before + 2 + after)  # a step is believed with its second period
     assert abs(kept[-1 - after][0]) > 2_000
     assert len(kept) == after + 1 or abs(kept[-2 - after][0]) <= 2_000
 

@@ -1,11 +1,11 @@
 """The response as the grid and the rack see it: limits, delay, ramps, loss of mains, services."""
 
 from array import array
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from rack import ids as I
 from rack.control.response import Response
 from rack.control.services import STEP_ACTIVE, STEP_READY, STEP_SPENT
@@ -38,7 +38,7 @@ def test_half_a_hertz_low_asks_for_full_power_within_two_periods():
 def test_a_step_anywhere_in_a_period_changes_the_request_within_two_periods(phase):
     rig = Rig()
     rig.periods(50.0, 40)
-    rig.period(1 / (phase / 50.0 + (1 - phase) / 49.5))     # the step falls inside this one
+    rig.period(1 / (phase / 50.0 + (1 - phase) / 49.5))  # the step falls inside this one
     rig.period(49.5)
     assert rig.response.request_W > 0
 
@@ -52,8 +52,8 @@ def test_a_step_is_never_answered_by_going_back_on_the_way(step_mHz, phase):
     requests = [0, rig.period(1 / (phase / 50.0 + (1 - phase) / final)), *rig.periods(final, 20)]
     if step_mHz > 0:
         requests = [-r for r in requests]
-    slack = 100      # W: rounding of 0.1 mHz on the curve
-    assert all(later >= earlier - slack for earlier, later in zip(requests, requests[1:], strict=False))
+    slack = 100  # W: rounding of 0.1 mHz on the curve
+    assert all(later >= earlier - slack for earlier, later in pairwise(requests))
 
 
 @given(st.floats(-19.8, 19.8))
@@ -75,7 +75,10 @@ def test_the_steady_answer_is_the_curve_and_the_curve_is_monotone():
 
 
 @settings(max_examples=60, deadline=None)
-@given(ANY_COUNTS, st.lists(st.tuples(st.integers(0, 300_000), st.integers(0, 300_000), st.booleans()), min_size=1, max_size=10))
+@given(
+    ANY_COUNTS,
+    st.lists(st.tuples(st.integers(0, 300_000), st.integers(0, 300_000), st.booleans()), min_size=1, max_size=10),
+)
 def test_the_request_is_within_the_limits_after_any_count(counts, limits):
     rig = Rig(parameters(DC_LOW, response_inertia_permille_per_Hzps=1_000, split_role=1))
     for i, count in enumerate(counts):
@@ -165,7 +168,7 @@ def test_loss_of_mains_is_seen_within_three_periods_held_and_ramped_to_zero(nomi
     falling = [W for _, W in requests]
     assert falling == sorted(falling, reverse=True)
     zero_ms = next(us for us, W in requests if W == 0) / 1000
-    assert 700 < zero_ms < 800      # 50..60 until seen, 200 held, 500 at 2 pu/s
+    assert 700 < zero_ms < 800  # 50..60 until seen, 200 held, 500 at 2 pu/s
 
 
 def test_after_a_loss_of_mains_the_measurement_starts_afresh():
@@ -293,7 +296,7 @@ def test_inertia_opposes_the_rate_of_change():
     rig.periods(Hz, 60)
     assert rig.response.request_W == 0
     for _ in range(50):
-        Hz -= 0.2 / Hz      # 200 mHz/s
+        Hz -= 0.2 / Hz  # 200 mHz/s
         rig.period(Hz)
     assert abs(rig.response.rocof_mHzps + 200) < 5
     assert abs(rig.response.request_W - 0.5 * 0.180 * 200_000) < 600

@@ -4,7 +4,6 @@ from array import array
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from rack import ids as I
 from rack.control.response import Response
 from rack.control.split import LINK_LOST_MS, Balance
@@ -27,7 +26,9 @@ def pair(**changes):
 
 
 @settings(max_examples=80, deadline=None)
-@given(COUNTS, st.integers(100, 600_000), st.integers(0, 1_000), st.integers(100, 2_000_000), st.integers(-3_000, 3_000))
+@given(
+    COUNTS, st.integers(100, 600_000), st.integers(0, 1_000), st.integers(100, 2_000_000), st.integers(-3_000, 3_000)
+)
 def test_the_shares_add_up_to_the_request_at_every_scan(counts, tau_ms, share, power_W, soc_difference):
     racks = pair(split_tau_ms=tau_ms, split_share_permille=share, split_power_W=power_W)
     for now, count in enumerate(counts):
@@ -62,7 +63,7 @@ def test_the_low_pass_loses_nothing_to_rounding():
     for _ in range(60_000 // 4):
         sodium.on_period(count), lithium.on_period(count)
     assert sodium.response_W > 900
-    assert abs(lithium.request_W - sodium.response_W * 0.95) < 5       # 1 - exp(-3)
+    assert abs(lithium.request_W - sodium.response_W * 0.95) < 5  # 1 - exp(-3)
 
 
 def test_a_rack_whose_partner_is_out_takes_the_whole_request():

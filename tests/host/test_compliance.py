@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-
 from halite.config import load
 from halite.errors import HaliteError
 from halite.paths import BOARD_CONFIGS

@@ -1,0 +1,107 @@
+"""The CAN database and the protocol page of the PCS link, generated from rack.comms.pcs_frames.
+
+`halite.generate` writes both files; an integrator gives the DBC to any CAN tool.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from halite.paths import ROOT, use_firmware
+
+use_firmware()
+
+from rack.comms import pcs_can, pcs_frames  # noqa: E402 - the firmware's path must be known first
+
+DBC_FILE = ROOT / "docs" / "protocols" / "pcs_can.dbc"
+PAGE_FILE = ROOT / "docs" / "protocols" / "pcs_can.md"
+
+Field = tuple[str, int, int, bool, float, str, str]
+
+_NODES = {"rack": "RACK", "pcs": "PCS"}
+
+_PAGE_HEAD = """# Rack and PCS on CAN
+
+Generated from `firmware/rack/comms/pcs_frames.py` by `make generate`; the same definition as a CAN database:
+[pcs_can.dbc](pcs_can.dbc).
+
+CAN 2.0A, {bitrate} kbit/s, 11-bit identifiers, {length} data bytes, little-endian (Intel) fields. **Positive power
+discharges the rack** (export to the grid).
+
+| rule | |
+|---|---|
+| CRC | byte 7: CRC-8 SAE J1850 over bytes 0 to 6: polynomial 0x1D, start and final XOR 0xFF; `123456789` gives 0x4B |
+| sequence | 4 bits, one up in each frame of an identifier; a frame that repeats the last one is stale and refused |
+| request stops | without a valid, new request for {request_timeout} ms the PCS goes to zero, state {timeout_state} |
+| status stops | without a valid, new status for {status_timeout} ms the rack counts the PCS as lost |
+| not permitted | with flag {permit} clear the PCS goes to zero at once, whatever the power field says |
+
+The timeouts are engineering judgement: five frames in a row.
+"""
+
+
+def _bounds(bits: int, signed: bool, scale: float) -> tuple[float, float]:
+    least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    return least * scale, most * scale
+
+
+def _dbc_lines() -> Iterator[str]:
+    yield 'VERSION "1"'
+    yield from ("", "NS_ :", "", "BS_:", "", f"BU_: {' '.join(_NODES.values())}", "")
+    for identifier, name, sender, _, _, fields in pcs_frames.FRAMES:
+        receiver = _NODES["pcs" if sender == "rack" else "rack"]
+        yield f"BO_ {identifier} {name}: {pcs_can.LENGTH} {_NODES[sender]}"
+        for field, first, bits, signed, scale, unit, _ in fields:
+            least, most = _bounds(bits, signed, scale)
+            sign = "-" if signed else "+"
+            yield f' SG_ {field} : {first}|{bits}@1{sign} ({scale:g},0) [{least:.10g}|{most:.10g}] "{unit}" {receiver}'
+        yield ""
+    for identifier, _, _, _, meaning, fields in pcs_frames.FRAMES:
+        yield f'CM_ BO_ {identifier} "{meaning}";'
+        for field, *_, text in fields:
+            yield f'CM_ SG_ {identifier} {field} "{text}";'
+    yield 'BA_DEF_ BO_ "GenMsgCycleTime" INT 0 65535;'
+    yield 'BA_DEF_DEF_ "GenMsgCycleTime" 0;'
+    for identifier, _, _, period_ms, _, _ in pcs_frames.FRAMES:
+        yield f'BA_ "GenMsgCycleTime" BO_ {identifier} {period_ms};'
+    states = " ".join(f'{value} "{text}"' for value, text in enumerate(pcs_frames.STATES))
+    yield f"VAL_ {pcs_can.STATUS_ID} state {states} ;"
+
+
+def dbc_text() -> str:
+    """The CAN database."""
+    return "\n".join(_dbc_lines()) + "\n"
+
+
+def _frame_page(identifier: int, name: str, sender: str, period_ms: int, meaning: str, fields: Iterable[Field]) -> str:
+    lines = [f"\n## 0x{identifier:03X} {name}\n", f"From the {sender}, each {period_ms} ms: {meaning}.\n"]
+    lines += ["| field | first bit | bits | type | scale | unit | meaning |", "|---|---|---|---|---|---|---|"]
+    for field, first, bits, signed, scale, unit, text in fields:
+        kind = "signed" if signed else "unsigned"
+        lines.append(f"| {field} | {first} | {bits} | {kind} | {scale:g} | {unit} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+def page_text() -> str:
+    """The protocol page."""
+    head = _PAGE_HEAD.format(
+        bitrate=pcs_can.BITRATE // 1000,
+        length=pcs_can.LENGTH,
+        request_timeout=pcs_can.REQUEST_TIMEOUT_MS,
+        status_timeout=pcs_can.STATUS_TIMEOUT_MS,
+        timeout_state=pcs_can.PCS_TIMEOUT,
+        permit=pcs_can.FLAG_PERMIT,
+    )
+    note = (
+        f"\nThe request follows the zero crossing of the mains, so its period is that of the mains; without mains it "
+        f"comes each {pcs_can.REQUEST_PERIOD_MS} ms from the scan.\n"
+    )
+    flags = "\n## Request flags\n\n| bit | meaning |\n|---|---|\n"
+    flags += "".join(f"| {value} | {text} |\n" for value, text in pcs_frames.FLAGS)
+    states = "\n## PCS states\n\n| value | state |\n|---|---|\n"
+    states += "".join(f"| {value} | {text} |\n" for value, text in enumerate(pcs_frames.STATES))
+    return head + note + "".join(_frame_page(*frame) for frame in pcs_frames.FRAMES) + flags + states
+
+
+def outputs() -> dict[Path, str]:
+    """Every generated file with the text it must have."""
+    return {DBC_FILE: dbc_text(), PAGE_FILE: page_text()}
