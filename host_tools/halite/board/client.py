@@ -47,28 +47,45 @@ def ask(port: Port, command: str, seconds: float = 5) -> Answer:
     raise BoardError("no_answer", f"{port.path}: no answer to {word} in {seconds:g} s{came}")
 
 
-def is_running(port: Port, seconds: float = 3) -> bool:
-    """True when the application answers, False when a REPL prompt or nothing comes."""
+def version(port: Port, seconds: float = 3) -> Answer | None:
+    """What the application says of itself; None when a REPL prompt or nothing comes."""
     with port.within(seconds + 1):
-        port.write(b"\r\nstatus\r\n")
+        port.write(b"\r\nversion\r\n")
         for line in port.lines(seconds):
-            if _answer(line, "status") is not None:
-                return True
-            if line.endswith(PROMPT) or line.startswith(PROMPT):
-                return False
-    return False
+            answer = _answer(line, "version")
+            if answer is not None or PROMPT in line:
+                return answer
+    return None
+
+
+def _leaves(port: Port, command: str, seconds: float = 5) -> Answer | None:
+    """Send a command that ends in a reset: None when the board left, else its answer."""
+    try:
+        with port.within(seconds + 1):
+            port.write(b"\r\n" + command.encode() + b"\r\n")
+            for line in port.lines(seconds):
+                if (answer := _answer(line, "service")) is not None:
+                    return answer
+                if PROMPT in line:
+                    return None
+    except BoardError as error:
+        if error.reason.code != "vanished":
+            raise
+    return None
 
 
 def enter_service(port: Port, key: bytes) -> None:
-    """Ask a running rack to reset into service mode; BoardError "refused" or "wrong_key" says why not."""
-    nonce = ask(port, "service").get("nonce", "")
-    proof = hmac.new(key, bytes.fromhex(nonce), hashlib.sha256).hexdigest()
-    try:
-        ask(port, f"service {proof}")
-    except BoardError as error:
-        if error.reason.code == "refused" and "key" in error.text:
-            raise BoardError("wrong_key", error.text) from None
-        raise
+    """Ask a running rack to reset into service mode; BoardError "refused" or "wrong_key" says why not.
+
+    A rack in standby without a config has no key and closes nothing: it leaves at the first word.
+    """
+    asked = _leaves(port, "service")
+    if asked is not None and "nonce" in asked:
+        proof = hmac.new(key, bytes.fromhex(asked["nonce"]), hashlib.sha256).hexdigest()
+        asked = _leaves(port, f"service {proof}")
+    if asked is not None and "error" in asked:
+        code = "wrong_key" if asked["error"].startswith("wrong answer") else "refused"
+        raise BoardError(code, f"{port.path}: service: {asked['error']}")
 
 
 def reopen(path: str, seconds: float) -> Port:

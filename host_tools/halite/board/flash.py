@@ -6,7 +6,6 @@ interrupts it, the same command finishes it.
 """
 
 import ast
-import base64
 import hashlib
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from halite.board import client, scripts
-from halite.board.mpremote_adapter import RawRepl
+from halite.board.mpremote_adapter import RawRepl, Session
 from halite.board.refusal import BoardError
 from halite.board.serial_port import Port
 from halite.build import MANIFEST, Built
@@ -22,7 +21,7 @@ from halite.build import MANIFEST, Built
 Progress = Callable[[str, int, int], None]  # step, done, of
 
 _MPY = 0x1306  # .mpy version 6, sub-version 3, armv6m: what halite.build makes
-_AHEAD = 2  # blocks on the way before the board has taken the first
+_CHUNK = 1024
 _LOADABLE = (".py", ".mpy", ".new")
 
 
@@ -102,7 +101,7 @@ def _open(job: Job) -> None:
 def _service(job: Job) -> None:
     """Ask a running application for service mode; a bare board is at its prompt already."""
     assert job.port
-    if not client.is_running(job.port):
+    if client.version(job.port) is None:
         return
     client.enter_service(job.port, job.service_key)
     job.port.close()
@@ -129,34 +128,29 @@ def _compare(job: Job) -> None:
 
 def _upload(job: Job) -> None:
     assert job.repl and job.plan and job.survey
-    files = {path: job.wanted[path] for path in job.plan.upload}
+    files = {"/" + name: job.wanted[path] for path, name in job.plan.upload.items()}
     size = sum(len(data) for data in files.values())
     if size + 4096 * len(files) > job.survey.free:
         raise BoardError("no_space", f"{job.path}: {size} bytes to write, {job.survey.free} free")
     if files:
-        names = job.plan.upload
-        rows = [(names[path], len(data), hashlib.sha256(data).hexdigest()) for path, data in files.items()]
-        with job.repl.running(scripts.upload(rows), 60 + size / 2000) as session:
-            _send(files, session.send, session.mark, job.progress)
+        with job.repl.running(scripts.UPLOAD, 60 + size / 500) as session:
+            _send(files, session, job.progress)
 
 
-def _send(
-    files: dict[str, bytes], send: Callable[[bytes], None], mark: Callable[[], str], progress: Progress
-) -> None:
-    """Feed the board's receiver, a few blocks ahead of its marks."""
-    total, done = sum(len(data) for data in files.values()), 0
-    for path, data in files.items():
-        blocks = [data[at : at + scripts.BLOCK] for at in range(0, len(data), scripts.BLOCK)]
-        for index in range(len(blocks) + _AHEAD):
-            if index < len(blocks):
-                send(base64.b64encode(blocks[index]))
-            if index >= _AHEAD and mark() == ".":
-                done += len(blocks[index - _AHEAD])
-                progress("upload", done, total)
-        if (end := mark()) == "-":
-            raise BoardError("verify", f"{path} does not read back as it was sent")
-        if end != "+":
+def _send(files: dict[str, bytes], session: Session, progress: Progress) -> None:
+    """Feed the board's receiver; USB holds us back while the board writes its flash."""
+    stream, marks = scripts.stream(files), ""
+    session.marks(wait=True)  # ready: before that a Ctrl-C among the bytes would stop it
+    for at in range(0, len(stream), _CHUNK):
+        session.send(stream[at : at + _CHUNK])
+        progress("upload what differs", at + _CHUNK, len(stream))
+        marks += session.marks()
+        if session.ended:
             return  # the receiver failed: its error follows in the exchange
+    while len(marks) < len(files) and "-" not in marks and (more := session.marks(wait=True)):
+        marks += more
+    if "-" in marks:
+        raise BoardError("verify", f"{list(files)[marks.index('-')]} does not read back as it was sent")
 
 
 def _exchange(job: Job) -> None:
@@ -176,18 +170,21 @@ def _reset(job: Job) -> None:
 
 
 def _report(job: Job) -> None:
-    """Wait for the application's own word; a prompt or a traceback instead is a failure."""
+    """Wait until the application calls itself healthy; its own reason, or what came instead, is the failure."""
     end = time.monotonic() + job.report_within_s
-    last = BoardError("not_healthy", f"{job.path}: nothing came back")
+    last = "nothing came back"
     while time.monotonic() < end:
         try:
             with client.reopen(job.path, 10) as port:
-                job.report = client.ask(port, "status", min(5, job.report_within_s))
-                return
+                job.report = client.ask(port, "version", min(5, job.report_within_s))
         except BoardError as error:
-            last = BoardError("not_healthy", error.text)
-            time.sleep(0.2)
-    raise last
+            last = error.text
+        if job.report.get("healthy"):
+            return
+        if job.report.get("mode") == "standby":
+            raise BoardError("not_healthy", f"{job.path}: standby: {job.report.get('reason')}")
+        time.sleep(0.2)
+    raise BoardError("not_healthy", last if not job.report else f"{job.path}: runs, but not healthy: {job.report}")
 
 
 #        name        what a person reads               action

@@ -7,7 +7,7 @@ none of that leaves this module.
 import contextlib
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mpremote.transport import TransportError, TransportExecError
@@ -52,6 +52,12 @@ class _Transport(SerialTransport):  # type: ignore[misc]
         return data
 
 
+def _quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call mpremote without its prints."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return function(*arguments, **options)
+
+
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "nothing"
@@ -69,7 +75,7 @@ class RawRepl:
         """Bound an exchange, silence mpremote and turn its errors into reasons."""
         self._port.serial.timeout = 5
         try:
-            with self._port.within(seconds), contextlib.redirect_stdout(io.StringIO()):
+            with self._port.within(seconds):
                 yield
         except TransportExecError as error:
             raise BoardError("board_error", f"the board says {_last_line(error.error_output)}") from None
@@ -82,7 +88,7 @@ class RawRepl:
         """Interrupt what runs, without a soft reset (outputs would keep their level, boot.py would run)."""
         try:
             with self._exchange(seconds):
-                self._transport.enter_raw_repl(soft_reset=False, timeout_overall=seconds / 2)
+                _quietly(self._transport.enter_raw_repl, soft_reset=False, timeout_overall=seconds / 2)
         except BoardError as error:
             if error.reason.code != "silent":
                 raise
@@ -91,7 +97,7 @@ class RawRepl:
     def run(self, code: str, seconds: float = 10) -> str:
         """Run code on the board and return what it printed."""
         with self._exchange(seconds):
-            self._transport.exec_raw_no_follow(code)
+            _quietly(self._transport.exec_raw_no_follow, code)
             output, errors = self._transport.follow(timeout=seconds)
             if errors:
                 raise TransportExecError(output, errors.decode("utf-8", "replace"))
@@ -101,7 +107,7 @@ class RawRepl:
     def running(self, code: str, seconds: float) -> Iterator["Session"]:
         """Run code that reads from its standard input; the session talks to it, then waits for its end."""
         with self._exchange(seconds):
-            self._transport.exec_raw_no_follow(code)
+            _quietly(self._transport.exec_raw_no_follow, code)
             session = Session(self._port)
             yield session
             if not session.ended:
@@ -113,7 +119,7 @@ class RawRepl:
     def start(self, code: str) -> None:
         """Run code that does not come back, such as a reset."""
         with self._exchange(5):
-            self._transport.exec_raw_no_follow(code)
+            _quietly(self._transport.exec_raw_no_follow, code)
 
 
 class Session:
@@ -126,12 +132,11 @@ class Session:
     def send(self, data: bytes) -> None:
         self._port.write(data)
 
-    def mark(self) -> str:
-        """The next character the code printed; "" when it ended or the deadline passed."""
-        while not self.ended and not self._port.expired:
+    def marks(self, wait: bool = False) -> str:
+        """What the code printed since; waits for the first character if asked, "" when it ended."""
+        found = b""
+        while not self.ended and not self._port.expired and (self._port.serial.in_waiting or (wait and not found)):
             byte = self._port.serial.read(1)
-            if byte == b"\x04":
-                self.ended = True
-            elif byte.strip():
-                return str(byte.decode("ascii", "replace"))
-        return ""
+            self.ended = byte == b"\x04"
+            found += b"" if self.ended else byte.strip()
+        return found.decode("ascii", "replace")

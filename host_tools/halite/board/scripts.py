@@ -1,6 +1,8 @@
 """What the host runs on the board's raw REPL while flashing; MicroPython, kept short: each is one exchange."""
 
-from collections.abc import Iterable
+import hashlib
+import zlib
+from collections.abc import Iterable, Mapping
 
 SURVEY = """
 import os, sys, hashlib, machine
@@ -28,41 +30,62 @@ print(repr((i.name, i.version[:3], i._machine, i._mpy, str(hexlify(machine.uniqu
 walk("")
 """
 
-# Base64, so that Ctrl-C still works when the host goes away in the middle and the next run can interrupt it.
-# Marks: "." a block was taken, "+" a file is complete and reads back right, "-" it does not.
-_UPLOAD = """
-import os, sys, hashlib
-from binascii import a2b_base64, hexlify
-take = sys.stdin.buffer.readinto
-b = bytearray({line})
+# One deflate stream of all files, straight from the terminal: per file a byte and the name, u32 size, sha256,
+# contents; an empty name ends it. Marks: "*" ready, "+" a file is complete and reads back right, "-" it does not.
+# The stream holds any byte, so Ctrl-C is off, and on again after 10 s: a host that went away locks nobody out.
+UPLOAD = """
+import os, sys, hashlib, micropython, select
+from deflate import DeflateIO, RAW
+from machine import Timer
+z = DeflateIO(sys.stdin.buffer, RAW, 13)
+b = bytearray(2048)
 m = memoryview(b)
+t = Timer(-1)
+made = set()
 def folder(p):
     at = p.find("/", 1)
     while at > 0:
-        try:
-            os.mkdir(p[:at])
-        except OSError:
-            pass
+        if p[:at] not in made:
+            made.add(p[:at])
+            try:
+                os.mkdir(p[:at])
+            except OSError:
+                pass
         at = p.find("/", at + 1)
-def one(p, size, want):
+def copy(read, size, use):
+    while size:
+        n = read(m[:min(size, 2048)])
+        if not n:
+            raise OSError("stream cut short")
+        use(m[:n])
+        size -= n
+def one(p):
+    size, want = int.from_bytes(z.read(4), "little"), z.read(32)
     folder(p)
     with open(p, "wb") as f:
-        while size:
-            n = min(size, {block})
-            take(m[: (n + 2) // 3 * 4])
-            f.write(a2b_base64(m[: (n + 2) // 3 * 4]))
-            size -= n
-            sys.stdout.write(".")
+        copy(z.readinto, size, f.write)
     h = hashlib.sha256()
     with open(p, "rb") as f:
-        while True:
-            n = f.readinto(b)
-            if not n:
-                break
-            h.update(m[:n])
-    sys.stdout.write("+" if str(hexlify(h.digest()), "ascii") == want else "-")
-for row in {files}:
-    one(*row)
+        copy(f.readinto, size, h.update)
+    same = h.digest() == want
+    sys.stdout.write("+" if same else "-")
+    return same
+micropython.kbd_intr(-1)
+sys.stdout.write("*")
+try:
+    more = True
+    while more:
+        t.init(mode=Timer.ONE_SHOT, period=10000, callback=lambda _: micropython.kbd_intr(3))
+        n = z.read(1)[0]
+        more = n and one(str(z.read(n), "utf-8"))
+    z.read(1)
+finally:
+    t.deinit()
+    waiting = select.poll()
+    waiting.register(sys.stdin, select.POLLIN)
+    while waiting.poll(100):
+        sys.stdin.buffer.read(1)
+    micropython.kbd_intr(3)
 """
 
 _COMMIT = """
@@ -80,12 +103,16 @@ for p in {folders}:
 
 RESET = "import machine\nmachine.reset()"
 
-BLOCK = 3072  # bytes of a file in one block
 
-
-def upload(files: Iterable[tuple[str, int, str]]) -> str:
-    """Receive files: (path on the board, size, sha256 in hex)."""
-    return _UPLOAD.format(line=BLOCK // 3 * 4, block=BLOCK, files=repr([("/" + path, *rest) for path, *rest in files]))
+def stream(files: Mapping[str, bytes]) -> bytes:
+    """The stream that UPLOAD reads: contents by name on the board, with a leading slash."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -13)
+    packed = b""
+    for path, data in files.items():
+        name = path.encode()
+        head = bytes([len(name)]) + name + len(data).to_bytes(4, "little") + hashlib.sha256(data).digest()
+        packed += packer.compress(head + data)
+    return packed + packer.compress(b"\0") + packer.flush()
 
 
 def commit(remove: Iterable[str], rename: Iterable[str], folders: Iterable[str]) -> str:

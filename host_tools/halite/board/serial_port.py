@@ -75,7 +75,7 @@ class Port:
         self.path = path
         self.expired = False
         try:
-            self.serial = serial.Serial(path, 115_200, timeout=5, write_timeout=10, exclusive=True)
+            self.serial = serial.Serial(path, 115_200, timeout=5, exclusive=True)
         except serial.SerialException as error:
             raise _refusal(path, OSError(error.errno or errno.EBUSY, str(error))) from None
 
@@ -104,8 +104,6 @@ class Port:
         watchdog.start()
         try:
             yield
-        except serial.SerialTimeoutException:
-            raise BoardError("silent", f"{self.path}: the board takes no bytes") from None
         except OSError as error:
             raise BoardError("vanished", f"{self.path}: the port vanished ({error})") from None
         finally:
