@@ -68,8 +68,9 @@ class BusI2c(RPI2C):
 
     @property
     def bit_ns(self) -> float:
-        """Time of one SCL period at the configured counts, in ns."""
-        return (self.scl_high_period + self.scl_low_period) * 1e9 / self.rp2040.clk_sys
+        """Time of one SCL period at the configured counts, in ns (data sheet 4.3.14.1)."""
+        high = self.scl_high_period + self._spikelen + 7
+        return (high + self.scl_low_period + 1) * 1e9 / self.rp2040.clk_sys
 
     def _after(self, bits: int, then: Callable[[], None]) -> None:
         self._then = then
