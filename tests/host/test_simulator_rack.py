@@ -155,6 +155,15 @@ def test_precharge_follows_its_rc_and_costs_the_resistor_the_energy_of_the_capac
     assert rack.inrush_A == 0
 
 
+def test_a_bus_without_a_source_is_empty_in_five_seconds():
+    rack = closed_rack()
+    rack.set_coils(0, 1_300_000)
+    rack.step_to(1_350_000)
+    assert rack.bus_V > 0.9 * rack.cells.emf_V
+    rack.step_to(6_350_000)
+    assert rack.bus_V < 60
+
+
 def test_closing_onto_an_empty_bus_is_seen_as_inrush():
     rack = Rack.from_params(PARAMS)
     rack.set_coils(CLOSED, 0)

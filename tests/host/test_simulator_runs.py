@@ -171,7 +171,7 @@ def test_chips_attached_to_a_rack_tell_what_the_rack_is():
     rack.set_coils(COIL_NEG | COIL_POS, 1_200_000)
     rack.step_to(1_300_000)
     chips = attach.chips_of(rack)
-    frame = chips.pcs_node.codec.pack(0x181, {"power_W": 50_000, "flags": 3, "sequence": 5, "version": 1})
+    frame = chips.pcs_node.codec.pack(0x181, {"power": 50_000, "flags": 3, "sequence": 5, "version": 1})
     chips.pcs_node.received(frame, 1_300_000)
     rack.step_to(1_390_000)
     assert rack.pcs.power_W == pytest.approx(50_000, rel=0.01)
@@ -191,7 +191,7 @@ def test_the_pcs_takes_a_request_as_it_was_meant_and_refuses_a_flipped_bit(power
     from halite.simulator.chips.pcs_codec import FirmwareTableCodec
 
     codec = FirmwareTableCodec()
-    frame = codec.pack(0x181, {"power_W": power_W, "flags": flags, "sequence": sequence, "version": 1})
+    frame = codec.pack(0x181, {"power": power_W, "flags": flags, "sequence": sequence, "version": 1})
     request = codec.request(frame)
     assert (request.power_W, request.permitted, request.counter) == (power_W, flags & 3 == 3, sequence)
     data = bytearray(frame.data)
@@ -274,7 +274,7 @@ def test_a_board_is_recorded_from_the_outside():
     rack.set_coils(COIL_NEG | COIL_PRE, 60_000)
     for us in range(50_000, 200_000, 10_000):
         if us == 100_000:
-            values = {"power_W": -7, "flags": 3, "sequence": 1, "version": 1}
+            values = {"power": -7, "flags": 3, "sequence": 1, "version": 1}
             chips.pcs_node.received(chips.pcs_node.codec.pack(0x181, values), us + 250)
         recorder.sample(us)
     trace = recorder.trace({"scenario": "board"}, [TraceEvent(3.0, "cause", "begin")])
@@ -285,3 +285,25 @@ def test_a_board_is_recorded_from_the_outside():
     assert trace.first("main - closed") == 30.0
     page = report.html_of(trace)
     assert "energised main" in page
+
+
+@st.composite
+def fault_actions(draw):
+    name = draw(st.sampled_from(sorted(FAULTS)))
+    spec = FAULTS[name]
+    value = draw(st.one_of(st.none(), st.floats(spec.least, spec.most)))
+    limit = {"cell": 15, "sensor": 7}.get(spec.where, 0)
+    action = {"at_ms": draw(st.integers(0, 2400)), "do": "fault", "name": name, "at": draw(st.integers(0, limit))}
+    action |= {"value": value} if value is not None else {}
+    return action | ({"for_ms": draw(st.integers(1, 1000))} if draw(st.booleans()) else {})
+
+
+@settings(max_examples=20, deadline=None)
+@given(faults=st.lists(fault_actions(), max_size=4), seed=st.integers(0, 3))
+def test_no_combination_of_faults_breaks_a_run_or_lets_the_request_leave_its_limits(faults, seed):
+    story = of(2500, close(), {"at_ms": 1600, "do": "set", "frequency_mHz": 49_600}, *faults)
+    trace = run(story, "bench_rack", seed=seed)
+    assert (trace["request_W"] <= trace["limit_discharge_W"]).all()
+    assert (trace["request_W"] >= -trace["limit_charge_W"]).all()
+    assert not trace["coils"][trace["trip_code"] > 0].any()
+    assert np.isfinite(trace["true_bus_V"]).all()

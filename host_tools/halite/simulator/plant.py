@@ -82,6 +82,8 @@ class Plant:
     # DC link 2 mF for a 200 kW PCS, bleeder 50 kΩ: engineering judgement
     bus_F: float = 2e-3
     bleeder_ohm: float = 50e3
+    # a PCS without a source empties its DC link below 60 V within about 5 s: engineering judgement
+    discharge_ohm: float = 800.0
     # TE EVC500 and Gigavac HX21: operate ≤ 20 ms, release ≤ 12 ms (worst case taken)
     pull_in_us: int = 20_000
     release_us: int = 12_000

@@ -154,7 +154,10 @@ class Rack:
             self._step_connected(us, dt_s, load_S)
             return
         self.pcs.step(us, dt_s, False, self.bus_V)
-        self._step_precharge(dt_s, capacity_F, load_S, neg and pre)
+        connected = neg and pre
+        self._step_precharge(
+            dt_s, capacity_F, load_S if connected else load_S + 1 / self.plant.discharge_ohm, connected
+        )
 
     def _step_connected(self, us: float, dt_s: float, load_S: float) -> None:
         emf, ohm = self.cells.emf_V, self.cells.resistance_ohm + 2 * _CONTACT_OHM

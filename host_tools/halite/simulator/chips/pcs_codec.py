@@ -30,21 +30,21 @@ class FirmwareTableCodec:
         self._fields = {row[0]: row[5] for row in pcs_frames.FRAMES}
 
     def unpack(self, frame: Frame) -> dict[str, int] | None:
-        """Field values of a known frame with a good CRC, else None."""
+        """Raw field values of a known frame with a good CRC, else None."""
         fields = self._fields.get(frame.id)
         if fields is None or frame.extended or len(frame.data) != 8 or crc8(frame.data[:7]) != frame.data[7]:
             return None
         whole = int.from_bytes(frame.data, "little")
         values = {}
-        for name, first, bits, signed, _, _ in fields:
+        for name, first, bits, signed, *_ in fields:
             value = whole >> first & (1 << bits) - 1
             values[name] = value - (1 << bits) if signed and value >> bits - 1 else value
         return values
 
     def pack(self, identifier: int, values: dict[str, int]) -> Frame:
-        """A frame with the given field values (others 0) and its CRC; values beyond a field are cut to its ends."""
+        """A frame with the given raw field values (others 0) and its CRC; values beyond a field are cut to its ends."""
         whole = 0
-        for name, first, bits, signed, _, _ in self._fields[identifier]:
+        for name, first, bits, signed, *_ in self._fields[identifier]:
             least = -(1 << bits - 1) if signed else 0
             value = max(least, min(least + (1 << bits) - 1, values.get(name, 0)))
             whole |= (value & (1 << bits) - 1) << first
@@ -57,15 +57,15 @@ class FirmwareTableCodec:
         if values is None or values["version"] != pcs_can.VERSION:
             return None
         both = pcs_can.FLAG_PERMIT | pcs_can.FLAG_ENABLE
-        return Request(values["power_W"], values["flags"] & both == both, values["sequence"])
+        return Request(values["power"], values["flags"] & both == both, values["sequence"])
 
     def status(self, status: Status, counter: int) -> Frame:
         """The status frame."""
         return self.pack(
             pcs_can.STATUS_ID,
             {
-                "power_W": status.power_W,
-                "bus_dV": status.bus_dV,
+                "power": status.power_W,
+                "bus_voltage": status.bus_dV,
                 "state": status.state,
                 "echo": status.echo,
                 "sequence": counter,
