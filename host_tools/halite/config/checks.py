@@ -2,25 +2,184 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from math import log
+
+from halite.config import rows
+from halite.config.pins import check_pins
 
 Values = Mapping[str, int]
 Tables = Mapping[str, Sequence[int]]
 Check = Callable[[Values, Tables], Iterator[str]]
 
+_ABOVE, _TRIP = 1, 3  # direction and level of rack.alarms
+_INA228_BUS_V = 85  # INA228 data sheet, common-mode range
+_WINDOW_SCANS = 2  # one late scan must not open the contactors
+
+
+def _columns(table: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    return table[0::2], table[1::2]
+
+
+def _rises(column: Sequence[int]) -> bool:
+    return all(earlier < later for earlier, later in pairwise(column))
+
 
 def _ocv(values: Values, tables: Tables) -> Iterator[str]:
-    soc, voltage = tables["cell_ocv"][0::2], tables["cell_ocv"][1::2]
+    soc, voltage = _columns(tables["cell_ocv"])
     if len(soc) < 2 or soc[0] != 0 or soc[-1] != 10_000:
         yield "[cell] ocv must run from SoC 0 to 10000 (0.01 %)"
     for name, column in (("SoC", soc), ("voltage", voltage)):
-        if any(later <= earlier for earlier, later in pairwise(column)):
+        if not _rises(column):
             yield f"[cell] ocv: the {name} must rise from entry to entry"
     low, high = values["cell_voltage_min_mV"], values["cell_voltage_max_mV"]
     if voltage and (min(voltage) < low or max(voltage) > high):
         yield f"[cell] ocv leaves the cell's window: allowed is {low} to {high} mV"
 
 
-CHECKS: tuple[Check, ...] = (_ocv,)
+def _cell_window(values: Values, tables: Tables) -> Iterator[str]:
+    if values["cell_voltage_min_mV"] >= values["cell_voltage_max_mV"]:
+        yield "[cell] voltage_min_mV must be below voltage_max_mV"
+
+
+_CURVES = (
+    "cell_resistance", "response_curve", "limit_charge_temp", "limit_discharge_temp", "limit_charge_cell",
+    "limit_discharge_cell", "limit_charge_soc", "limit_discharge_soc",
+)  # fmt: skip
+
+
+def _curves(values: Values, tables: Tables) -> Iterator[str]:
+    for name in _CURVES:
+        section, key = rows.split(name)
+        along, value = _columns(tables.get(name, ()))
+        if not _rises(along):
+            yield f"[{section}] {key}: the first numbers must rise from entry to entry"
+        if section == "limit" and not all(0 <= permille <= 1000 for permille in value):
+            yield f"[{section}] {key}: allowed is 0 to 1000 permille"
+        if name == "response_curve" and not all(-1000 <= permille <= 1000 for permille in value):
+            yield f"[{section}] {key}: allowed is -1000 to 1000 permille"
+        if name == "response_curve" and any(earlier < later for earlier, later in pairwise(value)):
+            yield f"[{section}] {key}: power must not rise with the frequency"
+
+
+def _ends_of_charge(values: Values, tables: Tables) -> Iterator[str]:
+    """No charging at the cell's maximum, no discharging at its minimum."""
+    along, value = _columns(tables.get("limit_charge_cell", ()))
+    if not along or value[-1] != 0 or along[-1] > values["cell_voltage_max_mV"]:
+        yield f"[limit] charge_cell must end with 0 at {values['cell_voltage_max_mV']} mV (voltage_max_mV) or below"
+    along, value = _columns(tables.get("limit_discharge_cell", ()))
+    if not along or value[0] != 0 or along[0] < values["cell_voltage_min_mV"]:
+        yield f"[limit] discharge_cell must begin with 0 at {values['cell_voltage_min_mV']} mV or above"
+
+
+def _levels(tables: Tables) -> Iterator[tuple[str, str, int, int, Sequence[int]]]:
+    """(key, signal, direction, level, [set, clear, set_ms, clear_ms]) of every alarm."""
+    levels = tables.get("alarms_levels", ())
+    for index, row in enumerate(rows.alarm_rows()):
+        key, signal, direction, level = row[:4]
+        yield str(key), str(signal), int(str(direction)), int(str(level)), levels[4 * index : 4 * index + 4]
+
+
+def _hysteresis(values: Values, tables: Tables) -> Iterator[str]:
+    for key, _, direction, _, (set_at, clear_at, set_ms, clear_ms) in _levels(tables):
+        if (set_at - clear_at) * direction <= 0:
+            side = "below" if direction == _ABOVE else "above"
+            yield f"[alarms] {key}: clear {clear_at} must be {side} set {set_at}"
+        if set_ms < 0 or clear_ms < 0:
+            yield f"[alarms] {key}: times must be 0 ms or more"
+
+
+def _level_order(values: Values, tables: Tables) -> Iterator[str]:
+    found = list(_levels(tables))
+    for key, signal, direction, level, (set_at, *_) in found:
+        for other, other_signal, other_direction, other_level, (other_at, *_) in found:
+            same = (signal, direction) == (other_signal, other_direction)
+            if same and level < other_level and (other_at - set_at) * direction <= 0:
+                yield f"[alarms] {other}: set {other_at} must lie beyond {key}, set {set_at}"
+
+
+def _trips_in_window(values: Values, tables: Tables) -> Iterator[str]:
+    """A cell is disconnected before it leaves its window."""
+    ends = (("cell_max_mV", "cell_voltage_max_mV", 1), ("cell_min_mV", "cell_voltage_min_mV", -1))
+    for signal, limit, direction in ends:
+        sets = [at for _, of, _, level, (at, *_) in _levels(tables) if of == signal and level == _TRIP]
+        if sets and min(at * direction for at in sets) > values[limit] * direction:
+            yield f"[alarms] {signal}: no trip at {values[limit]} mV, the limit of [cell] {rows.split(limit)[1]}"
+
+
+def _precharge(values: Values, tables: Tables) -> Iterator[str]:
+    done = values["precharge_done_permille"] / 1000
+    expected_ms = values["precharge_tau_ms"] * log(1 / (1 - done))
+    early, late = values["precharge_early_ms"], values["precharge_late_ms"]
+    if not early < expected_ms < late:
+        yield (
+            f"[precharge] early_ms {early} to late_ms {late} must enclose {expected_ms:.0f} ms, "
+            f"when tau_ms {values['precharge_tau_ms']} reaches done_permille"
+        )
+    farad = values["precharge_tau_ms"] / 1000 / values["precharge_ohm"]
+    joule = farad * (values["cell_series"] * values["cell_voltage_max_mV"] / 1000) ** 2 / 2
+    if joule > values["precharge_energy_J"]:
+        yield f"[precharge] energy_J {values['precharge_energy_J']} is less than one precharge takes: {joule:.0f} J"
+
+
+def _times(values: Values, tables: Tables) -> Iterator[str]:
+    scan, window, wdt = values["rack_scan_ms"], values["deadman_window_ms"], values["deadman_wdt_ms"]
+    if window < _WINDOW_SCANS * scan:
+        yield f"[deadman] window_ms {window} must be at least two scans, {_WINDOW_SCANS * scan} ms"
+    if wdt <= window:
+        yield f"[deadman] wdt_ms {wdt} must be longer than window_ms {window}"
+    if values["afe_period_ms"] <= scan:
+        yield f"[afe] period_ms {values['afe_period_ms']} must be longer than [rack] scan_ms {scan}"
+
+
+def _cells(values: Values, tables: Tables) -> Iterator[str]:
+    per_device, series = values["afe_cells_per_device"], values["cell_series"]
+    needed = -(-series // per_device)
+    if values["afe_devices"] != needed:
+        yield f"[afe] devices {values['afe_devices']}: {series} cells at {per_device} each need {needed}"
+
+
+def _thermal(values: Values, tables: Tables) -> Iterator[str]:
+    order = ("thermal_heat_on_ddegC", "thermal_heat_off_ddegC", "thermal_heater_max_ddegC")
+    for names in (order, ("thermal_cool_off_ddegC", "thermal_cool_on_ddegC", "thermal_cool_full_ddegC")):
+        for lower, higher in pairwise(names):
+            if values[lower] >= values[higher]:
+                low, high = rows.split(lower)[1], rows.split(higher)[1]
+                yield f"[thermal] {low} {values[lower]} must be below {high} {values[higher]} (0.1 degC)"
+
+
+def _ranges(values: Values, tables: Tables) -> Iterator[str]:
+    """The sensors see whatever the alarms judge."""
+    bus_V = values["cell_series"] * values["cell_voltage_max_mV"] / 10 / values["sensor_divider_pct"]
+    if bus_V > _INA228_BUS_V:
+        yield f"[sensor] divider_pct leaves {bus_V:.0f} V at the INA228, which takes {_INA228_BUS_V} V"
+    for key, signal, _, _, (set_at, *_) in _levels(tables):
+        if signal == "current_dA" and abs(set_at) > values["overload_sensor_dA"]:
+            yield f"[alarms] {key}: set {set_at} is beyond [overload] sensor_dA {values['overload_sensor_dA']}"
+
+
+def _pins(values: Values, tables: Tables) -> Iterator[str]:
+    yield from check_pins({rows.split(name)[1]: pin for name, pin in values.items() if name.startswith("pins_")})
+    needed = ("zero_crossing_a", "zero_crossing_b", "zero_crossing_c")[: values["grid_phases"]]
+    for name in needed:
+        if values[f"pins_{name}"] < 0:
+            yield f"[grid] phases {values['grid_phases']} needs [pins] {name}"
+
+
+CHECKS: tuple[Check, ...] = (
+    _cell_window,
+    _ocv,
+    _curves,
+    _ends_of_charge,
+    _hysteresis,
+    _level_order,
+    _trips_in_window,
+    _precharge,
+    _times,
+    _cells,
+    _thermal,
+    _ranges,
+    _pins,
+)
 
 
 def cross_check(values: Values, tables: Tables) -> list[str]:

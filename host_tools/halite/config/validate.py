@@ -18,6 +18,8 @@ _Int = Annotated[int, Field(strict=True, ge=rows.INT_LEAST, le=rows.INT_MOST)]
 _Name = Annotated[str, Field(strict=True, min_length=1, max_length=32, pattern=r"^\S.*$")]
 _KeyHex = Annotated[str, Field(strict=True, pattern=r"^[0-9a-fA-F]{64}$")]
 
+_ASKS = re.compile(r": (?:unit \S+ is wrong here|the unit is missing): use (\S+)|: did you mean (?P<name>\S+)")
+
 # Keys that are not integers: (type, is it needed, what is allowed).
 TEXT_KEYS: Mapping[str, tuple[Any, bool, str]] = {
     "rack_name": (_Name, True, "1 to 32 characters"),
@@ -149,4 +151,13 @@ def validate(path: Path, document: Document) -> tuple[dict[str, Any], list[str]]
     except ValidationError as failure:
         allowed, sections = _allowed(), sorted(model.model_fields)
         lines = [_line(error, document, allowed, sections) for error in failure.errors(include_url=False)]
-    return {}, [f"{path}: {re.sub(chr(10), ' ', line)}" for line in dict.fromkeys(lines)]
+    lines = _without_echo(list(dict.fromkeys(lines)))
+    return {}, [f"{path}: {re.sub(chr(10), ' ', line)}" for line in lines]
+
+
+def _without_echo(lines: list[str]) -> list[str]:
+    """Leave out "missing" for a key that another line asks for in the right unit."""
+    asked = {
+        f"{line.partition(' ')[0]} {found.group(1) or found.group(2)}: missing" for line in lines if (found := _ASKS.search(line))
+    }
+    return [line for line in lines if line.partition(": allowed")[0] not in asked]

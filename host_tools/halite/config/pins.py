@@ -1,0 +1,69 @@
+"""Which GPIO of an RP2040 can serve which signal: a pin map that fights the chip is refused.
+
+RP2040 data sheet, section 1.4.3 (GPIO functions).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from halite.paths import FIRMWARE
+
+RESERVED = {23, 24, 25}  # radio, power and LED of the Pico and Pico W
+_ADC = {26, 27, 28}
+
+ALLOWED: Mapping[str, set[int]] = {
+    "afe_tx": {0, 12, 16, 28},  # UART0
+    "afe_rx": {1, 13, 17},
+    "rs485_tx": {4, 8, 20},  # UART1
+    "rs485_rx": {5, 9, 21},
+    "can_miso": {0, 4, 16, 20},  # SPI0
+    "can_sck": {2, 6, 18, 22},
+    "can_mosi": {3, 7, 19},
+    "i2c_sda": {2, 6, 10, 14, 18, 22, 26},  # I2C1
+    "i2c_scl": {3, 7, 11, 15, 19, 27},
+    "coolant_adc": _ADC,
+    "gas_adc": _ADC,
+}
+OPTIONAL = {"rs485_tx", "rs485_rx", "rs485_de", "zero_crossing_b", "zero_crossing_c"}
+SAFE_AT_BOOT = ("coil_enable", "coil_precharge", "coil_main_pos", "coil_main_neg", "heater")
+_NEIGHBOURS = ("hvil", "estop", "oc_alert")  # one PIO instruction reads all three
+
+
+def boot_pins() -> set[int]:
+    """The pins that firmware/boot.py drives low before anything else."""
+    found = re.search(r"for _pin in \(([\d, ]+)\)", (FIRMWARE / "boot.py").read_text())
+    return {int(pin) for pin in found.group(1).split(",") if pin.strip()} if found else set()
+
+
+def _function(pins: Mapping[str, int]) -> Iterator[str]:
+    for name, pin in pins.items():
+        if pin < 0:
+            if name not in OPTIONAL:
+                yield f"[pins] {name} must be connected"
+        elif pin in RESERVED:
+            yield f"[pins] {name} = {pin}: GP{pin} belongs to the board"
+        elif pin not in ALLOWED.get(name, {pin}):
+            yield f"[pins] {name} = {pin}: allowed is one of {', '.join(map(str, sorted(ALLOWED[name])))}"
+
+
+def _conflicts(pins: Mapping[str, int]) -> Iterator[str]:
+    users: dict[int, str] = {}
+    for name, pin in pins.items():
+        if pin >= 0 and pin in users:
+            yield f"[pins] {name} and {users[pin]} both want GP{pin}"
+        users[pin] = name
+
+
+def check_pins(pins: Mapping[str, int]) -> Iterator[str]:
+    """Every conflict of a pin map (signal → GPIO, -1 not connected), one line each."""
+    yield from _function(pins)
+    yield from _conflicts(pins)
+    first = pins[_NEIGHBOURS[0]]
+    if [pins[name] for name in _NEIGHBOURS] != [first, first + 1, first + 2]:
+        yield f"[pins] {', '.join(_NEIGHBOURS)} must be neighbours in this order"
+    if (pins["fan_pwm"] - pins["pump_pwm"]) % 16 == 0:
+        yield "[pins] fan_pwm and pump_pwm share a PWM channel: they must not be 16 apart"
+    safe = boot_pins()
+    for name in SAFE_AT_BOOT:
+        if pins[name] not in safe:
+            yield f"[pins] {name} = {pins[name]}: firmware/boot.py does not hold this pin off at start"
