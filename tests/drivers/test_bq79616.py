@@ -222,5 +222,6 @@ def test_the_open_wire_check_names_the_wires_and_leaves_the_cells_alone(wires, b
     rig.stack.open_wires = lambda: wires
     rig.stack.broken_links = {2} if broken else set()
     rig.run(900)
-    found = {(at // 16, at % 16) for at in range(48) if rig.driver.open_wires[at // 8] >> at % 8 & 1}
+    bits = rig.driver.open_wires
+    found = {(at // 16, at % 16) for at in range(48) if bits[at // 16 * 2 + 1 - at % 16 // 8] >> at % 8 & 1}
     assert found == wires and rig.cells_right() and rig.driver.crc_errors == 0

@@ -11,7 +11,7 @@ readinto(buf, n) and pulse_low(us); none of them may block.
 
 from micropython import const
 
-from rack.drivers.bq79616_data import to_cells, to_temps
+from rack.drivers.bq79616_data import count_different, take_bytes, to_cells, to_temps
 from rack.drivers.bq79616_link import StackLink
 
 _TICKS_MASK = const(0x3FFFFFFF)      # ticks_us wraps at 2**30
@@ -44,8 +44,8 @@ _TOP_STACK = const(0x01)
 _WAKE_LOW_US = const(2500)           # wake ping: 2 ms at least, shut-down from 7 ms
 _FAILS = const(6)                    # then something else is tried: a silent read counts 2, a garbled one 1
 _SYNC_FRAMES = const(8)
-_ADDRESSES_PER_POLL = const(8)
-_ACTIONS_PER_POLL = const(4)         # short ones; a write takes about 0.15 ms
+_ADDRESSES_PER_POLL = const(4)
+_ACTIONS_PER_POLL = const(4)         # writes, about 0.15 ms each; a read ends the call
 _PARTIAL_CYCLES = const(20)          # with devices missing: wake the whole stack again after so many
 
 # Bq79616.state
@@ -65,7 +65,7 @@ class Bq79616(StackLink):
 
     cells_ready, temps_ready: a complete scan is in the outputs; the caller clears them. devices_seen: that
     answer; link_broken: they were reached from both ends. faults: FAULT_SUMMARY of each device.
-    open_wires: 16 bits a device, low byte first, from the open-wire check every wire_check_cycles periods.
+    open_wires: 16 bits a device, high byte first, from the open-wire check every wire_check_cycles periods.
     Counters: crc_errors, timeouts, invalid, wakes.
     """
 
@@ -183,7 +183,7 @@ class Bq79616(StackLink):
                 return
 
     def _advance(self, now_us):
-        """Call the action of the current row; True when it is done."""
+        """Call the action of the current row; True when it is done and was a short one."""
         self._wait_us = 0
         state = self.state
         action, register, value, wait_us = self._programs[state][self._step]
@@ -191,11 +191,12 @@ class Bq79616(StackLink):
             return False
         if wait_us:
             self._pause(now_us, wait_us)
-        self._index = 0
-        self._phase = 0
         if self.state == state:
             self._step += 1
-        return True
+        short = self._phase == 0
+        self._index = 0
+        self._phase = 0
+        return short
 
     def restart(self):
         """Forget the stack's state: the next poll wakes and addresses it again."""
@@ -327,11 +328,10 @@ class Bq79616(StackLink):
     def _read_back(self, now_us, register, value):
         if not self._read(now_us, register, 1):
             return False
-        for index in range(self._counts[self._side]):
-            if self._rx[index * 7 + 4] != value:
-                self.invalid += 1
-                self._fail(1)
-                return False
+        if count_different(self._rx, self._counts[self._side], value):
+            self.invalid += 1
+            self._fail(1)
+            return False
         return True
 
     def _next_side(self, now_us, register, value):
@@ -366,9 +366,16 @@ class Bq79616(StackLink):
         if not self._read(now_us, register, size):
             return False
         frames = self._counts[self._side]
-        if to_cells(self._rx, frames, self._cells, self.cells_mV, len(self.cells_mV), self._positions[self._side]):
+        first = frames // 2 if self._index else 0
+        last = frames if self._index else frames // 2
+        if to_cells(self._rx, first, last, self._cells, self.cells_mV, len(self.cells_mV),
+                    self._positions[self._side]):
             self.invalid += 1
+            self._index = 0
             self._fail(1)
+            return False
+        self._index += 1                       # the second half in the next call
+        if self._index == 1:
             return False
         self.cells_ready = self._complete()
         return True
@@ -377,17 +384,20 @@ class Bq79616(StackLink):
         if not self._read(now_us, register, size):
             return False
         frames = self._counts[self._side]
-        to_temps(self._rx, frames, self._temps, self.temps_ddegC, len(self.temps_ddegC),
+        first = frames // 2 if self._index else 0
+        last = frames if self._index else frames // 2
+        to_temps(self._rx, first, last, self._temps, self.temps_ddegC, len(self.temps_ddegC),
                  self._positions[self._side], self._ntc)
+        self._index += 1
+        if self._index == 1:
+            return False
         self.temps_ready = self._complete()
         return True
 
     def _read_faults(self, now_us, register, size):
         if not self._read(now_us, register, size):
             return False
-        positions = self._positions[self._side]
-        for index in range(self._counts[self._side]):
-            self.faults[positions[self._rx[index * 7 + 1]]] = self._rx[index * 7 + 4]
+        take_bytes(self._rx, self._counts[self._side], 1, self.faults, self._positions[self._side])
         self._fails = 0
         return True
 
@@ -397,14 +407,10 @@ class Bq79616(StackLink):
         return True
 
     def _read_wires(self, now_us, register, size):
-        """Bit n of a device's two bytes: the upper sense wire of its cell n is open."""
+        """Bits 15..0 of a device's two bytes, high byte first: the upper sense wire of that cell is open."""
         if not self._read(now_us, register, size):
             return False
-        positions = self._positions[self._side]
-        for index in range(self._counts[self._side]):
-            at = 2 * positions[self._rx[index * 8 + 1]]
-            self.open_wires[at] = self._rx[index * 8 + 5]
-            self.open_wires[at + 1] = self._rx[index * 8 + 4]
+        take_bytes(self._rx, self._counts[self._side], 2, self.open_wires, self._positions[self._side])
         return True
 
     def _other_side(self, now_us, register, value):

@@ -30,17 +30,47 @@ def count_good(rx, frames: int, top: int, size: int, register: int, table) -> in
 
 
 @micropython.viper
-def to_cells(rx, frames: int, cells: int, out, count: int, positions) -> int:
-    """Convert checked voltage frames to mV in out[0:count]; returns the cells without a result (0x8000).
+def take_bytes(rx, frames: int, size: int, out, positions):
+    """Copy the data of checked frames to out[place * size:]."""
+    b = ptr8(rx)
+    o = ptr8(out)
+    place = ptr8(positions)
+    at = 4
+    while frames > 0:
+        to = int(place[int(b[at - 3])]) * size
+        i = 0
+        while i < size:
+            o[to + i] = int(b[at + i])
+            i += 1
+        at += size + 6
+        frames -= 1
 
-    positions: bytes, place in the stack by device address.
+
+@micropython.viper
+def count_different(rx, frames: int, value: int) -> int:
+    """Checked frames of one byte whose byte is not `value`."""
+    b = ptr8(rx)
+    different = 0
+    at = 4
+    while frames > 0:
+        if int(b[at]) != value:
+            different += 1
+        at += 7
+        frames -= 1
+    return different
+
+
+@micropython.viper
+def to_cells(rx, frame: int, frames: int, cells: int, out, count: int, positions) -> int:
+    """Convert checked voltage frames frame..frames - 1 to mV in out[0:count].
+
+    positions: bytes, place in the stack by device address. Returns the cells without a result (0x8000).
     """
     b = ptr8(rx)
     place = ptr8(positions)
     o = ptr32(out)
     missing = 0
-    frame = 0
-    at = 4
+    at = 4 + frame * (2 * cells + 6)
     while frame < frames:
         index = int(place[int(b[at - 3])]) * cells + cells - 1
         cell = 0
@@ -61,8 +91,8 @@ def to_cells(rx, frames: int, cells: int, out, count: int, positions) -> int:
 
 
 @micropython.viper
-def to_temps(rx, frames: int, temps: int, out, count: int, positions, ntc):
-    """Convert checked TSREF + GPIO frames to 0.1 °C in out[0:count] by the NTC table.
+def to_temps(rx, frame: int, frames: int, temps: int, out, count: int, positions, ntc):
+    """Convert checked TSREF + GPIO frames frame..frames - 1 to 0.1 °C in out[0:count] by the NTC table.
 
     NO_OPEN, NO_SHORT and NO_VALUE (reference voltage missing) stand for a sensor that is none.
     """
@@ -70,8 +100,7 @@ def to_temps(rx, frames: int, temps: int, out, count: int, positions, ntc):
     o = ptr32(out)
     t = ptr32(ntc)
     place = ptr8(positions)
-    frame = 0
-    at = 4
+    at = 4 + frame * (2 * temps + 8)
     while frame < frames:
         index = int(place[int(b[at - 3])]) * temps
         reference = (int(b[at]) << 8) + int(b[at + 1])

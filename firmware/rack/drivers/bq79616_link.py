@@ -18,6 +18,8 @@ _BROADCAST_WRITE = const(0xD0)
 _REVERSE_WRITE = const(0xE0)
 _ANSWER_US = const(2000)             # margin beyond the bus time before a read counts as lost
 _SMALL = const(200)                  # bytes of an answer that are checked and used in the call that collects them
+_CHUNK = const(128)                  # bytes taken from the UART at a time
+_CHUNKS_PER_POLL = const(3)
 
 
 class StackLink:
@@ -32,6 +34,8 @@ class StackLink:
         self._counts = bytearray(2)    # devices reached in each direction, without the base in the second
         self._side = 0                 # direction in use
         self._rx = bytearray(devices * (longest_answer + 6))
+        self._chunks = tuple(memoryview(self._rx)[at:at + _CHUNK] for at in range(0, len(self._rx), _CHUNK))
+        self._taken = 0                # chunks of the present answer
         self._six = bytearray(6)
         self._seven = bytearray(7)
         self._since = 0
@@ -90,11 +94,17 @@ class StackLink:
         return True
 
     def _collect(self, now_us, frames):
-        """Wait for the whole answer; True when it is in rx. A lost one is counted and failed."""
-        if self._uart.any() >= self._expected:
-            self._uart.readinto(self._rx, self._expected)
-            self._phase = 2
-            return True
+        """Take what has arrived, a few chunks a call; True when all of it is in rx. A lost answer is failed."""
+        for _ in range(_CHUNKS_PER_POLL):
+            left = self._expected - self._taken * _CHUNK
+            size = min(left, _CHUNK)
+            if self._uart.any() < size:
+                break
+            self._uart.readinto(self._chunks[self._taken], size)
+            self._taken += 1
+            if size == left:
+                self._phase = 2
+                return True
         if ((now_us - self._since) & _TICKS_MASK) > 10 * self._expected + 20 * frames + _ANSWER_US:
             self.timeouts += 1
             self._fail(2)
@@ -109,6 +119,7 @@ class StackLink:
                 self._broadcast(_STACK_READ if self._side else _BROADCAST_READ, register, size - 1)
                 self._since = now_us
                 self._phase = 1
+                self._taken = 0
             return False
         if self._phase == 1 and (not self._collect(now_us, frames) or self._expected > _SMALL):
             return False

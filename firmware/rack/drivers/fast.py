@@ -9,5 +9,9 @@ def ptr8(buffer):
     return buffer
 
 
+def ptr16(buffer):
+    return buffer
+
+
 def ptr32(buffer):
     return buffer
