@@ -214,6 +214,19 @@ def test_the_report_is_one_file_that_needs_no_network_and_names_every_event(demo
     assert "hot trip" in page
 
 
+def test_a_long_trace_is_thinned_out_without_losing_a_peak():
+    values = np.zeros(50_000)
+    values[::2] = 1.0
+    values[31_234] = 77.0
+    values[12_345] = -55.0
+    trace = Trace(np.arange(50_000) * 10.0, {"true_bus_V": values}, [])
+    x, y = report._points(trace, report.Line("true_bus_V", "bus"))
+    assert len(x) < 10_000
+    assert (y.max(), y.min()) == (77.0, -55.0)
+    assert (x[0], x[-1]) == (0.0, 499.99)
+    assert (np.diff(x) > 0).all()
+
+
 def test_a_trace_of_the_board_with_other_columns_makes_a_report_too():
     time_ms = np.arange(0, 100, 10.0)
     columns = {"request_W": np.arange(10), "coils": np.full(10, 5)}

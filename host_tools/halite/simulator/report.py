@@ -18,6 +18,8 @@ from halite.simulator.trace import Trace, TraceEvent
 _COLOURS = ("#1f6fb4", "#d1495b", "#2a9d5c", "#8a6fc0", "#e09f3e", "#5c6b73")
 _KIND_COLOUR = {"cause": "#e09f3e", "rack": "#5c6b73", "control": "#1f6fb4"}
 _HEIGHT_PX = 230
+_MOST_POINTS = 4000
+_NO_VALUE = 1e7  # beyond it a signal says that it has no value
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,20 @@ def alarm_levels(config: Any) -> dict[str, list[tuple[str, float]]]:
 
 
 def _points(trace: Trace, line: Line) -> tuple[Any, Any]:
-    """Time in s and values; a gap where a signal holds no value. Constant stretches are thinned out."""
+    """Time in s and values; a gap where a signal holds no value. Thinned out so that every peak stays."""
     values = np.asarray(trace[line.column], dtype=float) * line.factor
-    values[np.abs(values) > 1e7] = np.nan
+    values[np.abs(values) > _NO_VALUE] = np.nan
     keep = np.ones(len(values), dtype=bool)
-    if len(values) > 2:
-        same = (values[1:-1] == values[:-2]) & (values[1:-1] == values[2:])
-        keep[1:-1] = ~same
-    return trace.time_ms[keep] / 1000, values[keep]
+    keep[1:-1] = (values[1:-1] != values[:-2]) | (values[1:-1] != values[2:])
+    at = np.flatnonzero(keep)
+    per_bucket = len(at) // _MOST_POINTS + 1
+    if per_bucket > 2:
+        whole = at[: len(at) // per_bucket * per_bucket].reshape(-1, per_bucket)
+        filled = np.nan_to_num(values[whole])
+        rows = np.arange(len(whole))
+        peaks = (whole[rows, filled.argmin(axis=1)], whole[rows, filled.argmax(axis=1)], at[[0, -1]])
+        at = np.unique(np.concatenate(peaks))
+    return trace.time_ms[at] / 1000, values[at]
 
 
 def _draw_panel(figure: go.Figure, row: int, panel: Panel, trace: Trace, levels: Sequence[tuple[str, float]]) -> None:
@@ -184,7 +192,7 @@ def _draw_switches(figure: go.Figure, row: int, trace: Trace) -> None:
     figure.update_yaxes(categoryorder="array", categoryarray=[s[0] for s in reversed(shown)], row=row, col=1)
 
 
-def _mark_events(figure: go.Figure, events: Sequence[TraceEvent], rows: int) -> None:
+def _mark_events(figure: go.Figure, events: Sequence[TraceEvent], span_ms: float) -> None:
     """A line through all panels per event, numbered at the top; the list below the diagrams says what it is."""
     shapes = [
         {
@@ -202,9 +210,8 @@ def _mark_events(figure: go.Figure, events: Sequence[TraceEvent], rows: int) -> 
     ]
     figure.update_layout(shapes=[*figure.layout.shapes, *shapes])
     last = -1e9
-    span = max((e.time_ms for e in events), default=1.0) or 1.0
     for number, event in enumerate(events, 1):
-        crowded = event.time_ms - last < span / 60
+        crowded = event.time_ms - last < span_ms / 60
         last = last if crowded else event.time_ms
         if not crowded:
             figure.add_annotation(
@@ -234,7 +241,7 @@ def figure_of(trace: Trace, levels: dict[str, list[tuple[str, float]]] | None = 
     for row, panel in enumerate(panels, 1):
         _draw_panel(figure, row, panel, trace, (levels or {}).get(panel.title, []))
     _draw_switches(figure, rows, trace)
-    _mark_events(figure, trace.events, rows)
+    _mark_events(figure, trace.events, float(trace.time_ms[-1] - trace.time_ms[0]))
     figure.update_xaxes(showspikes=True, spikemode="across", spikethickness=1)
     figure.update_xaxes(title_text="time / s", row=rows, col=1)
     figure.update_layout(

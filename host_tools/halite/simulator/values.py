@@ -305,7 +305,7 @@ def run(scenario: Scenario, config: str | Path, seed: int = 1, start_ms: int = 0
 _GRID_TEXTS: dict[str, Callable[[Any], str]] = {
     "set": lambda a: f"grid jumps to {a.frequency_mHz / 1000:g} Hz",
     "ramp": lambda a: f"grid moves to {a.to_mHz / 1000:g} Hz at {a.rate_mHzps / 1000:g} Hz/s",
-    "trace": lambda a: "grid follows a recorded trace",
+    "trace": lambda a: "grid follows a trace",
     "sine": lambda a: "grid oscillates",
 }
 
