@@ -91,7 +91,8 @@ _SCAN_TIME = const(52)  # time of a call without a period, 10 us
 _PHASES = const(53)
 _WANTED = const(54)     # W, the share and the base before limits
 _WEIGHT = const(55)     # sum of the weights of the samples held
-_STATES = const(56)
+_REAL = const(56)       # the newest period without what is injected, 0.1 mHz
+_STATES = const(57)
 
 # What a loss of mains makes void.
 _MEASURED = (_PENDING, _PIECES, _FILLED, _HELD, _WEIGHT, _SUM, _SUM_AGE, _SUM_WEIGHT, _SLOPE_SUM, _SLOPE_AGE, _SLOPE)
@@ -141,7 +142,9 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
         off = 6_250_000 - k[_FACTOR] * period
         scaled = off * 1000
         quotient = scaled // period
-        sample = quotient * 100 + ((scaled - quotient * period) * 100 + (period >> 1)) // period + k[_INJECT]
+        sample = quotient * 100 + ((scaled - quotient * period) * 100 + (period >> 1)) // period
+        k[_REAL] = sample
+        sample += k[_INJECT]
         if sample > _FAR:
             sample = _FAR
         elif sample < 0 - _FAR:
@@ -321,6 +324,7 @@ class Response:
         self._k = k = array("i", [0] * _STATES)
         self._rings = array("i", [0] * (3 * _RING))
         self._curve = frequency.knots(params.response_curve)
+        self._params = params
         self._services = Services(params)
         self._balance = Balance(params)
         self._role = params.split_role
@@ -331,6 +335,7 @@ class Response:
         self._seen = 0
         self._was_lost = True
         self.grid_age_ms = 0
+        self.test = self._make_test(params, s) if params.response_test_enabled else None
         for index, value in (
             (_LEAST, frequency.ticks(params.grid_nominal_mHz + params.grid_plausible_mHz)),
             (_MOST, frequency.ticks(params.grid_nominal_mHz - params.grid_plausible_mHz)),
@@ -356,6 +361,11 @@ class Response:
             (_PHASES, params.grid_phases),
         ):
             k[index] = value
+
+    def _make_test(self, params, s):
+        from rack.control.commissioning import ResponseTest     # costs memory only where it is wanted
+
+        return ResponseTest(params, self, s)
 
     def on_period(self, count):
         """A mains period of `count` ticks of PERIOD_TICK_NS; returns the request in W. Interrupt context."""
@@ -385,6 +395,8 @@ class Response:
         k[_BASE] = services.base_W
         if k[_ROLE]:
             self._pair(elapsed_ms)
+        if self.test:
+            self.test.scan(elapsed_ms)
         if lost:
             self._without_mains(elapsed_ms)
 
@@ -436,6 +448,28 @@ class Response:
     def inject(self, deviation_mHz):
         """Add a virtual deviation to every measured period: commissioning tests only, see commissioning.py."""
         self._k[_INJECT] = deviation_mHz * 10
+
+    def steady_W(self, deviation_mHz):
+        """What the curve and the step service ask at a lasting deviation, W, before split and limits."""
+        permille = frequency.on_curve(self._curve, deviation_mHz * 10)
+        p = self._params
+        if p.response_step_permille and deviation_mHz <= -p.response_step_below_mHz:
+            permille += p.response_step_permille
+        return max(-1000, min(1000, permille)) * (self.contracted_W // 100) // 10
+
+    @property
+    def contracted_W(self):
+        """The power that 1000 permille of the curve mean."""
+        return self._services.power_W
+
+    @property
+    def permitted(self):
+        return self._k[_PERMIT] != 0
+
+    @property
+    def real_dmHz(self):
+        """The newest period's deviation without the virtual one, 0.1 mHz."""
+        return self._k[_REAL]
 
     @property
     def state(self):

@@ -1,0 +1,139 @@
+"""Commissioning tests of the response: a virtual frequency on top of the real one, through the real path.
+
+The hazard is a test that hides a real event or that nobody ends: it runs only when the config allows
+it, on a quiet grid, for a bounded time, and a real deviation ends it at once.
+"""
+
+from micropython import const
+
+from rack import ids as I
+
+STEP = const(0)             # deviation in mHz, at once
+RAMP = const(1)             # mHz/s, until the end of the curve or _MOST_mHz
+
+IDLE = const(0)
+RUNNING = const(1)
+DONE = const(2)
+ENDED_BY_GRID = const(3)    # the real grid moved
+STOPPED = const(4)
+
+REFUSED_OFF = const(1)      # not enabled in the config
+REFUSED_GRID = const(2)     # no mains, or the grid is not quiet
+REFUSED_VALUE = const(3)    # zero or beyond _MOST_mHz
+REFUSED_LIMITS = const(4)   # the rack may not deliver at this moment
+REFUSED_BUSY = const(5)
+
+NEVER = const(-1)
+_MOST_mHz = const(1_000)
+_JITTER_mHz = const(60)     # three sigma of one period at 5 us rms edge jitter
+_LOUD_ms = const(50)        # two periods and more: a single noisy edge ends nothing
+_STAY_ms = const(10_000)    # after the virtual frequency has arrived
+
+
+class ResponseTest:
+    """Figures in ms since the start, NEVER until they are reached; resolution is one scan.
+
+    delay_ms: first change of the request; rise_ms: 90 % of the expected power from the PCS; settle_ms: within
+    1 % of the contracted power since then; peak_W, final_W: PCS power less its start; expected_W: the curve.
+    """
+
+    def __init__(self, params, response, s):
+        self._p = params
+        self._response = response
+        self._s = s
+        self.result = IDLE
+        self._kind = STEP
+        self._value = 0
+        self._clear()
+
+    def _clear(self):
+        self.elapsed_ms = 0
+        self.delay_ms = NEVER
+        self.rise_ms = NEVER
+        self.settle_ms = NEVER
+        self.peak_W = 0
+        self.final_W = 0
+        self.expected_W = 0
+        self.injected_mHz = 0
+        self._arrived_ms = NEVER
+        self._aim_mHz = 0
+        self._loud_ms = 0
+        self._start_request_W = 0
+        self._start_W = 0
+
+    def start(self, kind, value):
+        """Begin; kind STEP (value mHz) or RAMP (mHz/s). Returns 0, or REFUSED_*. Idle or scan context."""
+        if not self._p.response_test_enabled:
+            return REFUSED_OFF
+        if self.result == RUNNING:
+            return REFUSED_BUSY
+        if value == 0 or abs(value) > (_MOST_mHz if kind == STEP else 4 * _MOST_mHz):
+            return REFUSED_VALUE
+        if not self._quiet():
+            return REFUSED_GRID
+        aim_mHz = value if kind == STEP else (_MOST_mHz if value > 0 else -_MOST_mHz)
+        expected_W = self._response.steady_W(aim_mHz)
+        limit = self._s[I.LIMIT_DISCHARGE_W] if expected_W > 0 else self._s[I.LIMIT_CHARGE_W]
+        if abs(expected_W) > limit or not self._response.permitted:
+            return REFUSED_LIMITS
+        self._clear()
+        self._kind = kind
+        self._value = value
+        self._aim_mHz = aim_mHz
+        self.expected_W = expected_W
+        self._start_request_W = self._response.response_W
+        self._start_W = self._s[I.PCS_POWER_W]
+        self.result = RUNNING
+        return 0
+
+    def stop(self):
+        """End a running test."""
+        if self.result == RUNNING:
+            self._end(STOPPED)
+
+    def scan(self, elapsed_ms):
+        """Move the virtual frequency and measure. Scan context, does not allocate."""
+        if self.result != RUNNING:
+            return
+        self._loud_ms = 0 if self._quiet() else self._loud_ms + elapsed_ms
+        if self._loud_ms >= _LOUD_ms:
+            self._end(ENDED_BY_GRID)
+            return
+        self.elapsed_ms += elapsed_ms
+        self._measure()
+        if self._kind == STEP:
+            self.injected_mHz = self._value
+        else:
+            way = self._value * self.elapsed_ms // 1000
+            self.injected_mHz = max(-_MOST_mHz, min(_MOST_mHz, way))
+        if self.injected_mHz == self._aim_mHz and self._arrived_ms == NEVER:
+            self._arrived_ms = self.elapsed_ms
+        self._response.inject(self.injected_mHz)
+        if self._arrived_ms != NEVER and self.elapsed_ms - self._arrived_ms >= _STAY_ms:
+            self._end(DONE)
+
+    def _quiet(self):
+        """Whether the newest real period is near nominal: its own jitter is allowed for."""
+        response = self._response
+        return response.grid_valid and abs(response.real_dmHz) <= (self._p.response_rest_mHz + _JITTER_mHz) * 10
+
+    def _end(self, result):
+        self._response.inject(0)
+        self.injected_mHz = 0
+        self.result = result
+
+    def _measure(self):
+        power_W = self._s[I.PCS_POWER_W] - self._start_W
+        if self.delay_ms == NEVER and self._response.response_W != self._start_request_W:
+            self.delay_ms = self.elapsed_ms
+        toward = power_W if self.expected_W >= 0 else -power_W
+        expected = abs(self.expected_W)
+        if self.rise_ms == NEVER and expected and toward * 10 >= expected * 9:
+            self.rise_ms = self.elapsed_ms
+        if abs(toward - expected) * 100 > self._response.contracted_W:
+            self.settle_ms = NEVER
+        elif self.settle_ms == NEVER:
+            self.settle_ms = self.elapsed_ms
+        if abs(power_W) > abs(self.peak_W):
+            self.peak_W = power_W
+        self.final_W = power_W
