@@ -311,7 +311,7 @@ def fault_actions(draw):
     return action | ({"for_ms": draw(st.integers(1, 1000))} if draw(st.booleans()) else {})
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(faults=st.lists(fault_actions(), max_size=4), seed=st.integers(0, 3))
 def test_no_combination_of_faults_breaks_a_run_or_lets_the_request_leave_its_limits(faults, seed):
     story = of(2500, close(), {"at_ms": 1600, "do": "set", "frequency_mHz": 49_600}, *faults)
