@@ -1,6 +1,5 @@
 """The models of CAN controller, current sensor, FRAM and NTC against their data sheets."""
 
-
 import math
 
 from halite.simulator.chips import ina228, mcp2515

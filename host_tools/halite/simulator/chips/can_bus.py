@@ -7,6 +7,7 @@ Nodes hand over frames with the time of the request; `run_to` lets the bus catch
 import heapq
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -68,16 +69,17 @@ def frame_bits(frame: Frame) -> int:
     return len(bits) + stuffed + 1 + 2 + 7 + 3
 
 
+KEPT = 200_000  # newest frames that are remembered: an emulated rack may run for days
 _ERROR_BITS = 20  # a destroyed frame and its error frame: typical length, engineering judgement
 
 
 class CanBus:
-    """The wire. log holds (end time µs, frame) of every frame that was acknowledged."""
+    """The wire. log holds (end time µs, frame) of the newest frames that were acknowledged."""
 
     def __init__(self, bit_rate: int = 500_000) -> None:
         self.bit_rate = bit_rate
         self.nodes: list[Node] = []
-        self.log: list[tuple[float, Frame]] = []
+        self.log: deque[tuple[float, Frame]] = deque(maxlen=KEPT)
         self.shorted = False
         self.listeners: list[Callable[[Frame, float], None]] = []
         self._waiting: list[tuple[float, int, Node, Frame]] = []

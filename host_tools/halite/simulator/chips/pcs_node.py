@@ -3,7 +3,9 @@
 The layout of the frames comes from a codec, so that the node holds no second copy of the protocol.
 """
 
-from halite.simulator.chips.can_bus import CanBus, Frame
+from collections import deque
+
+from halite.simulator.chips.can_bus import KEPT, CanBus, Frame
 from halite.simulator.chips.pcs_codec import FirmwareTableCodec
 from halite.simulator.chips.pcs_messages import PcsCodec, Request, Status
 from halite.simulator.rack import Rack
@@ -12,7 +14,7 @@ STATUS_PERIOD_US = 20_000.0
 
 
 class PcsNode:
-    """Connects a rack's PCS to a bus. requests holds (time µs, Request) of each one taken."""
+    """Connects a rack's PCS to a bus. requests holds (time µs, Request) of the newest ones taken."""
 
     def __init__(self, bus: CanBus, rack: Rack, codec: PcsCodec | None = None) -> None:
         if codec is None:
@@ -20,7 +22,7 @@ class PcsNode:
         self.bus = bus
         self.rack = rack
         self.codec = codec
-        self.requests: list[tuple[float, Request]] = []
+        self.requests: deque[tuple[float, Request]] = deque(maxlen=KEPT)
         self.rejected = 0
         self._counter = 0
         self._last_counter: int | None = None
