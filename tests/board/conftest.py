@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.repl import at_prompt
 from halite.image import image_path

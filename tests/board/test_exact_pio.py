@@ -1,15 +1,15 @@
 """PIO keeps exact time, against the emulator's own interpreter stepped clock by clock, and against arithmetic."""
 
 import functools
+import itertools
 
+from halite.emulator.corrections import install
+from halite.emulator.exact_pio import ExactPio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rp2040py.peripherals._pio import RPPIO
 from rp2040py.peripherals.pio_registers import CTRL, INSTR_MEM0, RXF0, SM0_CLKDIV, SM0_EXECCTRL, SM0_PINCTRL, TXF0
 from rp2040py.rp2040 import RP2040
-
-from halite.emulator.corrections import install
-from halite.emulator.exact_pio import ExactPio
 
 PIN, OUT = 7, 8
 CLOCK_NS = 8.0
@@ -150,7 +150,7 @@ def test_a_pin_toggles_at_its_divided_clock_while_the_processor_sleeps():
     start(pio, [0xE001 | 7 << 8, 0xE000 | 7 << 8], clkdiv=125)  # set pins 1 [7]; set pins 0 [7] at 1 MHz
     chip.clock.tick(999_999.0)
     unlisten()
-    steps = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(edges)]
     assert len(edges) == 125 and set(steps) == {8000.0}
 
 
@@ -173,6 +173,6 @@ def test_two_machines_hand_a_flag_over():
     pio.write_uint32_atomic(CTRL, 3, 0)
     chip.clock.tick(1000 * CLOCK_NS)
     rising = edges[::2]
-    assert {b - a for a, b in zip(rising, rising[1:], strict=False)} == {20.0}
+    assert {b - a for a, b in itertools.pairwise(rising)} == {20.0}
     assert {b - a for a, b in zip(edges[::2], edges[1::2], strict=False)} == {5.0}
     unlisten()

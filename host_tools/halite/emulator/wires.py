@@ -82,8 +82,8 @@ class RackWires:
         self.board.record("input", name, int(level))
 
     def _aim_grid(self, now_us: float) -> None:
-        """Aim at the next zero crossing; the grid may have been changed since the last look."""
-        self._edge = self.rack.grid.next_crossing(max(now_us, self._last_edge_us + 1.0))
+        """Aim at the first zero crossing after the last one; the grid may have been changed since the last look."""
+        self._edge = self.rack.grid.next_crossing(self._last_edge_us + 1.0)
         if self._edge:
             self._grid_alarm.schedule(max(self._edge[0] - now_us, 0.0) * 1000.0)
         else:
