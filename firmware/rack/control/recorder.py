@@ -10,6 +10,7 @@ import micropython
 from micropython import const
 
 from rack import ids as I
+from rack.control import response_state as K
 from rack.control.fast import ptr32
 
 FIELDS = ("deviation_dmHz", "response_W", "request_W", "pcs_W", "charge_W", "discharge_W", "elapsed_10us")
@@ -29,14 +30,6 @@ _PCS_W = const(6)       # the scan leaves it here
 _CLOCK_WAS = const(7)
 _STATES = const(8)
 
-# Where the response keeps what is recorded: its own constants, compared by a test.
-_CLOCK_NOW = const(25)
-_DEVIATION = const(29)
-_REQUEST = const(31)
-_RESPONSE = const(35)
-_CHARGE = const(16)
-_DISCHARGE = const(17)
-
 CAUSE_NONE = const(0)
 CAUSE_FREQUENCY = const(1)
 CAUSE_TRIP = const(2)
@@ -48,7 +41,7 @@ def record_kernel(m: ptr32, ring: ptr32, k: ptr32):
     """Append one entry unless frozen. m: state; k: the response's state. Interrupt context."""
     left = m[_LEFT]
     if left != 0:
-        deviation = k[_DEVIATION]
+        deviation = k[K.DEVIATION]
         if left > 0:
             m[_LEFT] = left - 1
         elif deviation > m[_TRIGGER] or deviation < 0 - m[_TRIGGER]:
@@ -57,13 +50,13 @@ def record_kernel(m: ptr32, ring: ptr32, k: ptr32):
         at = m[_AT]
         e = at * _WIDTH
         ring[e] = deviation
-        ring[e + 1] = k[_RESPONSE]
-        ring[e + 2] = k[_REQUEST]
+        ring[e + 1] = k[K.RESPONSE]
+        ring[e + 2] = k[K.REQUEST]
         ring[e + 3] = m[_PCS_W]
-        ring[e + 4] = k[_CHARGE]
-        ring[e + 5] = k[_DISCHARGE]
-        ring[e + 6] = (k[_CLOCK_NOW] - m[_CLOCK_WAS]) & 0xFFF_FFFF
-        m[_CLOCK_WAS] = k[_CLOCK_NOW]
+        ring[e + 4] = k[K.CHARGE]
+        ring[e + 5] = k[K.DISCHARGE]
+        ring[e + 6] = (k[K.CLOCK_NOW] - m[_CLOCK_WAS]) & 0xFFF_FFFF
+        m[_CLOCK_WAS] = k[K.CLOCK_NOW]
         m[_AT] = (at + 1) & _NEXT
         if m[_COUNT] < _ENTRIES:
             m[_COUNT] += 1

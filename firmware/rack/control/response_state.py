@@ -1,0 +1,78 @@
+"""Layout of the response's state and rings: one integer array, shared by kernel, scan and recorder.
+
+Constants only: the build puts their values in place of their names, also inside the kernels.
+"""
+
+from micropython import const
+
+PPM = const(1_000_000)
+WITHOUT_MAINS = const(-536_870_912)    # no count: the kernel runs on the scan's time
+WHOLE = const(3)               # role of a rack whose partner is out
+FAR = const(50_000)            # 0.1 mHz: nothing further away is measured, injected tests included
+RING = const(128)              # samples in each ring, a power of two
+NEXT = const(127)              # its mask
+TARGETS = const(128)           # where the ring of delayed targets begins
+STAMPS = const(256)            # where the ring of their times begins
+CLOCK = const(0xFFF_FFFF)      # the kernel's clock wraps at 2**28 x 10 us = 44 minutes
+
+# The state. Entries below 32 are the ones of every period: there a viper access is one instruction.
+LEAST = const(0)       # shortest plausible period, ticks
+MOST = const(1)        # longest
+FACTOR = const(2)      # 5 at 50 Hz, 6 at 60 Hz: see frequency.py
+WINDOW = const(3)      # samples in the frequency window
+HELD = const(4)        # samples it holds: all of them, or those since a step
+SLOPE_N = const(5)     # samples in the RoCoF window
+JUMP = const(6)        # two samples further away than this are believed at once, 0.1 mHz
+INERTIA = const(7)     # ppm per mHz/s
+STEP = const(8)        # power of the step service, ppm
+AUTHORITY = const(9)   # permille of the response that may be delivered
+DELAY = const(10)      # 10 us
+UP = const(11)         # ramp caps, permille/s
+DOWN = const(12)
+POWER_HI = const(13)   # contracted power, thousands of W, and the rest
+POWER_LO = const(14)
+BASE = const(15)       # W beside the response: setpoint, recovery
+CHARGE = const(16)     # limits, W
+DISCHARGE = const(17)
+PERMIT = const(18)
+OWNED = const(19)      # the scan is inside the kernel
+# What the kernel keeps
+SEEN = const(20)       # samples taken, wraps
+PENDING = const(21)    # ticks of pieces too short to be a period
+AT = const(22)         # newest sample in the rings
+OUT = const(23)        # sample whose target is due
+FILLED = const(24)     # samples since the measurement began, up to RING
+CLOCK_NOW = const(25)
+SUM = const(26)        # running sums of the frequency window: plain, by age, by weight
+SUM_AGE = const(27)
+SUM_WEIGHT = const(28)
+DEVIATION = const(29)  # 0.1 mHz
+NOW_PPM = const(30)    # the response after delay and ramps
+REQUEST = const(31)    # W
+SLOPE_SUM = const(32)  # running sums of the RoCoF window
+SLOPE_AGE = const(33)
+SLOPE = const(34)      # their least-squares sum; RoCoF after SLOPE_MUL and SLOPE_DIV
+RESPONSE = const(35)   # W, before split and limits
+PIECES = const(36)
+REJECTED = const(37)
+LOW = const(38)        # low-pass state of the split, W, and its carried remainder
+LOW_REST = const(39)
+PARTNER = const(40)    # W, the other rack's share
+# What the scan sets and few configurations use
+ROLE = const(41)       # 0 alone, 1 takes the high-pass of the pair's request, 2 the low-pass, 3 all of it
+TAU = const(42)        # samples
+SHARE = const(43)      # permille of the low-pass that the low-pass rack takes
+BIAS = const(44)       # W handed from the high-pass rack to the low-pass rack
+SLOPE_MUL = const(45)  # RoCoF scale, see frequency.py
+SLOPE_DIV = const(46)
+SLOPE_MAX = const(47)
+BAND = const(48)       # RoCoF below this counts as none, mHz/s
+INJECT = const(49)     # virtual deviation of a commissioning test, 0.1 mHz
+RELEASE = const(50)    # ramp cap without mains, permille/s
+HOLD = const(51)       # keep the response as it is (loss of mains)
+SCAN_TIME = const(52)  # time of a call without a period, 10 us
+PHASES = const(53)
+WANTED = const(54)     # W, the share and the base before limits
+WEIGHT = const(55)     # sum of the weights of the samples held
+REAL = const(56)       # the newest period without what is injected, 0.1 mHz
+STATES = const(57)
