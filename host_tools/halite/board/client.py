@@ -14,6 +14,7 @@ from halite.board.serial_port import Port
 
 Answer = dict[str, Any]
 PROMPT = ">>> "
+_PATIENCE = 6  # a talkative port is given so many times the longest silence
 
 
 def _answer(line: str, word: str) -> Answer | None:
@@ -28,13 +29,13 @@ def _answer(line: str, word: str) -> Answer | None:
 
 
 def ask(port: Port, command: str, seconds: float = 5) -> Answer:
-    """Send one command and return its answer.
+    """Send one command and return its answer; seconds: longest silence before and within it.
 
     BoardError: "no_answer" when there is none (with what came instead), "refused" when the rack says why not.
     """
     word = command.split()[0]
     last = ""
-    with port.within(seconds + 1):
+    with port.within(_PATIENCE * seconds):
         port.write(b"\r\n" + command.encode() + b"\r\n")
         for line in port.lines(seconds):
             answer = _answer(line, word)
@@ -47,9 +48,9 @@ def ask(port: Port, command: str, seconds: float = 5) -> Answer:
     raise BoardError("no_answer", f"{port.path}: no answer to {word} in {seconds:g} s{came}")
 
 
-def version(port: Port, seconds: float = 3) -> Answer | None:
+def version(port: Port, seconds: float = 8) -> Answer | None:
     """What the application says of itself; None when a REPL prompt or nothing comes."""
-    with port.within(seconds + 1):
+    with port.within(_PATIENCE * seconds):
         port.write(b"\r\nversion\r\n")
         for line in port.lines(seconds):
             answer = _answer(line, "version")
@@ -61,7 +62,7 @@ def version(port: Port, seconds: float = 3) -> Answer | None:
 def _leaves(port: Port, command: str, seconds: float = 5) -> Answer | None:
     """Send a command that ends in a reset: None when the board left, else its answer."""
     try:
-        with port.within(seconds + 1):
+        with port.within(_PATIENCE * seconds):
             port.write(b"\r\n" + command.encode() + b"\r\n")
             for line in port.lines(seconds):
                 if (answer := _answer(line, "service")) is not None:

@@ -53,7 +53,7 @@ class Job:
     built: Built
     service_key: bytes
     progress: Progress
-    report_within_s: float = 30
+    report_within_s: float = 120  # an emulated board may need most of it
     port: Port | None = None
     repl: RawRepl | None = None
     survey: Survey | None = None
@@ -176,7 +176,7 @@ def _report(job: Job) -> None:
     while time.monotonic() < end:
         try:
             with client.reopen(job.path, 10) as port:
-                job.report = client.ask(port, "version", min(5, job.report_within_s))
+                job.report = client.ask(port, "version", min(20, job.report_within_s))
         except BoardError as error:
             last = error.text
         if job.report.get("healthy"):

@@ -131,10 +131,11 @@ class Port:
             view = view[self.serial.write(view) :]
 
     def lines(self, seconds: float) -> Iterator[str]:
-        """Complete lines as they arrive, for at most `seconds`; an unfinished one comes last."""
+        """Complete lines as they arrive, until nothing came for `seconds`; an unfinished one comes last."""
         end, pending = time.monotonic() + seconds, b""
         while (left := end - time.monotonic()) > 0 and not self.expired:
-            pending += self.read(min(left, 0.2))
+            if new := self.read(min(left, 0.2)):
+                end, pending = time.monotonic() + seconds, pending + new
             *whole, pending = pending.split(b"\n")
             for line in whole:
                 yield line.decode("ascii", "replace").strip("\r")

@@ -44,7 +44,8 @@ class RackConfig:
         return self.values[name]
 
 
-def _tables(sections: Mapping[str, Any]) -> dict[str, list[int]]:
+def flat_tables(sections: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Every table of a validated document as flat ints; the alarms in the order of rack.alarms."""
     tables = {}
     for table in rows.tables():
         if table.name == "alarms_levels":
@@ -68,7 +69,7 @@ def load(path: str | Path) -> RackConfig:
         board=sections["rack"]["board"],
         service_key=bytes.fromhex(sections["service"]["key_hex"]),
         values=values,
-        tables=_tables(sections),
+        tables=flat_tables(sections),
         sections=sections,
     )
     problems = [f"{file}: {line}" for line in cross_check(config.values, config.tables)]

@@ -13,10 +13,10 @@ from halite.paths import use_firmware
 INT_LEAST, INT_MOST = -(2**30), 2**30 - 1  # MicroPython's small integers on a 32-bit board
 
 UNITS = {
-    "mV": "mV", "dV": "0.1 V", "V": "V", "dA": "0.1 A", "mA": "mA", "A": "A", "W": "W", "kW": "kW", "Wh": "Wh",
-    "Wps": "W/s", "mHz": "mHz", "Hz": "Hz", "mHzps": "mHz/s", "ddegC": "0.1 degC", "degC": "degC", "K": "K",
-    "dK": "0.1 K", "s": "s", "ms": "ms", "us": "us", "min": "min", "cpct": "0.01 %", "pct": "%", "pm": "permille",
-    "permille": "permille", "dAh": "0.1 Ah", "Ah": "Ah", "mohm": "mohm", "uohm": "uohm", "ohm": "ohm", "mF": "mF",
+    "mV": "mV", "dV": "x 0.1 V", "V": "V", "dA": "x 0.1 A", "mA": "mA", "A": "A", "W": "W", "kW": "kW", "Wh": "Wh",
+    "Wps": "W/s", "mHz": "mHz", "Hz": "Hz", "mHzps": "mHz/s", "ddegC": "x 0.1 degC", "degC": "degC", "K": "K",
+    "dK": "x 0.1 K", "s": "s", "ms": "ms", "us": "us", "min": "min", "cpct": "x 0.01 %", "pct": "%", "pm": "permille",
+    "permille": "permille", "dAh": "x 0.1 Ah", "Ah": "Ah", "mohm": "mohm", "uohm": "uohm", "ohm": "ohm", "mF": "mF",
     "J": "J", "kJ": "kJ",
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ Every problem becomes one line: file, section and key, value, unit, what is allo
 import difflib
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +53,7 @@ def _fields() -> dict[str, dict[str, Any]]:
     return sections
 
 
+@cache
 def document_model() -> type[BaseModel]:
     """The model of a whole config: one sub-model per section, nothing else allowed."""
     strict = ConfigDict(extra="forbid")
@@ -127,7 +129,9 @@ def _line(error: Any, document: Document, allowed: Mapping[str, str], sections: 
     entry = f", entry {int(rest[1]) + 1}," if len(rest) > 1 and rest[1].isdigit() else ""
     unit = rows.unit_of(key)
     value = _shown(document[section][key] if not entry else error["input"])
-    return f"{where}{entry} = {value}{' ' + unit if unit and not entry else ''}: allowed is {words}"
+    numeric = words[:1] in "-0123456789" and not entry
+    whole = "a whole number, " if numeric and error["type"].startswith("int_") else ""
+    return f"{where}{entry} = {value}{' ' + unit if unit and not entry else ''}: allowed is {whole}{words}"
 
 
 def _section_line(error: Any, section: str, sections: list[str]) -> str:

@@ -1,0 +1,84 @@
+"""What a board receives: complete, compiled, reproducible, and written whole or not at all."""
+
+import hashlib
+import json
+import os
+
+import pytest
+from halite import __version__, build
+from halite.config import load
+from halite.errors import HaliteError
+
+
+@pytest.fixture(scope="module")
+def built():
+    return build.make(load("bench_rack"))
+
+
+def test_a_board_gets_compiled_modules_two_start_files_and_its_config(built):
+    sources = {name for name in built.files if name.endswith(".py")}
+    assert sources == {"boot.py", "main.py"}
+    assert {"rack/app.mpy", "rack/control/controller.mpy", "config.bin"} <= set(built.files)
+    assert all(data[:2] == b"M\x06" for name, data in built.files.items() if name.endswith(".mpy"))
+
+
+def test_no_module_is_there_both_compiled_and_as_source(built):
+    stems = [name.rsplit(".", 1)[0] for name in built.files]
+    assert len(stems) == len(set(stems))
+
+
+def test_the_manifest_names_every_file_with_size_and_hash(built):
+    manifest = json.loads(built.manifest)
+    assert manifest["version"] == __version__
+    assert {row["path"]: (row["size"], row["sha256"]) for row in manifest["files"]} == {
+        name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in built.files.items()
+    }
+
+
+def test_the_same_sources_give_the_same_bytes_without_a_trace_of_this_machine(built):
+    assert build.make(load("bench_rack")) == built
+    assert not any(str(build.FIRMWARE).encode() in data for data in built.files.values())
+
+
+def test_the_plain_build_has_no_native_code_and_the_same_lines():
+    source = b"import micropython\n\n@micropython.viper\ndef f():\n    @micropython.native\n    def g(): pass\n"
+    plain = build.strip_native(source)
+    assert b"@micropython" not in plain
+    assert plain.count(b"\n") == source.count(b"\n")
+    files = build.make(load("bench_rack"), plain=True).files
+    assert not any(b"\n@micropython.viper" in data for data in files.values())
+    assert {name for name in files if name.endswith(".mpy")} == set()
+
+
+def test_a_module_that_does_not_compile_is_named(tmp_path):
+    with pytest.raises(HaliteError, match=r"rack/bad\.py does not compile"):
+        build._compile("rack/bad.py", b"def f(:\n", tmp_path)
+
+
+def test_a_build_replaces_an_earlier_one_completely(built, tmp_path):
+    out = tmp_path / "board"
+    build.write(built, out)
+    (out / "rack" / "stale.py").write_text("")
+    build.write(built, out)
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert found == {*built.files, build.MANIFEST}
+    assert [path.name for path in tmp_path.iterdir()] == ["board"]
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "link"])
+def test_what_is_no_folder_is_never_replaced(built, tmp_path, kind):
+    """Moving it away would have taken a device file with it."""
+    out = tmp_path / "out"
+    make = {"file": out.touch, "fifo": lambda: os.mkfifo(out), "link": lambda: out.symlink_to(tmp_path)}
+    make[kind]()
+    before = out.lstat().st_ino
+    with pytest.raises(HaliteError, match="not a folder"):
+        build.write(built, out)
+    assert out.lstat().st_ino == before
+
+
+def test_a_folder_that_is_no_build_is_left_alone(built, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(HaliteError, match="not a build"):
+        build.write(built, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"

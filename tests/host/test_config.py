@@ -1,0 +1,308 @@
+"""Board configs: what is written arrives, and whatever is wrong is named."""
+
+import copy
+import tomllib
+from pathlib import Path
+
+import pytest
+from halite.config import ConfigProblem, blob, compile_config, flat_tables, load, load_params, rows
+from halite.config.checks import cross_check
+from halite.config.reader import read
+from halite.config.show import as_text, start_from
+from halite.config.validate import validate
+from halite.errors import HaliteError
+from halite.paths import BOARD_CONFIGS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack import config as board
+from rack import params as board_rows
+
+SHIPPED = sorted(path.stem for path in BOARD_CONFIGS.glob("*.toml"))
+SODIUM = BOARD_CONFIGS / "sodium_rack.toml"
+SCALARS = rows.scalars()
+TABLES = rows.tables()
+
+
+def problems(document, file=SODIUM):
+    return validate(file, document)[1]
+
+
+def changed(section, key, value):
+    """The sodium rack's document with one value replaced, or left out when None."""
+    document = copy.deepcopy(read(SODIUM))
+    if value is None:
+        del document[section][key]
+    else:
+        document[section][key] = value
+    return document
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_config_is_valid_and_arrives_on_the_board_as_written(name):
+    config, params = load(name), load_params(name)
+    for row in SCALARS:
+        assert getattr(params, row.name) == config[row.name]
+    for table in TABLES:
+        assert list(getattr(params, table.name)) == config.tables[table.name]
+    assert params.rack_name == config.name
+    assert params.service_key == config.service_key
+
+
+def test_every_chemistry_and_a_bench_are_shipped():
+    assert {"sodium_rack", "lfp_rack", "bench_rack"} <= set(SHIPPED)
+    assert {load(name)["rack_chemistry"] for name in SHIPPED} == {0, 1}
+
+
+# -- what the host refuses
+
+NUMBERS = [row for row in SCALARS if row.name not in rows.NAMED_VALUES and row.most > 1]
+
+
+@given(st.sampled_from(NUMBERS), st.integers(1, 10**6), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_a_value_out_of_range_is_refused_with_key_value_and_what_is_allowed(row, beyond, high):
+    section, key = rows.split(row.name)
+    value = row.most + beyond if high else row.least - beyond
+    lines = problems(changed(section, key, value))
+    written = f"[{section}] {key} = {value} {rows.unit_of(row.name)}".rstrip()
+    assert lines == [f"{SODIUM}: {written}: allowed is {row.allowed}"]
+
+
+@given(st.sampled_from(NUMBERS))
+@settings(max_examples=15, deadline=None)
+def test_a_missing_key_is_named(row):
+    section, key = rows.split(row.name)
+    if section != "pins" and section != "response":  # those come from presets
+        lines = problems(changed(section, key, None))
+        assert lines == [f"{SODIUM}: [{section}] {key}: missing: allowed is {row.allowed}"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "said"),
+    [
+        ("precharge", "tau_s", 1, "unit s is wrong here: use tau_ms (10 to 5000 ms)"),
+        ("precharge", "tau", 1, "the unit is missing: use tau_ms"),
+        ("precharge", "tua_ms", 1, "did you mean tau_ms"),
+        ("rack", "scan_ms", 10.0, "a whole number, 5 to 20 ms"),
+        ("rack", "scan_ms", True, "a whole number, 5 to 20 ms"),
+        ("rack", "scan_ms", "10", "a whole number, 5 to 20 ms"),
+        ("rack", "chemistry", "lead", 'allowed is "sodium" or "lfp"'),
+        ("rack", "name", "", "1 to 32 characters"),
+        ("cell", "ocv", [[0, 1900], [10_000]], "entry 2"),
+        ("cell", "ocv", [[0, 1900.5]], "entry 1"),
+        ("alarms", "hot_trip", [600, 550, 100], "[set, clear, set_ms, clear_ms]"),
+        ("alarms", "hot_tripp", [600, 550, 100, 0], "did you mean hot_trip"),
+        ("service", "key_hex", "12", "64 hexadecimal digits"),
+    ],
+)
+def test_a_wrong_entry_says_what_would_be_right(section, key, value, said):
+    lines = problems(changed(section, key, value))
+    assert len(lines) == 1, lines
+    assert f"[{section}] {key}" in lines[0]
+    assert said in lines[0]
+    assert str(SODIUM) in lines[0]
+
+
+def test_an_unknown_section_is_named_with_the_likely_one():
+    lines = problems({**read(SODIUM), "deadmen": {}})
+    assert lines == [f"{SODIUM}: [deadmen]: unknown section: did you mean [deadman]?"]
+
+
+def test_a_section_that_is_a_single_value_is_refused():
+    lines = problems({**read(SODIUM), "cell": 3})
+    assert lines == [f"{SODIUM}: [cell]: must be a section with keys, not a single value"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["rack", "cell", "alarms", "pins", "response", "service", "x"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+            max_leaves=6,
+        ),
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_any_document_gives_single_lines_and_no_exception(document):
+    lines = problems(document)
+    assert lines
+    assert all("\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "said"),
+    [
+        ("alarms", "cell_high_derate", [3_860, 3_800, 200, 5_000], "must lie beyond cell_high_warn"),
+        ("alarms", "hot_trip", [600, 600, 200, 5_000], "clear 600 must be below set 600"),
+        ("alarms", "cold_trip", [-400, -500, 200, 5_000], "clear -500 must be above set -400"),
+        ("alarms", "cell_high_trip", [3_960, 3_800, 0, 5_000], "no trip at 3950 mV"),
+        ("alarms", "cell_low_trip", [1_700, 2_100, 0, 5_000], "no trip at 1800 mV"),
+        ("alarms", "discharge_current_trip", [6_100, 1_000, 0, 1_000], "beyond [overload] sensor_dA"),
+        ("cell", "ocv", [[0, 1_700], [10_000, 3_900]], "leaves the cell's window: allowed is 1800 to 3950 mV"),
+        ("cell", "ocv", [[0, 2_500], [5_000, 2_400], [10_000, 3_900]], "the voltage must rise"),
+        ("cell", "ocv", [[0, 2_500], [10_000, 3_900], [9_000, 3_910]], "the SoC must rise"),
+        ("precharge", "early_ms", 700, "must enclose 599 ms"),
+        ("precharge", "energy_J", 1_000, "less than one precharge takes"),
+        ("deadman", "wdt_ms", 200, "must be longer than window_ms 200"),
+        ("deadman", "window_ms", 20, None),
+        ("afe", "devices", 23, "384 cells at 16 each need 24"),
+        ("afe", "devices", 25, "384 cells at 16 each need 24"),
+        ("sensor", "divider_pct", 1_700, "INA228"),
+        ("grid", "phases", 3, "needs [pins] zero_crossing_b"),
+        ("limit", "charge_cell", [[3_780, 1_000], [3_960, 0]], "must end with 0 at 3950 mV"),
+        ("limit", "discharge_temp", [[0, 1_000], [-10, 0]], "must rise"),
+        ("pins", "can_sck", 19, "allowed is one of 2, 6, 18, 22"),
+        ("pins", "heater", 23, "belongs to the board"),
+        ("pins", "pump_pwm", 20, "both want GP20"),
+        ("pins", "estop", 12, "must be neighbours"),
+        ("pins", "coil_enable", 21, "boot.py does not hold this pin off"),
+        ("pins", "hvil", -1, "must be connected"),
+        ("thermal", "cool_off_ddegC", 330, "must be below cool_on_ddegC"),
+    ],
+)
+def test_values_that_fight_each_other_are_refused(tmp_path, section, key, value, said):
+    document = changed(section, key, value)
+    if (section, key) == ("deadman", "wdt_ms"):
+        document["deadman"]["window_ms"] = 200
+    lines = conflicts(document)
+    if said is None:
+        assert lines == []
+    else:
+        assert any(said in line for line in lines), lines
+
+
+def conflicts(document):
+    """The cross checks of a document whose single values are valid."""
+    sections, wrong = validate(SODIUM, document)
+    assert wrong == []
+    values = {row.name: sections[rows.split(row.name)[0]][rows.split(row.name)[1]] for row in SCALARS}
+    return cross_check(values, flat_tables(sections))
+
+
+def test_a_conflict_reaches_the_user_with_the_file(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(SODIUM.read_text().replace("devices = 24", "devices = 23"))
+    with pytest.raises(ConfigProblem) as refused:
+        load(file)
+    assert refused.value.problems == [f"{file}: [afe] devices 23: 384 cells at 16 each need 24"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[rack", "not valid TOML"),
+        ('[rack]\nboard = "nano"\n', "allowed is one of pico_w"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(tmp_path, text, said):
+    file = tmp_path / "bad.toml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(HaliteError, match=said) as refused:
+        load(file)
+    assert str(file) in refused.value.text
+    assert "\n" not in str(refused.value)
+
+
+def test_the_racks_own_keys_win_over_the_service_preset(tmp_path):
+    document = tomllib.loads(SODIUM.read_text())
+    preset = tomllib.loads((BOARD_CONFIGS / "services" / f"{document['response']['service']}.toml").read_text())
+    preset = preset.get("response", preset)
+    merged = read(SODIUM)["response"]
+    own = document["response"]
+    assert all(merged[key] == own[key] for key in own)
+    assert all(merged[key] == value for key, value in preset.items() if key not in own)
+    assert set(preset) - set(own)
+
+
+def test_a_new_config_has_its_name_its_own_key_and_is_valid(tmp_path):
+    file = tmp_path / "north.toml"
+    start_from("lfp_rack", file, "north-3")
+    config = load(file)
+    assert config.name == "north-3"
+    assert config.service_key != load("lfp_rack").service_key
+    with pytest.raises(HaliteError, match="exists already"):
+        start_from("lfp_rack", file, "north-3")
+
+
+def test_show_keeps_the_service_key_secret():
+    config = load("sodium_rack")
+    text = as_text(config)
+    assert config.service_key.hex() not in text
+    assert "tau_ms" in text and "200 ms" in text
+
+
+# -- what the board refuses
+
+BLOB = compile_config(load("bench_rack"))
+
+
+@given(st.integers(0, 8 * len(BLOB) - 1))
+@settings(max_examples=300, deadline=None)
+def test_a_flipped_bit_is_refused_by_the_board(bit):
+    damaged = bytearray(BLOB)
+    damaged[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(board.ConfigError):
+        board.load(bytes(damaged))
+
+
+@given(st.binary(max_size=64) | st.integers(0, len(BLOB) - 1).map(lambda size: BLOB[:size]))
+@settings(max_examples=100, deadline=None)
+def test_garbage_and_cut_configs_are_refused_by_the_board(data):
+    with pytest.raises(board.ConfigError):
+        board.load(data)
+
+
+WITHIN = st.fixed_dictionaries({row.name: st.integers(row.least, row.most) for row in SCALARS})
+CONTENTS = st.fixed_dictionaries(
+    {
+        table.name: st.integers(0, min(table.most, 4)).flatmap(
+            lambda entries, width=table.width: st.lists(
+                st.integers(rows.INT_LEAST + 1, rows.INT_MOST), min_size=entries * width, max_size=entries * width
+            )
+        )
+        for table in TABLES
+    }
+)
+
+
+@given(WITHIN, CONTENTS, st.text(min_size=1, max_size=20), st.binary(min_size=32, max_size=32))
+@settings(max_examples=20, deadline=None)
+def test_whatever_is_compiled_is_read_back_equal(values, tables, name, key):
+    params = board.load(blob.pack_values(values, tables, name, key))
+    assert {row.name: getattr(params, row.name) for row in SCALARS} == values
+    assert {table.name: list(getattr(params, table.name)) for table in TABLES} == tables
+    assert (params.rack_name, params.service_key) == (name, key)
+
+
+@given(st.sampled_from(SCALARS), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_the_board_checks_the_ranges_again(row, high):
+    config = load("bench_rack")
+    values = {**config.values, row.name: row.most + 1 if high else row.least - 1}
+    with pytest.raises(board.ConfigError, match=row.name):
+        board.load(blob.pack_values(values, config.tables, "x", bytes(32)))
+
+
+def test_a_config_for_other_parameters_or_another_version_is_refused(monkeypatch):
+    monkeypatch.setattr(board_rows, "SCALARS", (*board_rows.SCALARS[:-1], ("pins_other", -1, 28)))
+    with pytest.raises(board.ConfigError, match="other parameters"):
+        board.load(BLOB)
+    monkeypatch.undo()
+    monkeypatch.setattr(board_rows, "VERSION", board_rows.VERSION + 1)
+    with pytest.raises(board.ConfigError, match="version"):
+        board.load(BLOB)
+
+
+def test_host_and_board_name_the_layout_alike():
+    assert board.layout_crc(board_rows.SCALARS, board_rows.TABLES) == blob.layout_crc()
+
+
+def test_paths_are_found_beside_the_config(tmp_path):
+    (tmp_path / "boards").mkdir()
+    (tmp_path / "boards" / "mine.toml").write_text((BOARD_CONFIGS / "boards" / "pico_w.toml").read_text())
+    file = tmp_path / "rack.toml"
+    file.write_text(SODIUM.read_text().replace('board = "pico_w"', 'board = "mine"'))
+    assert load(str(file)).board == "mine"
+    assert load(Path(file)).values == load("sodium_rack").values

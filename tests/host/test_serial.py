@@ -1,0 +1,173 @@
+"""Ports and racks that misbehave: each gives one reason within its time, and nothing hangs."""
+
+import contextlib
+import os
+import pty
+import threading
+import time
+import tty
+
+import pytest
+from halite.board import client
+from halite.board.mpremote_adapter import RawRepl
+from halite.board.refusal import HINTS, BoardError
+from halite.board.serial_port import Port
+from rack.comms.service import Challenge
+
+KEY = bytes(range(32))
+
+
+class FakeRack:
+    """The far end of a pseudo-terminal: answers each line with what `table` says for it."""
+
+    def __init__(self, table):
+        self.table, self.lines = table, []
+        self.master, slave = pty.openpty()
+        tty.setraw(slave)
+        self.path, self.slave = os.ttyname(slave), slave
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        for handle in (self.slave, self.master):
+            with contextlib.suppress(OSError):
+                os.close(handle)
+
+    def _serve(self):
+        pending = b""
+        with contextlib.suppress(OSError):
+            while True:
+                pending += os.read(self.master, 256)
+                *whole, pending = pending.split(b"\n")
+                for line in (line.strip().decode("latin-1") for line in whole):
+                    if line:
+                        self.lines.append(line)
+                        os.write(self.master, self.answer(line))
+
+    def answer(self, line):
+        found = self.table.get(line.split()[0], b"")
+        return found(line) if callable(found) else found
+
+
+def reason(action):
+    with pytest.raises(BoardError) as refused:
+        action()
+    assert "\n" not in str(refused.value)
+    assert refused.value.reason.hint == HINTS[refused.value.reason.code]
+    return refused.value.reason
+
+
+def test_a_missing_port_is_missing():
+    assert reason(lambda: Port("/dev/ttyNOWHERE")).code == "missing"
+
+
+@pytest.mark.parametrize("path", ["/dev/null", __file__])
+def test_what_is_no_serial_port_is_said(path):
+    assert reason(lambda: Port(path)).code == "not_a_port"
+
+
+def test_a_port_in_use_names_its_holder():
+    with FakeRack({}) as rack, Port(rack.path):
+        found = reason(lambda: Port(rack.path))
+        assert found.code == "busy"
+        assert rack.path in found.text
+
+
+def test_a_port_is_free_again_after_closing():
+    with FakeRack({}) as rack:
+        Port(rack.path).close()
+        Port(rack.path).close()
+
+
+def test_an_answer_is_found_among_other_lines():
+    noise = b'# healthy\r\n{"re":"other"}\r\n{broken\r\n\xff\xfe\r\n{"re":"status","state":"open"}\r\n'
+    with FakeRack({"status": noise}) as rack, Port(rack.path) as port:
+        assert client.ask(port, "status") == {"re": "status", "state": "open"}
+
+
+def test_a_refusal_of_the_rack_is_told_in_its_words():
+    with FakeRack({"close": b'{"re":"close","error":"a trip is latched"}\n'}) as rack, Port(rack.path) as port:
+        found = reason(lambda: client.ask(port, "close"))
+        assert found.code == "refused"
+        assert "a trip is latched" in found.text
+
+
+def test_a_silent_port_ends_in_time_and_quotes_what_came():
+    with FakeRack({"status": b"boo\r\n"}) as rack, Port(rack.path) as port:
+        begin = time.monotonic()
+        found = reason(lambda: client.ask(port, "status", 0.3))
+        assert found.code == "no_answer"
+        assert "boo" in found.text
+        assert time.monotonic() - begin < 3
+
+
+def test_a_port_that_never_stops_talking_is_left_at_the_deadline():
+    def chatter():
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(rack.master, b"blah\r\n")
+                time.sleep(0.01)
+
+    with FakeRack({}) as rack, Port(rack.path) as port:
+        threading.Thread(target=chatter, daemon=True).start()
+        begin = time.monotonic()
+        assert reason(lambda: client.ask(port, "status", 0.2)).code in ("silent", "no_answer")
+        assert time.monotonic() - begin < 5
+
+
+def test_a_port_that_vanishes_is_said_to_have_vanished():
+    rack = FakeRack({})  # not served: nobody else may hold its end open
+    with Port(rack.path) as port:
+        threading.Timer(0.2, rack.__exit__).start()
+        assert reason(lambda: client.ask(port, "status", 3)).code == "vanished"
+
+
+def test_what_is_not_micropython_is_refused_with_what_came_back():
+    with FakeRack({}) as rack, Port(rack.path) as port:
+        begin = time.monotonic()
+        found = reason(lambda: RawRepl(port).enter(1))
+        assert found.code == "not_micropython"
+        assert time.monotonic() - begin < 10
+
+
+def test_a_prompt_is_not_a_running_rack_and_an_answer_is():
+    with FakeRack({"version": b"Traceback\r\nNameError\r\n>>> "}) as rack, Port(rack.path) as port:
+        assert client.version(port, 1) is None
+    with FakeRack({"version": b'{"re":"version","healthy":true}\n'}) as rack, Port(rack.path) as port:
+        assert client.version(port, 1) == {"re": "version", "healthy": True}
+
+
+def rack_with_service(key):
+    """A fake rack whose service command is the firmware's own challenge."""
+    challenge = Challenge(key, os.urandom)
+
+    def service(line):
+        words = line.split()
+        if len(words) == 1:
+            return b'{"re":"service","nonce":"%s"}\n' % challenge.ask().encode()
+        if challenge.accepts(words[1]):
+            return b"MicroPython v1.27.0\r\n>>> "
+        return b'{"re":"service","error":"wrong answer: ask for a new nonce"}\n'
+
+    return FakeRack({"service": service})
+
+
+def test_the_right_key_opens_service_mode():
+    with rack_with_service(KEY) as rack, Port(rack.path) as port:
+        client.enter_service(port, KEY)
+        assert len(rack.lines) == 2
+
+
+def test_the_wrong_key_is_named_as_such():
+    with rack_with_service(KEY) as rack, Port(rack.path) as port:
+        assert reason(lambda: client.enter_service(port, bytes(32))).code == "wrong_key"
+
+
+def test_a_rack_under_load_says_so():
+    table = {"service": b'{"re":"service","error":"under load: 900 dA flow"}\n'}
+    with FakeRack(table) as rack, Port(rack.path) as port:
+        found = reason(lambda: client.enter_service(port, KEY))
+        assert (found.code, "under load" in found.text) == ("refused", True)
