@@ -53,16 +53,13 @@ class Rig:
             self.c.cells_mV[at] = self.cell_mV
         for at in range(len(self.c.temps_ddegC)):
             self.c.temps_ddegC[at] = 250
-        self.s[I.RACK_dV] = self.rack_dV
         self.s[I.CURRENT_AGE_ms] = self.s[I.PCS_AGE_ms] = 0
         self.arrive()
-
-    @property
-    def rack_dV(self) -> int:
-        return sum(self.c.cells_mV) // 100
+        self.s[I.RACK_dV] = self.rack_dV
 
     def arrive(self) -> None:
         """A complete scan of cells and temperatures."""
+        self.rack_dV = sum(self.c.cells_mV) // 100
         if "cells" not in self.silent:
             self.c.cells_arrived()
             self.s[I.CELLS_AGE_ms] = 0

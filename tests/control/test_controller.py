@@ -1,9 +1,11 @@
 """The whole controller on the smallest rack."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rack import ids as I
 from rack.alarms import code_of
-from rack.control.bits import CMD_CLOSE, CMD_RESET, STATE_CLOSED, STATE_FAULT, STATE_OPEN
+from rack.control.bits import CMD_CLOSE, CMD_RESET, IN_HVIL, STATE_CLOSED, STATE_FAULT, STATE_OPEN
 from rig import Rig
 
 
@@ -33,3 +35,76 @@ def test_an_overheated_rack_is_derated_before_it_trips_and_closes_again_only_aft
     rig.run(50)
     assert rig.s[I.STATE] == STATE_OPEN
     rig.close()
+
+
+@settings(max_examples=12)
+@given(st.integers(0, 2**30 - 1))
+def test_the_clock_may_start_anywhere_and_wrap_at_any_time(start: int) -> None:
+    images = []
+    for begin in (0, start, 2**30 - 1500):
+        rig = Rig("bench", begin).close()
+        rig.s[I.CURRENT_dA] = 150
+        rig.run(300)
+        rig.in_bits &= ~IN_HVIL
+        rig.run(50)
+        images.append(list(rig.s))
+    assert images[0] == images[1] == images[2]
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**30 - 1), st.integers(0, 2**30 - 1))
+def test_a_gap_longer_than_a_second_is_told_and_not_counted_as_time(start: int, gap: int) -> None:
+    rig = Rig("bench", start)
+    rig.scan()
+    held = rig.s[I.STEP_ms]
+    rig.now_ms = (rig.now_ms + gap - 10) & (2**30 - 1)
+    rig.scan()
+    assert rig.s[I.TIME_JUMP_ms] == max(0, gap - 1000)
+    assert rig.s[I.STEP_ms] == held + min(gap, 1000)
+
+
+def test_a_gap_while_closed_opens_the_rack() -> None:
+    rig = Rig().close()
+    rig.now_ms += 1500
+    rig.scan()
+    assert rig.s[I.COILS] == 0 and rig.s[I.TRIP_CODE] == code_of("time_trip")
+
+
+def test_what_must_survive_a_loss_of_power_is_retained_and_restored() -> None:
+    rig = Rig().close()
+    for at in range(16):
+        rig.c.cells_mV[at] = 1900
+    rig.run(1500)
+    assert rig.s[I.TRIP_CODE] == code_of("cell_low_trip")
+    again = Rig()
+    again.c.restore(rig.c.retained)
+    again.run(100)
+    assert again.s[I.TRIP_CODE] == code_of("deep_discharge")
+    assert again.s[I.TRIPS] == 1 and again.s[I.COILS] == 0
+
+
+def test_the_response_is_requested_within_the_limits_and_not_at_all_while_power_is_forbidden() -> None:
+    rig = Rig("sodium").close()
+    for _ in range(60):
+        rig.c.response.on_period(1_000_000_000_000 // 49_400 // 16)
+        rig.scan(20)
+    asked = rig.s[I.REQUEST_W]
+    assert 0 < asked <= rig.s[I.LIMIT_DISCHARGE_W]
+    assert rig.s[I.FREQ_mHz] == 49_400 and rig.s[I.RESPONSE_W] >= asked
+    rig.c.limits.discharge.permille = 0
+    rig.c.limits.discharge.table = 100
+    rig.scan()
+    assert 0 <= rig.s[I.REQUEST_W] <= rig.s[I.LIMIT_DISCHARGE_W] < asked
+    rig.in_bits = 0
+    rig.scan()
+    assert rig.s[I.REQUEST_W] == 0
+
+
+def test_a_suspected_runaway_stops_the_power_and_keeps_the_contactors() -> None:
+    rig = Rig("bench").close()
+    for _ in range(50):
+        rig.c.temps_ddegC[2] += 2
+        rig.run(100)
+        rig.c.response.on_period(1_000_000_000_000 // 49_500 // 16)
+    assert rig.s[I.STATE] == STATE_CLOSED and rig.s[I.REQUEST_W] == 0
+    assert rig.c.alarms.active[code_of("runaway_derate") - 1]

@@ -141,4 +141,4 @@ def test_whatever_the_drivers_deliver_the_extremes_are_temperatures(scans: list[
         bench.scan()
         assert -600 <= bench.s[I.TEMP_MIN_ddegC] <= bench.s[I.TEMP_MAX_ddegC] <= 2000
         assert bench.s[I.TEMPS_LOST] == sum(1 for why in bench.t.why if why)
-        assert all(-600 <= value <= 2000 for value in bench.t.used) or bench.s[I.TEMPS_LOST] == _N
+        assert all(-600 <= value <= 2000 for value in bench.t.used)

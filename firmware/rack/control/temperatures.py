@@ -167,11 +167,11 @@ def _replace(raw, why, used, words):
     if o[_LOST] < n:
         o[_MAX] = high
         o[_MIN] = low
-        i = 0
-        while i < n:
-            if u[i] == _NONE:
-                u[i] = high
-            i += 1
+    i = 0
+    while i < n:
+        if u[i] == _NONE:
+            u[i] = o[_MAX]
+        i += 1
 
 
 class Temperatures:

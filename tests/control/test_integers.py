@@ -1,0 +1,102 @@
+"""Rule R1: no result of the control core leaves 31 bits, no float appears, whatever the inputs and the config."""
+
+import sys
+from array import array
+from typing import Any
+
+import pytest
+from checked import Checked, CheckedArray, Overflow, checked
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.control.bits import CMD_CLOSE, CMD_RESET, NO_VALUE
+from rack.control.controller import Controller
+from rack.params import SCALARS
+from rack.signals import SIGNALS
+from rig import params
+
+_OWN = ("cell_capacity", "overload", "limit", "plausible", "runaway", "core", "thermal", "contactor", "charge", "precharge",
+        "rack_power")  # fmt: skip
+_RANGES = {name: (least, most) for name, least, most in SCALARS if name.startswith(_OWN)}
+_INPUTS = [at for at, row in enumerate(SIGNALS) if row[1] == "i" and row[0] not in ("config_bad",)]
+_AGES = [at for at, row in enumerate(SIGNALS) if row[0].endswith("age_ms")]
+_WORDS = st.sampled_from([0, 1, -1, 9, 250, -250, 3000, -3000, 11_520, 20_000, -20_000, 32_767, -32_768])
+
+
+@pytest.fixture(autouse=True)
+def _checked_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, module in list(sys.modules.items()):
+        if name.startswith("rack.control.") and getattr(module, "array", None) is array:
+            monkeypatch.setattr(module, "array", CheckedArray)
+
+
+def _controller(name: str, changed: dict[str, int]) -> Controller:
+    """Made as on the board, where the start may allocate; from then on every parameter is checked."""
+    p = params(name, **changed)
+    for key, value in vars(p).items():
+        if isinstance(value, array):
+            setattr(p, key, CheckedArray("i", value))
+    c = Controller(p)
+    for key, value in vars(p).items():
+        setattr(p, key, checked(value))
+    return c
+
+
+@pytest.mark.parametrize("bad", [
+    lambda x: x * x, lambda x: x + x, lambda x: -x - x, lambda x: x << 1, lambda x: x / 2, lambda x: 2 / x, lambda x: x**2,
+    lambda x: float(x), lambda x: x * 0.5, lambda x: CheckedArray("i", [0]).__setitem__(0, int(x) * 2),
+])  # fmt: skip
+def test_the_instrument_raises_where_the_board_would_allocate(bad: Any) -> None:
+    with pytest.raises(Overflow):
+        bad(Checked(2**30 - 1))
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["bench", "bench", "bench", "sodium"]),
+       st.dictionaries(st.sampled_from(sorted(_RANGES)), st.sampled_from([0, 1]), max_size=6),
+       st.lists(st.tuples(st.lists(st.tuples(st.sampled_from(_INPUTS), _WORDS), max_size=4), st.integers(0, 7000),
+                          st.integers(-32768, 32767), st.sampled_from([0, 10, 10, 100, 1000, 2**29])), max_size=25))  # fmt: skip
+def test_no_result_leaves_31_bits_for_any_input_and_any_allowed_config(
+    name: str, bounds: dict[str, int], steps: list[tuple[list[tuple[int, int]], int, int, int]]
+) -> None:
+    c = _controller(name, {key: _RANGES[key][end] for key, end in bounds.items()})
+    c.s[I.IN_bits] = checked(63)
+    c.s[I.RACK_dV] = checked(11_520)
+    for at in range(len(c.cells_mV)):
+        c.cells_mV[at] = 3250
+    for at in range(len(c.temps_ddegC)):
+        c.temps_ddegC[at] = 250
+    now = 2**30 - 100
+    for signals, mV, ddegC, dt in steps:
+        for at, value in signals:
+            c.s[at] = value
+        for at in _AGES:
+            c.s[at] = 0
+        c.cells_mV[mV % len(c.cells_mV)] = mV
+        c.temps_ddegC[mV % len(c.temps_ddegC)] = ddegC if ddegC % 3 else NO_VALUE
+        c.cells_arrived()
+        c.temps_arrived()
+        c.command(CMD_RESET)
+        c.command(CMD_CLOSE)
+        for _ in range(3):
+            now = (now + dt) & (2**30 - 1)
+            c.response.on_period(checked(1_250_000 - ddegC))
+            c.scan(checked(now))
+    assert all(isinstance(value, Checked) for value in c.s)
+
+
+@pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])
+def test_a_long_run_at_the_ends_of_the_ranges_stays_inside(name: str) -> None:
+    extremes = {key: most for key, (_, most) in _RANGES.items() if not key.startswith("contactor")}
+    for changed in ({}, extremes):
+        c = _controller(name, changed)
+        c.s[I.IN_bits] = checked(63)
+        for current in (20_000, -20_000, 0):
+            c.s[I.CURRENT_dA] = current
+            for at in range(len(c.temps_ddegC)):
+                c.temps_ddegC[at] = 2000 if current > 0 else -600
+            for n in range(60):
+                if n % 10 == 0:
+                    c.cells_arrived()
+                    c.temps_arrived()
+                c.scan(checked(n * 1000))
