@@ -41,6 +41,12 @@ def test_dynamic_containment_holds_every_bar_in_its_long_cases():
     assert broken([case(service) for case in cases]) == []
 
 
+@pytest.mark.parametrize("name", ["gb_dc", "gb_dm"])
+@pytest.mark.parametrize("seed", compliance.RANDOM_GRIDS)
+def test_a_gb_service_stays_in_its_envelope_on_a_random_grid(name, seed):
+    assert broken([compliance.random_case(BY_NAME[name], seed)]) == []
+
+
 @pytest.mark.parametrize("name", ["step", "ramp1hzs"])
 def test_the_bounds_are_those_published(name):
     _, f_hz, lower, upper = rules.published_bounds(name)

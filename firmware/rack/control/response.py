@@ -101,25 +101,25 @@ class Response:
         services.scan(elapsed_ms, k[K.DEVIATION], k[K.RESPONSE], self.grid_valid, self._s, k[K.CHARGE], k[K.DISCHARGE])
         k[K.STEP] = services.step_ppm
         k[K.AUTHORITY] = services.authority if self._enabled else 0
-        k[K.BASE] = services.base_W
-        if k[K.ROLE]:
-            self._pair(elapsed_ms)
+        base_W = services.base_W
+        if self._role:
+            base_W += self._pair(elapsed_ms)
+        k[K.BASE] = base_W          # one store: the interrupt never sees half of it
         if self.test:
             self.test.scan(elapsed_ms)
         if lost:
             self._without_mains(elapsed_ms)
 
     def _pair(self, elapsed_ms):
-        """Balance with the other rack of the pair and stand in for what it cannot deliver."""
+        """Balance with the other rack of the pair; returns what to stand in for, W."""
         k = self._k
         s = self._s
         self._balance.scan(elapsed_ms, s)
         k[K.BIAS] = self._balance.bias_W
         linked = s[I.PAIR_AGE_ms] < LINK_LOST_MS
         k[K.ROLE] = K.WHOLE if linked and s[I.PAIR_OUT] else self._role
-        if linked:
-            k[K.BASE] += s[I.PAIR_SHORT_W]
         s[I.SHORT_W] = k[K.WANTED] - k[K.REQUEST] if k[K.PERMIT] else 0
+        return s[I.PAIR_SHORT_W] if linked else 0
 
     def _forget(self):
         """Start the measurement afresh: a window must not span a loss of mains."""
@@ -143,13 +143,15 @@ class Response:
     def set_limits(self, charge_W, discharge_W, permitted):
         """Limits of the protection core, W, 0 or more; permitted 0: no request, at once and without a ramp."""
         k = self._k
+        if not permitted:           # first, as an interrupt may come between any two lines
+            k[K.PERMIT] = 0
+            k[K.REQUEST] = 0
         k[K.CHARGE] = charge_W
         k[K.DISCHARGE] = discharge_W
-        k[K.PERMIT] = 1 if permitted else 0
+        if permitted:
+            k[K.PERMIT] = 1
         request = k[K.REQUEST]
-        if not permitted:
-            k[K.REQUEST] = 0
-        elif request > discharge_W:
+        if request > discharge_W:
             k[K.REQUEST] = discharge_W
         elif request < -charge_W:
             k[K.REQUEST] = -charge_W

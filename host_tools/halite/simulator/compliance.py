@@ -5,9 +5,11 @@ the lag of a PCS, and the delivered power is judged. Nothing here knows how the 
 """
 
 import math
+import random
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +31,8 @@ CAN_DELAY_US = 400.0  # interrupt, SPI and 130 bits at 500 kbit/s, rounded up
 STEP_S = 0.01
 EVENT_S = 3.0  # every case is quiet until then: the measurement fills its windows
 TOLERANCE = 0.002  # pu: 0.1 mHz resolution on the steepest curve, and the PCS lag's tail
+
+RANDOM_GRIDS = (0, 1, 2, 3, 22, 39)  # 22 swings from full high to full low frequency within the lag
 
 # GB-9-August-2019-like: seconds after the start, deviation in Hz. The first knot is engineering judgement, the
 # rest as published (olduvai.ca and outramresearch.co.uk quoting the operator's report and a logger).
@@ -354,6 +358,26 @@ def gb_2019_case(service: Service) -> Judged:
     return Judged(service.name, case, tuple(rows), track)
 
 
+def random_case(service: Service, seed: int) -> Judged:
+    """Seeded steps and ramps up to 0.7 Hz and 4 Hz/s, from one to the other without a rest."""
+    chance = random.Random(seed)
+    grid = _grid(service)
+    at = EVENT_S
+    while at < EVENT_S + 17.0:
+        hz = service.nominal_hz + chance.uniform(-0.7, 0.7)
+        if chance.random() < 0.4:
+            grid.set(hz, at * 1e6)
+            at += chance.uniform(0.02, 3.0)
+        else:
+            rate = chance.uniform(0.1, 4.0)
+            grid.ramp(hz, rate, at * 1e6)
+            at += abs(hz - grid.hz_at(at * 1e6)) / rate * chance.uniform(0.3, 1.5) + 0.01
+    track = run(parameters(service.name, service.nominal_hz), grid, EVENT_S + 20.0)
+    case = f"random grid {seed}"
+    error = max(rules.gb_errors(track, _curve(service)))
+    return Judged(service.name, case, (Row(case, "GB envelope error", error, "pu", None, TOLERANCE),), track)
+
+
 def cases(service: Service, long: bool = True) -> Iterator[Callable[[], Judged]]:
     """The cases of a service; long: with the minutes-long ones."""
     yield lambda: step_case(service, -1)
@@ -367,6 +391,9 @@ def cases(service: Service, long: bool = True) -> Iterator[Callable[[], Judged]]
         yield lambda: sweep_case(service)
         yield lambda: recovery_case(service)
         yield lambda: gb_2019_case(service)
+    if long and service.gb:
+        for seed in RANDOM_GRIDS:
+            yield partial(random_case, service, seed)
 
 
 def suite(names: list[str] | None = None, long: bool = True) -> list[Judged]:
