@@ -186,6 +186,7 @@ class App:
         """Never returns but by an exception."""
         self.port.on_period(self._edge)
         self.port.arm_wdt(self.params.deadman_wdt_ms)
+        self.console.notice("standby")
         scheduler = self.scheduler
         ticks_us = self.port.ticks_us
         while True:
