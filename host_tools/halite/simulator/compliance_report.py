@@ -60,7 +60,7 @@ def table_of(judged: Sequence[Judged]) -> Table:
     table = Table("service", "case", "figure", "value", "bar", "", title="Response services", header_style="bold")
     for one in judged:
         for row in one.rows:
-            value = f"{row.value:.4g} {row.unit}" if np.isfinite(row.value) else "never"
+            value = f"{round(row.value, 6):.4g} {row.unit}" if np.isfinite(row.value) else "never"
             table.add_row(
                 one.service,
                 row.case,

@@ -89,7 +89,12 @@ def _run(arguments: argparse.Namespace) -> int:
 def main(arguments: list[str]) -> int:
     """Run the verb; returns the exit status. Raises HaliteError for what a user can put right."""
     parser = _parser()
+    suite = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    suite.add_argument("--suite", choices=sorted(_SUITES))
     try:
+        chosen, own = suite.parse_known_args(arguments)
+        if chosen.suite:  # a suite has options of its own: it gets all that is left
+            return int(import_module(_SUITES[chosen.suite]).main(own) or 0)
         options, rest = parser.parse_known_args(arguments)
     except SystemExit as stopped:
         return int(stopped.code or 0)
@@ -99,8 +104,6 @@ def main(arguments: list[str]) -> int:
     if options.faults:
         _print_faults()
         return 0
-    if options.suite:
-        return int(import_module(_SUITES[options.suite]).main(rest + (["--json"] if options.json else [])) or 0)
     if rest:
         raise HaliteError(f"simulate: unknown option {rest[0]}", "see `halite simulate --help`")
     if not options.scenarios:
