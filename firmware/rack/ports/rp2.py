@@ -32,7 +32,9 @@ _FAN_Hz = const(25_000)
 
 _PIO0 = const(0x50200000)
 _PIO_TXF0 = const(0x50200010)
-_SM0_EXECCTRL_SET = const(0x502020CC)        # atomic set alias
+_SM0_EXECCTRL_SET = const(0x502020CC)        # atomic set alias; state machine 0 is the window
+_SM0_INSTR = const(0x502000D8)
+_PULL_NOBLOCK = const(0x8080)
 _IO_CTRL_SET = const(0x40016004)
 _IO_CTRL_CLR = const(0x40017004)
 _DRIVE_LOW = const(0x3200)                   # OEOVER = enable, OUTOVER = low
@@ -217,7 +219,9 @@ class Port:
         self._gate.init(rp2_pio.gate, freq=rp2_pio.CLOCK_Hz, set_base=self._enable,
                         in_base=self._first_interlock)
         self._window.init(rp2_pio.window, freq=rp2_pio.CLOCK_Hz)
-        machine.mem32[_SM0_EXECCTRL_SET + 0x18 * _WINDOW_SM] = 1     # STATUS: transmit FIFO level < 1
+        machine.mem32[_SM0_EXECCTRL_SET] = 1         # STATUS: transmit FIFO level < 1
+        for _ in range(4):
+            machine.mem32[_SM0_INSTR] = _PULL_NOBLOCK    # feeds left over from a dead window must not count
         self._window.put(self._open_ticks)
         self._window.put(self._closed_ticks)
         self._gate.active(1)

@@ -1,0 +1,183 @@
+"""The application on the MicroPython unix port: every chip call goes over a pair of pipes to the simulated rack.
+
+For tests of the whole application on the real interpreter without an emulated chip. Time is simulated:
+it passes only in idle(), so a run gives the same bytes whatever the machine's load. The other end is
+halite.unix_board. Messages, little-endian: one byte that says what, then fixed fields; see _OPS there.
+"""
+
+import struct
+
+from micropython import const
+
+from rack.ports.scratch import Scratch
+
+_MASK = const(0x3FFFFFFF)
+_IDLE_STEP_us = const(500)
+
+
+class _Pipe:
+    """Requests are queued until an answer is wanted."""
+
+    def __init__(self, to_host, from_host):
+        self._to_host = open(to_host, "wb")  # noqa: SIM115
+        self._from_host = open(from_host, "rb")  # noqa: SIM115
+        self._queue = bytearray()
+
+    def tell(self, what, data=b""):
+        self._queue.append(what)
+        self._queue.extend(data)
+
+    def ask(self, what, data, count):
+        """Send and wait for count bytes of answer; EOFError when the other end is gone."""
+        self.tell(what, data)
+        self._to_host.write(self._queue)
+        self._queue = bytearray()
+        return self.more(count)
+
+    def more(self, count):
+        answer = b""
+        while len(answer) < count:
+            part = self._from_host.read(count - len(answer))
+            if not part:
+                raise EOFError
+            answer += part
+        return answer
+
+
+class _AfeUart:
+    def __init__(self, pipe):
+        self._pipe = pipe
+
+    def write(self, frame):
+        self._pipe.tell(2, struct.pack("<H", len(frame)) + bytes(frame))
+
+    def any(self):
+        return struct.unpack("<H", self._pipe.ask(3, b"", 2))[0]
+
+    def readinto(self, target, count):
+        target[:count] = self._pipe.ask(4, struct.pack("<H", count), count)
+
+    def pulse_low(self, us):
+        self._pipe.tell(5, struct.pack("<H", us))
+
+
+class _CanSpi:
+    def __init__(self, pipe):
+        self._pipe = pipe
+
+    def transfer(self, tx, rx, count):
+        rx[:count] = self._pipe.ask(6, bytes((count,)) + bytes(tx[:count]), count)
+
+    def send_fast(self, frame):
+        if self._pipe.ask(6, b"\x02\xa0\x00", 2)[1] & 4:
+            return 0
+        self._pipe.ask(6, b"\x0e" + bytes(frame[:14]), 14)
+        self._pipe.ask(6, b"\x01\x81", 1)
+        return 1
+
+
+class _I2c:
+    def __init__(self, pipe):
+        self._pipe = pipe
+
+    def readfrom_mem_into(self, address, register, target, *, addrsize=8):
+        answer = self._pipe.ask(7, struct.pack("<BHBB", address, register, addrsize, len(target)), 1 + len(target))
+        if not answer[0]:
+            raise OSError(5)
+        target[:] = answer[1:]
+
+    def writeto_mem(self, address, register, data, *, addrsize=8):
+        head = struct.pack("<BHBB", address, register, addrsize, len(data))
+        if not self._pipe.ask(8, head + bytes(data), 1)[0]:
+            raise OSError(5)
+
+
+class Port:
+    """The same members as rack.ports.rp2.Port. to_host, from_host: paths of two pipes, opened in this order."""
+
+    ADC_COOLANT = 0
+    ADC_GAS = 1
+    PERIOD_OVERHEAD_TICKS = 0
+
+    def __init__(self, to_host, from_host, start_us=0):
+        self._pipe = _Pipe(to_host, from_host)
+        self._now_us = start_us
+        self._start_us = start_us
+        self._handler = None
+        self._count = 0
+        self._coil_bits = 0
+        self.afe_uart = _AfeUart(self._pipe)
+        self.can_spi = _CanSpi(self._pipe)
+        self.i2c = _I2c(self._pipe)
+        self.scratch = Scratch({0x4005800C: 0, 0x40058010: 0, 0x40058014: 0})
+
+    def ticks_us(self):
+        return self._now_us & _MASK
+
+    def ticks_ms(self):
+        return self._now_us // 1000 & _MASK
+
+    def disable_interrupts(self):
+        return 0
+
+    def enable_interrupts(self, state):
+        pass
+
+    def idle(self):
+        """Let simulated time pass; zero crossings in between call the handler, one after another."""
+        self._now_us += _IDLE_STEP_us
+        edges = self._pipe.ask(1, struct.pack("<Q", self._now_us - self._start_us), 1)[0]
+        for _ in range(edges):
+            self._count = struct.unpack("<i", self._pipe.more(4))[0]
+            if self._handler:
+                self._handler(self)
+
+    def get(self, target):
+        """As rp2.StateMachine.get: the period of the zero crossing that is being handled."""
+        target[0] = self._count
+
+    def on_period(self, handler):
+        self._handler = handler
+
+    def read_inputs(self):
+        return self._pipe.ask(9, b"", 1)[0]
+
+    def write_coils(self, coil_bits):
+        if coil_bits and not self._coil_bits:
+            self.arm_enable()
+        self._coil_bits = coil_bits
+        self._pipe.tell(10, bytes((coil_bits,)))
+
+    def write_cooling(self, fan_pct, pump_pct, heater):
+        self._pipe.tell(11, bytes((fan_pct, pump_pct, heater)))
+
+    def adc_ratio(self, channel):
+        return struct.unpack("<H", self._pipe.ask(12, bytes((channel,)), 2))[0]
+
+    def adc_mV(self, channel):
+        return self.adc_ratio(channel) * 3300 >> 15
+
+    def board_ddegC(self):
+        return struct.unpack("<h", self._pipe.ask(13, b"", 2))[0]
+
+    def arm_enable(self):
+        self._pipe.tell(14, b"\x01")
+
+    def disarm_enable(self):
+        self._pipe.tell(14, b"\x00")
+
+    def feed(self):
+        return self._pipe.ask(15, b"", 1)[0] == 1
+
+    def feed_wdt(self):
+        pass
+
+    def arm_wdt(self, ms):
+        pass
+
+    def reset_reason(self):
+        return self.scratch.reset_reason(False)
+
+    def reset_to_service(self):
+        self.scratch.request_service()
+        raise SystemExit

