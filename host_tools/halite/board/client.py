@@ -43,9 +43,14 @@ def ask(port: Port, command: str, seconds: float = 5) -> Answer:
                 if "error" in answer:
                     raise BoardError("refused", f"{port.path}: {word}: {answer['error']}")
                 return answer
+            if PROMPT in line:
+                raise BoardError("at_prompt", f"{port.path}: no application, only the REPL{_quoted(last)}")
             last = line.strip() or last
-    came = f", last line {last[-60:]!r}" if last else ""
-    raise BoardError("no_answer", f"{port.path}: no answer to {word} in {seconds:g} s{came}")
+    raise BoardError("no_answer", f"{port.path}: no answer to {word} in {seconds:g} s{_quoted(last)}")
+
+
+def _quoted(line: str) -> str:
+    return f", last line {line[-80:]!r}" if line else ""
 
 
 def version(port: Port, seconds: float = 8) -> Answer | None:

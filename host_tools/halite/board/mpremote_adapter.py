@@ -71,9 +71,9 @@ class RawRepl:
         self._transport = _Transport(port)
 
     @contextlib.contextmanager
-    def _exchange(self, seconds: float) -> Iterator[None]:
-        """Bound an exchange, silence mpremote and turn its errors into reasons."""
-        self._port.serial.timeout = 5
+    def _exchange(self, seconds: float, quiet: float = 5) -> Iterator[None]:
+        """Bound an exchange, and one read of it to `quiet` seconds; turn mpremote's errors into reasons."""
+        self._port.serial.timeout = quiet
         try:
             with self._port.within(seconds):
                 yield
@@ -84,15 +84,23 @@ class RawRepl:
             came = f"came back {seen!r}" if seen else "nothing came back"
             raise BoardError("silent", f"{self._port.path}: {error}: {came}") from None
 
-    def enter(self, seconds: float = 10) -> None:
-        """Interrupt what runs, without a soft reset (outputs would keep their level, boot.py would run)."""
-        try:
-            with self._exchange(seconds):
-                _quietly(self._transport.enter_raw_repl, soft_reset=False, timeout_overall=seconds / 2)
-        except BoardError as error:
-            if error.reason.code != "silent":
-                raise
-            raise BoardError("not_micropython", f"{self._port.path}: no raw REPL: {error.text}") from None
+    def enter(self, seconds: float = 20) -> None:
+        """Interrupt what runs, without a soft reset (outputs would keep their level, boot.py would run).
+
+        Tries again for `seconds`: a board whose flash was cut takes no Ctrl-C for some seconds.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                with self._exchange(5, quiet=1):
+                    _quietly(self._transport.enter_raw_repl, soft_reset=False, timeout_overall=2)
+                return
+            except BoardError as error:
+                if error.reason.code != "silent":
+                    raise
+                if time.monotonic() > end:
+                    text = f"{self._port.path}: no raw REPL: {error.text}"
+                    raise BoardError("not_micropython", text) from None
 
     def run(self, code: str, seconds: float = 10) -> str:
         """Run code on the board and return what it printed."""

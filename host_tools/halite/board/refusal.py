@@ -29,6 +29,7 @@ HINTS = {
     "no_space": "remove files of your own from the board",
     "board_error": "power-cycle the board and run this again",
     "not_healthy": "the firmware is on the board but does not report: see what came back",
+    "at_prompt": "power-cycle a rack in service mode; a bare board needs `halite flash`",
     "no_answer": "is this a flashed rack? `halite flash` puts the firmware on it",
 }
 

@@ -32,7 +32,8 @@ walk("")
 
 # One deflate stream of all files, straight from the terminal: per file a byte and the name, u32 size, sha256,
 # contents; an empty name ends it. Marks: "*" ready, "+" a file is complete and reads back right, "-" it does not.
-# The stream holds any byte, so Ctrl-C is off, and on again after 10 s: a host that went away locks nobody out.
+# The stream holds any byte, so Ctrl-C is off, and on again after 4 s without a new file: a host that went away
+# locks nobody out.
 UPLOAD = """
 import os, sys, hashlib, micropython, select
 from deflate import DeflateIO, RAW
@@ -75,7 +76,7 @@ sys.stdout.write("*")
 try:
     more = True
     while more:
-        t.init(mode=Timer.ONE_SHOT, period=10000, callback=lambda _: micropython.kbd_intr(3))
+        t.init(mode=Timer.ONE_SHOT, period=4000, callback=lambda _: micropython.kbd_intr(3))
         n = z.read(1)[0]
         more = n and one(str(z.read(n), "utf-8"))
     z.read(1)

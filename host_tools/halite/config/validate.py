@@ -161,7 +161,8 @@ def validate(path: Path, document: Document) -> tuple[dict[str, Any], list[str]]
 
 def _without_echo(lines: list[str]) -> list[str]:
     """Leave out "missing" for a key that another line asks for in the right unit."""
-    asked = {
-        f"{line.partition(' ')[0]} {found.group(1) or found.group(2)}: missing" for line in lines if (found := _ASKS.search(line))
-    }
+    asked = set()
+    for line in lines:
+        if found := _ASKS.search(line):
+            asked.add(f"{line.partition(' ')[0]} {found.group(1) or found.group(2)}: missing")
     return [line for line in lines if line.partition(": allowed")[0] not in asked]
