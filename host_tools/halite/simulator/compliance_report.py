@@ -85,7 +85,7 @@ def figure_of(judged: Sequence[Judged]) -> go.Figure:
         column = next((i for i, kind in enumerate(_COLUMNS) if one.case.startswith(kind)), None)
         if column is not None and "+" not in one.case:
             _draw(figure, names.index(one.service) + 1, column + 1, one, services[one.service])
-    title = "Response services: delivered power (blue), asked by the curve (grey), GB bounds (red), deviation in Hz (yellow)"
+    title = "Response services: delivered (blue), asked by the curve (grey), GB bounds (red), deviation in Hz (yellow)"
     figure.update_layout(height=300 * len(names), showlegend=False, template="plotly_white", title=title)
     return figure
 
