@@ -1,6 +1,8 @@
 """Board configs: what is written arrives, and whatever is wrong is named."""
 
 import copy
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from halite.config.reader import read
 from halite.config.show import as_text, start_from
 from halite.config.validate import validate
 from halite.errors import HaliteError
-from halite.paths import BOARD_CONFIGS
+from halite.paths import BOARD_CONFIGS, FIRMWARE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import config as board
@@ -306,3 +308,39 @@ def test_paths_are_found_beside_the_config(tmp_path):
     file.write_text(SODIUM.read_text().replace('board = "pico_w"', 'board = "mine"'))
     assert load(str(file)).board == "mine"
     assert load(Path(file)).values == load("sodium_rack").values
+
+
+_ON_MICROPYTHON = """
+import sys
+from rack.config import ConfigError, load
+from rack.params import SCALARS, TABLES
+data = open(sys.argv[1], "rb").read()
+params = load(data)
+print([getattr(params, row[0]) for row in SCALARS], [list(getattr(params, row[0])) for row in TABLES])
+refused = 0
+for bit in range(0, 8 * len(data), 61):
+    damaged = bytearray(data)
+    damaged[bit // 8] ^= 1 << bit % 8
+    try:
+        load(damaged)
+    except ConfigError:
+        refused += 1
+print(refused)
+"""
+
+
+def test_micropython_reads_and_refuses_the_same(tmp_path):
+    (tmp_path / "config.bin").write_bytes(BLOB)
+    (tmp_path / "check.py").write_text(_ON_MICROPYTHON)
+    interpreter = Path(sys.executable).with_name("micropython")
+    done = subprocess.run(
+        [interpreter, tmp_path / "check.py", tmp_path / "config.bin"],
+        env={"MICROPYPATH": str(FIRMWARE)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    values, refused = done.stdout.splitlines()
+    config = load("bench_rack")
+    assert values == f"{[config[row.name] for row in SCALARS]} {[config.tables[table.name] for table in TABLES]}"
+    assert int(refused) == len(range(0, 8 * len(BLOB), 61))

@@ -54,9 +54,12 @@ def _quoted(line: str) -> str:
 
 
 def version(port: Port, seconds: float = 8) -> Answer | None:
-    """What the application says of itself; None when a REPL prompt or nothing comes."""
+    """What the application says of itself; None when a REPL prompt or nothing comes.
+
+    The Ctrl-B brings a raw REPL back to its prompt; the application refuses it like any other unprintable line.
+    """
     with port.within(_PATIENCE * seconds):
-        port.write(b"\r\nversion\r\n")
+        port.write(b"\r\n\x02\r\nversion\r\n")
         for line in port.lines(seconds):
             answer = _answer(line, "version")
             if answer is not None or PROMPT in line:
