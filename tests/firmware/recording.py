@@ -1,10 +1,19 @@
 """Record the calls that the simulated rack makes on the control core, for `replay.py`."""
 
+import io
 import struct
-from array import array
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from halite.config import load_params
+from halite.simulator import scenario
+from halite.simulator.rack import Rack
+from halite.simulator.values import ValuesFace
+from rack.control.controller import Controller
+from rack.signals import SIGNALS
 from replay import CELLS, COMMAND, INPUTS, PERIOD, SCAN, TEMPS
+
+INPUT_SIGNALS = [index for index, row in enumerate(SIGNALS) if row[1] == "i"]
 
 
 class _RecordingResponse:
@@ -23,7 +32,7 @@ class _RecordingResponse:
 class RecordingController:
     """A Controller that writes down every call made on it."""
 
-    def __init__(self, controller: Any, stream: BinaryIO, inputs: array) -> None:
+    def __init__(self, controller: Any, stream: BinaryIO, inputs: list[int]) -> None:
         self._controller = controller
         self._stream = stream
         self._inputs = inputs
@@ -51,3 +60,18 @@ class RecordingController:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._controller, name)
+
+
+def record(script: scenario.Scenario, config: str | Path, start_ms: int = 0) -> bytes:
+    """Every call that a scenario makes on the control core, as `replay` reads it."""
+    params = load_params(config)
+    rack = Rack.from_params(params, seed=1, **script.start_values())
+    script.prepare_grid(rack)
+    stream = io.BytesIO()
+    face = ValuesFace(rack, RecordingController(Controller(params), stream, INPUT_SIGNALS), start_ms)
+    for action in script.timed():
+        if action.at_ms <= script.duration_ms:
+            face.run_to(action.at_ms * 1000.0 - 0.001)
+            face.do(action)
+    face.run_to(script.duration_ms * 1000.0)
+    return stream.getvalue()

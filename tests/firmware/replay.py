@@ -55,15 +55,18 @@ def replay(controller, stream, inputs, guard=None):
             raise ValueError("record %d" % op)
 
 
-def _decide(call, guard, *arguments):
-    if guard is None:
-        call(*arguments)
-        return
-    guard(True)
+def _decide(call, guard, argument=None):
+    """One call under the guard; a call with * would allocate by itself."""
+    if guard is not None:
+        guard(True)
     try:
-        call(*arguments)
+        if argument is None:
+            call()
+        else:
+            call(argument)
     finally:
-        guard(False)
+        if guard is not None:
+            guard(False)
 
 
 def lock(locked):

@@ -1,0 +1,45 @@
+"""The firmware on the MicroPython unix port, as it stands in a build."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from halite import build
+from halite.config import load
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+HERE = Path(__file__).parent
+UNIX_PORT = Path(sys.executable).parent / "micropython"
+_LIMIT_S = 240
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain build of the sodium rack's firmware, without viper."""
+    out = tmp_path_factory.mktemp("plain") / "firmware"
+    build.write(build.make(load("sodium_rack"), plain=True), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def on_unix(plain: Path) -> Callable[[str], str]:
+    """Run MicroPython code on the unix port beside the build; returns what it printed."""
+
+    def run(code: str) -> str:
+        done = subprocess.run(
+            [UNIX_PORT, "-X", "heapsize=4M", "-c", code],
+            cwd=plain,
+            env={**os.environ, "MICROPYPATH": f"{plain}:{HERE}"},
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout
+
+    return run

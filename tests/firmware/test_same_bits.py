@@ -1,0 +1,84 @@
+"""Rules R2 and R3: the control core decides the same on CPython and MicroPython, and allocates nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from halite.build import sources
+from halite.config import load, load_params
+from halite.simulator import scenario
+
+HERE = Path(__file__).parent
+
+
+def digests_on_cpython(record: bytes, config: str) -> list[str]:
+    import io
+
+    from rack.control.controller import Controller
+    from recording import INPUT_SIGNALS
+    from replay import replay
+
+    return [f"{crc:08x}" for crc in replay(Controller(load_params(config)), io.BytesIO(record), INPUT_SIGNALS)]
+
+
+@pytest.fixture(scope="session")
+def second() -> bytes:
+    from recording import record
+
+    return record(scenario.load(HERE / "second.toml"), "sodium_rack")
+
+
+def replay_code(config: Path, record: Path, locked: bool) -> str:
+    from recording import INPUT_SIGNALS
+
+    return f"import replay\nreplay.run({str(config)!r}, {str(record)!r}, {INPUT_SIGNALS}, {locked})"
+
+
+def test_every_module_of_the_build_imports_on_the_unix_port(on_unix: Callable[[str], str]) -> None:
+    """All but those that need the chip; an import that a board would miss fails here."""
+    from halite.build import _HOST_ONLY
+
+    chip = ("boot.py", "main.py", "rack/ports/")
+    names = [name for name, _ in sources() if name not in _HOST_ONLY and not name.startswith(chip)]
+    modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in names]
+    assert "rack.control.controller" in modules
+    code = "\n".join(f"import {module}" for module in modules) + "\nprint('imported')"
+    assert on_unix(code).strip() == "imported"
+
+
+def test_one_second_of_scan_has_the_same_bits_on_cpython_and_unix_under_heap_lock(
+    on_unix: Callable[[str], str], plain: Path, second: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "second.bin").write_bytes(second)
+    decided = on_unix(replay_code(plain / "config.bin", tmp_path / "second.bin", locked=True)).split()
+    assert len(decided) == 100
+    assert len(set(decided)) == 100  # every scan changes the image
+    assert decided == digests_on_cpython(second, "sodium_rack")
+
+
+def test_a_changed_input_changes_the_digests(second: bytes) -> None:
+    """The digest would not pass anyway: one cell 1 mV higher in the record is seen."""
+    changed = bytearray(second)
+    at = changed.index(b"\x01", 400)
+    changed[at + 1] ^= 1
+    assert digests_on_cpython(second, "sodium_rack") != digests_on_cpython(bytes(changed), "sodium_rack")
+
+
+def test_an_allocation_in_the_scan_would_be_seen(on_unix: Callable[[str], str]) -> None:
+    code = "import replay\ntry:\n replay._decide(lambda: [1] * 9, replay.lock)\nexcept MemoryError:\n print('seen')"
+    assert on_unix(code).strip() == "seen"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in scenario.FOLDER.glob("*.toml")))
+def test_a_shipped_scenario_has_the_same_bits_on_unix(
+    name: str, on_unix: Callable[[str], str], plain: Path, tmp_path: Path
+) -> None:
+    """Up to its first four seconds, with the millisecond clock about to wrap at 2**30."""
+    from recording import record
+
+    script = scenario.load(name)
+    script = script.model_copy(update={"duration_ms": min(script.duration_ms, 4_000)})
+    stream = record(script, load("sodium_rack").path, start_ms=(1 << 30) - 2_000)
+    (tmp_path / "record.bin").write_bytes(stream)
+    decided = on_unix(replay_code(plain / "config.bin", tmp_path / "record.bin", locked=True)).split()
+    assert decided == digests_on_cpython(stream, "sodium_rack")
