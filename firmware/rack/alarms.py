@@ -34,6 +34,8 @@ ENERGISED = const(2)
 BOTH = CHARGE | DISCHARGE
 
 ROWS = (
+    # first, because an open wire also shows as over- and under-voltage, and its own name should be the reason
+    ("wire_trip", "wires_open", ABOVE, TRIP, OPEN, ALWAYS, -1, "open cell wire"),
     # cell voltage
     ("cell_high_warn", "cell_max_mV", ABOVE, WARN, INFORM, NEVER, 10, "cell voltage high"),
     ("cell_high_derate", "cell_max_mV", ABOVE, DERATE, CHARGE, NEVER, 10, "cell voltage high"),
@@ -47,7 +49,6 @@ ROWS = (
     ("spread_trip", "cell_spread_mV", ABOVE, TRIP, OPEN, ALWAYS, 17, "cells too far apart"),
     ("sum_warn", "sum_error_dV", ABOVE, WARN, INFORM, NEVER, -1, "cell sum differs from rack voltage"),
     ("sum_trip", "sum_error_dV", ABOVE, TRIP, OPEN, ALWAYS, -1, "cell sum contradicts rack voltage"),
-    ("wire_trip", "wires_open", ABOVE, TRIP, OPEN, ALWAYS, -1, "open cell wire"),
     # current: discharge is positive
     ("charge_current_warn", "current_dA", BELOW, WARN, INFORM, NEVER, 6, "charge current high"),
     ("charge_current_derate", "current_dA", BELOW, DERATE, CHARGE, NEVER, 6, "charge current high"),

@@ -69,7 +69,7 @@ class Rig:
 
     def _age(self, dt: int) -> None:
         s = self.s
-        for age, name in ((I.CELLS_AGE_ms, "cells"), (I.TEMPS_AGE_ms, "temps")):
+        for age in (I.CELLS_AGE_ms, I.TEMPS_AGE_ms):
             s[age] = min(s[age] + dt, 1_000_000)
         for age, name in ((I.CURRENT_AGE_ms, "current"), (I.PCS_AGE_ms, "pcs")):
             s[age] = min(s[age] + dt, 1_000_000) if name in self.silent else 0
@@ -106,7 +106,8 @@ class Rig:
         """Run until true(); returns the ms it took; fails when it never comes."""
         began = self.ms
         while not true():
-            assert self.ms - began < most_ms, f"not within {most_ms} ms: step {self.s[I.STEP]}, trip {self.s[I.TRIP_CODE]}"
+            at = f"step {self.s[I.STEP]}, trip {self.s[I.TRIP_CODE]}"
+            assert self.ms - began < most_ms, f"not within {most_ms} ms: {at}"
             self.scan()
         return self.ms - began
 

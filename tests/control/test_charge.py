@@ -1,6 +1,7 @@
 """State of charge, energy, health and cycles."""
 
 from array import array
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -8,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
 from rack.control.charge import (
+    KEEP_WORDS,
+    Charge,
     KEEP_CHARGE_dAs,
     KEEP_IN_Ah,
     KEEP_IN_dAs,
     KEEP_OUT_Ah,
     KEEP_OUT_dAs,
     KEEP_SOH_cpct,
-    KEEP_WORDS,
-    Charge,
 )
 from rig import params
 
@@ -76,14 +77,14 @@ def test_soc_is_the_share_of_the_capacity_and_energy_follows_the_curve(held: int
     points = list(zip(p.cell_ocv[0::2], p.cell_ocv[1::2], strict=True))
 
     def volts(x: float) -> float:
-        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        for (x0, y0), (x1, y1) in pairwise(points):
             if x <= x1:
                 return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
         raise AssertionError
 
     def area(x: float) -> float:
         ends = [0.0, *(float(p) for p, _ in points if 0 < p < x), float(x)]
-        return sum((b - a) * (volts(a) + volts(b)) / 2 for a, b in zip(ends, ends[1:], strict=False))
+        return sum((b - a) * (volts(a) + volts(b)) / 2 for a, b in pairwise(ends))
 
     assert abs(s[I.SOE_cpct] - 10_000 * area(soc) / area(10_000)) <= 3
 

@@ -95,8 +95,8 @@ def test_the_rack_waits_its_least_time_open_and_says_so() -> None:
     assert rig.s[I.STATE] == STATE_PRECHARGE
 
 
-@pytest.mark.parametrize("tau_factor, fault, text", [(0.1, "precharge_fast", "fast"), (40, "precharge_slow", "slow")])
-def test_a_precharge_outside_its_window_is_tried_three_times_and_then_trips(tau_factor: float, fault: str, text: str) -> None:
+@pytest.mark.parametrize("tau_factor, fault", [(0.1, "precharge_fast"), (40, "precharge_slow")])
+def test_a_precharge_outside_its_window_is_tried_three_times_and_then_trips(tau_factor: float, fault: str) -> None:
     rig = Rig("bench", precharge_cooldown_ms=600, contactor_settle_ms=100)
     rig.scan()
     rig.c.command(CMD_CLOSE)
@@ -228,7 +228,8 @@ def test_opening_waits_for_low_current_but_never_beyond_its_bound(current: int) 
 def _no_current_alarms() -> array:
     levels = list(Rig("bench").params.alarms_levels)
     for key in ("charge_current_warn", "charge_current_derate", "charge_current_trip", "discharge_current_warn",
-                "discharge_current_derate", "discharge_current_trip", "charge_i2t_trip", "discharge_i2t_trip"):  # fmt: skip
+                "discharge_current_derate", "discharge_current_trip", "charge_i2t_trip",
+                "discharge_i2t_trip"):  # fmt: skip
         at = 4 * (code_of(key) - 1)
         levels[at] = -30_000 if levels[at] < 0 else 30_000
     return array("i", levels)

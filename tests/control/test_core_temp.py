@@ -81,7 +81,9 @@ def test_the_core_is_known_to_be_hot_before_the_surface_shows_it() -> None:
 
 @settings(max_examples=20)
 @given(st.integers(-400, 900), st.integers(-400, 900), st.integers(0, 2000))
-def test_without_current_the_core_settles_at_the_surface_and_never_leaves_its_range(first: int, then: int, amps: int) -> None:
+def test_without_current_the_core_settles_at_the_surface_and_stays_in_its_range(
+    first: int, then: int, amps: int
+) -> None:
     bench = Bench("sodium", 25.0, 2)
     for value, seconds in ((first, 1), (then, 3000)):
         for _ in range(0, seconds, 2):

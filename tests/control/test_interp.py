@@ -2,6 +2,7 @@
 
 from array import array
 from fractions import Fraction
+from itertools import pairwise
 from math import floor
 
 from hypothesis import given
@@ -19,7 +20,7 @@ def _table(knots: list[tuple[int, int]]) -> array:
 def _exact(knots: list[tuple[int, int]], x: int) -> int:
     if x <= knots[0][0]:
         return knots[0][1]
-    for (x0, y0), (x1, y1) in zip(knots, knots[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(knots):
         if x <= x1:
             return floor(y0 + Fraction((y1 - y0) * (x - x0), x1 - x0))
     return knots[-1][1]

@@ -179,3 +179,16 @@ def test_the_fastest_rise_is_reported_in_its_unit(rate: int) -> None:
     assert abs(bench.s[I.RISE_mKps] - max(0, rate) * 100) <= 200
     if rate > 4:
         assert bench.s[I.RISE_AT] == 11
+
+
+def test_a_sensor_that_is_replaced_by_a_hotter_neighbour_does_not_rise() -> None:
+    bench = Bench(300)
+    bench.rate[4] = 8
+    bench.run(10)
+    bench.rate[4] = 0
+    bench.run(2)
+    bench.raw[5] = NO_OPEN
+    for _ in range(10):
+        bench.run(0.1)
+        assert bench.s[I.RISE_mKps] == 0
+    assert bench.t.used[5] == 380

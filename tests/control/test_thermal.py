@@ -145,7 +145,10 @@ def test_a_short_pause_of_the_flow_is_no_fault() -> None:
         assert bench.s[I.COOLANT_STOPPED] == 0
 
 
-@given(st.lists(st.tuples(st.integers(-500, 900), st.integers(0, 300), st.booleans(), st.integers(-10, 10)), max_size=40))
+_step = st.tuples(st.integers(-500, 900), st.integers(0, 300), st.booleans(), st.integers(-10, 10))
+
+
+@given(st.lists(_step, max_size=40))
 def test_the_heater_never_heats_a_hot_rack_nor_without_flow(steps: list[tuple[int, int, bool, int]]) -> None:
     bench = Bench(thermal_run_ms=1000)
     for cold, wider, flows, setpoint in steps:

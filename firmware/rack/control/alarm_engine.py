@@ -44,7 +44,7 @@ _TIME_MOST = const(1 << 28)
 
 
 @micropython.viper
-def _evaluate(rows, s, timers, active, out, dt: int, mode: int):
+def _evaluate(rows, s, timers, active, out, dt: int, mode: int):  # noqa: C901 one loop over all alarms
     r = ptr32(rows)
     v = ptr32(s)
     t = ptr32(timers)

@@ -209,7 +209,7 @@ class Contactors:
             self.wanted = False
             if s[I.TRIPS] < self._p.contactor_trips:
                 s[I.TRIPS] += 1
-        elif step == STEP_FAULT or step == STEP_LOCKED:
+        elif step >= STEP_FAULT:
             self.wanted = False
         elif step == STEP_COOL:
             self._fails += 1
@@ -265,7 +265,8 @@ class Contactors:
         s = self._s
         p = self._p
         self._verdict = precharge_verdict(
-            s[I.STEP_ms], s[I.BUS_dV], s[I.RACK_dV], p.precharge_done_permille, p.precharge_early_ms, p.precharge_late_ms
+            s[I.STEP_ms], s[I.BUS_dV], s[I.RACK_dV],
+            p.precharge_done_permille, p.precharge_early_ms, p.precharge_late_ms,
         )
         if self._verdict == WAIT and self._mJ > self._mJ_most:
             self._verdict = TOO_SLOW

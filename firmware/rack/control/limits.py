@@ -46,11 +46,14 @@ class Side:
         self.table = 1000
         self.table_by = LIM_NONE
         temp = self._temp
-        self._lower(temp, s[I.TEMP_MIN_ddegC], LIM_TEMP_LOW if s[I.TEMP_MIN_ddegC] < self._best_ddegC else LIM_TEMP_HIGH)
-        self._lower(temp, s[I.TEMP_MAX_ddegC], LIM_TEMP_LOW if s[I.TEMP_MAX_ddegC] < self._best_ddegC else LIM_TEMP_HIGH)
+        self._lower(temp, s[I.TEMP_MIN_ddegC], self._side(s[I.TEMP_MIN_ddegC]))
+        self._lower(temp, s[I.TEMP_MAX_ddegC], self._side(s[I.TEMP_MAX_ddegC]))
         self._lower(temp, s[I.CORE_MAX_ddegC], LIM_CORE)
         self._lower(self._cell, s[self._cell_signal], LIM_CELL)
         self._lower(self._soc, s[I.SOC_cpct], LIM_SOC)
+
+    def _side(self, ddegC):
+        return LIM_TEMP_LOW if ddegC < self._best_ddegC else LIM_TEMP_HIGH
 
     def _lower(self, table, value, by):
         permille = interpolate(table, len(table), value)
@@ -87,7 +90,9 @@ class Limits:
         self._s = s
         self._p = params
         p = params
-        self.charge = Side(p.limit_charge_temp, p.limit_charge_cell, p.limit_charge_soc, I.CELL_MAX_mV, ACT_LIMIT_CHARGE)
+        self.charge = Side(
+            p.limit_charge_temp, p.limit_charge_cell, p.limit_charge_soc, I.CELL_MAX_mV, ACT_LIMIT_CHARGE
+        )
         self.discharge = Side(
             p.limit_discharge_temp, p.limit_discharge_cell, p.limit_discharge_soc, I.CELL_MIN_mV, ACT_LIMIT_DISCHARGE
         )

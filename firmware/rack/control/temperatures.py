@@ -76,7 +76,7 @@ def _single(raw, last, why, good_ms, words, dt: int):
 
 
 @micropython.viper
-def _by_module(raw, last, why, good_ms, anchor, words):
+def _by_module(raw, last, why, good_ms, anchor, words):  # noqa: C901 one pass over the sensors
     """What its module says about a sensor: colder than all others, frozen; and who has recovered."""
     x = ptr32(raw)
     p = ptr32(last)
@@ -121,7 +121,7 @@ def _by_module(raw, last, why, good_ms, anchor, words):
 
 
 @micropython.viper
-def _replace(raw, why, used, words):
+def _replace(raw, why, used, words):  # noqa: C901 one pass over the sensors
     """Lost sensors take the worst believed value of their module, or of the rack; then the extremes."""
     x = ptr32(raw)
     w = ptr32(why)

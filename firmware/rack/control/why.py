@@ -97,9 +97,10 @@ class Reasons:
         active = self._c.alarms.active
         for at in range(len(active)):
             state = active[at]
-            if state and state & LATCHED == latched and at + 1 != first:
-                if latched or ALARM_ROWS[5 * at + 3] & (ACT_OPEN | ACT_ZERO):
-                    self._add(at + 1)
+            if not state or state & LATCHED != latched or at + 1 == first:
+                continue
+            if latched or ALARM_ROWS[5 * at + 3] & (ACT_OPEN | ACT_ZERO):
+                self._add(at + 1)
 
     def _sequence(self, s):
         state = s[I.STATE]
