@@ -140,6 +140,7 @@ def set_up(tmp_path_factory: pytest.TempPathFactory) -> Rig:
 def rig(set_up: Rig) -> Rig:
     """The board at its prompt, whatever the test before it left running."""
     at_prompt(set_up.board)
+    set_up.board.run_for(2 * WINDOW_ms)
     return set_up
 
 
@@ -190,6 +191,7 @@ def test_feeding_on_time_keeps_them_and_a_dead_one_is_reported(rig: Rig) -> None
     rig.board.events.clear()
     code = "start(); ok = True\nfor _ in range(12):\n time.sleep_ms(15); ok = port.feed() and ok\nprint(ok)"
     assert "True" in rig.run(code)
+    rig.board.run_for(2 * WINDOW_ms)
     (_, up), (down_us, down) = rig.supply()
     assert (up, down) == (1, 0) and down_us - rig.marks[-1] >= 12 * 15_000
     assert "False" in rig.run("time.sleep_ms(80); port.feed(); print(port.feed())")
