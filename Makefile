@@ -18,7 +18,7 @@ $(READY): pyproject.toml
 	@echo "setting up $(VENV) (once)"
 	@test -x $(RUN)python || $(PYTHON) -m venv $(VENV) \
 		|| { echo "error: $(PYTHON) cannot make a virtual environment (Debian: apt install python3-venv)" >&2; exit 1; }
-	@$(RUN)python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@$(RUN)python -m pip install -qq --disable-pip-version-check -e '.[test]'
 	@$(RUN)python -m halite.image > /dev/null
 	@touch $@
 
