@@ -62,6 +62,27 @@ def test_the_alert_pin_falls_beyond_the_limit_in_both_directions_and_stays(amps)
     assert not rig.chip.alert
 
 
+def test_a_latched_alert_stays_for_scans_to_see_and_is_released_when_its_cause_is_gone():
+    rig = Rig()
+    rig.driver.read()
+    rig.amps = 900.0
+    assert rig.chip.alert
+    for _ in range(25):
+        rig.driver.check()
+    assert rig.chip.alert
+    rig.amps = 0.0
+    while rig.chip.alert:
+        rig.driver.check()
+    rig.amps = 900.0
+    assert rig.chip.alert
+    rig.amps = 0.0
+    for _ in range(19):
+        rig.driver.check()
+        assert rig.chip.alert
+    rig.driver.check()
+    assert not rig.chip.alert
+
+
 def test_a_chip_that_lost_its_configuration_is_configured_again():
     rig = Rig()
     rig.amps = 100.0

@@ -26,11 +26,12 @@ _RSTACC = const(0x4000)
 _ADC_SETTING = const(0xB929)
 _ALERT_LATCHED = const(0x8000)
 _CURRENT_LSB_mA = const(2)
+_ALERT_CHECKS = const(20)        # 2 s low, for scans of 10 ms to see; the trip that follows is latched elsewhere
 
 
 class Ina228:
     """shunt_uohm: 1..1250; divider_pct: rack voltage / bus pin voltage times 100 (100..2400);
-    alert_A: magnitude that pulls the alert pin low, latched until `clear_alert`.
+    alert_A: magnitude that pulls the alert pin low, latched until `clear_alert` or 2 s of `check`.
 
     After `read`: current_dA (positive discharges the rack), rack_dV. charge_mAs: since the last
     `take_charge_mAs`. ok: the last transfer succeeded. errors: failed transfers; starts: configurations.
@@ -49,6 +50,7 @@ class Ina228:
         self._three = bytearray(3)
         self._five = bytearray(5)
         self._configured = False
+        self._checks = 0
         self._charge = 0
         limit = min(alert_A * shunt_uohm // 5, 0x7FFF)      # 5 µV per bit at ±163.84 mV
         self._setup = (
@@ -94,9 +96,16 @@ class Ina228:
         return True
 
     def check(self):
-        """Is the configuration still there? A chip that lost it is configured again by the next read."""
+        """Is the configuration still there? A chip that lost it is configured again by the next read.
+
+        Call it every 100 ms: each _ALERT_CHECKS-th call releases a latched alert whose cause is gone.
+        """
         try:
             self._configured = self._configured and self._holds()
+            self._checks += 1
+            if self._checks >= _ALERT_CHECKS:
+                self._checks = 0
+                self._get16(_DIAG_ALRT)
         except OSError:
             return self._failed()
         return self._configured
