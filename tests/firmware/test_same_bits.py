@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from halite.build import sources
-from halite.config import load, load_params
+from halite.config import compile_config, load, load_params
 from halite.simulator import scenario
 
 HERE = Path(__file__).parent
+CELLS = 1  # opcode of replay.py
 
 
 def digests_on_cpython(record: bytes, config: str) -> list[str]:
@@ -18,14 +19,16 @@ def digests_on_cpython(record: bytes, config: str) -> list[str]:
     from recording import INPUT_SIGNALS
     from replay import replay
 
-    return [f"{crc:08x}" for crc in replay(Controller(load_params(config)), io.BytesIO(record), INPUT_SIGNALS)]
+    return [
+        f"{crc:08x}" for crc in replay(Controller(load_params(load(config).path)), io.BytesIO(record), INPUT_SIGNALS)
+    ]
 
 
-@pytest.fixture(scope="session")
-def second() -> bytes:
+def second(config: str) -> bytes:
+    """The recorded second; tests/board replays the same one on the chip."""
     from recording import record
 
-    return record(scenario.load(HERE / "second.toml"), "sodium_rack")
+    return record(scenario.load(HERE / "second.toml"), load(config).path)
 
 
 def replay_code(config: Path, record: Path, locked: bool) -> str:
@@ -46,22 +49,25 @@ def test_every_module_of_the_build_imports_on_the_unix_port(on_unix: Callable[[s
     assert on_unix(code).strip() == "imported"
 
 
+@pytest.mark.parametrize("config", ["sodium_rack", "lfp_rack", "bench_rack"])
 def test_one_second_of_scan_has_the_same_bits_on_cpython_and_unix_under_heap_lock(
-    on_unix: Callable[[str], str], plain: Path, second: bytes, tmp_path: Path
+    config: str, on_unix: Callable[[str], str], tmp_path: Path
 ) -> None:
-    (tmp_path / "second.bin").write_bytes(second)
-    decided = on_unix(replay_code(plain / "config.bin", tmp_path / "second.bin", locked=True)).split()
+    record = second(config)
+    (tmp_path / "second.bin").write_bytes(record)
+    (tmp_path / "config.bin").write_bytes(compile_config(load(config)))
+    decided = on_unix(replay_code(tmp_path / "config.bin", tmp_path / "second.bin", locked=True)).split()
     assert len(decided) == 100
     assert len(set(decided)) == 100  # every scan changes the image
-    assert decided == digests_on_cpython(second, "sodium_rack")
+    assert decided == digests_on_cpython(record, config)
 
 
-def test_a_changed_input_changes_the_digests(second: bytes) -> None:
+def test_a_changed_input_changes_the_digests() -> None:
     """The digest would not pass anyway: one cell 1 mV higher in the record is seen."""
-    changed = bytearray(second)
-    at = changed.index(b"\x01", 400)
-    changed[at + 1] ^= 1
-    assert digests_on_cpython(second, "sodium_rack") != digests_on_cpython(bytes(changed), "sodium_rack")
+    record = second("bench_rack")
+    changed = bytearray(record)
+    changed[record.index(bytes((CELLS,))) + 1] ^= 1
+    assert digests_on_cpython(record, "bench_rack") != digests_on_cpython(bytes(changed), "bench_rack")
 
 
 def test_an_allocation_in_the_scan_would_be_seen(on_unix: Callable[[str], str]) -> None:

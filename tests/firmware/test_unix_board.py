@@ -6,7 +6,7 @@ import pytest
 from halite.paths import BOARD_CONFIGS
 from halite.unix_board import UnixBoard
 
-CLOSED = 5          # COIL_NEG | COIL_POS
+CLOSED = 5  # COIL_NEG | COIL_POS
 
 
 def started(start_us: int = 0) -> UnixBoard:
