@@ -189,7 +189,7 @@ def trace_of(story: Story, recorder: BoardRecorder, script: scenario.Scenario, c
 
 @dataclass
 class Result:
-    """What the demonstration gave; wall seconds beside the emulated figures."""
+    """What the demonstration gave; flash_writes: ms of the scenario, wall seconds beside the emulated figures."""
 
     rows: list[Row]
     trace: Trace
@@ -200,6 +200,7 @@ class Result:
     wall_s: float
     version: dict[str, Any]
     tasks: dict[str, Any]
+    flash_writes: list[float]
 
 
 def _boot_ms(emulated: EmulatedRack) -> float:
@@ -256,7 +257,8 @@ def run(config_name: str, scenario_name: str, say: Callable[[str], None]) -> Res
     trace = trace_of(story, recorder, script, config)
     trace.meta.update({row.name: row.value for row in rows})
     wall_s = time.monotonic() - began
-    return Result(rows, trace, why["why"], flashed, boot_ms, flash_s, wall_s, version, tasks)
+    writes = [story.ms(event) for event in story.events if event.what == "flash"]
+    return Result(rows, trace, why["why"], flashed, boot_ms, flash_s, wall_s, version, tasks, writes)
 
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
