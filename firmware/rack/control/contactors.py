@@ -7,6 +7,9 @@ table at the end: every step has its exits in order, and every step but the rest
 Positive contactor last on and, with the negative one, off at once. Scan context, no allocation.
 """
 
+from array import array
+
+import micropython
 from micropython import const
 from rack import ids as I
 from rack.control.bits import (
@@ -30,6 +33,7 @@ from rack.control.bits import (
     WHY_NOT_ASKED,
     WHY_SETTLING,
 )
+from rack.control.fast import ptr32
 
 STEP_REST = const(0)
 STEP_NEG = const(1)         # main - alone: does the bus rise by itself?
@@ -71,6 +75,37 @@ def precharge_verdict(elapsed_ms, bus_dV, rack_dV, done_permille, early_ms, late
     return TOO_SLOW if elapsed_ms >= late_ms else WAIT
 
 
+@micropython.viper
+def _watch_contacts(s: ptr32, ms: ptr32, dt: int, aux_ms: int, welded: int):
+    """A contact that contradicts its coil for too long is stuck (1: -, 2: +) or welded (4: by the bus).
+
+    ms: how long the auxiliary contacts - and + have contradicted their coils; welded: seen on the bus.
+    """
+    coils = s[I.COILS]
+    bits = s[I.IN_bits]
+    stuck = 0
+    neg = 1 if coils & COIL_NEG else 0
+    if neg == (1 if bits & IN_AUX_NEG else 0):
+        ms[0] = 0
+    elif ms[0] < aux_ms:
+        ms[0] += dt
+    elif neg == 1:
+        stuck |= 1
+    else:
+        welded |= 1
+    pos = 1 if coils & COIL_POS else 0
+    if pos == (1 if bits & IN_AUX_POS else 0):
+        ms[1] = 0
+    elif ms[1] < aux_ms:
+        ms[1] += dt
+    elif pos == 1:
+        stuck |= 2
+    else:
+        welded |= 2
+    s[I.CONTACTOR_STUCK] = stuck
+    s[I.CONTACTOR_WELDED] = welded
+
+
 class Contactors:
     """`scan` after the alarms; writes state, step, step_ms, coils, trips and the contactor faults."""
 
@@ -81,8 +116,7 @@ class Contactors:
         self.wanted = params.rack_auto_close == 1
         self._unlock = False
         self._verdict = WAIT
-        self._neg_ms = 0        # how long the auxiliary contacts have contradicted their coils
-        self._pos_ms = 0
+        self._aux_ms = array("i", [0, 0])   # how long the auxiliary contacts have contradicted their coils
         self._bus_weld = 0
         self._fails = 0         # failed precharges since a good one
         self._mJ = 0            # energy in the precharge resistor
@@ -101,15 +135,18 @@ class Contactors:
         step = s[I.STEP]
         if s[I.STEP_ms] < _MS_MOST:
             s[I.STEP_ms] += dt
-        self._watch_contacts(dt)
-        self._watch_resistor(dt)
-        self._forgive(dt)
+        _watch_contacts(s, self._aux_ms, dt, self._p.contactor_aux_ms, self._bus_weld)
+        if self._mJ or step == STEP_PRE:
+            self._watch_resistor(dt)
+        if s[I.TRIPS]:
+            self._forgive(dt)
         for guard, following in _TABLE[step]:
             if guard(self):
                 self._enter(step, following)
                 break
-        s[I.COILS] = _COILS[s[I.STEP]]
-        s[I.STATE] = _STATES[s[I.STEP]]
+        step = s[I.STEP]
+        s[I.COILS] = _COILS[step]
+        s[I.STATE] = _STATES[step]
 
     def reset(self):
         """The operator has acknowledged: forget the failed precharges and a weld seen on the bus."""
@@ -146,33 +183,6 @@ class Contactors:
 
     # what runs in every step
 
-    def _watch_contacts(self, dt):
-        """A contact that contradicts its coil for too long is stuck (1: -, 2: +) or welded (4: by the bus)."""
-        s = self._s
-        coils = s[I.COILS]
-        bits = s[I.IN_bits]
-        aux_ms = self._p.contactor_aux_ms
-        stuck = 0
-        welded = self._bus_weld
-        if (coils & COIL_NEG != 0) == (bits & IN_AUX_NEG != 0):
-            self._neg_ms = 0
-        elif self._neg_ms < aux_ms:
-            self._neg_ms += dt
-        elif coils & COIL_NEG:
-            stuck |= 1
-        else:
-            welded |= 1
-        if (coils & COIL_POS != 0) == (bits & IN_AUX_POS != 0):
-            self._pos_ms = 0
-        elif self._pos_ms < aux_ms:
-            self._pos_ms += dt
-        elif coils & COIL_POS:
-            stuck |= 2
-        else:
-            welded |= 2
-        s[I.CONTACTOR_STUCK] = stuck
-        s[I.CONTACTOR_WELDED] = welded
-
     def _watch_resistor(self, dt):
         """Energy in the precharge resistor: in by (rack - bus)^2 / R, out within the cool-down time."""
         s = self._s
@@ -187,7 +197,7 @@ class Contactors:
     def _forgive(self, dt):
         """One counted trip is forgiven after each contactor_trips_s without a lock-out."""
         s = self._s
-        if s[I.TRIPS] == 0 or s[I.STEP] == STEP_LOCKED:
+        if s[I.STEP] == STEP_LOCKED:
             return
         self._forgive_ms += dt
         if self._forgive_ms >= 1000:

@@ -39,7 +39,8 @@ from rack.control.temperatures import Temperatures
 from rack.control.thermal import Thermal
 
 _NOW_WRAP = const(0x3FFF_FFFF)  # now_ms wraps at 2**30
-_SLOTS = const(8)
+_SLOTS = const(8)               # a power of two
+_SLOT_MASK = const(7)
 _DEEP = I.ALARM_DEEP_DISCHARGE
 _DT_MOST_ms = const(1000)       # a longer gap is not believed: nobody watched
 
@@ -73,7 +74,8 @@ class Controller:
         self._temps_ms = 0
         self._reset = False
         self._slot = 0
-        self._slot_ms = array("i", [0] * _SLOTS)
+        self._clock = 0         # of the slots, wraps like now_ms
+        self._slot_ms = array("i", [0] * _SLOTS)    # when each slot ran last
         self.limits.start()
 
     @property
@@ -106,7 +108,8 @@ class Controller:
         dt = self._elapsed(now_ms)
         s = self.s
         self._temps_ms += dt
-        self._judge_sum()
+        error = s[I.CELL_SUM_dV] - s[I.RACK_dV]
+        s[I.SUM_ERROR_dV] = error if error >= 0 else -error
         self.current.scan(dt)
         self.charge.scan(dt)
         self.alarms.scan(dt, not self.contactors.resting(), self._reset)
@@ -159,21 +162,18 @@ class Controller:
         if last < 0:
             return 0
         dt = (now_ms - last) & _NOW_WRAP
-        self.s[I.TIME_JUMP_ms] = max(0, dt - _DT_MOST_ms)
-        return min(dt, _DT_MOST_ms)
-
-    def _judge_sum(self):
-        s = self.s
-        s[I.SUM_ERROR_dV] = abs(s[I.CELL_SUM_dV] - s[I.RACK_dV])
+        if dt > _DT_MOST_ms:
+            self.s[I.TIME_JUMP_ms] = dt - _DT_MOST_ms
+            return _DT_MOST_ms
+        self.s[I.TIME_JUMP_ms] = 0
+        return dt
 
     def _run_slot(self, dt):
-        slots = self._slot_ms
-        for at in range(_SLOTS):
-            slots[at] += dt
+        self._clock = now = (self._clock + dt) & _NOW_WRAP
         at = self._slot
-        ms = slots[at]
-        slots[at] = 0
-        self._slot = at + 1 if at + 1 < _SLOTS else 0
+        ms = (now - self._slot_ms[at]) & _NOW_WRAP
+        self._slot_ms[at] = now
+        self._slot = (at + 1) & _SLOT_MASK
         if at == 0 or at == 4:
             self.limits.slot()
         elif at == 1:

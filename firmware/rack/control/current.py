@@ -4,35 +4,94 @@ The wires and the cells' tabs take a current above their rating for a while, not
 heats them is I2t above the rating, and it cools off at the same rate below it.
 """
 
+from array import array
+
+import micropython
+from micropython import const
 from rack import ids as I
 from rack.control.bits import IN_ESTOP, IN_HVIL, IN_OC_OK
-from rack.control.temperatures import NEUTRAL_ddegC
+from rack.control.fast import ptr32
+
+_NEUTRAL_ddegC = const(250)     # rack.control.temperatures: what no limit minds
+
+# words of an overload
+_RATED_A2 = const(0)
+_BUDGET_A2s = const(1)
+_USED_A2s = const(2)
+_REST_A2ms = const(3)
+
+# words of `Current`
+_RANGE_dA = const(0)
+_REST_dA = const(1)
+_SQUARE_A2s = const(2)          # since take_mean_square
+_SQUARE_A2ms = const(3)
+
+
+@micropython.viper
+def _overload(w: ptr32, current_A2: int, dt: int) -> int:
+    """Advance one overload; see Overload.add."""
+    budget = w[_BUDGET_A2s]
+    product = (current_A2 - w[_RATED_A2]) * dt + w[_REST_A2ms]
+    moved = product // 1000
+    used = w[_USED_A2s] + moved
+    rest = product - moved * 1000
+    if used < 0:
+        used = 0
+        rest = 0
+    elif used > 2 * budget:
+        used = 2 * budget
+    w[_USED_A2s] = used
+    w[_REST_A2ms] = rest
+    if budget > 100_000:
+        return used // (budget // 1000)
+    return used * 1000 // budget
+
+
+@micropython.viper
+def _scan(s: ptr32, w: ptr32, dt: int) -> int:
+    """Fault flags, mean square and the temperatures while charging; returns the square of the current in A2."""
+    bits = s[I.IN_bits]
+    s[I.HVIL_OPEN] = 0 if bits & IN_HVIL else 1
+    s[I.ESTOP_PRESSED] = 0 if bits & IN_ESTOP else 1
+    s[I.OC_ALERT] = 0 if bits & IN_OC_OK else 1
+    current = s[I.CURRENT_dA]
+    most = w[_RANGE_dA]
+    s[I.CURRENT_BAD] = 0 if current > 0 - most and current < most else 1
+    if current > 20_000:
+        current = 20_000
+    elif current < -20_000:
+        current = -20_000
+    square = current * current // 100
+    product = square * dt + w[_SQUARE_A2ms]
+    moved = product // 1000
+    w[_SQUARE_A2ms] = product - moved * 1000
+    moved += w[_SQUARE_A2s]
+    w[_SQUARE_A2s] = 20_000_000 if moved > 20_000_000 else moved
+    if current < 0 - w[_REST_dA]:
+        s[I.CHARGE_TEMP_MAX_ddegC] = s[I.TEMP_MAX_ddegC]
+        s[I.CHARGE_TEMP_MIN_ddegC] = s[I.TEMP_MIN_ddegC]
+    else:
+        s[I.CHARGE_TEMP_MAX_ddegC] = _NEUTRAL_ddegC
+        s[I.CHARGE_TEMP_MIN_ddegC] = _NEUTRAL_ddegC
+    return square
 
 
 class Overload:
     """I2t above a continuous rating. Budget in A2s; `add` once a scan."""
 
     def __init__(self, rated_dA, budget_A2s):
-        self._rated_A2 = rated_dA * rated_dA // 100
-        self._most = budget_A2s
-        self._used = 0          # A2s
-        self._rest = 0          # A2ms
+        self._w = array("i", [rated_dA * rated_dA // 100, budget_A2s, 0, 0])
+
+    @property
+    def used_A2s(self):
+        return self._w[_USED_A2s]
 
     def add(self, current_A2, dt):
         """current_A2: square of the current in this direction, 0 in the other; dt: ms, up to 100.
 
         Returns the used part in permille of the budget, 0..2000.
         """
-        product = (current_A2 - self._rated_A2) * dt + self._rest
-        self._used += product // 1000
-        self._rest = product % 1000
-        if self._used < 0:
-            self._used = self._rest = 0
-        elif self._used > 2 * self._most:
-            self._used = 2 * self._most
-        if self._most > 100_000:
-            return self._used // (self._most // 1000)
-        return self._used * 1000 // self._most
+        return _overload(self._w, current_A2, dt)
 
 
 class Current:
@@ -41,36 +100,22 @@ class Current:
     def __init__(self, params, s):
         p = params
         self._s = s
-        self._rest_dA = p.charge_rest_dA
-        self._range_dA = p.overload_sensor_dA
+        self._w = array("i", [p.overload_sensor_dA, p.charge_rest_dA, 0, 0])
         self._charge = Overload(p.overload_charge_dA, p.overload_charge_A2s)
         self._discharge = Overload(p.overload_discharge_dA, p.overload_discharge_A2s)
-        self._square_A2s = 0    # since take_mean_square
-        self._square_rest = 0   # A2ms
 
     def scan(self, dt):
         """Fault flags from the inputs, overloads, and the temperatures that count while charging."""
         s = self._s
-        bits = s[I.IN_bits]
-        s[I.HVIL_OPEN] = 0 if bits & IN_HVIL else 1
-        s[I.ESTOP_PRESSED] = 0 if bits & IN_ESTOP else 1
-        s[I.OC_ALERT] = 0 if bits & IN_OC_OK else 1
+        if dt > 100:
+            dt = 100
+        square = _scan(s, self._w, dt)
         current = s[I.CURRENT_dA]
-        s[I.CURRENT_BAD] = 0 if -self._range_dA < current < self._range_dA else 1
-        current = max(-20_000, min(20_000, current))
-        square = current * current // 100
-        dt = min(dt, 100)
-        product = square * dt + self._square_rest
-        self._square_A2s = min(self._square_A2s + product // 1000, 20_000_000)
-        self._square_rest = product % 1000
         s[I.I2T_CHARGE_PERMILLE] = self._charge.add(square if current < 0 else 0, dt)
         s[I.I2T_DISCHARGE_PERMILLE] = self._discharge.add(square if current > 0 else 0, dt)
-        charging = current < -self._rest_dA
-        s[I.CHARGE_TEMP_MAX_ddegC] = s[I.TEMP_MAX_ddegC] if charging else NEUTRAL_ddegC
-        s[I.CHARGE_TEMP_MIN_ddegC] = s[I.TEMP_MIN_ddegC] if charging else NEUTRAL_ddegC
 
     def take_mean_square(self, ms):
         """Mean square current in A2 over the ms since the last call, 100 or more; for the heat of the cells."""
-        taken = self._square_A2s
-        self._square_A2s = 0
+        taken = self._w[_SQUARE_A2s]
+        self._w[_SQUARE_A2s] = 0
         return taken * 10 // (ms // 100)

@@ -22,9 +22,9 @@ from rack.control.interp import interpolate, scale
 
 
 class Side:
-    """One direction. permille: what the tables allow; by: LIM_* that was the lowest."""
+    """One direction. permille, power_W: available; by: LIM_* that was the lowest."""
 
-    def __init__(self, temp, cell, soc, cell_signal, derate_action):
+    def __init__(self, temp, cell, soc, cell_signal, derate_action, most_W):
         self._temp = temp
         best = 1
         for at in range(1, len(temp), 2):
@@ -40,6 +40,9 @@ class Side:
         self.table = 0         # from the tables
         self.table_by = LIM_NONE
         self._rest = 0          # of the rise, permille * ms / s
+        self._most_W = most_W
+        self._scaled = -1       # the permille that power_W was made from
+        self.power_W = 0
 
     def look_up(self, s):
         """Read the tables at the present cell state: 5 interpolations, a slot of the scan."""
@@ -81,6 +84,9 @@ class Side:
             else:
                 by = LIM_RISING
         self.by = by
+        if self.permille != self._scaled:
+            self._scaled = self.permille
+            self.power_W = scale(self._most_W, self.permille, 1000)
 
 
 class Limits:
@@ -91,10 +97,12 @@ class Limits:
         self._p = params
         p = params
         self.charge = Side(
-            p.limit_charge_temp, p.limit_charge_cell, p.limit_charge_soc, I.CELL_MAX_mV, ACT_LIMIT_CHARGE
+            p.limit_charge_temp, p.limit_charge_cell, p.limit_charge_soc, I.CELL_MAX_mV,
+            ACT_LIMIT_CHARGE, p.rack_power_max_W,
         )
         self.discharge = Side(
-            p.limit_discharge_temp, p.limit_discharge_cell, p.limit_discharge_soc, I.CELL_MIN_mV, ACT_LIMIT_DISCHARGE
+            p.limit_discharge_temp, p.limit_discharge_cell, p.limit_discharge_soc, I.CELL_MIN_mV,
+            ACT_LIMIT_DISCHARGE, p.rack_power_max_W,
         )
 
     def start(self):
@@ -113,9 +121,13 @@ class Limits:
         s = self._s
         p = self._p
         actions = s[I.ACTIONS]
-        self.charge.apply(actions, p.limit_derate_permille, p.limit_rise_permilleps, dt)
-        self.discharge.apply(actions, p.limit_derate_permille, p.limit_rise_permilleps, dt)
-        s[I.LIMIT_CHARGE_W] = scale(p.rack_power_max_W, self.charge.permille, 1000)
-        s[I.LIMIT_DISCHARGE_W] = scale(p.rack_power_max_W, self.discharge.permille, 1000)
-        s[I.LIMIT_CHARGE_BY] = self.charge.by
-        s[I.LIMIT_DISCHARGE_BY] = self.discharge.by
+        derate = p.limit_derate_permille
+        rise = p.limit_rise_permilleps
+        side = self.charge
+        side.apply(actions, derate, rise, dt)
+        s[I.LIMIT_CHARGE_W] = side.power_W
+        s[I.LIMIT_CHARGE_BY] = side.by
+        side = self.discharge
+        side.apply(actions, derate, rise, dt)
+        s[I.LIMIT_DISCHARGE_W] = side.power_W
+        s[I.LIMIT_DISCHARGE_BY] = side.by
