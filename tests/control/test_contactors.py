@@ -28,6 +28,7 @@ from rack.control.bits import (
     STATE_OPEN,
     STATE_PRECHARGE,
 )
+from rack.control.charge import KEEP_TRIPS
 from rack.control.contactors import DONE, TOO_FAST, TOO_SLOW, WAIT, precharge_verdict
 from rig import Rig
 
@@ -316,4 +317,35 @@ def test_an_opened_rack_stays_open_until_it_is_asked() -> None:
     rig.c.command(CMD_OPEN)
     rig.run(3000)
     assert rig.s[I.STATE] == STATE_OPEN
+    rig.close()
+
+
+def _never_switches(rig: Rig, ms: int) -> None:
+    for _ in range(ms // 10):
+        rig.scan()
+        assert rig.s[I.COILS] == 0
+
+
+def test_a_rack_that_closes_by_itself_does_not_try_while_an_alarm_holds_it_open() -> None:
+    rig = Rig("sodium")
+    rig.silent.add("pcs")
+    rig.run(300)
+    _never_switches(rig, 2500)
+    rig.silent.clear()
+    rig.until(lambda: rig.s[I.STATE] == STATE_CLOSED)
+
+
+def test_a_rack_that_nobody_asked_never_moves_a_contact() -> None:
+    _never_switches(Rig("bench"), 2500)
+
+
+def test_an_unlocked_rack_waits_to_be_asked_even_if_it_closes_by_itself() -> None:
+    rig = Rig("sodium")
+    kept = list(rig.c.retained)
+    kept[KEEP_TRIPS] = rig.params.contactor_trips
+    rig.c.restore(kept)
+    _never_switches(rig, 1500)
+    assert rig.s[I.STATE] == STATE_LOCKED_OUT
+    assert rig.c.command(CMD_UNLOCK) == 0
+    _never_switches(rig, 2500)
     rig.close()

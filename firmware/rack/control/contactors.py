@@ -216,11 +216,10 @@ class Contactors:
         s[I.STEP] = step
         s[I.STEP_ms] = 0
         if step == STEP_RELEASE and s[I.ACTIONS] & ACT_OPEN:
-            self.wanted = False
             if s[I.TRIPS] < self._p.contactor_trips:
                 s[I.TRIPS] += 1
         elif step >= STEP_FAULT:
-            self.wanted = False
+            self.wanted = False     # a reset or an operator asks again
         elif step == STEP_COOL:
             self._fails += 1
             s[I.PRECHARGE_FAST] = self._fails if self._verdict == TOO_FAST else 0

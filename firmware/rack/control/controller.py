@@ -41,6 +41,7 @@ from rack.control.thermal import Thermal
 _NOW_WRAP = const(0x3FFF_FFFF)  # now_ms wraps at 2**30
 _SLOTS = const(8)               # a power of two
 _SLOT_MASK = const(7)
+_SLOT_CLOCK = const(0x0FFF_FFFF)  # their clock wraps early, so that no sum with it leaves 31 bits
 _DEEP = I.ALARM_DEEP_DISCHARGE
 _DT_MOST_ms = const(1000)       # a longer gap is not believed: nobody watched
 
@@ -74,7 +75,7 @@ class Controller:
         self._temps_ms = 0
         self._reset = False
         self._slot = 0
-        self._clock = 0         # of the slots, wraps like now_ms
+        self._clock = 0         # of the slots, wraps at _SLOT_CLOCK
         self._slot_ms = array("i", [0] * _SLOTS)    # when each slot ran last
         self.limits.start()
 
@@ -169,9 +170,9 @@ class Controller:
         return dt
 
     def _run_slot(self, dt):
-        self._clock = now = (self._clock + dt) & _NOW_WRAP
+        self._clock = now = (self._clock + dt) & _SLOT_CLOCK
         at = self._slot
-        ms = (now - self._slot_ms[at]) & _NOW_WRAP
+        ms = (now - self._slot_ms[at]) & _SLOT_CLOCK
         self._slot_ms[at] = now
         self._slot = (at + 1) & _SLOT_MASK
         if at == 0 or at == 4:
