@@ -10,18 +10,21 @@ from array import array
 import micropython
 from micropython import const
 from rack import ids as I
-from rack.control.fast import ptr32
+from rack.control.fast import ptr8, ptr32
 from rack.tables import ALARM_ROWS, ALARMS
 
-# columns of a row
-_SIGNAL = const(0)
-_SIGN = const(1)            # 1 above, -1 below: a row compares sign * value
-_SET = const(2)
-_CLEAR = const(3)
-_SET_ms = const(4)
-_CLEAR_ms = const(5)
-_FLAGS = const(6)           # level | latched << 2 | actions << 4
-_SHIFT = const(3)           # 8 columns
+# columns of a row of ALARM_ROWS, bytes
+_ABOVE = const(1)           # 1 sets above, 0 below; it clears the other way round. Column 0: the signal
+_LEVEL = const(2)
+_ACTIONS = const(3)
+_LATCH = const(4)           # 1 always, 2 when energised
+_COLUMNS = const(5)
+
+# columns of alarms_levels; column 0: set
+_CLEAR = const(1)
+_SET_ms = const(2)
+_CLEAR_ms = const(3)
+_LIMITS = const(4)
 
 # state of an alarm
 OFF = const(0)
@@ -44,50 +47,54 @@ _TIME_MOST = const(1 << 28)
 
 
 @micropython.viper
-def _evaluate(rows, s, timers, active, out, dt: int, mode: int):  # noqa: C901 one loop over all alarms
-    r = ptr32(rows)
-    v = ptr32(s)
-    t = ptr32(timers)
-    a = ptr32(active)
-    o = ptr32(out)
+def _evaluate(i: int, x: int, t: ptr32, v: ptr32, r: ptr8, q: ptr32, a: ptr32, o: ptr32, dt: int, mode: int):  # noqa: C901 one loop
+    """i, x: 0, as the first three arguments live in registers. t: timers, v: signals, r: rows, q: limits, a: active."""
     n = o[OUT_COUNT]
     actions = 0
     level = 0
     latched = 0
     events = 0
-    i = 0
+    row = 0
+    limits = 0
     while i < n:
-        b = i << _SHIFT
-        x = v[r[b + _SIGNAL]] * r[b + _SIGN]
-        flags = r[b + _FLAGS]
+        x = v[r[row]]
+        above = int(r[row + _ABOVE])
+        limit = q[limits]
         state = a[i]
-        if state == 0:
-            wanted = r[b + _SET_ms]
-            met = 1 if x >= r[b + _SET] else 0
-        else:
-            wanted = r[b + _CLEAR_ms]
-            met = 1 if x <= r[b + _CLEAR] else 0
+        if state != 0:
+            above = 1 - above
+            limit = q[limits + _CLEAR]
+        met = 0
+        if above != 0:
+            if x >= limit:
+                met = 1
+        elif x <= limit:
+            met = 1
         if met == 0:
             t[i] = -1
         else:
-            if t[i] < 0:
-                t[i] = 0
-            elif t[i] < _TIME_MOST:
-                t[i] = t[i] + dt
-            if t[i] >= wanted:
-                kind = (flags >> 2) & 3
+            x = t[i]
+            if x < 0:
+                x = 0
+            elif x < _TIME_MOST:
+                x += dt
+            t[i] = x
+            wanted = q[limits + _SET_ms]
+            if state != 0:
+                wanted = q[limits + _CLEAR_ms]
+            if x >= wanted:
+                change = 0
                 if state == 0:
                     state = 1
+                    kind = int(r[row + _LATCH])
                     if kind == 1 or (kind == 2 and (mode & MODE_ENERGISED)):
                         state = 3
-                        if o[OUT_TRIP] == 0 and (flags & 3) == 3:
+                        if o[OUT_TRIP] == 0 and int(r[row + _LEVEL]) == 3:
                             o[OUT_TRIP] = i + 1
                     change = i + 1
                 elif state == 1 or (mode & MODE_RESET):
                     state = 0
                     change = -1 - i
-                else:
-                    change = 0
                 if change != 0:
                     a[i] = state
                     t[i] = -1
@@ -95,12 +102,14 @@ def _evaluate(rows, s, timers, active, out, dt: int, mode: int):  # noqa: C901 o
                         o[OUT_EVENT + events] = change
                     events += 1
         if state != 0:
-            actions |= flags >> 4
-            if (flags & 3) > level:
-                level = flags & 3
+            actions |= int(r[row + _ACTIONS])
+            if int(r[row + _LEVEL]) > level:
+                level = int(r[row + _LEVEL])
             if state == 3:
                 latched += 1
         i += 1
+        row += _COLUMNS
+        limits += _LIMITS
     o[OUT_ACTIONS] = actions
     o[OUT_LEVEL] = level
     o[OUT_LATCHED] = latched
@@ -114,34 +123,21 @@ class Alarms:
 
     def __init__(self, params, s):
         self._s = s
-        n = ALARMS
-        self._rows = array("i", [0] * (n << _SHIFT))
-        self._timers = array("i", [-1] * n)
-        self.active = array("i", [0] * n)
+        self._limits = params.alarms_levels
+        self._timers = array("i", [-1] * ALARMS)
+        self.active = array("i", [0] * ALARMS)
         self.out = array("i", [0] * (OUT_EVENT + EVENTS))
-        self.out[OUT_COUNT] = n
-        for at in range(n):
-            self._store_row(at, ALARM_ROWS[5 * at : 5 * at + 5], params.alarms_levels)
-
-    def _store_row(self, at, row, levels):
-        b = at << _SHIFT
-        sign = 1 if row[1] else -1
-        self._rows[b + _SIGNAL] = row[0]
-        self._rows[b + _SIGN] = sign
-        self._rows[b + _SET] = sign * levels[4 * at]
-        self._rows[b + _CLEAR] = sign * levels[4 * at + 1]
-        self._rows[b + _SET_ms] = levels[4 * at + 2]
-        self._rows[b + _CLEAR_ms] = levels[4 * at + 3]
-        self._rows[b + _FLAGS] = row[2] | row[4] << 2 | row[3] << 4
+        self.out[OUT_COUNT] = ALARMS
 
     def scan(self, dt, energised, reset):
         """Evaluate every row; dt: ms since the last scan; reset: release latched rows whose cause is gone."""
         mode = (MODE_ENERGISED if energised else 0) | (MODE_RESET if reset else 0)
-        _evaluate(self._rows, self._s, self._timers, self.active, self.out, dt, mode)
         s = self._s
-        s[I.ACTIONS] = self.out[OUT_ACTIONS]
-        s[I.ALARM_LEVEL] = self.out[OUT_LEVEL]
-        s[I.TRIP_CODE] = self.out[OUT_TRIP]
+        out = self.out
+        _evaluate(0, 0, self._timers, s, ALARM_ROWS, self._limits, self.active, out, dt, mode)
+        s[I.ACTIONS] = out[OUT_ACTIONS]
+        s[I.ALARM_LEVEL] = out[OUT_LEVEL]
+        s[I.TRIP_CODE] = out[OUT_TRIP]
 
     def latch(self, code):
         """Restore an alarm that was latched before the power went, as the deep discharge is."""
@@ -153,8 +149,8 @@ class Alarms:
 
     def clearable(self):
         """True when a reset would release every latched alarm now: their causes have been gone long enough."""
-        rows = self._rows
+        limits = self._limits
         for at in range(self.out[OUT_COUNT]):
-            if self.active[at] & LATCHED and (self._timers[at] < rows[(at << _SHIFT) + _CLEAR_ms]):
+            if self.active[at] & LATCHED and self._timers[at] < limits[_LIMITS * at + _CLEAR_ms]:
                 return False
         return True
