@@ -155,14 +155,14 @@ def test_capacity_is_learnt_between_two_rests_far_apart() -> None:
 def test_a_full_cycle_is_one_capacity_out() -> None:
     charge, s, _ = _charge("bench")
     for _ in range(2):
-        s[I.CURRENT_dA] = 200
+        s[I.CURRENT_dA] = 230
         for _ in range(3600):
             charge.scan(1000)
-        s[I.CURRENT_dA] = -200
+        s[I.CURRENT_dA] = -230
         for _ in range(3600):
             charge.scan(1000)
     charge.derive()
-    assert (s[I.DISCHARGED_Ah], s[I.CHARGED_Ah], s[I.CYCLES_C]) == (40, 40, 200)
+    assert (s[I.DISCHARGED_Ah], s[I.CHARGED_Ah], s[I.CYCLES_C]) == (46, 46, 230)
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=KEEP_WORDS, max_size=KEEP_WORDS))
