@@ -11,7 +11,7 @@ from rack.comms.console import Console
 from rack.comms.service import Challenge, hmac_sha256
 from rack.comms.stdio import Terminal
 
-RING = 2048
+RING = 1024
 
 
 class Pipe(Terminal):

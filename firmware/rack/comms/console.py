@@ -9,7 +9,7 @@ from micropython import const
 
 _LINE = const(120)          # longest command line
 _PIECE = const(64)          # room that one piece of an answer may need
-_PIECES = const(4)          # pieces a slice
+_PIECES = const(2)          # pieces a slice
 
 
 def quote(text):

@@ -9,10 +9,27 @@ finds no room is dropped and counted.
 import select
 import sys
 
+import micropython
 from micropython import const
 
-_RING = const(2048)
-_BURST = const(24)      # bytes a call: about 1 ms on RP2040
+from rack.control.fast import ptr8
+
+_RING = const(1024)
+_BURST = const(12)      # bytes a call: about 1 ms on RP2040
+
+
+@micropython.viper
+def _store(ring, at: int, data, count: int):
+    """Copy count bytes into the ring from position at on."""
+    r = ptr8(ring)
+    d = ptr8(data)
+    i = 0
+    while i < count:
+        if at == 1024:
+            at = 0
+        r[at] = d[i]
+        at += 1
+        i += 1
 
 
 class Terminal:
@@ -38,12 +55,13 @@ class Terminal:
 
     def write(self, text):
         """Queue ASCII text; what does not fit is dropped and counted."""
-        for char in text:
-            if self._count == _RING:
-                self.dropped += 1
-                continue
-            self._ring[(self._head + self._count) % _RING] = ord(char)
-            self._count += 1
+        data = bytes(text, "ascii")
+        count = len(data)
+        if count > _RING - self._count:
+            self.dropped += count - (_RING - self._count)
+            count = _RING - self._count
+        _store(self._ring, (self._head + self._count) % _RING, data, count)
+        self._count += count
 
     def drain(self):
         """Send up to a burst of queued bytes while the port takes them. Idle time only."""
@@ -68,13 +86,13 @@ class Stdio(Terminal):
         self._one = bytearray(1)
 
     def read(self):
-        if not self._poll_in.poll(0):
-            return -1
-        return self._one[0] if self._in.readinto(self._one) else -1
+        for _ in self._poll_in.ipoll(0):        # poll() would allocate a list each time
+            return self._one[0] if self._in.readinto(self._one) else -1
+        return -1
 
     def _send(self, byte):
-        if not self._poll_out.poll(0):
-            return False
-        self._one[0] = byte
-        self._out.write(self._one)
-        return True
+        for _ in self._poll_out.ipoll(0):
+            self._one[0] = byte
+            self._out.write(self._one)
+            return True
+        return False
