@@ -26,7 +26,7 @@ demo: $(READY)  ## flash an emulated rack, run the demonstration, write its repo
 	@$(RUN)halite demo
 
 test: lint  ## run lint, types and every test
-	@$(RUN)pytest -n 2
+	@$(RUN)pytest -n 2 --dist loadfile --durations=12
 
 bench: $(READY)  ## measure the project's figures into build/bench.json
 	@$(RUN)halite bench
