@@ -8,6 +8,7 @@ good, with the outputs off, and the reason stays readable on the console.
 import gc
 from array import array
 
+import micropython
 from micropython import const
 
 from rack import ids as I
@@ -18,6 +19,7 @@ from rack.comms.pcs_link import PcsLink
 from rack.comms.stdio import Stdio
 from rack.control.bits import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_CLOSE, STATE_CLOSED
 from rack.control.controller import Controller
+from rack.control.fast import ptr32
 from rack.drivers import ntc
 from rack.drivers.bq79616 import Bq79616
 from rack.drivers.ina228 import Ina228
@@ -27,7 +29,22 @@ from rack.scheduler import Scheduler
 _MASK = const(0x3FFFFFFF)
 _HEALTHY_SCANS = const(100)             # fed scans after which the application calls itself healthy
 _COLLECT_US = const(10_000_000)
+_SHARE_US = const(1_000_000)
 _NO_MAINS_ms = const(40)                # without an edge for so long the scan sends the requests
+
+
+@micropython.viper
+def _age(s: ptr32, ms: int):
+    """Let every age grow that a message resets."""
+    if s[I.CELLS_AGE_ms] < AGE_NEVER:
+        s[I.CELLS_AGE_ms] += ms
+    if s[I.TEMPS_AGE_ms] < AGE_NEVER:
+        s[I.TEMPS_AGE_ms] += ms
+    if s[I.CURRENT_AGE_ms] < AGE_NEVER:
+        s[I.CURRENT_AGE_ms] += ms
+    if s[I.PCS_AGE_ms] < AGE_NEVER:
+        s[I.PCS_AGE_ms] += ms
+
 
 class App:
     """The running rack. params: rack.config.Params; port: a Port of rack.ports."""
@@ -39,6 +56,13 @@ class App:
         self.healthy = False
         self.edge_faults = 0            # exceptions in the fast path
         self.collect_us = 0             # longest collection
+        self.judge_us = 0               # longest evaluation of an AFE scan, all its slices
+        self.afe_scan_us = 0            # longest AFE scan, request to last temperature
+        self.busy_permille = 0          # share of the last second that was not idle
+        self._judging_us = 0
+        self._to_judge = False          # temperatures are judged, the runaway is not yet
+        self._idle_us = 0
+        self._share_us = port.ticks_us()
         self.controller = controller = Controller(params)
         self._s = controller.s
         self._table = ntc.make_table(
@@ -86,13 +110,14 @@ class App:
         s = self._s
         controller = self.controller
         now_ms = port.ticks_ms()
-        self._age((now_ms - self._last_ms) & _MASK)
+        _age(s, (now_ms - self._last_ms) & _MASK)
         self._last_ms = now_ms
         s[I.IN_bits] = port.read_inputs()
-        self._take_afe()
-        if self.shunt.read():
-            s[I.CURRENT_dA] = self.shunt.current_dA
-            s[I.RACK_dV] = self.shunt.rack_dV
+        s[I.AFE_SEEN] = self.afe.devices_seen
+        shunt = self.shunt
+        if shunt.read():
+            s[I.CURRENT_dA] = shunt.current_dA
+            s[I.RACK_dV] = shunt.rack_dV
             s[I.CURRENT_AGE_ms] = 0
         controller.scan(now_ms)
         port.write_coils(s[I.COILS])
@@ -100,25 +125,6 @@ class App:
         self._update_link()
         if self.scheduler.all_advance(now_us) and port.feed():
             self._count_fed()
-
-    def _age(self, elapsed_ms):
-        s = self._s
-        for index in _AGES:
-            if s[index] < AGE_NEVER:
-                s[index] += elapsed_ms
-
-    def _take_afe(self):
-        afe = self.afe
-        s = self._s
-        s[I.AFE_SEEN] = afe.devices_seen
-        if afe.cells_ready:
-            afe.cells_ready = False
-            s[I.CELLS_AGE_ms] = 0
-            self.controller.cells_arrived()
-        if afe.temps_ready:
-            afe.temps_ready = False
-            s[I.TEMPS_AGE_ms] = 0
-            self.controller.temps_arrived()
 
     def _update_link(self):
         """Flags of the next request; a request at once when they change, or when no mains sends them."""
@@ -147,7 +153,32 @@ class App:
             self._auto_close = 0
 
     def _poll_afe(self, now_us):
-        self.afe.poll(now_us)
+        """One step of the AFE's driver, or one of judging what it has read."""
+        afe = self.afe
+        if afe.cells_ready or afe.temps_ready or self._to_judge:
+            self._judge(afe)
+        else:
+            afe.poll(now_us)
+
+    def _judge(self, afe):
+        start_us = self.port.ticks_us()
+        s = self._s
+        if afe.cells_ready:
+            afe.cells_ready = False
+            s[I.CELLS_AGE_ms] = 0
+            self._judging_us = 0
+            self.controller.cells_arrived()
+        elif self._to_judge:
+            self._to_judge = False
+            self.controller.judge_runaway()
+        else:
+            afe.temps_ready = False
+            s[I.TEMPS_AGE_ms] = 0
+            self._to_judge = True
+            self.controller.judge_temps()
+        self._judging_us += (self.port.ticks_us() - start_us) & _MASK
+        self.judge_us = max(self.judge_us, self._judging_us)
+        self.afe_scan_us = max(self.afe_scan_us, afe.scan_us)
 
     def _slow(self, now_us):
         port = self.port
@@ -157,6 +188,11 @@ class App:
         s[I.BOARD_ddegC] = port.board_ddegC()
         self.shunt.check()
         self.pcs.send_limits()
+        elapsed_us = (now_us - self._share_us) & _MASK
+        if elapsed_us >= _SHARE_US:
+            self.busy_permille = 1000 - self._idle_us // (elapsed_us // 1000)
+            self._idle_us = 0
+            self._share_us = now_us
 
     def _poll_console(self, now_us):
         answering = self.console.busy()
@@ -169,6 +205,11 @@ class App:
         start_us = self.port.ticks_us()
         gc.collect()
         self.collect_us = max(self.collect_us, (self.port.ticks_us() - start_us) & _MASK)
+
+    def clear(self):
+        """Forget worst times and counters (console command)."""
+        self.scheduler.clear()
+        self.collect_us = self.judge_us = self.afe_scan_us = 0
 
     # -- fast path
 
@@ -200,7 +241,10 @@ class App:
         elif self.console.busy():
             self._poll_console(0)
         else:
+            ticks_us = self.port.ticks_us
+            start_us = ticks_us()
             self.port.idle()
+            self._idle_us += (ticks_us() - start_us) & _MASK
 
     def stop(self):
         """Outputs off, PCS request zero. After an exception."""
@@ -208,6 +252,3 @@ class App:
         self.port.disarm_enable()
         self.port.write_cooling(100, 100, 0)
         self.pcs.flags = 0
-
-
-_AGES = (I.CELLS_AGE_ms, I.TEMPS_AGE_ms, I.CURRENT_AGE_ms, I.PCS_AGE_ms)

@@ -6,7 +6,9 @@ while running, and the id of the running task stands in a register that survives
 
 from array import array
 
+import micropython
 from micropython import const
+from rack.control.fast import ptr32
 
 _MASK = const(0x3FFFFFFF)
 _HALF = const(0x20000000)
@@ -26,6 +28,55 @@ _COUNT_MOST = const(0x3FFFFFFF)
 GRACE_US = const(20_000)     # a collection in between is no hang
 
 
+@micropython.viper
+def _plan(rows: ptr32, at: int, end: int, now_us: int) -> int:
+    """Where the row of the first due task begins, its next time planned, or -1.
+
+    Keeps the phase; what was missed is skipped and counted as late, never caught up in a burst.
+    """
+    while at < end:
+        period = rows[at + PERIOD]
+        if period == 0:
+            return at
+        waited = (now_us - rows[at + NEXT]) & _MASK
+        if waited < _HALF:
+            if waited + waited > period and rows[at + LATE] < _COUNT_MOST:
+                rows[at + LATE] += 1
+            if waited >= period:
+                rows[at + NEXT] = (now_us + period - waited % period) & _MASK
+            else:
+                rows[at + NEXT] = (rows[at + NEXT] + period) & _MASK
+            return at
+        at += COLUMNS
+    return -1
+
+
+@micropython.viper
+def _account(rows: ptr32, at: int, took: int):
+    """Note a run of `took` µs."""
+    rows[at + LAST] = took
+    rows[at + MEAN_16] += took - (rows[at + MEAN_16] >> 4)
+    if rows[at + RUNS] < _COUNT_MOST:
+        rows[at + RUNS] += 1
+    if took > rows[at + WORST]:
+        rows[at + WORST] = took
+    if took > rows[at + BUDGET] and rows[at + OVERRUN] < _COUNT_MOST:
+        rows[at + OVERRUN] += 1
+
+
+@micropython.viper
+def _overdue(rows: ptr32, at: int, end: int, now_us: int) -> int:
+    """How many periodic tasks are overdue by more than their period and GRACE_US."""
+    overdue = 0
+    while at < end:
+        period = rows[at + PERIOD]
+        waited = (now_us - rows[at + NEXT]) & _MASK
+        if period != 0 and waited < _HALF and waited > period + GRACE_US:
+            overdue += 1
+        at += COLUMNS
+    return overdue
+
+
 class Scheduler:
     """tasks: (name, function(now_us), period_us, budget_us, phase_us) in order of priority.
 
@@ -39,6 +90,7 @@ class Scheduler:
         self._functions = tuple(task[1] for task in tasks)
         self._ticks_us = ticks_us
         self._note_task = note_task
+        self._end = COLUMNS * len(tasks)
         now_us = ticks_us()
         for index, task in enumerate(tasks):
             at = index * COLUMNS
@@ -49,60 +101,23 @@ class Scheduler:
     def run_once(self, now_us):
         """Run the first task that is due; its index, or -1 when none was. Does not allocate."""
         rows = self.rows
-        at = 0
-        for index in range(len(self._functions)):
-            period = rows[at + PERIOD]
-            waited = (now_us - rows[at + NEXT]) & _MASK
-            if not period or waited < _HALF:
-                if period:
-                    self._plan_next(at, period, waited, now_us)
-                self._run(index, at, now_us)
-                return index
-            at += COLUMNS
-        return -1
-
-    def _plan_next(self, at, period, waited, now_us):
-        """Keep the phase; skip what was missed, it is counted as late, never caught up in a burst."""
-        rows = self.rows
-        if 2 * waited > period:
-            self._count(at + LATE)
-        if waited >= period:
-            rows[at + NEXT] = (now_us + period - waited % period) & _MASK
-        else:
-            rows[at + NEXT] = (rows[at + NEXT] + period) & _MASK
-
-    def _run(self, index, at, now_us):
-        rows = self.rows
+        at = _plan(rows, 0, self._end, now_us)
+        if at < 0:
+            return -1
+        index = at // COLUMNS
+        ticks_us = self._ticks_us
         self._note_task(index)
-        start_us = self._ticks_us()
+        start_us = ticks_us()
         try:
             self._functions[index](now_us)
         finally:
-            took = (self._ticks_us() - start_us) & _MASK
+            _account(rows, at, (ticks_us() - start_us) & _MASK)
             self._note_task(-1)
-            rows[at + LAST] = took
-            rows[at + MEAN_16] += took - (rows[at + MEAN_16] >> 4)
-            self._count(at + RUNS)
-            if took > rows[at + WORST]:
-                rows[at + WORST] = took
-            if took > rows[at + BUDGET]:
-                self._count(at + OVERRUN)
-
-    def _count(self, at):
-        if self.rows[at] < _COUNT_MOST:
-            self.rows[at] += 1
+        return index
 
     def all_advance(self, now_us):
         """Is no periodic task overdue by more than its period and GRACE_US? The end of a scan asks before it feeds."""
-        rows = self.rows
-        at = 0
-        for _ in range(len(self._functions)):
-            period = rows[at + PERIOD]
-            waited = (now_us - rows[at + NEXT]) & _MASK
-            if period and waited < _HALF and waited > period + GRACE_US:
-                return False
-            at += COLUMNS
-        return True
+        return _overdue(self.rows, 0, self._end, now_us) == 0
 
     def mean_us(self, index):
         return self.rows[index * COLUMNS + MEAN_16] >> 4

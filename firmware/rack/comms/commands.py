@@ -136,11 +136,13 @@ class Commands:
                 yield ',"%s":%d' % (name, value)
             yield "}"
         yield '],"collect_us":%d,"edge_faults":%d' % (app.collect_us, app.edge_faults)
+        yield ',"judge_us":%d,"afe_scan_us":%d' % (app.judge_us, app.afe_scan_us)
+        yield ',"busy_permille":%d' % app.busy_permille
         yield ',"crc_errors":%d,"timeouts":%d' % (app.afe.crc_errors, app.afe.timeouts)
         yield ',"sent":%d,"unsent":%d' % (app.pcs.sent, app.pcs.unsent)
         yield ',"heap_free":%d' % gc.mem_free()
         if words == ["clear"]:
-            scheduler.clear()
+            app.clear()
 
     # -- commands
 

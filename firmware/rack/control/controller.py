@@ -72,7 +72,8 @@ class Controller:
         self.limits = Limits(params, s)
         self.response = Response(params, s)
         self._last_ms = -1
-        self._temps_ms = 0
+        self._temps_ms = 0      # since the last temperatures
+        self._judged_ms = 0
         self._reset = False
         self._slot = 0
         self._clock = 0         # of the slots, wraps at _SLOT_CLOCK
@@ -99,10 +100,18 @@ class Controller:
 
     def temps_arrived(self):
         """A complete temperature scan is in temps_ddegC; sensors without a value hold NO_*."""
-        ms = self._temps_ms
+        self.judge_temps()
+        self.judge_runaway()
+
+    def judge_temps(self):
+        """First half of temps_arrived, for an app that cannot spend the time at once."""
+        self._judged_ms = ms = self._temps_ms
         self._temps_ms = 0
         self.temperatures.arrived(ms)
-        self.runaway.arrived(ms)
+
+    def judge_runaway(self):
+        """Second half of temps_arrived, before the next temperatures are judged."""
+        self.runaway.arrived(self._judged_ms)
 
     def scan(self, now_ms):
         """Decide once. now_ms: any clock in ms that wraps at 2**30."""

@@ -90,6 +90,7 @@ class Bq79616(StackLink):
         self._period_us = period_us
         self._positions = (bytes(range(devices)), bytes(devices - a for a in range(devices)))
         self._period_start = 0
+        self.scan_us = 0               # from the start of the period to the last temperature
         self._step = 0
         self._index = 0
         self._fails = 0
@@ -392,6 +393,7 @@ class Bq79616(StackLink):
         if self._index == 1:
             return False
         self.temps_ready = self._complete()
+        self.scan_us = (now_us - self._period_start) & _TICKS_MASK
         return True
 
     def _read_faults(self, now_us, register, size):
