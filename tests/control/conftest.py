@@ -1,6 +1,10 @@
 """No deadline per example: the machine's load is no property of the code."""
 
-from hypothesis import settings
+import os
+
+from hypothesis import Phase, settings
 
 settings.register_profile("control", deadline=None)
-settings.load_profile("control")
+# A mutant only has to be noticed: nothing is shrunk, and nothing of it is remembered for the next run.
+settings.register_profile("mutant", deadline=None, phases=[Phase.explicit, Phase.generate], database=None)
+settings.load_profile("mutant" if "HALITE_MUTANT" in os.environ else "control")

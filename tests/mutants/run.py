@@ -48,7 +48,12 @@ def mutate(folder: Path, module: str, old: str, new: str) -> None:
 
 def noticed(folder: Path, tests: list[str]) -> str:
     """The first test file that fails on this firmware, "" when all pass."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "host_tools"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "host_tools"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HALITE_MUTANT": "1",
+    }
     for test in tests:
         command = [sys.executable, "-c", _PYTEST, str(folder), test]
         try:
