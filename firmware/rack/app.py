@@ -240,7 +240,7 @@ class App:
             self._collect(0)
         elif self.console.busy():
             self._poll_console(0)
-        else:
+        elif not self.console.flush():
             ticks_us = self.port.ticks_us
             start_us = ticks_us()
             self.port.idle()

@@ -45,6 +45,10 @@ class Console:
         """True while an answer is being sent."""
         return self._answer is not None
 
+    def flush(self):
+        """Send what waits while the port takes it; True when a byte went. Idle time only."""
+        return self._stdio.drain()
+
     def notice(self, text):
         """Queue an unsolicited line."""
         self._stdio.write("# " + text + "\n")

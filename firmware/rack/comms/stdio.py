@@ -64,12 +64,14 @@ class Terminal:
         self._count += count
 
     def drain(self):
-        """Send up to a burst of queued bytes while the port takes them. Idle time only."""
+        """Send up to a burst of queued bytes while the port takes them; True when one went. Idle time only."""
+        before = self._count
         for _ in range(_BURST):
             if not self._count or not self._send(self._ring[self._head]):
-                return
+                break
             self._head = (self._head + 1) % _RING
             self._count -= 1
+        return self._count != before
 
 
 class Stdio(Terminal):
