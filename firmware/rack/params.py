@@ -65,7 +65,7 @@ SCALARS = (
     ("contactor_bus_permille", 10, 900),    # no start with the bus above this share of the rack's voltage
     ("contactor_trips", 1, 100),            # lock out at so many trips,
     ("contactor_trips_s", 60, 86_400),      # one of them forgiven after each such time
-    ("contactor_hold_pct", 15, 100),        # coil duty after pull-in; 100: a level, the contactor has its own economiser
+    ("contactor_hold_pct", 15, 100),        # coil duty after pull-in; 100: a level, for an economiser of its own
     # [charge]
     ("charge_rest_dA", 0, 1_000),
     ("charge_rest_s", 1, 86_400),

@@ -6,12 +6,11 @@ from array import array
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from halite.simulator.chips.faults import WireFaults
 from halite.simulator.chips.ltc6813 import Ltc6813Stack
 from halite.simulator.chips.ntc import Ntc
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rack.drivers import ntc
 from rack.drivers.bq79616 import Bq79616
 from rack.drivers.ltc681x import Ltc681x

@@ -7,11 +7,11 @@ go through Controller.command or through the authenticated entry to service mode
 import gc
 import sys
 from array import array
-from binascii import hexlify
 
 from micropython import const
 
 from rack import ids as I
+from rack.comms import link_state as L
 from rack.comms.console import quote
 from rack.comms.service import Challenge
 from rack.control import bits
@@ -135,11 +135,12 @@ class Commands:
             for name, value in scheduler.row(index):
                 yield ',"%s":%d' % (name, value)
             yield "}"
-        yield '],"collect_us":%d,"edge_faults":%d' % (app.collect_us, app.edge_faults)
+        link = app.pcs.state
+        yield '],"collect_us":%d,"edge_faults":%d' % (app.collect_us, link[L.FAULTS])
         yield ',"judge_us":%d,"afe_scan_us":%d' % (app.judge_us, app.afe_scan_us)
         yield ',"busy_permille":%d' % app.busy_permille
         yield ',"crc_errors":%d,"timeouts":%d' % (app.afe.crc_errors, app.afe.timeouts)
-        yield ',"sent":%d,"unsent":%d' % (app.pcs.sent, app.pcs.unsent)
+        yield ',"sent":%d,"unsent":%d' % (link[L.SENT], link[L.UNSENT])
         yield ',"heap_free":%d' % gc.mem_free()
         if words == ["clear"]:
             app.clear()
@@ -184,7 +185,7 @@ class Commands:
         s = self._app.controller.s
         if abs(s[I.CURRENT_dA]) > self._app.params.contactor_low_dA:
             raise ValueError("under load: %d dA flow; take the load off first" % s[I.CURRENT_dA])
-        self._enter_service()
+        return self._enter_service()
 
     def _enter_service(self):
         if self._port is not None:
