@@ -6,12 +6,12 @@ good, with the outputs off, and the reason stays readable on the console.
 """
 
 import gc
-from array import array
 
 import micropython
 from micropython import const
 
 from rack import ids as I
+from rack.comms import link_state as L
 from rack.comms import pcs_can
 from rack.comms.commands import Commands
 from rack.comms.console import Console
@@ -20,6 +20,7 @@ from rack.comms.stdio import Stdio
 from rack.control.bits import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_CLOSE, STATE_CLOSED
 from rack.control.controller import Controller
 from rack.control.fast import ptr32
+from rack.control.recorder import Recorder
 from rack.drivers import ntc
 from rack.drivers.bq79616 import Bq79616
 from rack.drivers.ina228 import Ina228
@@ -54,7 +55,6 @@ class App:
         self.port = port
         self.config_crc = config_crc
         self.healthy = False
-        self.edge_faults = 0            # exceptions in the fast path
         self.collect_us = 0             # longest collection
         self.judge_us = 0               # longest evaluation of an AFE scan, all its slices
         self.afe_scan_us = 0            # longest AFE scan, request to last temperature
@@ -82,9 +82,9 @@ class App:
         self.pcs = PcsLink(self.can, controller.s)
         self.shunt = Ina228(port.i2c, params.sensor_shunt_uohm, params.sensor_divider_pct, params.sensor_alert_A)
         self.console = Console(Stdio(), Commands(self).table)
-        self._response = controller.response
-        self._overhead = port.PERIOD_OVERHEAD_TICKS
-        self._count = array("i", [0])
+        self.recorder = Recorder(params, controller.response, controller.s)
+        self._link = self.pcs.state
+        self._fast = port.fast_path(controller.response, self.pcs, self.recorder)
         self._last_ms = port.ticks_ms()
         self._fed = 0
         self._auto_close = params.rack_auto_close
@@ -120,6 +120,7 @@ class App:
             s[I.RACK_dV] = shunt.rack_dV
             s[I.CURRENT_AGE_ms] = 0
         controller.scan(now_ms)
+        self.recorder.scan()
         port.write_coils(s[I.COILS])
         port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
         self._update_link()
@@ -136,12 +137,11 @@ class App:
                 flags |= pcs_can.FLAG_PERMIT
         if s[I.RESPONSE_W]:
             flags |= pcs_can.FLAG_RESPONSE
-        changed = (flags ^ self.pcs.flags) & pcs_can.FLAG_PERMIT
-        self.pcs.flags = flags
+        link = self._link
+        changed = (flags ^ link[L.FLAGS]) & pcs_can.FLAG_PERMIT
+        link[L.FLAGS] = flags
         if changed or s[I.GRID_AGE_ms] > _NO_MAINS_ms:
-            state = self.port.disable_interrupts()
-            self.pcs.send_request(s[I.REQUEST_W])
-            self.port.enable_interrupts(state)
+            self._fast.send()
 
     def _count_fed(self):
         if self._fed < _HEALTHY_SCANS:
@@ -211,21 +211,11 @@ class App:
         self.scheduler.clear()
         self.collect_us = self.judge_us = self.afe_scan_us = 0
 
-    # -- fast path
-
-    def _edge(self, machine):
-        """Hard interrupt at each rising zero crossing: period in, CAN request out. Allocates nothing."""
-        try:
-            machine.get(self._count)
-            self.pcs.send_request(self._response.on_period(self._count[0] + self._overhead))
-        except Exception:  # an exception that left here would switch the interrupt off for good
-            self.edge_faults += 1
-
     # -- start and stop
 
     def run(self):
         """Never returns but by an exception."""
-        self.port.on_period(self._edge)
+        self._fast.start()
         self.port.arm_wdt(self.params.deadman_wdt_ms)
         self.console.notice("standby")
         scheduler = self.scheduler
@@ -251,4 +241,5 @@ class App:
         self.port.write_coils(0)
         self.port.disarm_enable()
         self.port.write_cooling(100, 100, 0)
-        self.pcs.flags = 0
+        self._link[L.FLAGS] = 0
+        self.controller.response.set_limits(0, 0, 0)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from halite.paths import FIRMWARE
 
-CONSTANT_MODULES = ("rack.ids", "rack.control.bits", "rack.control.response_state")
+CONSTANT_MODULES = ("rack.ids", "rack.control.bits", "rack.control.response_state", "rack.comms.link_state")
 
 Token = tokenize.TokenInfo
 

@@ -5,7 +5,7 @@ from array import array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
-from rack.control.recorder import CAUSE_FREQUENCY, CAUSE_TRIP, FIELDS, Recorder
+from rack.control.recorder import CAUSE_COMMAND, CAUSE_FREQUENCY, CAUSE_TRIP, COLUMNS, FIELDS, Recorder
 from response_rig import Rig
 
 
@@ -52,7 +52,12 @@ def test_entries_are_in_order_and_whole():
     assert len(kept) == 256
     deviations = [row[0] for row in kept]
     assert deviations == sorted(deviations, reverse=True)
-    assert kept[-1] == [-2_000, rig.response.response_W, rig.response.request_W, 0, 200_000, 200_000, 2_008]
+    now = rig.response
+    unit_W = 200_000 // 30_000 + 1
+    for kept_W, real_W in zip(kept[-1][1:6], [now.response_W, now.request_W, 0, 200_000, 200_000], strict=True):
+        assert 0 <= real_W - kept_W < unit_W
+    assert kept[-1][0] == -2_000
+    assert (kept[-1][6] - kept[-2][6]) & 0xFFFF in (125, 126)  # a period of 20.08 ms in units of 160 us
 
 
 def test_a_trip_freezes_the_trace_once_and_rearm_starts_afresh():
@@ -71,10 +76,33 @@ def test_the_csv_counts_milliseconds_from_the_trigger():
     rig, recorder = recording()
     run(rig, recorder, 50.0, 100)
     run(rig, recorder, 49.5, 100)
-    lines = list(recorder.lines())
-    assert lines[0] == "t_ms,deviation_dmHz,response_W,request_W,pcs_W,charge_W,discharge_W"
-    table = [[int(field) for field in line.split(",")] for line in lines[1:]]
+    assert COLUMNS == "t_ms,deviation_dmHz,response_W,request_W,pcs_W,charge_W,discharge_W"
+    table = [[int(field) for field in line.split(",")] for line in recorder.lines()]
     trigger = next(row for row in table if row[0] == 0)
     assert table.index(trigger) == len(table) - 1 - 50
     assert abs(trigger[1]) > 2_000
     assert [row[0] for row in table] == sorted(row[0] for row in table)
+    assert abs(table[0][0] + 20 * table.index(trigger)) <= 1
+    assert abs(table[-1][0] - 50 * 20.2) <= 1  # 49.5 Hz after the trigger
+
+
+def test_a_trace_may_be_frozen_by_hand_and_keeps_its_end_when_the_mains_is_gone():
+    rig, recorder = recording()
+    run(rig, recorder, 50.0, 30)
+    recorder.freeze()
+    assert (recorder.frozen, recorder.cause, len(recorder)) == (True, CAUSE_COMMAND, 30)
+    recorder.rearm()
+    run(rig, recorder, 49.5, 20)
+    rig.s[I.GRID_AGE_ms] = 1_500
+    recorder.scan()
+    assert (recorder.frozen, recorder.cause, len(recorder)) == (True, CAUSE_FREQUENCY, 20)
+
+
+@given(st.integers(-(2**23), 2**23 - 1))
+def test_no_power_of_the_pcs_damages_the_trace(power_W):
+    rig, recorder = recording()
+    rig.s[I.PCS_POWER_W] = power_W
+    recorder.scan()
+    run(rig, recorder, 50.0, 1)
+    bound = 32_767 * (200_000 // 30_000 + 1)
+    assert abs(entries(recorder)[0][3] - max(-bound, min(bound, power_W))) < 7

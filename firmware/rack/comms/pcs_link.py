@@ -4,9 +4,12 @@ The PCS must fall to zero when this rack stops asking and this rack must notice 
 answering: requests go out each mains period, or from the scan while there is no mains.
 """
 
+from array import array
+
 from micropython import const
 
 from rack import ids as I
+from rack.comms import link_state as L
 from rack.comms import pcs_can
 from rack.drivers.mcp2515 import LOAD_TX0, LOAD_TX1
 
@@ -24,18 +27,16 @@ def _prepared(instruction, identifier):
 
 
 class PcsLink:
-    """can: rack.drivers.mcp2515.Mcp2515; s: the process image."""
+    """can: rack.drivers.mcp2515.Mcp2515; s: the process image. state: link_state; request: the frame as loaded."""
 
     ACCEPT = (pcs_can.STATUS_ID,)
 
     def __init__(self, can, s):
-        self.flags = 0              # FLAG_* of the next request, set by the scan
-        self.sent = 0               # requests handed to the controller, wraps
-        self.unsent = 0             # requests that found the controller busy or down
-        self._can = can
+        self.state = array("i", [0] * L.INTS)
+        self.can = self._can = can
         self._s = s
-        self._request = _prepared(LOAD_TX0, pcs_can.REQUEST_ID)
-        self._request_data = memoryview(self._request)[6:]
+        self.request = _prepared(LOAD_TX0, pcs_can.REQUEST_ID)
+        self.request_data = memoryview(self.request)[6:]
         self._limits = _prepared(LOAD_TX1, pcs_can.LIMITS_ID)
         self._limits_data = memoryview(self._limits)[6:]
         self._received = bytearray(13)
@@ -43,12 +44,11 @@ class PcsLink:
         self._limits_sequence = 0
 
     def send_request(self, power_W):
-        """One request with the present flags. Hard interrupt, or the scan with interrupts disabled."""
-        pcs_can.encode_request(self._request_data, power_W, self.sent, self.flags)
-        if self._can.send_fast(self._request):
-            self.sent = (self.sent + 1) & 0xFFFF
-        else:
-            self.unsent = (self.unsent + 1) & 0xFFFF
+        """One request with the present flags, on ports without a fast path of their own."""
+        state = self.state
+        pcs_can.encode_request(self.request_data, power_W, state[L.SENT], state[L.FLAGS])
+        count = L.SENT if self._can.send_fast(self.request) else L.UNSENT
+        state[count] = (state[count] + 1) & 0xFFFF
 
     def send_limits(self):
         """The limits frame. Main loop."""

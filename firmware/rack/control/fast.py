@@ -11,6 +11,11 @@ def ptr32(values):
     return values
 
 
+def ptr16(values):
+    """The argument, an array('h') that is only written; on the board a pointer to 16-bit integers."""
+    return values
+
+
 def ptr8(values):
     """The argument, a bytearray; on the board a pointer to bytes."""
     return values

@@ -1,7 +1,8 @@
 """What happened around an event: a ring of frequency, request, power and limits, one entry per period.
 
 Written in the interrupt, frozen after a trigger with its past kept, read by the console as CSV. An
-event that nobody recorded is argued about for months.
+event that nobody recorded is argued about for months. Memory is dear on the board: an entry is seven
+16-bit numbers, powers in units of 1/30 000 of the contracted power.
 """
 
 from array import array
@@ -11,13 +12,19 @@ from micropython import const
 
 from rack import ids as I
 from rack.control import response_state as K
-from rack.control.fast import ptr32
+from rack.control.fast import ptr16, ptr32
 
-FIELDS = ("deviation_dmHz", "response_W", "request_W", "pcs_W", "charge_W", "discharge_W", "elapsed_10us")
+FIELDS = ("deviation_dmHz", "response_W", "request_W", "pcs_W", "charge_W", "discharge_W", "clock")
+COLUMNS = "t_ms," + ",".join(FIELDS[:-1])
 
 _ENTRIES = const(256)
 _NEXT = const(255)
-_WIDTH = const(8)       # ints an entry takes, a power of two
+_WIDTH = const(7)
+_POWERS = const(5)
+_MOST = const(32_767)
+_CLOCK = const(0xFFFF)          # of 160 us: 10 s before and after the trigger
+_FULL_SCALE = const(30_000)
+_SILENCE_ms = const(1_000)      # without mains for so long no entry comes any more
 
 # The state
 _AT = const(0)          # where the next entry goes
@@ -26,9 +33,11 @@ _LEFT = const(2)        # entries until frozen; -1: not triggered
 _TRIGGER = const(3)     # deviation that triggers, 0.1 mHz
 _AFTER = const(4)       # entries after the trigger
 _CAUSE = const(5)
-_PCS_W = const(6)       # the scan leaves it here
-_CLOCK_WAS = const(7)
-_STATES = const(8)
+_UNIT_W = const(6)
+_ROW = const(7)         # the powers of one entry; the scan leaves the PCS's here
+_PCS_W = const(9)
+_SINCE = const(12)      # entries since the trigger
+_STATES = const(13)
 
 CAUSE_NONE = const(0)
 CAUSE_FREQUENCY = const(1)
@@ -37,43 +46,63 @@ CAUSE_COMMAND = const(3)
 
 
 @micropython.viper
-def record_kernel(m: ptr32, ring: ptr32, k: ptr32):
+def record_kernel(m: ptr32, ring: ptr16, k: ptr32):
     """Append one entry unless frozen. m: state; k: the response's state. Interrupt context."""
     left = m[_LEFT]
     if left != 0:
         deviation = k[K.DEVIATION]
         if left > 0:
             m[_LEFT] = left - 1
+            m[_SINCE] += 1
         elif deviation > m[_TRIGGER] or deviation < 0 - m[_TRIGGER]:
             m[_LEFT] = m[_AFTER]
             m[_CAUSE] = 1
         at = m[_AT]
         e = at * _WIDTH
-        ring[e] = deviation
-        ring[e + 1] = k[K.RESPONSE]
-        ring[e + 2] = k[K.REQUEST]
-        ring[e + 3] = m[_PCS_W]
-        ring[e + 4] = k[K.CHARGE]
-        ring[e + 5] = k[K.DISCHARGE]
-        ring[e + 6] = (k[K.CLOCK_NOW] - m[_CLOCK_WAS]) & 0xFFF_FFFF
-        m[_CLOCK_WAS] = k[K.CLOCK_NOW]
+        value = deviation
+        if value > _MOST:
+            value = _MOST
+        elif value < 0 - _MOST:
+            value = 0 - _MOST
+        ring[e] = value
+        m[_ROW] = k[K.RESPONSE]
+        m[_ROW + 1] = k[K.REQUEST]
+        m[_ROW + 3] = k[K.CHARGE]
+        m[_ROW + 4] = k[K.DISCHARGE]
+        unit = m[_UNIT_W]
+        i = 0
+        while i < _POWERS:
+            value = m[_ROW + i] // unit
+            if value > _MOST:
+                value = _MOST
+            elif value < 0 - _MOST:
+                value = 0 - _MOST
+            i += 1
+            ring[e + i] = value
+        ring[e + 6] = ((k[K.CLOCK_NOW] >> 4) & _CLOCK) - _MOST - 1
         m[_AT] = (at + 1) & _NEXT
         if m[_COUNT] < _ENTRIES:
             m[_COUNT] += 1
 
 
 class Recorder:
-    """on_period after the request is on its way; scan each scan; rows() in idle time."""
+    """on_period after the request is on its way; scan each scan; lines() in idle time."""
 
     def __init__(self, params, response, s):
         self._s = s
         self._response_state = response.state
-        self._ring = array("i", [0] * (_ENTRIES * _WIDTH))
-        self._m = array("i", [0] * _STATES)
-        self._m[_TRIGGER] = params.recorder_trigger_mHz * 10
-        self._m[_AFTER] = params.recorder_after
-        self._m[_LEFT] = -1
+        self._ring = array("h", bytes(2 * _ENTRIES * _WIDTH))
+        self._m = m = array("i", [0] * _STATES)
+        m[_TRIGGER] = params.recorder_trigger_mHz * 10
+        m[_AFTER] = params.recorder_after
+        m[_LEFT] = -1
+        m[_UNIT_W] = max(params.rack_power_max_W, response.contracted_W) // _FULL_SCALE + 1
         self._tripped = False
+
+    @property
+    def arrays(self):
+        """State and ring: what `on_period` gives to record_kernel, for a port that calls it itself."""
+        return self._m, self._ring
 
     def on_period(self):
         """Interrupt context, does not allocate."""
@@ -82,18 +111,27 @@ class Recorder:
     def scan(self):
         """Pass on the PCS's power and let a new trip trigger. Scan context, does not allocate."""
         s = self._s
-        self._m[_PCS_W] = s[I.PCS_POWER_W]
+        m = self._m
+        m[_PCS_W] = s[I.PCS_POWER_W]
         tripped = s[I.TRIP_CODE] != 0
         if tripped and not self._tripped:
             self.trigger(CAUSE_TRIP)
         self._tripped = tripped
+        if m[_LEFT] > 0 and s[I.GRID_AGE_ms] > _SILENCE_ms:
+            m[_LEFT] = 0
 
     def trigger(self, cause):
         """Freeze after the configured number of periods; a trace already triggered keeps its cause."""
         m = self._m
         if m[_LEFT] < 0:
             m[_CAUSE] = cause
+            m[_SINCE] = 0
             m[_LEFT] = m[_AFTER]
+
+    def freeze(self):
+        """Freeze what is there now."""
+        self.trigger(CAUSE_COMMAND)
+        self._m[_LEFT] = 0
 
     def rearm(self):
         """Forget the frozen trace and record again."""
@@ -101,6 +139,7 @@ class Recorder:
         m[_LEFT] = 0
         m[_CAUSE] = CAUSE_NONE
         m[_COUNT] = 0
+        m[_SINCE] = 0
         m[_LEFT] = -1
 
     @property
@@ -116,22 +155,26 @@ class Recorder:
         return self._m[_COUNT]
 
     def entry(self, index, into):
-        """Copy entry `index` (0 the oldest) into a list or array of len(FIELDS). Only sound when frozen."""
+        """Copy entry `index` (0 the oldest) into a list or array of len(FIELDS), powers in W to within the unit.
+
+        The last field is a clock in units of 160 us that wraps at 2**16. Only sound when frozen.
+        """
         m = self._m
         at = ((m[_AT] - m[_COUNT] + index) & _NEXT) * _WIDTH
-        for i in range(len(FIELDS)):
-            into[i] = self._ring[at + i]
+        for i in range(_WIDTH):
+            value = self._ring[at + i]
+            into[i] = value * m[_UNIT_W] if 1 <= i <= _POWERS else value
 
     def lines(self):
-        """The trace as CSV lines, oldest first, with the time in ms against the trigger. Idle context, allocates."""
-        yield "t_ms," + ",".join(FIELDS[:-1])
-        row = [0] * len(FIELDS)
-        first = 0
-        for index in range(max(0, len(self) - self._m[_AFTER])):
-            self.entry(index, row)
-            first -= row[-1] if index else 0
-        at = first
+        """The trace as CSV lines under COLUMNS, oldest first, time in ms against the trigger. Idle context, allocates."""
+        row = [0] * _WIDTH
+        trigger = max(0, len(self) - 1 - self._m[_SINCE])
+        self.entry(trigger, row)
+        origin = row[-1]
         for index in range(len(self)):
             self.entry(index, row)
-            at += row[-1] if index else 0
-            yield "%d," % (at // 100) + ",".join([str(value) for value in row[:-1]])
+            if index < trigger:
+                at = -((origin - row[-1]) & _CLOCK)
+            else:
+                at = (row[-1] - origin) & _CLOCK
+            yield "%d," % (at * 16 // 100) + ",".join([str(value) for value in row[:-1]])

@@ -183,6 +183,11 @@ class Response:
         return self._k[K.REAL]
 
     @property
+    def arrays(self):
+        """State, rings and curve: what `on_period` gives to period_kernel, for a port that calls it itself."""
+        return self._k, self._rings, self._curve
+
+    @property
     def state(self):
         """The kernel's state, for the recorder."""
         return self._k

@@ -16,9 +16,11 @@ from micropython import const
 from rack.control import bits
 from rack.drivers.fast import ptr8, ptr32
 from rack.ports import rp2_pio
+from rack.ports.rp2_fast import FastPath, send_fast
 from rack.ports.scratch import REASON_COMMAND, REASON_HANG, Scratch
 
 _PERIOD_HOLD_OFF_CYCLES = const(1_500_000)    # 12 ms at 125 MHz: no grid is faster than 80 Hz
+_PERIOD_OVERHEAD_TICKS = const(750_004)       # what the program's count leaves out: hold-off and its fixed cycles
 
 _CLOSED_US = const(1000)                     # two feeds are never closer in a sane schedule
 _WINDOW_SM = const(0)
@@ -62,24 +64,6 @@ def _spi_burst(tx, rx, count: int, select: int) -> int:
             got += 1
     sio[5] = select                          # GPIO_OUT_SET
     return count
-
-
-@micropython.viper
-def _send_fast(frame, back, select: int) -> int:
-    """READ STATUS, then LOAD TXB0 and RTS unless TXB0 is still pending: 17 bytes in three chip selects."""
-    data = ptr8(frame)
-    status = ptr8(back)
-    first = int(data[0])
-    data[0] = 0xA0
-    _spi_burst(frame, back, 2, select)
-    data[0] = first
-    if int(status[1]) & 4:
-        return 0
-    _spi_burst(frame, back, 14, select)
-    data[0] = 0x81
-    _spi_burst(frame, back, 1, select)
-    data[0] = first
-    return 1
 
 
 @micropython.viper
@@ -143,18 +127,17 @@ class CanSpi:
     def __init__(self, sck, mosi, miso, select):
         self._select = Pin(select, Pin.OUT, value=1)
         self._spi = SPI(0, baudrate=_SPI_Hz, sck=Pin(sck), mosi=Pin(mosi), miso=Pin(miso))
-        self._mask = 1 << select
-        self._back = bytearray(16)
+        self.mask = 1 << select
 
     def transfer(self, tx, rx, count):
         """Main loop only: interrupts wait for one transfer of at most 16 bytes (about 15 µs)."""
         state = machine.disable_irq()
-        _spi_burst(tx, rx, count, self._mask)
+        _spi_burst(tx, rx, count, self.mask)
         machine.enable_irq(state)
 
     def send_fast(self, frame):
-        """Hard interrupt: frame into transmit buffer 0 unless it still waits, then request to send; 1 if done."""
-        return _send_fast(frame, self._back, self._mask)
+        """Frame into transmit buffer 0 unless it still waits, then request to send; 1 if done. Interrupts held."""
+        return send_fast(frame, self.mask)
 
 
 def enter_service():
@@ -169,7 +152,6 @@ class Port:
 
     ADC_COOLANT = 0
     ADC_GAS = 1
-    PERIOD_OVERHEAD_TICKS = 750_004          # what the period program's count leaves out: hold-off and fixed cycles
 
     def __init__(self, params):
         p = params
@@ -182,8 +164,6 @@ class Port:
         self._heater = Pin(p.pins_heater, Pin.OUT, value=0)
         self.ticks_ms = ticks_ms
         self.ticks_us = ticks_us
-        self.disable_interrupts = machine.disable_irq
-        self.enable_interrupts = machine.enable_irq
         self.idle = machine.idle
         self.scratch = Scratch(machine.mem32)
         self.scratch.note_task = _note_task      # the same in a tenth of the time, as it runs twice a task
@@ -337,14 +317,10 @@ class Port:
         """RP2040 die temperature; data sheet 4.9.5: 0.706 V at 27 °C, -1.721 mV/K."""
         return 270 - ((self._core.read_u16() * 33000 >> 16) - 7060) * 1000 // 1721
 
-    def on_period(self, handler):
-        """handler(state_machine) in a hard interrupt at each rising zero crossing.
+    def fast_path(self, response, link, recorder):
+        """The path from zero crossing to CAN request: `start()` once, `send()` from the scan.
 
-        It takes the count by get(array) and adds PERIOD_OVERHEAD_TICKS: mains period in 16 ns ticks.
+        response: rack.control.response.Response; link: rack.comms.pcs_link.PcsLink; recorder: Recorder.
         """
-        machine_ = self._period
-        machine_.irq(handler, hard=True)
-        machine_.active(0)
-        machine_.restart()
-        machine_.put(_PERIOD_HOLD_OFF_CYCLES)
-        machine_.active(1)
+        return FastPath(self._period, _PERIOD_HOLD_OFF_CYCLES, _PERIOD_OVERHEAD_TICKS,
+                        response, link, recorder, self.can_spi.mask)

@@ -9,6 +9,7 @@ import struct
 
 from micropython import const
 
+from rack.comms import link_state as L
 from rack.ports.scratch import Scratch
 
 _MASK = const(0x3FFFFFFF)
@@ -92,19 +93,42 @@ class _I2c:
             raise OSError(5)
 
 
+class _FastPath:
+    """The plain form of rack.ports.rp2_fast, with the same order and counters."""
+
+    def __init__(self, response, link, recorder):
+        self._response = response
+        self._link = link
+        self._recorder = recorder
+        self.started = False
+
+    def start(self):
+        self.started = True
+
+    def send(self):
+        self._link.send_request(self._response.request_W)
+
+    def edge(self, count):
+        try:
+            self._link.send_request(self._response.on_period(count))
+            self._recorder.on_period()
+        except EOFError:
+            raise
+        except Exception:
+            self._link.state[L.FAULTS] += 1
+
+
 class Port:
     """The same members as rack.ports.rp2.Port. to_host, from_host: paths of two pipes, opened in this order."""
 
     ADC_COOLANT = 0
     ADC_GAS = 1
-    PERIOD_OVERHEAD_TICKS = 0
 
     def __init__(self, to_host, from_host, start_us=0):
         self._pipe = _Pipe(to_host, from_host)
         self._now_us = start_us
         self._start_us = start_us
-        self._handler = None
-        self._count = 0
+        self._fast = None
         self._coil_bits = 0
         self.afe_uart = _AfeUart(self._pipe)
         self.can_spi = _CanSpi(self._pipe)
@@ -117,27 +141,18 @@ class Port:
     def ticks_ms(self):
         return self._now_us // 1000 & _MASK
 
-    def disable_interrupts(self):
-        return 0
-
-    def enable_interrupts(self, state):
-        pass
-
     def idle(self):
-        """Let simulated time pass; zero crossings in between call the handler, one after another."""
+        """Let simulated time pass; zero crossings in between take the fast path, one after another."""
         self._now_us += _IDLE_STEP_us
         edges = self._pipe.ask(1, struct.pack("<Q", self._now_us - self._start_us), 1)[0]
         for _ in range(edges):
-            self._count = struct.unpack("<i", self._pipe.more(4))[0]
-            if self._handler:
-                self._handler(self)
+            count = struct.unpack("<i", self._pipe.more(4))[0]
+            if self._fast and self._fast.started:
+                self._fast.edge(count)
 
-    def get(self, target):
-        """As rp2.StateMachine.get: the period of the zero crossing that is being handled."""
-        target[0] = self._count
-
-    def on_period(self, handler):
-        self._handler = handler
+    def fast_path(self, response, link, recorder):
+        self._fast = _FastPath(response, link, recorder)
+        return self._fast
 
     def read_inputs(self):
         return self._pipe.ask(9, b"", 1)[0]

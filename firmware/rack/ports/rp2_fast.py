@@ -1,0 +1,129 @@
+"""The fast path on RP2040: from the zero crossing's interrupt to the CAN request on the SPI bus.
+
+Between edge and request nothing may wait, allocate or escape: an exception that left a hard interrupt
+handler would switch the interrupt off for good. Kernel, encoder and counters are the ones of every
+port; what is left out is the interpreter's bytecode between them. Register addresses: RP2040 data sheet
+2.3.1.7 (SIO), 3.7 (PIO), 4.4.4 (SSP).
+"""
+
+import machine
+import micropython
+
+from rack.comms import link_state as L
+from rack.comms.pcs_can import encode_request
+from rack.control import response_state as K
+from rack.control.recorder import record_kernel
+from rack.control.response_kernel import period_kernel
+from rack.drivers.fast import ptr8, ptr32
+
+
+@micropython.viper
+def send_fast(frame, select: int) -> int:
+    """READ STATUS, then LOAD TXB0 and RTS unless TXB0 is still pending; 1 if sent. Interrupts held.
+
+    frame: 14 bytes, the first LOAD TXB0; select: bit of the chip-select pin. The waits are bounded by the
+    shift clock, which never stops.
+    """
+    b = ptr8(frame)
+    spi = ptr32(0x4003C000)                  # SPI0: 2 SSPDR, 3 SSPSR with bit 2: something received
+    sio = ptr32(0xD0000000)                  # 5 GPIO_OUT_SET, 6 GPIO_OUT_CLR
+    sio[6] = select
+    spi[2] = 0xA0
+    spi[2] = 0
+    got = 0
+    status = 0
+    while got < 2:
+        if int(spi[3]) & 4:
+            status = int(spi[2])
+            got += 1
+    sio[5] = select
+    if status & 4:
+        return 0
+    sio[6] = select
+    sent = 0
+    got = 0
+    while got < 14:
+        if sent < 14 and sent - got < 8:
+            spi[2] = int(b[sent])
+            sent += 1
+        if int(spi[3]) & 4:
+            status = int(spi[2])
+            got += 1
+    sio[5] = select
+    got = 0                                  # chip select stays high for 50 ns at least
+    while got < 1:
+        got += 1
+    sio[6] = select
+    spi[2] = 0x81
+    while int(spi[3]) & 4 == 0:
+        pass
+    status = int(spi[2])
+    sio[5] = select
+    return 1
+
+
+class FastPath:
+    """Answers each mains period (`edge`), and repeats the request when its flags have changed (`send`)."""
+
+    def __init__(self, state_machine, hold_off, overhead, response, link, recorder, select):
+        """state_machine: has the period program; hold_off in cycles, overhead in ticks; select: chip-select bit."""
+        self._state_machine = state_machine
+        self._hold_off = hold_off
+        self._kernel = period_kernel
+        self._k, self._rings, self._curve = response.arrays
+        self._overhead = overhead
+        self._can = link.can
+        self._link = link.state
+        self._encode = encode_request
+        self._frame = link.request
+        self._data = link.request_data
+        self._send = send_fast
+        self._select = select
+        self._record = record_kernel
+        self._m, self._ring = recorder.arrays
+
+    def start(self):
+        """Begin with the next rising edge."""
+        state_machine = self._state_machine
+        state_machine.irq(self.edge, hard=True)
+        state_machine.active(0)
+        state_machine.restart()
+        state_machine.put(self._hold_off)
+        state_machine.active(1)
+
+    def send(self):
+        """One request with the present flags and power. Scan context."""
+        state = machine.disable_irq()
+        self._link[L.ASKED] = 1
+        self.edge(None)
+        machine.enable_irq(state)
+
+    @micropython.viper
+    def edge(self, source):
+        """Hard interrupt at each rising zero crossing. Allocates nothing, lets no exception out."""
+        link = ptr32(self._link)
+        try:
+            pio = ptr32(0x50300000)          # PIO1: 1 FSTAT with bit 8: RXF0 empty, 8 RXF0
+            power_W = int(ptr32(self._k)[K.REQUEST])
+            periods = 0
+            while int(pio[1]) & 0x100 == 0:
+                count = int(pio[8])
+                if count < 0 or count > 0x1FFF_FFFF:
+                    count = 0x1FFF_FFFF      # no period either way, and still a small integer
+                power_W = int(self._kernel(self._k, self._rings, self._curve, count + int(self._overhead)))
+                periods += 1
+            asked = int(link[L.ASKED])
+            link[L.ASKED] = 0
+            if periods + asked:              # 0: `send` has taken the period before its interrupt came
+                sent = 0
+                if int(self._can.state) == 3:    # STATE_RUN of rack.drivers.mcp2515
+                    self._encode(self._data, power_W, int(link[L.SENT]), int(link[L.FLAGS]))
+                    sent = int(self._send(self._frame, self._select))
+                if sent:
+                    link[L.SENT] = (int(link[L.SENT]) + 1) & 0xFFFF
+                else:
+                    link[L.UNSENT] = (int(link[L.UNSENT]) + 1) & 0xFFFF
+            if periods:
+                self._record(self._m, self._ring, self._k)
+        except Exception:
+            link[L.FAULTS] = (int(link[L.FAULTS]) + 1) & 0xFFFF
