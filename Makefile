@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/
 READY := $(VENV)/halite.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint flash console generate clean
+.PHONY: help demo test bench mutants lint flash console generate clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,9 @@ test: lint  ## run lint, types and every test
 
 bench: $(READY)  ## measure the project's figures into build/bench.json
 	@$(RUN)halite bench
+
+mutants: $(READY)  ## break the control core in every listed way: the tests must notice each
+	@PYTHONPATH=host_tools $(RUN)python tests/mutants/run.py
 
 lint: $(READY)  ## check style, types, import rules and generated files
 	@$(RUN)ruff check -q
