@@ -101,16 +101,17 @@ def _manifest(config: RackConfig, files: dict[str, bytes]) -> bytes:
     return (json.dumps(head, indent=1) + "\n").encode()
 
 
-def make(config: RackConfig, plain: bool = False) -> Built:
+def make(config: RackConfig, plain: bool = False, fold: bool = True) -> Built:
     """Compile the firmware for a config, in memory.
 
-    plain: sources without viper and native, for the MicroPython unix port. HaliteError names a module that fails.
+    plain: sources without viper and native, for the MicroPython unix port. fold: False keeps shared constants and
+    the lists of texts as modules, to measure what they would cost. HaliteError names a module that fails.
     """
     files = {}
-    known = constants()
+    known = constants() if fold else {}
     with tempfile.TemporaryDirectory() as folder:
         for name, path in sources():
-            if name in _HOST_ONLY or (name in _OTHER_PORTS and not plain):
+            if (fold and name in _HOST_ONLY) or (name in _OTHER_PORTS and not plain):
                 continue
             source = board_source(name, path, known)
             if plain:

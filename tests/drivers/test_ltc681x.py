@@ -78,7 +78,7 @@ def test_every_published_pec_is_right():
 
 def test_it_offers_what_the_application_uses_of_the_other_family():
     used = ("cells_mV", "temps_ddegC", "cells_ready", "temps_ready", "crc_errors", "timeouts", "invalid", "wakes",
-            "devices_seen", "link_broken", "state", "poll")
+            "devices_seen", "link_broken", "state", "scan_us", "poll")
     other = Bq79616(None, 2, 12, 4, array("i", [0]), array("i", [0]), NTC_TABLE)
     here = Rig().driver
     assert all(hasattr(here, name) and hasattr(other, name) for name in used)
@@ -91,6 +91,7 @@ def test_cells_and_temperatures_are_read_every_period(cells, temps):
     gaps = [b - a for a, b in zip(rig.scans, rig.scans[1:], strict=False)]
     assert gaps and max(gaps) <= 100_000 + 2 * POLL_US
     assert rig.right() and rig.driver.devices_seen == 2 and rig.driver.crc_errors == 0
+    assert 0 < rig.driver.scan_us < 100_000
 
 
 def test_the_longest_stack_stays_below_2_ms_a_call():

@@ -104,6 +104,7 @@ class Ltc681x:
         self._since = 0
         self._wait_us = 0
         self._period_start = 0
+        self.scan_us = 0               # from the start of the period to the last temperature
         self._started = False
         self._step = 0
         self._fails = 0
@@ -249,6 +250,7 @@ class Ltc681x:
                 if index < len(out):
                     out[index] = self._temperature(self._word(device, sensor + (sensor >= _REFERENCE)), reference)
         self.temps_ready = True
+        self.scan_us = (now_us - self._period_start) & _TICKS_MASK
         return True
 
     def _temperature(self, raw, reference):

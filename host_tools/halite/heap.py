@@ -1,0 +1,104 @@
+"""What each firmware module costs in the heap of the board: `python -m halite.heap`, on the emulated Pico W.
+
+Code loaded from the filesystem lives in the heap, so every module takes room from the running rack. The
+modules are imported one after another in the order of the running application; each line is the growth.
+"""
+
+import argparse
+import ast
+import sys
+from pathlib import Path
+
+from halite import build
+from halite.config import load
+from halite.emulator.board import EmulatedBoard
+from halite.emulator.filesystem import with_files
+from halite.emulator.repl import at_prompt, run_code
+from halite.errors import HaliteError
+from halite.image import image_path
+from halite.paths import FIRMWARE
+
+_BOOT_MS = 1200.0
+_EMULATED_LIMIT_MS = 20_000
+_WALL_LIMIT_S = 600
+_ROOTS = ("rack.app", "rack.ports.rp2")  # what rack.start imports once the config is read
+_TEXTS = ("rack.alarms", "rack.signals")
+
+_MEASURE = """
+import gc, sys
+for name in {names!r}:
+    gc.collect(); before = gc.mem_alloc()
+    __import__(name)
+    gc.collect(); print(name, gc.mem_alloc() - before)
+print("free", gc.mem_free())
+"""
+
+
+def _imports(path: Path) -> list[str]:
+    """Modules of the firmware that a module imports at its top, in order."""
+    found = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found += [node.module, *(f"{node.module}.{item.name}" for item in node.names)]
+        elif isinstance(node, ast.Import):
+            found += [item.name for item in node.names]
+    return [name for name in found if name.startswith("rack")]
+
+
+def import_order(roots: tuple[str, ...], known: set[str]) -> list[str]:
+    """The modules of `known` that the roots load, each after what it needs itself."""
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in order or name not in known:
+            return
+        path = FIRMWARE / (name.replace(".", "/") + ".py")
+        for needed in _imports(path) if path.is_file() else []:
+            visit(needed)
+        if name not in order:
+            order.append(name)
+
+    for root in roots:
+        visit(root)
+    return order
+
+
+def _prompt(files: dict[str, bytes]) -> EmulatedBoard:
+    """A board with these files at its prompt; without main.py no application starts."""
+    kept = {name: data for name, data in files.items() if name != "main.py"}
+    blank = EmulatedBoard(image_path()).flash_snapshot()
+    board = EmulatedBoard(image_path(), flash=with_files(blank, kept))
+    board.run_for(_BOOT_MS)
+    at_prompt(board)
+    return board
+
+
+def measure(config: str = "sodium_rack", fold: bool = True) -> dict[str, int]:
+    """{module: bytes of heap}, and "free" for what is left; fold: as built, with shared constants in place."""
+    files = build.make(load(config), fold=fold).files
+    known = {name.removesuffix(".mpy").replace("/", ".") for name in files if name.endswith(".mpy")}
+    names = import_order(_ROOTS if fold else (*_ROOTS, *_TEXTS), known)
+    printed = run_code(_prompt(files), _MEASURE.format(names=tuple(names)), _EMULATED_LIMIT_MS, _WALL_LIMIT_S)
+    return {name: int(size) for name, size in (line.split() for line in printed.splitlines())}
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table; 0."""
+    parser = argparse.ArgumentParser(prog="python -m halite.heap", description="Heap cost of the firmware's modules.")
+    parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
+    parser.add_argument("--unfolded", action="store_true", help="without the build's folding, and with the text lists")
+    options = parser.parse_args(arguments)
+    sizes = measure(options.config, not options.unfolded)
+    free = sizes.pop("free")
+    for name, size in sizes.items():
+        print(f"{name:<32} {size:>8}")
+    print(f"{'all modules':<32} {sum(sizes.values()):>8}")
+    print(f"{'left free':<32} {free:>8}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except HaliteError as error:
+        sys.exit(f"error: {error}")
