@@ -41,6 +41,7 @@ class Charge:
         k[KEEP_CHARGE_dAs] = self._nominal_dAs // 2
         self._rest_dAms = 0     # remainder of the counter, 0..999
         self._quiet_ms = 0      # at rest for
+        self._rest_dA = params.charge_rest_dA
         self._ms = 0            # since the last anchoring step
         self._ocv = params.cell_ocv
         # the same knots over voltage
@@ -72,13 +73,18 @@ class Charge:
 
     def scan(self, dt):
         """Count the present current over dt ms, up to 1000; a current beyond 2000 A counts as 2000 A."""
-        current = max(-20_000, min(20_000, self._s[I.CURRENT_dA]))
+        current = self._s[I.CURRENT_dA]
+        if current > 20_000:
+            current = 20_000
+        elif current < -20_000:
+            current = -20_000
         product = self._rest_dAms + current * dt
         moved = product // 1000
         self._rest_dAms = product % 1000
         if moved:
             self._move(moved)
-        if -self._p.charge_rest_dA <= current <= self._p.charge_rest_dA:
+        rest = self._rest_dA
+        if -rest <= current <= rest:
             if self._quiet_ms < 2**28:
                 self._quiet_ms += dt
         else:

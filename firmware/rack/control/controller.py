@@ -204,15 +204,8 @@ class Controller:
         k[KEEP_TRIPS] = self.s[I.TRIPS]
 
     def _request(self, now_ms, s):
-        permitted = s[I.STATE] == STATE_CLOSED and s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO) == 0
+        permitted = 1 if s[I.STATE] == STATE_CLOSED and s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO) == 0 else 0
         response = self.response
         response.set_limits(s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], permitted)
         response.scan(now_ms)
-        request = response.request_W
-        if not permitted:
-            request = 0
-        s[I.REQUEST_W] = max(-s[I.LIMIT_CHARGE_W], min(s[I.LIMIT_DISCHARGE_W], request))
-        s[I.GRID_AGE_ms] = response.grid_age_ms
-        s[I.FREQ_mHz] = response.freq_mHz
-        s[I.ROCOF_mHzps] = response.rocof_mHzps
-        s[I.RESPONSE_W] = response.response_W
+        response.publish(permitted)

@@ -5,6 +5,9 @@ back at once makes the request chatter. So limits fall at once and rise slowly. 
 knot table over one quantity, in permille of the rack's power; the lowest wins and is named.
 """
 
+from array import array
+
+import micropython
 from rack import ids as I
 from rack.control.bits import (
     ACT_LIMIT_CHARGE,
@@ -18,7 +21,41 @@ from rack.control.bits import (
     LIM_TEMP_HIGH,
     LIM_TEMP_LOW,
 )
+from rack.control.fast import ptr32
 from rack.control.interp import interpolate, scale
+
+
+@micropython.viper
+def _look_up(s, temp, temps: int, best: int, cell, cells: int, signal: int, soc, socs: int, out):
+    """out: the lowest permille of the tables, and LIM_* of the one it comes from; best: where the heat begins."""
+    v = ptr32(s)
+    o = ptr32(out)
+    coldest = v[I.TEMP_MIN_ddegC]
+    hottest = v[I.TEMP_MAX_ddegC]
+    least = 1000
+    by = LIM_NONE
+    x = int(interpolate(temp, temps, coldest))
+    if x < least:
+        least = x
+        by = LIM_TEMP_LOW if coldest < best else LIM_TEMP_HIGH
+    x = int(interpolate(temp, temps, hottest))
+    if x < least:
+        least = x
+        by = LIM_TEMP_LOW if hottest < best else LIM_TEMP_HIGH
+    x = int(interpolate(temp, temps, v[I.CORE_MAX_ddegC]))
+    if x < least:
+        least = x
+        by = LIM_CORE
+    x = int(interpolate(cell, cells, v[signal]))
+    if x < least:
+        least = x
+        by = LIM_CELL
+    x = int(interpolate(soc, socs, v[I.SOC_cpct]))
+    if x < least:
+        least = x
+        by = LIM_SOC
+    o[0] = least
+    o[1] = by
 
 
 class Side:
@@ -43,26 +80,17 @@ class Side:
         self._most_W = most_W
         self._scaled = -1       # the permille that power_W was made from
         self.power_W = 0
+        self._out = array("i", [0, 0])
 
     def look_up(self, s):
         """Read the tables at the present cell state: 5 interpolations, a slot of the scan."""
-        self.table = 1000
-        self.table_by = LIM_NONE
         temp = self._temp
-        self._lower(temp, s[I.TEMP_MIN_ddegC], self._side(s[I.TEMP_MIN_ddegC]))
-        self._lower(temp, s[I.TEMP_MAX_ddegC], self._side(s[I.TEMP_MAX_ddegC]))
-        self._lower(temp, s[I.CORE_MAX_ddegC], LIM_CORE)
-        self._lower(self._cell, s[self._cell_signal], LIM_CELL)
-        self._lower(self._soc, s[I.SOC_cpct], LIM_SOC)
-
-    def _side(self, ddegC):
-        return LIM_TEMP_LOW if ddegC < self._best_ddegC else LIM_TEMP_HIGH
-
-    def _lower(self, table, value, by):
-        permille = interpolate(table, len(table), value)
-        if permille < self.table:
-            self.table = permille
-            self.table_by = by
+        cell = self._cell
+        soc = self._soc
+        out = self._out
+        _look_up(s, temp, len(temp), self._best_ddegC, cell, len(cell), self._cell_signal, soc, len(soc), out)
+        self.table = out[0]
+        self.table_by = out[1]
 
     def apply(self, actions, derate, rise, dt):
         """Fall at once to what tables and alarms allow, rise by `rise` permille per second."""

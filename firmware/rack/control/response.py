@@ -7,11 +7,13 @@ runs the slow services and takes over when the mains is lost.
 
 from array import array
 
+import micropython
 from micropython import const
 
 from rack import ids as I
 from rack.control import frequency
 from rack.control import response_state as K
+from rack.control.fast import ptr32
 from rack.control.response_kernel import period_kernel
 from rack.control.services import Services
 from rack.control.split import LINK_LOST_MS, Balance
@@ -23,6 +25,37 @@ _NOW_WRAP = const(0x3FFF_FFFF)  # the scan's clock wraps at 2**30 ms
 _MEASURED = (
     K.PENDING, K.PIECES, K.FILLED, K.HELD, K.WEIGHT, K.SUM, K.SUM_AGE, K.SUM_WEIGHT, K.SLOPE_SUM, K.SLOPE_AGE, K.SLOPE,
 )  # fmt: skip
+
+
+@micropython.viper
+def _set_limits(k: ptr32, charge_W: int, discharge_W: int, permitted: int):
+    if permitted == 0:              # first, as an interrupt may come between any two lines
+        k[K.PERMIT] = 0
+        k[K.REQUEST] = 0
+    k[K.CHARGE] = charge_W
+    k[K.DISCHARGE] = discharge_W
+    if permitted != 0:
+        k[K.PERMIT] = 1
+    request = k[K.REQUEST]
+    if request > discharge_W:
+        k[K.REQUEST] = discharge_W
+    elif request < 0 - charge_W:
+        k[K.REQUEST] = 0 - charge_W
+
+
+@micropython.viper
+def _publish(k: ptr32, s: ptr32, permitted: int):
+    request = 0
+    if permitted != 0:
+        request = k[K.REQUEST]
+        if request > s[I.LIMIT_DISCHARGE_W]:
+            request = s[I.LIMIT_DISCHARGE_W]
+        if request < 0 - s[I.LIMIT_CHARGE_W]:
+            request = 0 - s[I.LIMIT_CHARGE_W]
+    s[I.REQUEST_W] = request
+    s[I.FREQ_mHz] = k[K.FACTOR] * 10_000 + (k[K.DEVIATION] + 5) // 10
+    s[I.ROCOF_mHzps] = k[K.SLOPE] * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
+    s[I.RESPONSE_W] = k[K.RESPONSE]
 
 
 class Response:
@@ -98,7 +131,8 @@ class Response:
             self._forget()
         self._was_lost = lost
         services = self._services
-        services.scan(elapsed_ms, k[K.DEVIATION], k[K.RESPONSE], self.grid_valid, self._s, k[K.CHARGE], k[K.DISCHARGE])
+        valid = not lost and k[K.FILLED] >= k[K.WINDOW]
+        services.scan(elapsed_ms, k[K.DEVIATION], k[K.RESPONSE], valid, self._s, k[K.CHARGE], k[K.DISCHARGE])
         k[K.STEP] = services.step_ppm
         k[K.AUTHORITY] = services.authority if self._enabled else 0
         base_W = services.base_W
@@ -142,19 +176,12 @@ class Response:
 
     def set_limits(self, charge_W, discharge_W, permitted):
         """Limits of the protection core, W, 0 or more; permitted 0: no request, at once and without a ramp."""
-        k = self._k
-        if not permitted:           # first, as an interrupt may come between any two lines
-            k[K.PERMIT] = 0
-            k[K.REQUEST] = 0
-        k[K.CHARGE] = charge_W
-        k[K.DISCHARGE] = discharge_W
-        if permitted:
-            k[K.PERMIT] = 1
-        request = k[K.REQUEST]
-        if request > discharge_W:
-            k[K.REQUEST] = discharge_W
-        elif request < -charge_W:
-            k[K.REQUEST] = -charge_W
+        _set_limits(self._k, charge_W, discharge_W, permitted)
+
+    def publish(self, permitted):
+        """Frequency, RoCoF, response and the request within the limits into the process image; after scan."""
+        _publish(self._k, self._s, permitted)
+        self._s[I.GRID_AGE_ms] = self.grid_age_ms
 
     def inject(self, deviation_mHz):
         """Add a virtual deviation to every measured period: commissioning tests only, see commissioning.py."""

@@ -5,6 +5,7 @@ may still be delivered, and the power beside the response. The hazards: a step t
 drained by a service that outlasts its contract, recovery that works against the grid.
 """
 
+import micropython
 from micropython import const
 
 from rack import ids as I
@@ -17,6 +18,22 @@ STEP_RELEASE = const(2)
 STEP_SPENT = const(3)
 
 _MOST_MS = const(100_000_000)
+
+
+@micropython.viper
+def _within(setpoint_W: int, charge_W: int, discharge_W: int, reserve_W: int) -> int:
+    """The setpoint within limits that leave room for reserve_W in both directions."""
+    most = discharge_W - reserve_W
+    if most < 0:
+        most = 0
+    if setpoint_W > most:
+        setpoint_W = most
+    most = charge_W - reserve_W
+    if most < 0:
+        most = 0
+    if setpoint_W < 0 - most:
+        setpoint_W = 0 - most
+    return setpoint_W
 
 
 class Services:
@@ -33,13 +50,18 @@ class Services:
         self._rest_ms = 0
         self._fade = _PPM
         self._base_rest = 0
+        share = p.response_recovery_permille
+        self._recovery_W = self.power_W // 1000 * share + self.power_W % 1000 * share // 1000
         self._base_per_s = self.power_W * p.response_setpoint_permille_ps // 1000
 
     def scan(self, elapsed_ms, deviation, response_W, valid, s, charge_W, discharge_W):
         """One scan: elapsed_ms 0..100; deviation 0.1 mHz; valid: the frequency is known; s: process image."""
         p = self._p
-        resting = valid and -p.response_rest_mHz * 10 <= deviation <= p.response_rest_mHz * 10
-        self._rest_ms = min(_MOST_MS, self._rest_ms + elapsed_ms) if resting else 0
+        rest = p.response_rest_mHz * 10
+        if not valid or deviation > rest or deviation < -rest:
+            self._rest_ms = 0
+        elif self._rest_ms < _MOST_MS:
+            self._rest_ms += elapsed_ms
         if p.response_step_permille:
             self._step(elapsed_ms, deviation, valid)
         if p.response_duration_s:
@@ -100,19 +122,23 @@ class Services:
             self.recovering = -1
         elif self.recovering * off <= 0:
             self.recovering = 0
-        share = self._p.response_recovery_permille
-        return self.recovering * (self.power_W // 1000 * share + self.power_W % 1000 * share // 1000)
+        return self.recovering * self._recovery_W
 
     def _base(self, elapsed_ms, setpoint_W, recovery_W, valid, charge_W, discharge_W):
         """Setpoint and recovery, ramped; with priority 1 the setpoint leaves room for the whole response."""
         reserve = self.power_W if self._p.response_priority else 0
-        wanted = max(min(setpoint_W, max(0, discharge_W - reserve)), -max(0, charge_W - reserve)) + recovery_W
-        if not valid:
-            wanted = 0
+        wanted = _within(setpoint_W, charge_W, discharge_W, reserve) + recovery_W if valid else 0
         travel = self._base_per_s * elapsed_ms + self._base_rest
         step = travel // 1000
         self._base_rest = travel - step * 1000
-        if wanted > self.base_W:
-            self.base_W = min(wanted, self.base_W + step)
-        else:
-            self.base_W = max(wanted, self.base_W - step)
+        base = self.base_W
+        if wanted > base:
+            base += step
+            if base > wanted:
+                base = wanted
+            self.base_W = base
+        elif wanted < base:
+            base -= step
+            if base < wanted:
+                base = wanted
+            self.base_W = base

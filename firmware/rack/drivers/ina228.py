@@ -8,7 +8,10 @@ them. `i2c` is a machine.I2C: readfrom_mem_into(address, register, buffer), writ
 when the chip does not answer.
 """
 
+import micropython
 from micropython import const
+
+from rack.drivers.fast import ptr8
 
 _CONFIG = const(0x00)
 _ADC_CONFIG = const(0x01)
@@ -27,6 +30,15 @@ _ADC_SETTING = const(0xB929)
 _ALERT_LATCHED = const(0x8000)
 _CURRENT_LSB_mA = const(2)
 _ALERT_CHECKS = const(20)        # 2 s low, for scans of 10 ms to see; the trip that follows is latched elsewhere
+
+
+@micropython.viper
+def _signed20(three) -> int:
+    b = ptr8(three)
+    raw = (int(b[0]) << 12) | (int(b[1]) << 4) | (int(b[2]) >> 4)
+    if raw >= 0x80000:
+        raw -= 0x100000
+    return raw
 
 
 class Ina228:
@@ -86,10 +98,13 @@ class Ina228:
         if not self._configured and not self.configure():
             return False
         try:
-            raw = self._get20(_CURRENT)
-            self.current_dA = (raw * _CURRENT_LSB_mA + 50) // 100
-            raw = self._get20(_VBUS)                          # 195.3125 µV = 1/5120 V
-            self.rack_dV = (raw * self._divider_pct + 25600) // 51200
+            i2c = self._i2c
+            address = self._address
+            three = self._three
+            i2c.readfrom_mem_into(address, _CURRENT, three)
+            self.current_dA = (_signed20(three) * _CURRENT_LSB_mA + 50) // 100
+            i2c.readfrom_mem_into(address, _VBUS, three)      # 195.3125 µV = 1/5120 V
+            self.rack_dV = (_signed20(three) * self._divider_pct + 25600) // 51200
         except OSError:
             return self._failed()
         self.ok = True
@@ -161,9 +176,3 @@ class Ina228:
         self._two[0] = value >> 8
         self._two[1] = value & 0xFF
         self._i2c.writeto_mem(self._address, register, self._two)
-
-    def _get20(self, register):
-        self._i2c.readfrom_mem_into(self._address, register, self._three)
-        b = self._three
-        raw = (b[0] << 12) | (b[1] << 4) | (b[2] >> 4)
-        return raw - 0x100000 if b[0] & 0x80 else raw
