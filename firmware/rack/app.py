@@ -17,7 +17,7 @@ from rack.comms.commands import Commands
 from rack.comms.console import Console
 from rack.comms.pcs_link import PcsLink
 from rack.comms.stdio import Stdio
-from rack.control.bits import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_CLOSE, STATE_CLOSED
+from rack.control.bits import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_CLOSE, CMD_RESET, STATE_CLOSED
 from rack.control.controller import Controller
 from rack.control.fast import ptr32
 from rack.control.recorder import Recorder
@@ -26,6 +26,7 @@ from rack.drivers.bq79616 import Bq79616
 from rack.drivers.ina228 import Ina228
 from rack.drivers.mcp2515 import Mcp2515
 from rack.scheduler import Scheduler
+from rack.storage.memory import Memory
 
 _MASK = const(0x3FFFFFFF)
 _HEALTHY_SCANS = const(100)             # fed scans after which the application calls itself healthy
@@ -81,6 +82,8 @@ class App:
         self.can = Mcp2515(port.can_spi, params.sensor_can_crystal_MHz, PcsLink.ACCEPT)
         self.pcs = PcsLink(self.can, controller.s)
         self.shunt = Ina228(port.i2c, params.sensor_shunt_uohm, params.sensor_divider_pct, params.sensor_alert_A)
+        self.memory = Memory(port.i2c, controller)
+        self.reset_reason = port.reset_reason()
         self.console = Console(Stdio(), Commands(self).table)
         self.recorder = Recorder(params, controller.response, controller.s)
         self._link = self.pcs.state
@@ -100,6 +103,7 @@ class App:
             ("pcs", self.pcs.poll, 10_000, 2_000, 5_000),
             ("slow", self._slow, 100_000, 2_000, 7_000),
             ("console", self._poll_console, 5_000, 2_000, 2_500),
+            ("memory", self.memory.poll, 20_000, 1_000, 8_500),
             ("collect", self._collect, _COLLECT_US, 30_000, 4_000),
         )
 
@@ -120,6 +124,8 @@ class App:
             s[I.RACK_dV] = shunt.rack_dV
             s[I.CURRENT_AGE_ms] = 0
         controller.scan(now_ms)
+        if self.memory.busy():
+            self.memory.scan(now_ms)
         self.recorder.scan()
         port.write_coils(s[I.COILS])
         port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
@@ -187,6 +193,8 @@ class App:
         s[I.GAS_mV] = port.adc_mV(port.ADC_GAS)
         s[I.BOARD_ddegC] = port.board_ddegC()
         self.shunt.check()
+        s[I.LINK_BROKEN] = 1 if self.afe.link_broken else 0
+        s[I.WIRE_CHECK] = self.afe.open_wire() if any(self.afe.open_wires) else 0
         self.pcs.send_limits()
         elapsed_us = (now_us - self._share_us) & _MASK
         if elapsed_us >= _SHARE_US:
@@ -206,6 +214,14 @@ class App:
         gc.collect()
         self.collect_us = max(self.collect_us, (self.port.ticks_us() - start_us) & _MASK)
 
+    def acknowledge(self):
+        """The operator's reset of latched trips; 0, or REFUSED_*."""
+        refused = self.controller.command(CMD_RESET)
+        if not refused:
+            self.shunt.clear_alert()
+            self.memory.acknowledge()
+        return refused
+
     def clear(self):
         """Forget worst times and counters (console command)."""
         self.scheduler.clear()
@@ -215,6 +231,7 @@ class App:
 
     def run(self):
         """Never returns but by an exception."""
+        self.memory.start(self.reset_reason, self.port.scratch.task_before)
         self._fast.start()
         self.port.arm_wdt(self.params.deadman_wdt_ms)
         self.console.notice("standby")

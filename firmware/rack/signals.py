@@ -36,6 +36,9 @@ SIGNALS = (
     ("insulation_kohm", "i", "insulation resistance against earth"),
     ("task_late_ms", "i", "greatest lateness of any task in the last second"),
     ("config_bad", "i", "1: the config was refused, the rack stays in standby"),
+    ("link_broken", "i", "1: the AFE chain is broken and read from both ends"),
+    ("wire_check", "i", "cell, from 1, whose upper sense wire the AFE's own check finds open; 0 none"),
+    ("memory_bad", "i", "BAD_* of rack.storage.memory: kept values lost, FRAM silent"),
     # hybrid pair, from the station link
     ("pair_age_ms", "i", "time since the station last told about the pair"),
     ("pair_high_cpct", "i", "state of charge of the rack that takes the high-pass (sodium)"),

@@ -12,6 +12,7 @@ from micropython import const
 
 from rack import ids as I
 from rack.comms import link_state as L
+from rack.comms.commands_response import ResponseCommands
 from rack.comms.console import quote
 from rack.comms.service import Challenge
 from rack.control import bits
@@ -50,7 +51,9 @@ class Commands:
         self._app = app
         self._reason = reason
         self._port = port if app is None else app.port
-        self._reset = _RESETS[self._port.reset_reason()] if self._port else "unknown"
+        self._reset = "unknown"
+        if self._port:
+            self._reset = _RESETS[self._port.reset_reason() if app is None else app.reset_reason]
         self.table = {
             "version": (self._version, "firmware, rack, config, mode, health"),
             "service": (self._service, "ask for a nonce, or answer it, to enter service mode"),
@@ -66,12 +69,14 @@ class Commands:
                     "alarms": (self._alarms, "active and latched alarms"),
                     "why": (self._why, "why it is open, not closing or derated"),
                     "tasks": (self._tasks, "times of the tasks in us"),
+                    "logs": (self._logs, "newest records of the event log"),
                     "close": (self._close, "close the contactors"),
                     "open": (self._open, "open the contactors"),
                     "reset": (self._acknowledge, "acknowledge latched trips"),
                     "setpoint": (self._setpoint, "station power in W, positive discharges"),
                 }
             )
+            self.table.update(ResponseCommands(app).table)
 
     # -- views
 
@@ -145,10 +150,30 @@ class Commands:
         if words == ["clear"]:
             app.clear()
 
+    def _logs(self, words):
+        """A number of records, else 32; each: sequence, boot, ms, kind, code, and four values (rack.storage.memory)."""
+        if words and not words[0].isdigit():
+            raise ValueError("logs takes a number of records")
+        return self._records(int(words[0]) if words else 32)
+
+    def _records(self, count):
+        memory = self._app.memory
+        log = memory.log
+        yield ',"lost":%d,"bad":%d,"log":[' % (memory.lost + log.lost, memory.bad)
+        comma = ""
+        for sequence in range(max(log.oldest(), log.head - count), log.head):
+            record = log.read(sequence)
+            if record:
+                yield comma + "[%d,%d,%d,%d,%d" % record[:5]
+                yield ",%d,%d,%d,%d]" % record[5:]
+                comma = ","
+        yield "]"
+
     # -- commands
 
     def _do(self, command):
-        refused = self._app.controller.command(command)
+        app = self._app
+        refused = app.acknowledge() if command == bits.CMD_RESET else app.controller.command(command)
         if refused:
             raise ValueError(_REFUSED[refused])
         return (',"ok":true',)

@@ -208,6 +208,15 @@ class Bq79616(StackLink):
         self._woken = False
         self._enter(STATE_WAKE)
 
+    def open_wire(self):
+        """Cell, from 1, at the first open wire that the last check has found; 0 none."""
+        for device in range(self._devices):
+            found = self.open_wires[2 * device] << 8 | self.open_wires[2 * device + 1]
+            for cell in range(self._cells):
+                if found >> cell & 1:
+                    return device * self._cells + cell + 1
+        return 0
+
     # -- state machine
 
     def _enter(self, state):

@@ -14,6 +14,7 @@ RECORD = const(32)
 # u32 sequence, u16 boot, u32 uptime ms (wraps at 2**30), u8 kind, u8 code, 4 × i32 values, then 2 spare and CRC-16
 _FORMAT = "<IHIBBiiii"
 _CRC_AT = const(30)
+_DAMAGED = const(16)        # records in a row that may be damaged
 
 
 class EventLog:
@@ -31,15 +32,28 @@ class EventLog:
         self._records = records
         self._buffer = bytearray(RECORD)
 
-    def open(self, boot):
-        """Find the newest record; reads the whole ring (start only). boot: number of this start, 0..65535."""
+    def open(self, boot, head=-1):
+        """Find the newest record. boot: number of this start, 0..65535. Start only.
+
+        head: a sequence at or before the next record, from where it is searched; -1: read the whole ring, 0.6 s.
+        """
         self.boot = boot
+        if head >= 0:
+            self._search(head)
+            return
         newest = -1
         for slot in range(self._records):
             sequence = self._read(slot)
             if sequence > newest and sequence % self._records == slot:
                 newest = sequence
         self.head = newest + 1
+
+    def _search(self, sequence):
+        self.head = sequence
+        while sequence < self.head + _DAMAGED:
+            if self._read(sequence % self._records) == sequence:
+                self.head = sequence + 1
+            sequence += 1
 
     def append(self, now_ms, kind, code, a=0, b=0, c=0, d=0):
         """Write one record; True when the FRAM took it. One transfer of 34 bytes, about 0.35 ms at 1 MHz."""

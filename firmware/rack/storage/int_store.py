@@ -43,20 +43,40 @@ class IntStore:
             values[index] = struct.unpack_from("<i", self._buffer, _HEAD + 4 * index)[0]
         return True
 
+    def empty(self):
+        """After `load` has found nothing: are both copies blank, as in a chip that was never written?"""
+        for slot in (0, 1):
+            if not self._fram.read_into(self._at + slot * self._bytes, self._buffer) or any(self._buffer):
+                return False
+        return True
+
     def save(self, values):
         """Write values over the older copy; True when the FRAM took all of it and reads back the same CRC."""
+        self.stage(values)
+        return self.write() and self.confirm()
+
+    # -- the same in steps of at most one transfer
+
+    def stage(self, values):
+        """Take over values; nothing is written yet."""
         buffer = self._buffer
-        sequence = (self._sequence + 1) & 0x3FFFFFFF
-        slot = 1 - self._slot
-        struct.pack_into("<I", buffer, 0, sequence)
+        struct.pack_into("<I", buffer, 0, (self._sequence + 1) & 0x3FFFFFFF)
         for index in range(self._count):
             struct.pack_into("<i", buffer, _HEAD + 4 * index, values[index])
         crc = crc16(buffer, 0, self._bytes - _TAIL, TABLE)
         struct.pack_into("<H", buffer, self._bytes - _TAIL, crc)
-        if not self._fram.write(self._at + slot * self._bytes, buffer) or self._read(slot) != sequence:
+
+    def write(self):
+        """Write what was staged over the older copy; True when the FRAM took all of it."""
+        return self._fram.write(self._at + (1 - self._slot) * self._bytes, self._buffer)
+
+    def confirm(self):
+        """Read it back; True when it is whole: from now on it is the newer copy."""
+        sequence = (self._sequence + 1) & 0x3FFFFFFF
+        if self._read(1 - self._slot) != sequence:
             return False
         self._sequence = sequence
-        self._slot = slot
+        self._slot = 1 - self._slot
         return True
 
     def _read(self, slot):
