@@ -111,8 +111,8 @@ def account(story: Story, script: scenario.Scenario, config: RackConfig) -> list
     ramp = next(action for action in script.action if action.do == "ramp")
     leaves_ms = at["ramp"] + 1000.0 * dead_band_mHz / ramp.rate_mHzps
     arrives_ms = at["ramp"] + 1000.0 * abs(50_000 - ramp.to_mHz) / ramp.rate_mHzps
-    answered = _first_of(requests, lambda f: f["power_W"] > 0, at["ramp"])
-    settled = [f["power_W"] for ms, f in requests if arrives_ms + _SETTLE_ms <= ms < at["fault"]]
+    answered = _first_of(requests, lambda f: f["power"] > 0, at["ramp"])
+    settled = [f["power"] for ms, f in requests if arrives_ms + _SETTLE_ms <= ms < at["fault"]]
     derated = _first_of(limits, lambda f: f["level"] == _LEVELS.index("derate"), at["fault"])
     tripped = _first_of(limits, lambda f: f["level"] == _LEVELS.index("trip"), at["fault"])
     opened = story.first(_coil_off, at["fault"])
@@ -170,10 +170,10 @@ def trace_of(story: Story, recorder: BoardRecorder, script: scenario.Scenario, c
     trace = recorder.trace(meta, [*causes, *grid_events(script)])
     limits = story.frames(pcs_can.LIMITS_ID)
     for column, field, factor in (
-        ("limit_discharge_W", "discharge_hW", 100),
-        ("limit_charge_W", "charge_hW", 100),
+        ("limit_discharge_W", "discharge", 100),
+        ("limit_charge_W", "charge", 100),
         ("alarm_level", "level", 1),
-        ("rack_dV", "rack_dV", 1),
+        ("rack_dV", "rack_voltage", 1),
     ):
         trace.columns[column] = _steps(trace.time_ms, [(ms, fields[field] * factor) for ms, fields in limits])
     coils = [(story.ms(e), float(e.detail[0])) for e in story.events if e.what == "coil"]  # type: ignore[arg-type]
