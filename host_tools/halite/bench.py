@@ -8,12 +8,19 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from halite import demo
+from halite.build import make
 from halite.config import load
+from halite.emulator.board import EmulatedBoard
+from halite.emulator.filesystem import with_files
+from halite.emulator.rig import emulated_rack
+from halite.errors import HaliteError
+from halite.image import image_path
 from halite.simulator import scenario, values
 
 OUTPUT = Path("build/bench.json")
@@ -49,8 +56,16 @@ BARS = {
     "boot_to_standby_ms": Bar("ms", 2_000),
     "heap_free_bytes": Bar("bytes", 80_000, most=False),
     "gc_collect_ms": Bar("ms", 30),
+    "scan_10ms_us_max": Bar("us", 3_000),
+    "cell_evaluation_us_max": Bar("us", 15_000),
+    "cpu_share_percent": Bar("%", 60),
+    "afe_scan_ms": Bar("ms", 100),
+    "afe_longest_slice_us": Bar("us", 2_000),
     "simulate_realtime_factor": Bar("x real time", 5, most=False),
 }
+
+_LARGEST = "lfp_rack"  # 416 cells, 208 temperature sensors
+_WATCHED_MS = 2_500  # emulated time that the times of the tasks are taken from
 
 
 def measure_demo() -> Iterator[tuple[str, float]]:
@@ -59,8 +74,41 @@ def measure_demo() -> Iterator[tuple[str, float]]:
     yield "demo_wall_s", round(result.wall_s, 1)
     yield "flash_full_s", round(result.flash_s, 1)
     yield "boot_to_standby_ms", round(result.boot_ms, 1)
-    yield "heap_free_bytes", result.tasks["heap_free"]
-    yield "gc_collect_ms", round(result.tasks["collect_us"] / 1000, 2)
+
+
+def _ask(board: EmulatedBoard, command: str) -> dict[str, Any]:
+    """The application's answer to a console command; HaliteError when none comes."""
+    board.forget_received()
+    board.send(command.encode() + b"\n")
+    start = b'{"re":"%s"' % command.split()[0].encode()
+    if not board.run_until(lambda: b"}\n" in board.received.partition(start)[2].replace(b"\r", b""), 2_000, 300, 20):
+        raise HaliteError(f"the emulated board does not answer {command!r}")
+    line = start + board.received.partition(start)[2].partition(b"\n")[0]
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def measure_board() -> Iterator[tuple[str, float]]:
+    """Memory and time of the real application on the emulated board with the largest rack, closed and at work."""
+    config = load(_LARGEST)
+    image = EmulatedBoard(image_path(None)).flash_snapshot()
+    board = emulated_rack(config, flash=with_files(image, make(config).files)).board
+    if not board.run_until(lambda: b"healthy" in board.received, 8_000, 600, 20):
+        raise HaliteError("the application on the emulated board does not become healthy")
+    _ask(board, "close")
+    _ask(board, "tasks clear")
+    board.run_for(_WATCHED_MS)
+    tasks = _ask(board, "tasks")
+    rows = {row["name"]: row for row in tasks["tasks"]}
+    board.run_for(100)  # the collection after an answer
+    heap = _ask(board, "tasks")
+    yield "scan_10ms_us_max", rows["scan"]["worst"]
+    yield "cell_evaluation_us_max", tasks["judge_us"]
+    yield "cpu_share_percent", tasks["busy_permille"] / 10
+    yield "afe_scan_ms", round(tasks["afe_scan_us"] / 1000, 1)
+    yield "afe_longest_slice_us", rows["afe"]["worst"]
+    yield "heap_free_bytes", heap["heap_free"]
+    yield "gc_collect_ms", round(heap["collect_us"] / 1000, 2)
 
 
 def measure_simulation() -> Iterator[tuple[str, float]]:
@@ -70,7 +118,7 @@ def measure_simulation() -> Iterator[tuple[str, float]]:
     yield "simulate_realtime_factor", factors[1]
 
 
-PARTS: tuple[Callable[[], Iterator[tuple[str, float]]], ...] = (measure_simulation, measure_demo)
+PARTS: tuple[Callable[[], Iterator[tuple[str, float]]], ...] = (measure_simulation, measure_board, measure_demo)
 
 
 def table(figures: list[Figure]) -> Table:

@@ -6,7 +6,9 @@ nothing but constants, and leaves them out. Lines keep their numbers, for traceb
 """
 
 import ast
+import contextlib
 import io
+import itertools
 import tokenize
 from collections.abc import Iterator
 
@@ -37,6 +39,77 @@ def _values(source: str) -> dict[str, int]:
             case _:
                 raise ValueError(f"line {node.lineno} is not a constant: {ast.unparse(node)}")
     return values
+
+
+def shared() -> dict[str, dict[str, int]]:
+    """{module: {name: value}} of the public constants in modules that hold code as well."""
+    found = {}
+    for path in FIRMWARE.rglob("*.py"):
+        module = path.relative_to(FIRMWARE).with_suffix("").as_posix().replace("/", ".")
+        if module not in CONSTANT_MODULES:
+            values = _public(path.read_text(encoding="utf-8"))
+            if values:
+                found[module] = values
+    return found
+
+
+def _public(source: str) -> dict[str, int]:
+    """Constants at module level with public names; those made from another module's constants are left alone."""
+    known: dict[str, int] = {}
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="const"), args=[value])):
+                with contextlib.suppress(NameError):
+                    known[name] = int(eval(compile(ast.Expression(value), "const", "eval"), {}, dict(known)))
+    return {name: value for name, value in known.items() if not name.startswith("_")}
+
+
+def fold(source: str, module: str, public: dict[str, dict[str, int]]) -> str:
+    """Source with the public constants of other modules replaced by their values, and its own made private.
+
+    mpy-cross keeps a private constant off the board; a public one costs a name and a dictionary entry.
+    """
+    aliases: dict[str, dict[str, int]] = {}
+    names: dict[str, int] = {}
+    lines = source.splitlines(keepends=True)
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom):
+            left = _without_constants(node, public, aliases, names)
+            if left is not None:
+                lines[node.lineno - 1 : node.end_lineno] = [left] + ["\n"] * ((node.end_lineno or 0) - node.lineno)
+    text = _replace("".join(lines), aliases, names, partly=True)
+    own = public.get(module, {})
+    return _rename(text, {name: f"_{name}" for name in own if f"_{name}" not in text})
+
+
+def _without_constants(
+    node: ast.ImportFrom,
+    public: dict[str, dict[str, int]],
+    aliases: dict[str, dict[str, int]],
+    names: dict[str, int],
+) -> str | None:
+    """Note what an import brings; the import without the constants, None when it brings none."""
+    for item in node.names:
+        if f"{node.module}.{item.name}" in public:
+            aliases[item.asname or item.name] = public[f"{node.module}.{item.name}"]
+    constants_there = public.get(node.module or "", {})
+    gone = [item for item in node.names if item.name in constants_there]
+    names.update({item.asname or item.name: constants_there[item.name] for item in gone})
+    if not gone:
+        return None
+    left = ast.ImportFrom(node.module, [item for item in node.names if item not in gone], node.level)
+    return ast.unparse(left) + "\n" if left.names else "\n"
+
+
+def _rename(source: str, names: dict[str, str]) -> str:
+    lines = source.splitlines(keepends=True)
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    for before, token in reversed(list(itertools.pairwise(tokens))):
+        if token.type == tokenize.NAME and token.string in names and before.string != ".":
+            row, begin = token.start
+            line = lines[row - 1]
+            lines[row - 1] = line[:begin] + names[token.string] + line[token.end[1] :]
+    return "".join(lines)
 
 
 def inline(source: str, known: dict[str, dict[str, int]]) -> str:
@@ -76,16 +149,17 @@ def _take(
     return True
 
 
-def _replace(source: str, aliases: dict[str, dict[str, int]], names: dict[str, int]) -> str:
+def _replace(source: str, aliases: dict[str, dict[str, int]], names: dict[str, int], partly: bool = False) -> str:
+    """partly: the aliased modules hold more than constants."""
     lines = source.splitlines(keepends=True)
-    for (row, begin), end, value in reversed(list(_uses(source, aliases, names))):
+    for (row, begin), end, value in reversed(list(_uses(source, aliases, names, partly))):
         line = lines[row - 1]
         lines[row - 1] = line[:begin] + (str(value) if value >= 0 else f"({value})") + line[end:]
     return "".join(lines)
 
 
 def _uses(
-    source: str, aliases: dict[str, dict[str, int]], names: dict[str, int]
+    source: str, aliases: dict[str, dict[str, int]], names: dict[str, int], partly: bool
 ) -> Iterator[tuple[tuple[int, int], int, int]]:
     """(start, end column, value) of every use, each on one line."""
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
@@ -96,4 +170,6 @@ def _uses(
             yield token.start, token.end[1], names[token.string]
         elif token.string in aliases and tokens[at + 1].string == ".":
             name = tokens[at + 2]
+            if partly and name.string not in aliases[token.string]:
+                continue
             yield token.start, name.end[1], aliases[token.string][name.string]
