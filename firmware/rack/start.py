@@ -9,6 +9,9 @@ import sys
 from binascii import crc32
 
 import micropython
+from micropython import const
+
+_TIDY_BYTES = const(12_288)     # collect so often while modules load: what they leave behind keeps no holes open
 
 CONFIG_PATH = "config.bin"
 
@@ -19,12 +22,14 @@ def main():
     port = app = None
     try:
         params, crc = _read_config()
+        gc.threshold(_TIDY_BYTES)
         from rack.app import App
         from rack.ports.rp2 import Port
 
         port = Port(params)
         app = App(params, port, crc)
         del params
+        gc.threshold(-1)
         gc.collect()
         app.run()
     except _Refused as refused:

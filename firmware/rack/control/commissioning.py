@@ -30,6 +30,11 @@ _LOUD_ms = const(50)        # two periods and more: a single noisy edge ends not
 _STAY_ms = const(10_000)    # after the virtual frequency has arrived
 
 
+def _aim(kind, value):
+    """Deviation at which a test ends, mHz."""
+    return value if kind == STEP else (_MOST_mHz if value > 0 else -_MOST_mHz)
+
+
 class ResponseTest:
     """Figures in ms since the start, NEVER until they are reached; resolution is one scan.
 
@@ -42,8 +47,8 @@ class ResponseTest:
         self._response = response
         self._s = s
         self.result = IDLE
-        self._kind = STEP
-        self._value = 0
+        self.kind = STEP
+        self.value = 0
         self._clear()
 
     def _clear(self):
@@ -63,6 +68,21 @@ class ResponseTest:
 
     def start(self, kind, value):
         """Begin; kind STEP (value mHz) or RAMP (mHz/s). Returns 0, or REFUSED_*. Idle or scan context."""
+        refused = self.refusal(kind, value)
+        if refused:
+            return refused
+        self._clear()
+        self.kind = kind
+        self.value = value
+        self._aim_mHz = _aim(kind, value)
+        self.expected_W = self.expects(kind, value)
+        self._start_request_W = self._response.response_W
+        self._start_W = self._s[I.PCS_POWER_W]
+        self.result = RUNNING
+        return 0
+
+    def refusal(self, kind, value):
+        """Why such a test may not begin now: REFUSED_*, or 0."""
         if not self._p.response_test_enabled:
             return REFUSED_OFF
         if self.result == RUNNING:
@@ -71,20 +91,20 @@ class ResponseTest:
             return REFUSED_VALUE
         if not self._quiet():
             return REFUSED_GRID
-        aim_mHz = value if kind == STEP else (_MOST_mHz if value > 0 else -_MOST_mHz)
-        expected_W = self._response.steady_W(aim_mHz)
+        expected_W = self.expects(kind, value)
         limit = self._s[I.LIMIT_DISCHARGE_W] if expected_W > 0 else self._s[I.LIMIT_CHARGE_W]
         if abs(expected_W) > limit or not self._response.permitted:
             return REFUSED_LIMITS
-        self._clear()
-        self._kind = kind
-        self._value = value
-        self._aim_mHz = aim_mHz
-        self.expected_W = expected_W
-        self._start_request_W = self._response.response_W
-        self._start_W = self._s[I.PCS_POWER_W]
-        self.result = RUNNING
         return 0
+
+    def expects(self, kind, value):
+        """Power at the end of such a test by the service's curve, W."""
+        return self._response.steady_W(_aim(kind, value))
+
+    @property
+    def error_permille(self):
+        """Power against the curve at the end or up to now, permille of the contracted power."""
+        return (self.final_W - self.expected_W) * 1000 // max(1, self._response.contracted_W)
 
     def stop(self):
         """End a running test."""
@@ -101,10 +121,10 @@ class ResponseTest:
             return
         self.elapsed_ms += elapsed_ms
         self._measure()
-        if self._kind == STEP:
-            self.injected_mHz = self._value
+        if self.kind == STEP:
+            self.injected_mHz = self.value
         else:
-            way = self._value * self.elapsed_ms // 1000
+            way = self.value * self.elapsed_ms // 1000
             self.injected_mHz = max(-_MOST_mHz, min(_MOST_mHz, way))
         if self.injected_mHz == self._aim_mHz and self._arrived_ms == NEVER:
             self._arrived_ms = self.elapsed_ms

@@ -1,0 +1,131 @@
+"""What the console can ask of the fast response: the recorded event, and commissioning tests.
+
+A test moves real power, so it is asked for, told what it will move, and acknowledged within ten
+seconds; one word alone starts nothing. A frozen trace is only given up by an explicit `rearm`.
+"""
+
+from micropython import const
+
+from rack.control.recorder import CAUSE_COMMAND, COLUMNS
+
+_ACKNOWLEDGE_ms = const(10_000)
+_MASK = const(0x3FFFFFFF)
+
+# In the order of the constants of rack.control.recorder and rack.control.commissioning
+_CAUSES = ("none", "frequency", "trip", "command")
+_KINDS = ("step", "ramp")
+_RESULTS = ("idle", "running", "done", "ended_by_grid", "stopped")
+_OFF = "tests are not enabled in the config"
+_VALUES = "step takes 1..1000 mHz, ramp 1..4000 mHz/s, either sign"
+_REFUSED = (
+    "",
+    _OFF,
+    "no mains, or the grid is not quiet",
+    _VALUES,
+    "the rack may not deliver this now: closed, and limits above the expected power?",
+    "a test is running; response test stop ends it",
+)
+_USAGE = "response test [step <mHz> | ramp <mHz/s> | acknowledge | stop]"
+
+
+class ResponseCommands:
+    """app: rack.app.App with controller, recorder and port."""
+
+    def __init__(self, app):
+        self._app = app
+        self._asked = None      # (kind, value, time in ms) that waits to be acknowledged
+        self.table = {
+            "events": (self._events, "recorded event as CSV rows; events now freezes it"),
+            "rearm": (self._rearm, "forget the recorded event, record again"),
+            "response": (self._response, "commissioning: response test step -500"),
+        }
+
+    # -- recorder
+
+    def _events(self, words):
+        if words not in ([], ["now"]):
+            raise ValueError("events takes nothing, or now")
+        if words:
+            self._app.recorder.freeze()
+        return self._trace()
+
+    def _trace(self):
+        """Rows only of a frozen trace: one that is being written would be torn."""
+        trace = self._app.recorder
+        yield ',"frozen":%s' % ("true" if trace.frozen else "false")
+        yield ',"cause":"%s","count":%d' % (_CAUSES[trace.cause], len(trace))
+        yield ',"columns":"'
+        yield COLUMNS[:48]
+        yield COLUMNS[48:]
+        yield '","rows":['
+        if trace.frozen:
+            comma = ""
+            for line in trace.lines():
+                yield '%s"%s"' % (comma, line)
+                comma = ","
+        yield "]"
+
+    def _rearm(self, words):
+        self._app.recorder.rearm()
+        return (',"ok":true',)
+
+    # -- commissioning
+
+    def _response(self, words):
+        if not words or words[0] != "test":
+            raise ValueError(_USAGE)
+        test = self._app.controller.response.test
+        if test is None:
+            raise ValueError(_OFF)
+        words = words[1:]
+        if not words:
+            return self._result(test)
+        if words == ["stop"]:
+            self._asked = None
+            test.stop()
+            return (',"ok":true',)
+        if words == ["acknowledge"]:
+            return self._start(test)
+        if len(words) == 2 and words[0] in _KINDS:
+            return self._ask(test, _KINDS.index(words[0]), words[1])
+        raise ValueError(_USAGE)
+
+    def _ask(self, test, kind, text):
+        self._asked = None
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(_VALUES)
+        self._check(test.refusal(kind, value))
+        self._asked = (kind, value, self._app.port.ticks_ms())
+        return (
+            ',"asked":"%s","value":%d' % (_KINDS[kind], value),
+            ',"expected_W":%d' % test.expects(kind, value),
+            ',"acknowledge_ms":%d' % _ACKNOWLEDGE_ms,
+        )
+
+    def _start(self, test):
+        asked, self._asked = self._asked, None
+        if asked is None:
+            raise ValueError("nothing to acknowledge: ask for a step or a ramp first")
+        kind, value, at_ms = asked
+        if (self._app.port.ticks_ms() - at_ms) & _MASK > _ACKNOWLEDGE_ms:
+            raise ValueError("acknowledged too late: ask again")
+        self._check(test.start(kind, value))
+        self._app.recorder.trigger(CAUSE_COMMAND)
+        return (',"ok":true,"started":"%s"' % _KINDS[kind],)
+
+    def _check(self, refused):
+        if refused:
+            raise ValueError(_REFUSED[refused])
+
+    def _result(self, test):
+        yield ',"test":"%s"' % _RESULTS[test.result]
+        yield ',"kind":"%s","value":%d' % (_KINDS[test.kind], test.value)
+        yield ',"elapsed_ms":%d,"injected_mHz":%d' % (test.elapsed_ms, test.injected_mHz)
+        yield ',"delay_ms":%d,"rise_ms":%d' % (test.delay_ms, test.rise_ms)
+        yield ',"settle_ms":%d' % test.settle_ms
+        yield ',"peak_W":%d,"final_W":%d' % (test.peak_W, test.final_W)
+        yield ',"expected_W":%d' % test.expected_W
+        yield ',"contracted_W":%d' % self._app.controller.response.contracted_W
+        yield ',"error_permille":%d' % test.error_permille

@@ -1,0 +1,205 @@
+"""The console's view of the fast response: the recorded event as CSV, and tests that ask before they move power."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.comms.commands_response import ResponseCommands
+from rack.comms.console import Console
+from rack.comms.stdio import Terminal
+from rack.control.recorder import Recorder
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
+
+from response_rig import Rig, parameters
+
+PERIODS_A_SECOND = 50
+
+
+class Pipe(Terminal):
+    """The real output ring over a list of bytes."""
+
+    def __init__(self):
+        super().__init__()
+        self.incoming = bytearray()
+        self.sent = bytearray()
+
+    def read(self):
+        return self.incoming.pop(0) if self.incoming else -1
+
+    def _send(self, byte):
+        self.sent.append(byte)
+        return True
+
+
+class Rack:
+    """A response with its recorder, a PCS of 10 ms lag, and a console on it."""
+
+    def __init__(self, **changes):
+        changes = {"response_test_enabled": 1, "recorder_trigger_mHz": 200, "recorder_after": 100, **changes}
+        self.rig = Rig(parameters(**changes))
+        self.s = self.rig.s
+        self.s[I.LIMIT_CHARGE_W] = self.s[I.LIMIT_DISCHARGE_W] = 200_000
+        self.recorder = Recorder(self.rig.params, self.rig.response, self.s)
+        self.now_ms = 2**30 - 5_000
+        self.terminal = Pipe()
+        app = SimpleNamespace(
+            controller=SimpleNamespace(response=self.rig.response),
+            recorder=self.recorder,
+            port=SimpleNamespace(ticks_ms=lambda: self.now_ms % 2**30),
+        )
+        self.console = Console(self.terminal, ResponseCommands(app).table)
+        self.run(50.0, 1)
+
+    def run(self, Hz, seconds):
+        for _ in range(round(seconds * PERIODS_A_SECOND)):
+            request = self.rig.period(Hz)
+            power_W = self.s[I.PCS_POWER_W]
+            self.s[I.PCS_POWER_W] = power_W + (request - power_W) * 86 // 100
+            self.recorder.on_period()
+            self.recorder.scan()
+        self.now_ms += round(seconds * 1000)
+
+    def ask(self, line):
+        self.terminal.incoming += line.encode() + b"\n"
+        for _ in range(5_000):
+            self.console.poll()
+            if not self.terminal.incoming and not self.console.busy():
+                break
+        while self.terminal.drain():
+            pass
+        *_, answer = self.terminal.sent.decode("ascii").splitlines()
+        return json.loads(answer)
+
+
+def rows(answer):
+    return [dict(zip(answer["columns"].split(","), map(int, row.split(",")), strict=True)) for row in answer["rows"]]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 255), st.floats(0.5, 6.0), st.floats(49.0, 49.7))
+def test_a_frequency_event_is_told_as_csv_with_its_past(after, before_s, Hz):
+    rack = Rack(recorder_after=after)
+    rack.run(50.0, before_s)
+    assert rack.ask("events") == {
+        "re": "events", "frozen": False, "cause": "none", "count": len(rack.recorder),
+        "columns": "t_ms,deviation_dmHz,response_W,request_W,pcs_W,charge_W,discharge_W", "rows": [],
+    }  # fmt: skip
+    rack.run(Hz, (after + 5) / PERIODS_A_SECOND)
+    answer = rack.ask("events")
+    trace = rows(answer)
+    assert (answer["frozen"], answer["cause"], answer["count"]) == (True, "frequency", len(trace))
+    assert len([row for row in trace if row["t_ms"] > 0]) == after
+    assert all(abs(row["deviation_dmHz"]) <= 2_000 for row in trace if row["t_ms"] < 0)
+    assert trace[-1]["request_W"] == pytest.approx(rack.rig.response.request_W, abs=7)
+
+
+def test_the_trace_stays_until_it_is_given_up():
+    rack = Rack()
+    rack.run(49.5, 3)
+    first = rack.ask("events")
+    rack.run(50.5, 3)
+    assert rack.ask("events") == first
+    rack.run(50.0, 1)
+    assert rack.ask("rearm") == {"re": "rearm", "ok": True}
+    rack.run(50.0, 1)
+    assert rack.ask("events")["rows"] == []
+    now = rack.ask("events now")
+    assert (now["cause"], now["count"]) == ("command", 50)
+    assert rows(now)[-1]["t_ms"] == 0
+
+
+def test_every_piece_of_an_answer_is_short_enough_for_the_console():
+    rack = Rack(rack_power_max_W=2_000_000, split_power_W=2_000_000)
+    rack.rig.response.set_limits(2_000_000, 2_000_000, 1)
+    rack.s[I.PCS_POWER_W] = -(2**23)
+    rack.run(52.4, 3)
+    app = SimpleNamespace(recorder=rack.recorder, controller=SimpleNamespace(response=rack.rig.response), port=None)
+    table = ResponseCommands(app).table
+    for name, words in (("events", []), ("response", ["test"])):
+        assert max(len(piece) for piece in table[name][0](words)) < 64
+
+
+def test_a_step_is_asked_told_acknowledged_and_judged():
+    rack = Rack()
+    assert rack.ask("response test step -500") == {
+        "re": "response", "asked": "step", "value": -500, "expected_W": 200_000, "acknowledge_ms": 10_000,
+    }  # fmt: skip
+    rack.run(50.0, 1)
+    assert rack.rig.response.request_W == 0
+    assert rack.ask("response test acknowledge")["started"] == "step"
+    rack.run(50.0, 12)
+    result = rack.ask("response test")
+    assert (result["test"], result["kind"], result["value"]) == ("done", "step", -500)
+    assert 0 <= result["delay_ms"] <= 60 and result["delay_ms"] < result["rise_ms"] <= result["settle_ms"] <= 200
+    assert abs(result["error_permille"]) <= 1
+    trace = rows(rack.ask("events"))
+    assert next(row["t_ms"] for row in trace if row["request_W"] > 190_000) in range(60)
+
+
+def test_a_ramp_is_tested_too_and_ends_when_told():
+    rack = Rack()
+    assert rack.ask("response test ramp -1000")["expected_W"] == 200_000
+    assert rack.ask("response test acknowledge")["ok"]
+    rack.run(50.0, 0.4)
+    assert -450 < rack.ask("response test")["injected_mHz"] < -350
+    assert rack.ask("response test stop")["ok"]
+    assert rack.ask("response test")["test"] == "stopped"
+    rack.run(50.0, 1)
+    assert rack.rig.response.request_W == 0
+
+
+def test_nothing_starts_without_an_acknowledgement_in_time():
+    rack = Rack()
+    assert "ask for" in rack.ask("response test acknowledge")["error"]
+    rack.ask("response test step -500")
+    rack.run(50.0, 10.1)
+    assert "too late" in rack.ask("response test acknowledge")["error"]
+    assert "ask for" in rack.ask("response test acknowledge")["error"]
+    rack.ask("response test step -500")
+    rack.ask("response test stop")
+    assert "ask for" in rack.ask("response test acknowledge")["error"]
+    assert rack.ask("response test")["test"] == "idle"
+
+
+def test_a_grid_that_moves_between_asking_and_acknowledging_forbids_the_test():
+    rack = Rack()
+    rack.ask("response test step -500")
+    rack.run(49.8, 1)
+    assert "quiet" in rack.ask("response test acknowledge")["error"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("response", "response test ["),
+        ("response tests", "response test ["),
+        ("response test jump 5", "response test ["),
+        ("response test step", "response test ["),
+        ("response test step 1001", "step takes"),
+        ("response test step -0", "step takes"),
+        ("response test step -500mHz", "step takes"),
+        ("response test step 99999999999999999999", "step takes"),
+        ("response test ramp 4001", "step takes"),
+        ("events later", "events takes"),
+    ],
+)
+def test_a_wrong_line_is_refused_with_what_is_right(line, reason):
+    assert reason in Rack().ask(line)["error"]
+
+
+def test_a_rack_whose_config_has_no_tests_says_so():
+    assert "not enabled" in Rack(response_test_enabled=0).ask("response test step -500")["error"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["test", "step", "ramp", "stop", "acknowledge", "-500", "0", "x", "now"]), max_size=4))
+def test_no_line_of_words_starts_a_test_by_itself(words):
+    rack = Rack()
+    rack.ask(" ".join(["response", *words]))
+    assert rack.rig.response.test.result == 0
