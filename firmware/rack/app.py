@@ -17,7 +17,7 @@ from rack.comms.commands import Commands
 from rack.comms.console import Console
 from rack.comms.pcs_link import PcsLink
 from rack.comms.stdio import Stdio
-from rack.control.bits import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_CLOSE, CMD_RESET, STATE_CLOSED
+from rack.control.bits import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_RESET, STATE_CLOSED
 from rack.control.controller import Controller
 from rack.control.fast import ptr32
 from rack.control.recorder import Recorder
@@ -90,7 +90,6 @@ class App:
         self._fast = port.fast_path(controller.response, self.pcs, self.recorder)
         self._last_ms = port.ticks_ms()
         self._fed = 0
-        self._auto_close = params.rack_auto_close
         self._collect_due = False
         self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.scratch.note_task)
 
@@ -155,8 +154,6 @@ class App:
             if self._fed == _HEALTHY_SCANS:
                 self.healthy = True
                 self.console.notice("healthy")
-        elif self._auto_close and self.controller.command(CMD_CLOSE) == 0:
-            self._auto_close = 0
 
     def _poll_afe(self, now_us):
         """One step of the AFE's driver, or one of judging what it has read."""

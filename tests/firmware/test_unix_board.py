@@ -1,6 +1,7 @@
 """The whole application on the MicroPython unix port, against the simulated rack over pipes."""
 
 import json
+from pathlib import Path
 
 import pytest
 from halite.paths import BOARD_CONFIGS
@@ -43,3 +44,20 @@ def test_an_open_interlock_drops_the_coils_and_is_told() -> None:
         board.send("why\n")
         board.run_for(300)
         assert b"interlock" in board.console.lower() or b"hvil" in board.console.lower()
+
+
+def test_automatic_closing_does_not_overrule_an_operator_who_said_open(tmp_path: Path) -> None:
+    config = tmp_path / "automatic.toml"
+    text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
+    config.write_text(text.replace("auto_close = false", "auto_close = true"), encoding="utf-8")
+    with UnixBoard(config) as board:
+        board.rack.start_fault("pcs_silent")
+        board.run_for(1500)
+        board.send("open\n")
+        board.run_for(300)
+        board.rack.stop_fault("pcs_silent")
+        board.run_for(1500)
+        assert board.coils == 0
+        board.send("close\n")
+        board.run_for(1500)
+        assert board.coils == CLOSED

@@ -91,6 +91,7 @@ class Ltc681x:
         self.invalid = 0
         self.wakes = 0
         self.devices_seen = 0
+        self.open_wires = bytearray(2 * devices)     # stays 0: this driver sees an open wire in the voltages only
         self.state = STATE_RUN
         self._spi = spi
         self._devices = devices
