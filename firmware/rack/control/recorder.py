@@ -166,15 +166,12 @@ class Recorder:
             into[i] = value * m[_UNIT_W] if 1 <= i <= _POWERS else value
 
     def lines(self):
-        """The trace as CSV lines under COLUMNS, oldest first, time in ms against the trigger. Idle context, allocates."""
+        """CSV lines under COLUMNS, oldest first, time in ms against the trigger. Idle context, allocates."""
         row = [0] * _WIDTH
         trigger = max(0, len(self) - 1 - self._m[_SINCE])
         self.entry(trigger, row)
         origin = row[-1]
         for index in range(len(self)):
             self.entry(index, row)
-            if index < trigger:
-                at = -((origin - row[-1]) & _CLOCK)
-            else:
-                at = (row[-1] - origin) & _CLOCK
+            at = -((origin - row[-1]) & _CLOCK) if index < trigger else (row[-1] - origin) & _CLOCK
             yield "%d," % (at * 16 // 100) + ",".join([str(value) for value in row[:-1]])
