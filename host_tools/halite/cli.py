@@ -1,6 +1,7 @@
 """The command `halite`: one verb per job, one line on failure, never a traceback for a user's mistake."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -10,16 +11,19 @@ from typing import Annotated, Any
 import typer
 
 from halite import __version__
-from halite.errors import HaliteError
+from halite.errors import HaliteError, MisuseError, from_system
 
 ConfigOption = Annotated[str, typer.Option("--config", "-c", help="A board config, or the name of a shipped one.")]
 PortOption = Annotated[str, typer.Option("--port", "-p", help="Serial port; may be left out with one board.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 FilesArgument = Annotated[list[str], typer.Argument(help="Board configs (TOML), or names of shipped ones.")]
 
+_TRACE = "HALITE_TRACE"
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Configure, flash, watch and simulate Halite rack controllers.",
 )
@@ -211,7 +215,16 @@ def _failed(error: HaliteError, arguments: list[str]) -> int:
         _print_json({"ok": False, **error.as_dict()})
     for line in str(error).splitlines():
         print(f"error: {line}", file=sys.stderr)
-    return 1
+    return 2 if isinstance(error, MisuseError) else 1
+
+
+def _broken(error: Exception) -> int:
+    """A fault of ours: one line for who only uses it, the place for who mends it."""
+    if os.environ.get(_TRACE):
+        raise error
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    print(f"error: a fault in halite itself: {said[:200]} ({_TRACE}=1 shows where; please report it)", file=sys.stderr)
+    return 70
 
 
 def _misused(error: typer.TyperException) -> int:
@@ -222,7 +235,7 @@ def _misused(error: typer.TyperException) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command line; returns the exit status: 0, 1 refused, 2 wrong usage, 130 Ctrl-C."""
+    """Run one command line; returns the exit status: 0, 1 refused, 2 wrong usage, 70 our fault, 130 Ctrl-C."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         status = app(given, standalone_mode=False, prog_name="halite")
@@ -234,6 +247,13 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who read us left: nothing to flush at exit
+        return 141
+    except OSError as error:
+        return _failed(from_system(error), given)
+    except Exception as error:
+        return _broken(error)
     return status if isinstance(status, int) else 0
 
 

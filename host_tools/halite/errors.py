@@ -14,3 +14,13 @@ class HaliteError(Exception):
 
     def __str__(self) -> str:
         return f"{self.text} ({self.hint})" if self.hint else self.text
+
+
+class MisuseError(HaliteError):
+    """A command line that cannot be meant: exit status 2."""
+
+
+def from_system(error: OSError) -> HaliteError:
+    """What the system refused, in one line: a full disk, a folder without the right to write."""
+    where = f"{error.filename}: " if error.filename else ""
+    return HaliteError(f"{where}{error.strerror or error}", "put that right, then run this again")

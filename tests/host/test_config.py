@@ -89,7 +89,7 @@ def test_a_missing_key_is_named(row):
         ("rack", "scan_ms", True, "a whole number, 5 to 20 ms"),
         ("rack", "scan_ms", "10", "a whole number, 5 to 20 ms"),
         ("rack", "chemistry", "lead", 'allowed is "sodium" or "lfp"'),
-        ("rack", "name", "", "1 to 32 characters"),
+        ("rack", "name", "", "1 to 32 printable ASCII characters"),
         ("cell", "ocv", [[0, 1900], [10_000]], "entry 2"),
         ("cell", "ocv", [[0, 1900.5]], "entry 1"),
         ("alarms", "hot_trip", [600, 550, 100], "[set, clear, set_ms, clear_ms]"),
@@ -195,7 +195,7 @@ def test_a_conflict_reaches_the_user_with_the_file(tmp_path):
     [
         ("[rack", "not valid TOML"),
         ('[rack]\nboard = "nano"\n', "allowed is one of pico_w"),
-        (b"\xff\xfe", "cannot be read"),
+        (b"\xff\xfe", "not UTF-8 text"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(tmp_path, text, said):

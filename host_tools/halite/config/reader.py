@@ -8,19 +8,35 @@ from halite.errors import HaliteError
 from halite.paths import BOARD_CONFIGS
 
 Document = dict[str, Any]
+_MOST_BYTES = 1_000_000  # no config is that large; a device file never ends
+
+
+def parse_toml(path: Path) -> Document:
+    """Parse a TOML file. HaliteError names the file and the line; OSError when it cannot be opened."""
+    with path.open("rb") as file:
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise HaliteError(f"{path}: larger than {_MOST_BYTES} bytes, that is no TOML file of Halite")
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))  # some editors put a byte order mark first
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise HaliteError(f"{path}: not UTF-8 text (at line {line})", "save it as UTF-8") from None
+    except RecursionError:
+        raise HaliteError(f"{path}: not valid TOML: nested too deeply") from None
+    except ValueError as error:
+        raise HaliteError(f"{path}: not valid TOML: {str(error).partition(';')[0]}") from None
 
 
 def read_toml(path: Path) -> Document:
     """Parse one TOML file; HaliteError names the file and the line."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path)
     except FileNotFoundError:
         shipped = ", ".join(sorted(p.name for p in BOARD_CONFIGS.glob("*.toml")))
         raise HaliteError(f"{path}: no such file", f"shipped with Halite: {shipped}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise HaliteError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise HaliteError(f"{path}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise HaliteError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def find_config(given: str | Path) -> Path:

@@ -9,6 +9,7 @@ from halite.config.reader import find_config
 from halite.errors import HaliteError
 
 _NAME = re.compile(r'^name = ".*?"', re.MULTILINE)
+_PLAIN_NAME = re.compile(r'(?! )[ !#-\[\]-~]{1,32}')
 _KEY = re.compile(r'^(?:#.*\n)?key_hex = ".*?"', re.MULTILINE)
 
 
@@ -36,6 +37,8 @@ def start_from(preset: str, file: Path, name: str) -> None:
     source = find_config(preset)
     if not source.is_file():
         raise HaliteError(f"{preset}: no such config to start from")
+    if not _PLAIN_NAME.fullmatch(name):
+        raise HaliteError(f"{name!r} cannot be a rack's name", "1 to 32 printable ASCII characters, no quotes or \\")
     text = _NAME.sub(f'name = "{name}"', source.read_text(encoding="utf-8"), count=1)
     text = _KEY.sub(f'key_hex = "{secrets.token_hex(32)}"', text, count=1)
     try:

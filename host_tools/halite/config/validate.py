@@ -16,14 +16,14 @@ from halite.config import rows
 from halite.config.reader import Document
 
 _Int = Annotated[int, Field(strict=True, ge=rows.INT_LEAST, le=rows.INT_MOST)]
-_Name = Annotated[str, Field(strict=True, min_length=1, max_length=32, pattern=r"^\S.*$")]
+_Name = Annotated[str, Field(strict=True, min_length=1, max_length=32, pattern=r"^[!-~][ -~]*$")]  # the console's set
 _KeyHex = Annotated[str, Field(strict=True, pattern=r"^[0-9a-fA-F]{64}$")]
 
 _ASKS = re.compile(r": (?:unit \S+ is wrong here|the unit is missing): use (\S+)|: did you mean (?P<name>\S+)")
 
 # Keys that are not integers: (type, is it needed, what is allowed).
 TEXT_KEYS: Mapping[str, tuple[Any, bool, str]] = {
-    "rack_name": (_Name, True, "1 to 32 characters"),
+    "rack_name": (_Name, True, "1 to 32 printable ASCII characters"),
     "rack_board": (str, True, "the name of a file in boards/"),
     "response_service": (str, False, "the name of a file in services/"),
     "service_key_hex": (_KeyHex, True, "64 hexadecimal digits"),

@@ -8,17 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from halite.arguments import Parser, parsed, seconds, seed
 from halite.config import load
+from halite.emulator.filesystem import FLASH_BYTES
 from halite.emulator.rig import emulated_rack
 from halite.emulator.runner import BoardRunner
 from halite.errors import HaliteError
+from halite.image import write_whole
 from halite.simulator import scenario as scenarios
 
 _LOOK_S = 0.2
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="halite emulate",
         description="Start an emulated Raspberry Pi Pico W with the real MicroPython image, wired to a simulated "
         "rack, and print its serial port. Runs until Ctrl-C.",
@@ -26,8 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
     parser.add_argument("--scenario", metavar="S", help="scenario to play: file, or the name of a shipped one")
-    parser.add_argument("--after", type=float, default=0.0, metavar="S", help="emulated seconds before the scenario")
-    parser.add_argument("--seed", type=int, default=1, help="seed of spread and noise (default 1)")
+    parser.add_argument("--after", type=seconds, default=0.0, metavar="S", help="emulated seconds before the scenario")
+    parser.add_argument("--seed", type=seed, default=1, help="seed of spread and noise (default 1)")
     parser.add_argument("--flash", type=Path, metavar="FILE", help="keep the flash in this file between runs")
     parser.add_argument("--image", type=Path, metavar="UF2", help="MicroPython image instead of the cached one")
     return parser
@@ -35,10 +38,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the verb; 0 after SIGTERM, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
+    options = parsed(_parser(), arguments)
+    if options is None:
+        return 0
     config = load(options.config)
     scenario = scenarios.load(options.scenario) if options.scenario else None
-    flash = options.flash.read_bytes() if options.flash and options.flash.exists() else None
+    flash = _kept_flash(options.flash) if options.flash else None
     emulated = emulated_rack(config, seed=options.seed, start=scenario, flash=flash, image=options.image)
     with _stop_signals() as stopped, BoardRunner(emulated.board) as runner:
         print(runner.port.path, flush=True)
@@ -47,8 +52,19 @@ def main(arguments: list[str] | None = None) -> int:
         while runner.running and not stopped.wait(_LOOK_S):
             pass
         if options.flash:
-            options.flash.write_bytes(runner.call(emulated.board.flash_snapshot))
+            write_whole(options.flash, runner.call(emulated.board.flash_snapshot))
     return 130 if stopped.interrupted else 0
+
+
+def _kept_flash(path: Path) -> bytes | None:
+    """The flash of an earlier run; None for the first. HaliteError before a run whose flash could not be kept."""
+    if not path.exists():
+        if not path.absolute().parent.is_dir():
+            raise HaliteError(f"{path}: no such folder", "make it first: the flash is written there at the end")
+        return None
+    if not path.is_file() or path.stat().st_size != FLASH_BYTES:
+        raise HaliteError(f"{path}: not a flash of {FLASH_BYTES} bytes", "give a file that halite emulate has written")
+    return path.read_bytes()
 
 
 class _Stopped(threading.Event):

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from rich.console import Console
 from rich.table import Table
 
+from halite.arguments import Parser, parsed, report_file
 from halite.simulator import compliance, compliance_rules
 from halite.simulator.compliance import CATALOGUE, Judged, Service
 from halite.simulator.compliance_rules import Curve, Row
@@ -20,15 +21,19 @@ _COLUMNS = ("step", "ramp", "sine sweep", "GB 2019-like")
 _COLOURS = {"power": "#0b6e99", "asked": "#999999", "bound": "#c8553d", "frequency": "#d9a404"}
 
 
+def _html_file(text: str) -> Path:
+    return report_file(text, (".html",))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="halite simulate --suite compliance",
         description="Every service preset against what the service demands.",
         epilog="Example: halite simulate --suite compliance --service gb_dc --report gb_dc.html",
     )
     parser.add_argument("--service", action="append", metavar="NAME", help="only this service; may be given again")
     parser.add_argument("--quick", action="store_true", help="without the cases that last minutes")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write plots as one HTML file")
+    parser.add_argument("--report", type=_html_file, metavar="FILE", help="write plots as one HTML file")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     return parser
 
@@ -114,13 +119,13 @@ def _draw(figure: go.Figure, row: int, column: int, one: Judged, service: Servic
 
 def main(arguments: list[str]) -> int:
     """Run the suite; 0 when every row holds, 1 otherwise, 2 for wrong usage."""
-    try:
-        options = _parser().parse_args(arguments)
-    except SystemExit as stopped:
-        return int(stopped.code or 0)
+    options = parsed(_parser(), arguments)
+    if options is None:
+        return 0
     judged = compliance.suite(options.service, long=not options.quick)
     broken = [row for one in judged for row in one.rows if not row.ok]
     if options.report:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
         figure_of(judged).write_html(options.report, include_plotlyjs=True)
         print(f"report: {options.report}", file=sys.stderr)
     if options.json:

@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from halite.errors import HaliteError
+from halite.arguments import Parser, parsed, report_file, seed
+from halite.errors import MisuseError
 from halite.simulator import report, scenario
 from halite.simulator.rack_faults import FAULTS
 from halite.simulator.trace import Trace
@@ -17,7 +18,7 @@ _SUITES = {"compliance": "halite.simulator.compliance"}
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="halite simulate",
         description="Run scenarios on the control logic, faster than real time.",
         epilog="Example: halite simulate demo --config sodium_rack --report demo.html",
@@ -26,10 +27,10 @@ def _parser() -> argparse.ArgumentParser:
         "scenarios", nargs="*", metavar="SCENARIO", help="a scenario file, or the name of a shipped one"
     )
     parser.add_argument("--config", default=_DEFAULT_CONFIG, help="board config: file, or the name of a shipped one")
-    parser.add_argument("--seed", type=int, default=1, help="seed of spread and noise (default 1)")
+    parser.add_argument("--seed", type=seed, default=1, help="seed of spread and noise (default 1)")
     parser.add_argument(
         "--report",
-        type=Path,
+        type=report_file,
         metavar="FILE",
         help="write a .html, .json or .csv file; with several scenarios their names are added to it",
     )
@@ -88,24 +89,20 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the verb; returns the exit status. Raises HaliteError for what a user can put right."""
-    parser = _parser()
-    suite = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    suite = Parser(prog="halite simulate", add_help=False, allow_abbrev=False)
     suite.add_argument("--suite", choices=sorted(_SUITES))
-    try:
-        chosen, own = suite.parse_known_args(arguments)
-        if chosen.suite:  # a suite has options of its own: it gets all that is left
-            return int(import_module(_SUITES[chosen.suite]).main(own) or 0)
-        options, rest = parser.parse_known_args(arguments)
-    except SystemExit as stopped:
-        return int(stopped.code or 0)
+    chosen, own = suite.parse_known_args(arguments)
+    if chosen.suite:  # a suite has options of its own: it gets all that is left
+        return int(import_module(_SUITES[chosen.suite]).main(own) or 0)
+    options = parsed(_parser(), arguments)
+    if options is None:
+        return 0
     if options.list:
         _print_list()
         return 0
     if options.faults:
         _print_faults()
         return 0
-    if rest:
-        raise HaliteError(f"simulate: unknown option {rest[0]}", "see `halite simulate --help`")
     if not options.scenarios:
-        raise HaliteError("simulate: which scenario?", "`halite simulate --list` shows the shipped ones")
+        raise MisuseError("simulate: which scenario?", "`halite simulate --list` shows the shipped ones")
     return _run(options)

@@ -4,13 +4,13 @@ A scenario that means something else than its author thought is worse than none:
 refusal names file, key, value, unit and what is allowed.
 """
 
-import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from halite.config.reader import read_toml
 from halite.errors import HaliteError
 from halite.paths import BOARD_CONFIGS
 from halite.simulator.rack import Rack
@@ -105,7 +105,7 @@ class ClearFault(_Action):
 
     do: Literal["clear"]
     name: Literal[tuple(FAULTS)]  # type: ignore[valid-type]
-    at: int | None = None
+    at: Annotated[int, Field(ge=0, le=415)] | None = None
 
 
 class Command(_Action):
@@ -132,7 +132,7 @@ GRID_ACTIONS = (SetFrequency, RampFrequency, TraceFrequency, SineFrequency)
 class Scenario(_Strict):
     """One scenario. `action` is in the order of the file; times need not rise."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^/\\\x00-\x1f]+$")]
     text: str = ""
     duration_ms: Annotated[int, Field(ge=10, le=86_400_000)]
     start: Start = Start()
@@ -205,6 +205,7 @@ _SECTIONS: dict[str, type[BaseModel]] = _KINDS | {"start": Start}
 _ALLOWED = {
     "greater_than_equal": "allowed is at least {ge}",
     "less_than_equal": "allowed is at most {le}",
+    "string_pattern_mismatch": "allowed is text that can be part of a file's name",
     "too_short": "allowed is at least {min_length} entries",
     "literal_error": "allowed is {expected}",
     "union_tag_invalid": "allowed is {expected_tags}",
@@ -259,8 +260,4 @@ def find(name: str | Path) -> Path:
 def load(name: str | Path) -> Scenario:
     """Read and check a scenario file."""
     path = find(name)
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
-        raise HaliteError(f"{path.name}: not TOML: {broken}") from None
-    return parse(document, path.name)
+    return parse(read_toml(path), path.name)

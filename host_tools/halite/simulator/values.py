@@ -16,7 +16,7 @@ from halite.paths import use_firmware
 from halite.simulator.rack import Rack
 from halite.simulator.rack_faults import FAULTS
 from halite.simulator.recording import TRUE_COLUMNS, rack_events, truth_of
-from halite.simulator.scenario import Command, Scenario, Setpoint, StartFault, on_rack
+from halite.simulator.scenario import ClearFault, Command, Scenario, Setpoint, StartFault, on_rack
 from halite.simulator.trace import Trace, TraceEvent
 
 use_firmware()
@@ -239,7 +239,7 @@ def check_places(scenario: Scenario, rack: Rack) -> None:
     """Refuse a fault at a cell, sensor or device that this rack does not have."""
     sizes = {"cell": rack.plant.series, "sensor": rack.plant.sensors, "device": rack.plant.devices, "": 1}
     for action in scenario.action:
-        if isinstance(action, StartFault) and action.at >= sizes[FAULTS[action.name].where]:
+        if isinstance(action, StartFault | ClearFault) and (action.at or 0) >= sizes[FAULTS[action.name].where]:
             where = FAULTS[action.name].where or "place"
             raise HaliteError(
                 f"scenario {scenario.name}: fault {action.name}: at = {action.at}: allowed is 0 to "

