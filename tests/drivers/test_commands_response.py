@@ -6,6 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from halite import commissioning
+from halite.errors import HaliteError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
@@ -16,7 +18,7 @@ from rack.control.recorder import Recorder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
 
-from response_rig import Rig, parameters
+from response_rig import DC_LOW, Rig, parameters
 
 PERIODS_A_SECOND = 50
 
@@ -140,6 +142,43 @@ def test_a_step_is_asked_told_acknowledged_and_judged():
     assert abs(result["error_permille"]) <= 1
     trace = rows(rack.ask("events"))
     assert next(row["t_ms"] for row in trace if row["request_W"] > 190_000) in range(60)
+
+
+GB = {"curve": DC_LOW, "response_delay_ms": 200, "recorder_after": 192, "response_rest_mHz": 15}
+
+
+@pytest.mark.parametrize("line", ["step -500", "ramp -1000", "step 500", "ramp 500"])
+@pytest.mark.parametrize(
+    ("change", "holds"),
+    [
+        ({"response_up_permille_ps": 3_000}, True),
+        ({"response_up_permille_ps": 3_000, "response_delay_ms": 0}, False),
+        ({"response_up_permille_ps": 400}, False),
+    ],
+)
+def test_the_host_judges_the_recorded_test_against_the_envelope(line, change, holds):
+    rack = Rack(**{**GB, **change})
+    rack.run(50.0, 2)
+    rack.ask(f"response test {line}")
+    rack.ask("response test acknowledge")
+    rack.run(50.0, 13)
+    rows = commissioning.judge("gb_dc", rack.ask("response test"), rack.ask("events"))
+    envelope = next(row for row in rows if row.figure == "outside the envelope")
+    assert envelope.ok == holds
+
+
+def test_the_host_refuses_to_judge_another_trace_or_an_unfinished_test():
+    rack = Rack(**GB)
+    rack.run(49.5, 5)
+    event = rack.ask("events")
+    rack.run(50.0, 2)
+    rack.ask("response test step -500")
+    rack.ask("response test acknowledge")
+    with pytest.raises(HaliteError, match="running"):
+        commissioning.judge("gb_dc", rack.ask("response test"), event)
+    rack.run(50.0, 13)
+    with pytest.raises(HaliteError, match="not that of the test"):
+        commissioning.judge("gb_dc", rack.ask("response test"), rack.ask("events"))
 
 
 def test_a_ramp_is_tested_too_and_ends_when_told():

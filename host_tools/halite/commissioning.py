@@ -1,0 +1,98 @@
+"""`python -m halite.commissioning`: judge the response test that a rack has run, from what its console tells.
+
+The rack reports its own delay, rise and settling; the recorded trace is judged here, against the service's
+curve and, where the service has one, its envelope. The virtual frequency is taken as it was ordered, not as it
+was measured, so that the measurement's delay counts against the rack.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from halite.board.client import ask
+from halite.board.ports import choose
+from halite.board.serial_port import Port
+from halite.errors import HaliteError
+from halite.simulator import compliance
+from halite.simulator.compliance_rules import GB_STEP_S, Array, Curve, Row, Track, gb_errors
+
+_BEFORE_S = 1.2  # the envelope's rule judges nothing in the first 21 samples
+_MOST_HZ = 1.0  # where a ramp test ends: rack.control.commissioning
+_RESOLUTION = 0.001  # pu, of the recorded power
+
+
+def virtual_hz(kind: str, value: int, t_s: Array, nominal_hz: float) -> Array:
+    """The frequency that a test has ordered; value in mHz or mHz/s, t_s since its start."""
+    if kind == "step":
+        return nominal_hz + np.where(t_s >= 0, value / 1000, 0.0)
+    return nominal_hz + np.clip(np.maximum(t_s, 0.0) * value / 1000, -_MOST_HZ, _MOST_HZ)
+
+
+def track_of(result: Mapping[str, Any], events: Mapping[str, Any], nominal_hz: float) -> Track:
+    """The recorded trace at 20 Hz, per unit; HaliteError when it is not the trace of this test."""
+    if events["cause"] != "command" or not events["frozen"]:
+        raise HaliteError("the recorded event is not that of the test", hint="rearm, then run the test again")
+    columns = events["columns"].split(",")
+    table = np.array([[int(field) for field in row.split(",")] for row in events["rows"]], dtype=float)
+    if len(table) < 2:
+        raise HaliteError("the recorded event is empty")
+    at_s = table[:, columns.index("t_ms")] / 1000
+    t_s = np.arange(-_BEFORE_S, at_s[-1], GB_STEP_S)
+    newest = np.maximum(np.searchsorted(at_s, t_s, side="right") - 1, 0)
+    request, power = (table[newest, columns.index(name)] / result["contracted_W"] for name in ("request_W", "pcs_W"))
+    return Track(t_s, virtual_hz(result["kind"], result["value"], t_s, nominal_hz), request, power)
+
+
+def judge(service: str, result: Mapping[str, Any], events: Mapping[str, Any]) -> list[Row]:
+    """The test's figures against the service's bars; HaliteError for a test that did not run to its end."""
+    found = next((row for row in compliance.CATALOGUE if row.name == service), None)
+    if found is None:
+        names = ", ".join(row.name for row in compliance.CATALOGUE)
+        raise HaliteError(f"no such service: {service}", hint=f"one of {names}")
+    if result["test"] != "done":
+        raise HaliteError(f"the test has not run to its end: {result['test']}")
+    case = f"{result['kind']} {result['value']:+d}"
+    rows = [
+        Row(case, "first movement", _seconds(result["delay_ms"]), "s", None, found.first),
+        Row(case, "90 % delivered", _seconds(result["rise_ms"]), "s", None, found.full),
+        Row(case, "settled to 1 %", _seconds(result["settle_ms"]), "s", None, found.settled),
+        Row(case, "error at the end", abs(result["error_permille"]) / 1000, "pu", None, 0.01),
+    ]
+    if found.gb:
+        curve = Curve.of(compliance.preset(service)["curve"], found.nominal_hz)
+        error = max(gb_errors(track_of(result, events, found.nominal_hz), curve))
+        rows.append(Row(case, "outside the envelope", error, "pu", None, _RESOLUTION))
+    return rows
+
+
+def _seconds(ms: int) -> float:
+    """ms of the rack's report; what never happened (-1) took for ever."""
+    return ms / 1000 if ms >= 0 else float("inf")
+
+
+def main(arguments: list[str]) -> int:
+    """Print the rows; 1 when one does not hold."""
+    parser = argparse.ArgumentParser(
+        prog="python -m halite.commissioning",
+        description="Judge the response test that a rack has run.",
+        epilog="Example: python -m halite.commissioning --service gb_dc --port PORT",
+    )
+    parser.add_argument("--service", required=True, help="the rack's preset of board_configs/services")
+    parser.add_argument("--port", default="", help="serial port; needed when there are several")
+    options = parser.parse_args(arguments)
+    with Port(choose(options.port)) as port:
+        rows = judge(options.service, ask(port, "response test"), ask(port, "events"))
+    for row in rows:
+        bar = f"<= {row.most:g}" if row.most is not None else ""
+        print(f"{row.figure:<24} {row.value:>8.3f} {row.unit:<3} {bar:<9} {'ok' if row.ok else 'MISSED'}")
+    return 0 if all(row.ok for row in rows) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except HaliteError as error:
+        sys.exit(f"error: {error}")
