@@ -1,7 +1,12 @@
 """The whole application on the MicroPython unix port, against the simulated rack over pipes."""
 
+import hashlib
+import hmac
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from halite.paths import BOARD_CONFIGS
@@ -61,3 +66,48 @@ def test_automatic_closing_does_not_overrule_an_operator_who_said_open(tmp_path:
         board.send("close\n")
         board.run_for(1500)
         assert board.coils == CLOSED
+
+
+def asked(board: UnixBoard, command: str) -> dict[str, Any]:
+    board.console = b""
+    board.send(command + "\n")
+    board.run_for(300)
+    return json.loads(next(line for line in board.console.splitlines() if line.startswith(b"{")))
+
+
+def test_a_locked_out_rack_is_unlocked_with_its_key_only(tmp_path: Path) -> None:
+    config = tmp_path / "strict.toml"
+    text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
+    config.write_text(re.sub(r"^trips = \d+", "trips = 1", text, flags=re.MULTILINE), encoding="utf-8")
+    with UnixBoard(config) as board:
+        board.run_for(1500)
+        board.send("close\n")
+        board.run_for(1500)
+        assert board.coils == CLOSED
+        board.rack.start_fault("estop_pressed")
+        board.run_for(500)
+        board.rack.stop_fault("estop_pressed")
+        board.run_for(1000)
+        assert asked(board, "status")["state"] == "locked_out"
+        assert "wrong answer" in asked(board, "unlock " + 64 * "0")["error"]
+        nonce = bytes.fromhex(asked(board, "service")["nonce"])
+        proof = hmac.new(board.config.service_key, nonce, hashlib.sha256).hexdigest()
+        assert asked(board, f"unlock {proof}")["ok"] is True
+        assert "wrong answer" in asked(board, f"unlock {proof}")["error"]
+        assert asked(board, "reset")["ok"] is True
+        assert asked(board, "close")["ok"] is True
+        board.run_for(1500)
+        assert board.coils == CLOSED
+
+
+def test_standby_tells_the_whole_reason_in_pieces_that_fit(on_unix: Callable[[str], str]) -> None:
+    reason = 'config: response_step_release_permille_ps = 1000000 is outside 10..10000, "really"'
+    code = f"""
+from rack.comms.commands import Commands
+pieces = list(Commands(None, {reason!r}).table["version"][0]([]))
+print(max(len(piece) for piece in pieces))
+print('{{"re":"version"' + "".join(pieces) + "}}")
+"""
+    longest, answer = on_unix(code).splitlines()
+    assert int(longest) <= 64  # rack.comms.console: room for a piece
+    assert json.loads(answer)["reason"] == reason

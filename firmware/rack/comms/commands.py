@@ -23,6 +23,7 @@ from rack.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS, SIGNAL_NAMES
 from rack.version import VERSION
 
 _REASONS = const(12)
+_REASON = const(144)        # characters of the reason for standby
 
 _STATES = ("open", "precharge", "closed", "opening", "fault", "locked_out")
 _LEVELS = ("none", "warn", "derate", "trip")
@@ -73,6 +74,7 @@ class Commands:
                     "close": (self._close, "close the contactors"),
                     "open": (self._open, "open the contactors"),
                     "reset": (self._acknowledge, "acknowledge latched trips"),
+                    "unlock": (self._unlock, "leave the lock-out, with the answer to a nonce"),
                     "setpoint": (self._setpoint, "station power in W, positive discharges"),
                 }
             )
@@ -84,7 +86,10 @@ class Commands:
         app = self._app
         yield ',"firmware":%s,"mode":"%s"' % (quote(VERSION), "run" if app else "standby")
         yield ',"healthy":%s' % ("true" if app and app.healthy else "false")
-        yield ',"reason":' + quote(self._reason[:48])
+        yield ',"reason":"'
+        for at in range(0, min(len(self._reason), _REASON), 24):
+            yield quote(self._reason[at : at + 24])[1:-1]
+        yield '"'
         yield ',"reset":"%s","hung":%d' % (self._reset, self._port.scratch.task_before if self._port else -1)
         if app:
             yield ',"rack":' + quote(app.params.rack_name[:32])
@@ -205,12 +210,20 @@ class Commands:
             self._enter_service()
         if not words:
             return (',"nonce":"%s"' % self._challenge.ask(),)
-        if not self._challenge.accepts(words[0]):
-            raise ValueError("wrong answer: ask for a new nonce")
+        self._prove(words)
         s = self._app.controller.s
         if abs(s[I.CURRENT_dA]) > self._app.params.contactor_low_dA:
             raise ValueError("under load: %d dA flow; take the load off first" % s[I.CURRENT_dA])
         return self._enter_service()
+
+    def _prove(self, words):
+        if not words or not self._challenge.accepts(words[0]):
+            raise ValueError("wrong answer: ask for a new nonce")
+
+    def _unlock(self, words):
+        """A service right: takes the HMAC of a nonce, as service does."""
+        self._prove(words)
+        return self._do(bits.CMD_UNLOCK)
 
     def _enter_service(self):
         if self._port is not None:
