@@ -172,13 +172,17 @@ def test_the_host_refuses_to_judge_another_trace_or_an_unfinished_test():
     rack.run(49.5, 5)
     event = rack.ask("events")
     rack.run(50.0, 2)
+    assert "rearm" in rack.ask("response test step -500")["error"]
+    rack.ask("rearm")
     rack.ask("response test step -500")
     rack.ask("response test acknowledge")
     with pytest.raises(HaliteError, match="running"):
         commissioning.judge("gb_dc", rack.ask("response test"), event)
     rack.run(50.0, 13)
     with pytest.raises(HaliteError, match="not that of the test"):
-        commissioning.judge("gb_dc", rack.ask("response test"), rack.ask("events"))
+        commissioning.judge("gb_dc", rack.ask("response test"), event)
+    with pytest.raises(HaliteError, match="no such service"):
+        commissioning.judge("gb_dq", rack.ask("response test"), event)
 
 
 def test_a_ramp_is_tested_too_and_ends_when_told():

@@ -97,6 +97,7 @@ class ResponseCommands:
         except ValueError:
             raise ValueError(_VALUES)
         self._check(test.refusal(kind, value))
+        self._check_recorder()
         self._asked = (kind, value, self._app.port.ticks_ms())
         return (
             ',"asked":"%s","value":%d' % (_KINDS[kind], value),
@@ -111,9 +112,14 @@ class ResponseCommands:
         kind, value, at_ms = asked
         if (self._app.port.ticks_ms() - at_ms) & _MASK > _ACKNOWLEDGE_ms:
             raise ValueError("acknowledged too late: ask again")
+        self._check_recorder()
         self._check(test.start(kind, value))
         self._app.recorder.trigger(CAUSE_COMMAND)
         return (',"ok":true,"started":"%s"' % _KINDS[kind],)
+
+    def _check_recorder(self):
+        if self._app.recorder.cause:
+            raise ValueError("the recorder holds an event: read it, then rearm")
 
     def _check(self, refused):
         if refused:
