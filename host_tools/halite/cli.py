@@ -144,6 +144,23 @@ def execute(
         print(as_text(answer))
 
 
+@app.command(epilog="Example: halite unlock --config north-3.toml --port /dev/ttyACM0")
+def unlock(config: ConfigOption, port: PortOption = "") -> None:
+    """Take a rack out of its lock-out after repeated trips.
+
+    Needs the config with the rack's service key. Find out first why it trips.
+    """
+    from halite.board import client
+    from halite.board.ports import choose
+    from halite.board.serial_port import Port
+    from halite.config import load
+
+    key = load(config).service_key
+    with Port(choose(port)) as link:
+        client.unlock(link, key)
+    print("unlocked: `halite exec reset`, then `halite exec close`")
+
+
 @app.command(epilog="Example: halite console --port /dev/ttyACM0")
 def console(
     port: PortOption = "",

@@ -5,7 +5,7 @@ import json
 import pytest
 from halite import cli, generate
 
-VERBS = ["build", "flash", "exec", "console", "boards", "config check", "config show", "config new"]
+VERBS = ["build", "flash", "exec", "unlock", "console", "boards", "config check", "config show", "config new"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

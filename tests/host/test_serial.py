@@ -152,7 +152,12 @@ def rack_with_service(key):
             return b"MicroPython v1.27.0\r\n>>> "
         return b'{"re":"service","error":"wrong answer: ask for a new nonce"}\n'
 
-    return FakeRack({"service": service})
+    def unlock(line):
+        if challenge.accepts(line.split()[1]):
+            return b'{"re":"unlock","ok":true}\n'
+        return b'{"re":"unlock","error":"wrong answer: ask for a new nonce"}\n'
+
+    return FakeRack({"service": service, "unlock": unlock})
 
 
 def test_the_right_key_opens_service_mode():
@@ -164,6 +169,12 @@ def test_the_right_key_opens_service_mode():
 def test_the_wrong_key_is_named_as_such():
     with rack_with_service(KEY) as rack, Port(rack.path) as port:
         assert reason(lambda: client.enter_service(port, bytes(32))).code == "wrong_key"
+
+
+def test_a_lock_out_ends_with_the_right_key_only():
+    with rack_with_service(KEY) as rack, Port(rack.path) as port:
+        assert client.unlock(port, KEY)["ok"] is True
+        assert reason(lambda: client.unlock(port, bytes(32))).code == "wrong_key"
 
 
 def test_a_rack_under_load_says_so():

@@ -41,12 +41,21 @@ def ask(port: Port, command: str, seconds: float = 5) -> Answer:
             answer = _answer(line, word)
             if answer is not None:
                 if "error" in answer:
-                    raise BoardError("refused", f"{port.path}: {word}: {answer['error']}")
+                    raise _refused(port, word, answer["error"])
                 return answer
             if PROMPT in line:
                 raise BoardError("at_prompt", f"{port.path}: no application, only the REPL{_quoted(last)}")
             last = line.strip() or last
     raise BoardError("no_answer", f"{port.path}: no answer to {word} in {seconds:g} s{_quoted(last)}")
+
+
+def _refused(port: Port, word: str, said: str) -> BoardError:
+    code = "wrong_key" if said.startswith("wrong answer") else "refused"
+    return BoardError(code, f"{port.path}: {word}: {said}")
+
+
+def _proof(key: bytes, nonce: str) -> str:
+    return hmac.new(key, bytes.fromhex(nonce), hashlib.sha256).hexdigest()
 
 
 def _quoted(line: str) -> str:
@@ -90,11 +99,14 @@ def enter_service(port: Port, key: bytes) -> None:
     """
     asked = _leaves(port, "service")
     if asked is not None and "nonce" in asked:
-        proof = hmac.new(key, bytes.fromhex(asked["nonce"]), hashlib.sha256).hexdigest()
-        asked = _leaves(port, f"service {proof}")
+        asked = _leaves(port, f"service {_proof(key, asked['nonce'])}")
     if asked is not None and "error" in asked:
-        code = "wrong_key" if asked["error"].startswith("wrong answer") else "refused"
-        raise BoardError(code, f"{port.path}: service: {asked['error']}")
+        raise _refused(port, "service", asked["error"])
+
+
+def unlock(port: Port, key: bytes) -> Answer:
+    """Take a rack out of its lock-out; BoardError "refused" or "wrong_key" says why not."""
+    return ask(port, f"unlock {_proof(key, ask(port, 'service')['nonce'])}")
 
 
 def reopen(path: str, seconds: float) -> Port:
