@@ -51,13 +51,22 @@ def interpreter() -> str:
 class UnixBoard:
     """A running application. `run_to(us)` lets simulated time pass; `console` collects what it printed.
 
-    start_us: value of the firmware's clock at simulated time zero (to test its wrap).
+    start_us: value of the firmware's clock at simulated time zero (to test its wrap). fram: content of the FRAM
+    after an earlier run.
     """
 
-    def __init__(self, config: RackConfig | str | Path, *, seed: int = 1, start_us: int = 0, **rack_start: Any) -> None:
+    def __init__(
+        self,
+        config: RackConfig | str | Path,
+        *,
+        seed: int = 1,
+        start_us: int = 0,
+        fram: bytes | None = None,
+        **rack_start: Any,
+    ) -> None:
         self.config = config if isinstance(config, RackConfig) else load(config)
         self.rack = Rack.from_config(self.config.sections, seed=seed, **rack_start)
-        self.chips = chips_of(self.rack)
+        self.chips = chips_of(self.rack, fram)
         self.now_us = 0.0
         self.coils = 0
         self.alive = False

@@ -1,6 +1,12 @@
-"""A rack's answers as text; works for any answer, since the rack says names and units itself."""
+"""A rack's answers as text; works for any answer, since the rack says names and units itself.
 
+Only the event log is sent as bare numbers: it becomes JSON lines, with the names of the one lists.
+"""
+
+import json
 from typing import Any
+
+from halite.board.event_log import decoded
 
 _PER_LINE = 8
 
@@ -30,5 +36,7 @@ def _flat(item: Any) -> str:
 
 
 def as_text(answer: dict[str, Any]) -> str:
-    """One line per value; long lists in rows with the index of their first element."""
+    """One line per value; long lists in rows with the index of their first element; the log as JSON lines."""
+    if answer.get("re") == "logs":
+        return "\n".join(json.dumps(decoded(record)) for record in answer["log"])
     return "\n".join(line for name, value in answer.items() if name != "re" for line in _lines(name, value, ""))

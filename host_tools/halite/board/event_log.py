@@ -1,0 +1,32 @@
+"""Records of a rack's event log with names: what `logs` on the console sends as numbers (rack.storage.memory)."""
+
+from typing import Any
+
+from halite.paths import use_firmware
+
+use_firmware()
+
+from rack.alarms import ROWS  # noqa: E402 - only after use_firmware
+from rack.control import bits  # noqa: E402
+
+_FIELDS = ("sequence", "boot", "ms", "kind", "code", "value", "current_dA", "rack_dV", "request_W")
+_KINDS = ("start", "alarm_came", "alarm_went", "state")
+_STARTS = ("power", "hang", "service", "command", "fault")
+_LEVELS = ("none", "warn", "derate", "trip")
+_STATES = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.startswith("STATE_")}
+
+
+def decoded(record: list[int]) -> dict[str, Any]:
+    """One record as a dictionary; `ms` counts from the start of that boot and wraps at 2**30.
+
+    value: of the signal that the alarm watches; the state before; the task that hung, -1 unknown.
+    """
+    row: dict[str, Any] = dict(zip(_FIELDS, record, strict=True))
+    kind, code = row.pop("kind"), row.pop("code")
+    row["event"] = _KINDS[kind] if kind < len(_KINDS) else f"kind {kind}"
+    if row["event"].startswith("alarm") and 0 < code <= len(ROWS):
+        key, signal, _, level, *_, text = ROWS[code - 1]
+        return row | {"alarm": key, "level": _LEVELS[level], "signal": signal, "text": text}
+    if row["event"] == "state":
+        return row | {"state": _STATES.get(code, str(code)), "value": _STATES.get(row["value"], str(row["value"]))}
+    return row | {"reason": _STARTS[code] if code < len(_STARTS) else str(code)}

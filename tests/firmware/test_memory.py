@@ -1,0 +1,117 @@
+"""What survives a loss of power: the whole application on the unix port, its FRAM carried from run to run."""
+
+import json
+from typing import Any
+
+import pytest
+from halite.board.event_log import decoded
+from halite.board.render import as_text
+from halite.paths import BOARD_CONFIGS
+from halite.unix_board import UnixBoard
+
+BENCH = BOARD_CONFIGS / "bench_rack.toml"
+CLOSED = 5  # COIL_NEG | COIL_POS
+STORE_BYTES = 92  # two copies from address 0
+
+
+def asked(board: UnixBoard, command: str) -> dict[str, Any]:
+    board.console = b""
+    board.send(command + "\n")
+    board.run_for(400)
+    answer: dict[str, Any] = json.loads(next(line for line in board.console.splitlines() if line.startswith(b"{")))
+    return answer
+
+
+def logged(board: UnixBoard) -> list[dict[str, Any]]:
+    return [decoded(record) for record in asked(board, "logs 100")["log"]]
+
+
+def fram_of(board: UnixBoard) -> bytes:
+    return bytes(board.chips.fram.content)
+
+
+def deep_discharged() -> bytes:
+    """FRAM of a rack whose cells fell to 1.3 V and whose supply failed half a second after the latch."""
+    with UnixBoard(BENCH) as board:
+        board.run_for(800)
+        for cell in range(16):
+            board.rack.start_fault("cell_offset", cell, -2.0)
+        board.run_for(1500)
+        return fram_of(board)
+
+
+@pytest.fixture(scope="module")
+def deep() -> bytes:
+    return deep_discharged()
+
+
+def test_a_deep_discharge_stays_latched_over_a_power_cut_until_it_is_acknowledged(deep: bytes) -> None:
+    with UnixBoard(BENCH, fram=deep) as board:
+        board.run_for(1500)
+        assert "trip is latched" in asked(board, "close")["error"]
+        assert any("deep discharge" in reason for reason in asked(board, "why")["why"])
+        board.run_for(4500)  # healthy for its clear time
+        assert asked(board, "reset")["ok"] is True
+        board.run_for(500)
+        acknowledged = fram_of(board)
+    with UnixBoard(BENCH, fram=acknowledged) as board:
+        board.run_for(1500)
+        assert asked(board, "close")["ok"] is True
+        board.run_for(1500)
+        assert board.coils == CLOSED
+
+
+def test_the_log_of_the_run_before_the_power_cut_can_be_read_after_it(deep: bytes) -> None:
+    with UnixBoard(BENCH, fram=deep) as board:
+        board.run_for(1200)
+        rows = logged(board)
+    assert [row["sequence"] for row in rows] == list(range(len(rows)))
+    assert {row["boot"] for row in rows} == {1, 2}
+    latched = next(row for row in rows if row.get("alarm") == "deep_discharge")
+    assert latched["boot"] == 1 and latched["event"] == "alarm_came" and latched["level"] == "trip"
+    assert latched["value"] == pytest.approx(1270, abs=60)
+    assert 1_700 < latched["ms"] < 2_100  # 800 ms, a scan of the AFE, a second of debounce
+
+
+def test_a_damaged_copy_falls_back_to_the_other_and_two_damaged_ones_are_an_alarm(deep: bytes) -> None:
+    def with_damage(*places: int) -> list[dict[str, Any]]:
+        content = bytearray(deep)
+        for place in places:
+            content[place] ^= 0x10
+        with UnixBoard(BENCH, fram=bytes(content)) as board:
+            board.run_for(1200)
+            return list(asked(board, "alarms")["alarms"])
+
+    newest = max((0, STORE_BYTES // 2), key=lambda at: int.from_bytes(deep[at : at + 4], "little"))
+    assert not any("memory" in alarm["text"] for alarm in with_damage(newest + 9))
+    assert any("memory" in alarm["text"] for alarm in with_damage(9, STORE_BYTES // 2 + 9))
+
+
+def test_a_new_board_has_no_memory_alarm_and_a_silent_fram_has_one() -> None:
+    with UnixBoard(BENCH) as board:
+        board.run_for(800)
+        assert not any("memory" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
+        board.chips.fram.faults.missing = True
+        board.send("close\n")
+        board.run_for(1200)
+        assert board.coils == CLOSED  # a warning stops nothing
+        assert any("memory" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
+        board.chips.fram.faults.missing = False
+        board.run_for(6_500)  # it is tried again every 5 s
+        assert not any("memory" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
+
+
+def test_an_open_wire_found_by_the_afe_trips_and_names_its_cell() -> None:
+    with UnixBoard(BENCH) as board:
+        board.run_for(800)
+        board.rack.start_fault("cell_wire_open", 6)
+        board.run_for(12_000)
+        assert asked(board, "status")["signals"]["wire_check"] == 7
+        assert any(row.get("alarm") == "wire_check_trip" and row["value"] == 7 for row in logged(board))
+
+
+def test_the_log_is_shown_as_json_lines_with_names() -> None:
+    answer = {"re": "logs", "log": [[4, 1, 1234, 1, 1, 2, -15, 523, 0], [5, 1, 1234, 3, 3, 2, -15, 523, 0]]}
+    alarm, state = (json.loads(line) for line in as_text(answer).splitlines())
+    assert alarm["alarm"] == "wire_trip" and alarm["text"] == "open cell wire" and alarm["current_dA"] == -15
+    assert state["state"] == "opening" and state["value"] == "closed" and state["ms"] == 1234
