@@ -32,9 +32,15 @@ class FakeRack:
         return self
 
     def __exit__(self, *_):
-        for handle in (self.slave, self.master):
-            with contextlib.suppress(OSError):
-                os.close(handle)
+        """The thread ends with the slave; until then its handle must not become another test's."""
+        os.close(self.slave)
+        self.thread.join(5)
+        os.close(self.master)
+
+    def unplug(self):
+        """Both ends go away; only while the rack is not served."""
+        os.close(self.slave)
+        os.close(self.master)
 
     def _serve(self):
         pending = b""
@@ -106,22 +112,25 @@ def test_a_silent_port_ends_in_time_and_quotes_what_came():
 
 def test_a_port_that_never_stops_talking_is_left_at_the_deadline():
     def chatter():
-        with contextlib.suppress(OSError):
-            while True:
-                os.write(rack.master, b"blah\r\n")
-                time.sleep(0.01)
+        while not quiet.wait(0.01):
+            os.write(rack.master, b"blah\r\n")
 
+    quiet, thread = threading.Event(), threading.Thread(target=chatter)
     with FakeRack({}) as rack, Port(rack.path) as port:
-        threading.Thread(target=chatter, daemon=True).start()
+        thread.start()
         begin = time.monotonic()
-        assert reason(lambda: client.ask(port, "status", 0.2)).code in ("silent", "no_answer")
-        assert time.monotonic() - begin < 5
+        try:
+            assert reason(lambda: client.ask(port, "status", 0.2)).code in ("silent", "no_answer")
+            assert time.monotonic() - begin < 5
+        finally:
+            quiet.set()
+            thread.join()
 
 
 def test_a_port_that_vanishes_is_said_to_have_vanished():
     rack = FakeRack({})  # not served: nobody else may hold its end open
     with Port(rack.path) as port:
-        threading.Timer(0.2, rack.__exit__).start()
+        threading.Timer(0.2, rack.unplug).start()
         assert reason(lambda: client.ask(port, "status", 3)).code == "vanished"
 
 
