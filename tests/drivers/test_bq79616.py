@@ -6,53 +6,25 @@ from array import array
 from pathlib import Path
 
 import pytest
+from afe_rig import NTC_TABLE, POLL_US, AfeRig
 from halite.simulator.chips.bq79616 import Bq79616Stack
 from halite.simulator.chips.faults import WireFaults
-from halite.simulator.chips.ntc import Ntc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.drivers import ntc
 from rack.drivers.bq79616 import STATE_RUN, Bq79616
 from rack.drivers.crc16 import TABLE, crc16
-from wires import AfeUart, Clock
-
-POLL_US = 1500
-A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
-NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)
+from wires import AfeUart
 
 
-class Rig:
-    """A driver, its stack, and outputs that start as nonsense."""
+class Rig(AfeRig):
+    """The driver on its UART."""
 
     def __init__(self, devices=4, cells=16, temps=8, seed=1, start_us=0):
-        self.clock = Clock(start_us)
-        self.celsius = [[-40 + (device * temps + gpio) % 165 for gpio in range(temps)] for device in range(devices)]
-        self.volts = [[2.0 + 0.004 * (device * cells + cell) for cell in range(cells)] for device in range(devices)]
-        sensor = Ntc()
-        self.stack = Bq79616Stack(devices, lambda at: (self.volts[at], [sensor.ratio(t) for t in self.celsius[at]]),
-                                  faults=WireFaults(seed=seed))
+        super().__init__(devices, cells, temps, start_us)
+        self.stack = Bq79616Stack(devices, self.look, faults=WireFaults(seed=seed))
         self.uart = AfeUart(self.stack, self.clock)
-        self.cells_mV = array("i", [-1] * (devices * cells))
-        self.temps_ddegC = array("i", [-1] * (devices * temps))
         self.driver = Bq79616(self.uart, devices, cells, temps, self.cells_mV, self.temps_ddegC, NTC_TABLE)
-        self.scans = []
-
-    def run(self, ms):
-        end_us = self.clock.now_us + 1000 * ms
-        while self.clock.now_us < end_us:
-            self.driver.poll(self.clock.ticks)
-            if self.driver.cells_ready:
-                self.driver.cells_ready = False
-                self.scans.append(self.clock.now_us)
-            self.clock.now_us += POLL_US
-
-    def cells_right(self):
-        expected = [1000 * volts for device in self.volts for volts in device]
-        return all(abs(got - want) <= 1 for got, want in zip(self.cells_mV, expected, strict=True))
-
-    def temps_right(self):
-        expected = [10 * celsius for device in self.celsius for celsius in device]
-        return all(abs(got - want) <= 2 for got, want in zip(self.temps_ddegC, expected, strict=True))
 
 
 def vectors():

@@ -1,25 +1,18 @@
 """The second AFE family behind the same interface: its driver against its chip model."""
 
 import csv
-import math
 from array import array
 from pathlib import Path
 
 import pytest
+from afe_rig import NTC_TABLE, POLL_US, AfeRig
 from halite.simulator.chips.faults import WireFaults
 from halite.simulator.chips.ltc6813 import Ltc6813Stack
-from halite.simulator.chips.ntc import Ntc
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.drivers import ntc
 from rack.drivers.bq79616 import Bq79616
 from rack.drivers.ltc681x import Ltc681x
 from rack.drivers.pec15 import TABLE, pec15
-from wires import Clock
-
-A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
-NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)
-POLL_US = 1500
 
 
 class Spi:
@@ -37,34 +30,17 @@ class Spi:
         self.longest_us = max(self.longest_us, 8 * count)
 
 
-class Rig:
+class Rig(AfeRig):
+    """The driver on its SPI."""
+
     def __init__(self, devices=3, cells=18, temps=8, start_us=0):
-        self.clock = Clock(start_us)
-        self.volts = [[2.0 + 0.003 * (d * cells + c) for c in range(cells)] for d in range(devices)]
-        self.celsius = [[-40 + (d * temps + g) % 165 for g in range(temps)] for d in range(devices)]
-        sensor = Ntc()
-        self.stack = Ltc6813Stack(devices, lambda at: (self.volts[at], [sensor.ratio(t) for t in self.celsius[at]]),
-                                  cells)
-        self.cells_mV = array("i", [-1] * (devices * cells))
-        self.temps_ddegC = array("i", [-1] * (devices * temps))
+        super().__init__(devices, cells, temps, start_us)
+        self.stack = Ltc6813Stack(devices, self.look, cells)
         self.spi = Spi(self.stack, self.clock)
         self.driver = Ltc681x(self.spi, devices, cells, temps, self.cells_mV, self.temps_ddegC, NTC_TABLE)
-        self.scans = []
-
-    def run(self, ms):
-        end_us = self.clock.now_us + 1000 * ms
-        while self.clock.now_us < end_us:
-            self.driver.poll(self.clock.ticks)
-            if self.driver.cells_ready:
-                self.driver.cells_ready = False
-                self.scans.append(self.clock.now_us)
-            self.clock.now_us += POLL_US
 
     def right(self):
-        cells = [1000 * volts for device in self.volts for volts in device]
-        temps = [10 * celsius for device in self.celsius for celsius in device]
-        return (all(abs(got - want) <= 1 for got, want in zip(self.cells_mV, cells, strict=True))
-                and all(abs(got - want) <= 2 for got, want in zip(self.temps_ddegC, temps, strict=True)))
+        return self.cells_right() and self.temps_right()
 
 
 def test_every_published_pec_is_right():

@@ -1,0 +1,45 @@
+"""What the tests of both AFE families share: known cells and temperatures, outputs that start as nonsense."""
+
+import math
+from array import array
+
+from halite.simulator.chips.ntc import Ntc
+from rack.drivers import ntc
+from wires import Clock
+
+A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
+NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)
+POLL_US = 1500
+
+
+class AfeRig:
+    """A subclass makes the stack, with `look` as what its devices see, and `driver`."""
+
+    def __init__(self, devices, cells, temps, start_us=0):
+        self.clock = Clock(start_us)
+        self.volts = [[2.0 + 0.003 * (device * cells + cell) for cell in range(cells)] for device in range(devices)]
+        self.celsius = [[-40 + (device * temps + gpio) % 165 for gpio in range(temps)] for device in range(devices)]
+        self.sensor = Ntc()
+        self.cells_mV = array("i", [-1] * (devices * cells))
+        self.temps_ddegC = array("i", [-1] * (devices * temps))
+        self.scans = []
+
+    def look(self, device):
+        return self.volts[device], [self.sensor.ratio(celsius) for celsius in self.celsius[device]]
+
+    def run(self, ms):
+        end_us = self.clock.now_us + 1000 * ms
+        while self.clock.now_us < end_us:
+            self.driver.poll(self.clock.ticks)
+            if self.driver.cells_ready:
+                self.driver.cells_ready = False
+                self.scans.append(self.clock.now_us)
+            self.clock.now_us += POLL_US
+
+    def cells_right(self):
+        expected = [1000 * volts for device in self.volts for volts in device]
+        return all(abs(got - want) <= 1 for got, want in zip(self.cells_mV, expected, strict=True))
+
+    def temps_right(self):
+        expected = [10 * celsius for device in self.celsius for celsius in device]
+        return all(abs(got - want) <= 2 for got, want in zip(self.temps_ddegC, expected, strict=True))
