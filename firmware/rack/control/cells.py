@@ -10,7 +10,7 @@ from array import array
 import micropython
 from micropython import const
 from rack import ids as I
-from rack.control.fast import ptr32
+from rack.control.fast import ptr16, ptr32
 
 _MAX = const(0)
 _MAX_AT = const(1)
@@ -72,23 +72,29 @@ def _statistics(cells, n: int, wire_mV: int, out):
 def _drop(cells, reference, n: int, keep_pct: int, mean: int) -> int:
     """First cell below keep_pct of its own reference and of the mean, or -1."""
     c = ptr32(cells)
-    r = ptr32(reference)
+    r = ptr16(reference)
     i = 0
     while i < n:
         x = c[i] * 100
-        if x < r[i] * keep_pct and x < mean * keep_pct:
+        before = int(r[i])
+        if before > 32767:          # a viper load of 16 bits is unsigned
+            before -= 65536
+        if x < before * keep_pct and x < mean * keep_pct:
             return i
         i += 1
     return -1
 
 
 @micropython.viper
-def _copy(source, target, n: int):
-    a = ptr32(source)
-    b = ptr32(target)
+def _remember(cells, recent, old, n: int):
+    """The recent reference becomes the old one, the cells the recent one."""
+    c = ptr32(cells)
+    a = ptr16(recent)
+    b = ptr16(old)
     i = 0
     while i < n:
         b[i] = a[i]
+        a[i] = c[i]
         i += 1
 
 
@@ -102,8 +108,8 @@ class Cells:
         self._wire_mV = params.plausible_wire_mV
         self._keep_pct = 100 - params.runaway_drop_pct
         self._out = array("i", [0] * 9)
-        self._old = array("i", [0] * self._n)      # the drop's reference
-        self._recent = array("i", [0] * self._n)   # the next one
+        self._old = array("h", [0] * self._n)      # the drop's reference
+        self._recent = array("h", [0] * self._n)   # the next one
         self._ms = 0
         middle = (params.cell_voltage_min_mV + params.cell_voltage_max_mV) // 2
         s[I.CELL_MAX_mV] = s[I.CELL_MIN_mV] = s[I.CELL_MEAN_mV] = middle  # until the first scan, see AGE_NEVER
@@ -131,5 +137,4 @@ class Cells:
         self._ms += ms
         if self._ms >= _DROP_PERIOD_ms and self._s[I.CELL_DROP_AT] < 0:
             self._ms = 0
-            _copy(self._recent, self._old, self._n)
-            _copy(self._cells, self._recent, self._n)
+            _remember(self._cells, self._recent, self._old, self._n)

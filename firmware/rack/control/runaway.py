@@ -23,7 +23,7 @@ from rack.control.bits import (
     RUN_SLOW,
     RUN_SUSPECT,
 )
-from rack.control.fast import ptr32
+from rack.control.fast import ptr8, ptr32
 
 _STEP_ms = const(500)
 _MINUTE_ms = const(60_000)
@@ -43,7 +43,7 @@ _WORDS = const(4)
 def _risen(used, why, before, ms, out, n: int, need: int, mean: int, dt: int):
     """Count how long each sensor has risen by `need` more than `mean` a step; remember the longest."""
     u = ptr32(used)
-    w = ptr32(why)
+    w = ptr8(why)
     b = ptr32(before)
     t = ptr32(ms)
     o = ptr32(out)
@@ -77,7 +77,7 @@ def _risen(used, why, before, ms, out, n: int, need: int, mean: int, dt: int):
 def _mean_rise(used, why, before, n: int) -> int:
     """Mean rise of the believed sensors since `before`, 0.1 K."""
     u = ptr32(used)
-    w = ptr32(why)
+    w = ptr8(why)
     b = ptr32(before)
     total = 0
     count = 0
@@ -96,7 +96,7 @@ def _mean_rise(used, why, before, n: int) -> int:
 def _neighbour(used, why, before, first: int, m: int, at: int, least: int) -> int:
     """1 when another believed sensor of the module has risen by `least` or more."""
     u = ptr32(used)
-    w = ptr32(why)
+    w = ptr8(why)
     b = ptr32(before)
     i = first
     while i < first + m:
@@ -109,7 +109,7 @@ def _neighbour(used, why, before, first: int, m: int, at: int, least: int) -> in
 @micropython.viper
 def _remember(used, why, before, n: int):
     u = ptr32(used)
-    w = ptr32(why)
+    w = ptr8(why)
     b = ptr32(before)
     i = 0
     while i < n:

@@ -12,7 +12,7 @@ import micropython
 from micropython import const
 from rack import ids as I
 from rack.control.bits import AGE_NEVER, NO_VALUE
-from rack.control.fast import ptr32
+from rack.control.fast import ptr8, ptr32
 
 # words of the kernels' configuration and results
 _SENSORS = const(0)
@@ -49,7 +49,7 @@ def _single(raw, last, why, good_ms, words, dt: int):
     """What one sensor says about itself: no value, outside the NTC's range, a jump."""
     x = ptr32(raw)
     p = ptr32(last)
-    w = ptr32(why)
+    w = ptr8(why)
     g = ptr32(good_ms)
     o = ptr32(words)
     n = o[_SENSORS]
@@ -80,7 +80,7 @@ def _by_module(raw, last, why, good_ms, anchor, words):  # noqa: C901 one pass o
     """What its module says about a sensor: colder than all others, frozen; and who has recovered."""
     x = ptr32(raw)
     p = ptr32(last)
-    w = ptr32(why)
+    w = ptr8(why)
     g = ptr32(good_ms)
     a = ptr32(anchor)
     o = ptr32(words)
@@ -124,7 +124,7 @@ def _by_module(raw, last, why, good_ms, anchor, words):  # noqa: C901 one pass o
 def _replace(raw, why, used, words):  # noqa: C901 one pass over the sensors
     """Lost sensors take the worst believed value of their module, or of the rack; then the extremes."""
     x = ptr32(raw)
-    w = ptr32(why)
+    w = ptr8(why)
     u = ptr32(used)
     o = ptr32(words)
     n = o[_SENSORS]
@@ -182,7 +182,7 @@ class Temperatures:
         self._raw = temps_ddegC
         self.n = n = params.afe_devices * params.afe_temps_per_device
         self.used = array("i", [NEUTRAL_ddegC] * n)
-        self.why = array("i", [0] * n)
+        self.why = bytearray(n)
         self._last = array("i", [NO_VALUE] * n)
         self._anchor = array("i", [NO_VALUE] * n)
         self._good_ms = array("i", [0] * n)
