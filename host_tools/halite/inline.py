@@ -16,8 +16,6 @@ from halite.paths import FIRMWARE
 
 CONSTANT_MODULES = ("rack.ids", "rack.control.bits", "rack.control.response_state", "rack.comms.link_state")
 
-Token = tokenize.TokenInfo
-
 
 def path_of(module: str) -> str:
     return module.replace(".", "/") + ".py"

@@ -30,7 +30,7 @@ def test_no_task_is_named_between_tasks():
     assert Scratch(memory).task_before == -1
 
 
-@pytest.mark.parametrize("reason", [scratch.REASON_SERVICE, scratch.REASON_COMMAND, scratch.REASON_FAULT])
+@pytest.mark.parametrize("reason", [scratch.REASON_SERVICE, scratch.REASON_COMMAND])
 def test_a_deliberate_reset_keeps_its_reason_once(reason):
     memory = registers()
     Scratch(memory).note_reason(reason)

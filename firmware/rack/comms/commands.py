@@ -35,7 +35,7 @@ _REFUSED = (
     "the cause of a trip is still there",
     "not in this state",
 )
-_RESETS = ("power", "hang", "service", "command", "fault")
+_RESETS = ("power", "hang", "service", "command")
 
 
 def _ints(name, values):

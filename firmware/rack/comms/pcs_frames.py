@@ -14,7 +14,6 @@ from rack.comms.pcs_can import (
     STATUS_PERIOD_MS,
 )
 
-RESULTS = ("ok", "wrong length", "bad CRC", "stale counter", "unknown identifier")
 STATES = ("off", "standby", "run", "derated", "request timed out", "fault")
 
 FLAGS = ((1, "permitted"), (2, "enable"), (4, "the bus is the rack's"), (8, "the response delivers"))

@@ -26,8 +26,7 @@ _SET_ms = const(2)
 _CLEAR_ms = const(3)
 _LIMITS = const(4)
 
-# state of an alarm
-OFF = const(0)
+# state of an alarm; 0: off
 ON = const(1)
 LATCHED = const(2)          # with ON: stays until reset
 
@@ -146,11 +145,3 @@ class Alarms:
             self._timers[code - 1] = -1
             if self.out[OUT_TRIP] == 0:
                 self.out[OUT_TRIP] = code
-
-    def clearable(self):
-        """True when a reset would release every latched alarm now: their causes have been gone long enough."""
-        limits = self._limits
-        for at in range(self.out[OUT_COUNT]):
-            if self.active[at] & LATCHED and self._timers[at] < limits[_LIMITS * at + _CLEAR_ms]:
-                return False
-        return True

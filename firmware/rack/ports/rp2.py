@@ -34,8 +34,6 @@ _FAN_Hz = const(25_000)
 _COIL_Hz = const(20_000)
 _PULL_IN_SCANS = const(10)                   # 100 ms: five times the operate time of TE EVC500
 
-_PIO0 = const(0x50200000)
-_PIO_TXF0 = const(0x50200010)
 _SM0_EXECCTRL_SET = const(0x502020CC)        # atomic set alias; state machine 0 is the window
 _SM0_INSTR = const(0x502000D8)
 _PULL_NOBLOCK = const(0x8080)

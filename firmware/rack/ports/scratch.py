@@ -19,7 +19,6 @@ REASON_POWER = const(0)        # power-on or reset pin
 REASON_HANG = const(1)         # the watchdog: task() names who ran
 REASON_SERVICE = const(2)
 REASON_COMMAND = const(3)
-REASON_FAULT = const(4)        # the application gave up after an exception
 
 
 class Scratch:

@@ -30,24 +30,3 @@ def storage(files: Mapping[str, bytes]) -> bytes:
 def with_files(flash: bytes, files: Mapping[str, bytes]) -> bytes:
     """A copy of a board's flash whose filesystem holds exactly `files`."""
     return flash[: FLASH_BYTES - STORAGE_BYTES] + storage(files)
-
-
-def read_files(flash: bytes) -> dict[str, bytes]:
-    """Every file of a board's filesystem."""
-    fs = LittleFS(
-        block_size=_BLOCK,
-        block_count=STORAGE_BYTES // _BLOCK,
-        prog_size=256,
-        read_size=32,
-        lookahead_size=32,
-        mount=False,
-    )
-    fs.context.buffer = bytearray(flash[FLASH_BYTES - STORAGE_BYTES : FLASH_BYTES])
-    fs.mount()
-    found = {}
-    for root, _folders, names in fs.walk("/"):
-        for name in names:
-            path = f"{root.rstrip('/')}/{name}"
-            with fs.open(path, "rb") as file:
-                found[path.lstrip("/")] = file.read()
-    return found
