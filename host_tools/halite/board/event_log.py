@@ -11,7 +11,7 @@ from rack.control import bits  # noqa: E402
 
 _FIELDS = ("sequence", "boot", "ms", "kind", "code", "value", "current_dA", "rack_dV", "request_W")
 _KINDS = ("start", "alarm_came", "alarm_went", "state")
-_STARTS = ("power", "hang", "service", "command", "fault")
+_STARTS = ("power", "hang", "service", "command")
 _LEVELS = ("none", "warn", "derate", "trip")
 _STATES = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.startswith("STATE_")}
 
