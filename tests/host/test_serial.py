@@ -8,10 +8,13 @@ import time
 import tty
 
 import pytest
-from halite.board import client
+from halite import cli
+from halite.board import client, flash
 from halite.board.mpremote_adapter import RawRepl
 from halite.board.refusal import HINTS, BoardError
 from halite.board.serial_port import Port
+from halite.build import Built
+from halite.errors import MisuseError
 from rack.comms.service import Challenge
 
 KEY = bytes(range(32))
@@ -120,7 +123,9 @@ def test_a_port_that_never_stops_talking_is_left_at_the_deadline():
         thread.start()
         begin = time.monotonic()
         try:
-            assert reason(lambda: client.ask(port, "status", 0.2)).code in ("silent", "no_answer")
+            found = reason(lambda: client.ask(port, "status", 0.2))
+            assert (found.code, "blah" in found.text) == ("no_answer", True)
+            assert client.version(port, 0.2) is None  # no application, whatever it is: flash tries the REPL
             assert time.monotonic() - begin < 5
         finally:
             quiet.set()
@@ -191,3 +196,60 @@ def test_a_rack_under_load_says_so():
     with FakeRack(table) as rack, Port(rack.path) as port:
         found = reason(lambda: client.enter_service(port, KEY))
         assert (found.code, "under load" in found.text) == ("refused", True)
+
+
+@pytest.mark.parametrize("command", ["", "  ", "sta\ntus", "caf\u00e9", "x" * 121, "a\x03"])
+def test_what_the_console_would_not_take_is_not_sent(command):
+    with FakeRack({}) as rack, Port(rack.path) as port:
+        with pytest.raises(MisuseError, match="is not a command"):
+            client.ask(port, command)
+        assert rack.lines == []
+
+
+@pytest.mark.parametrize("garbled", [b'{"re":["status"]}', b"{}", b"[1]", b'{"re":' + b"9" * 3000 + b"}"])
+def test_a_garbled_answer_is_no_answer(garbled):
+    with FakeRack({"status": garbled + b"\n"}) as rack, Port(rack.path) as port:
+        assert reason(lambda: client.ask(port, "status", 0.2)).code == "no_answer"
+
+
+class Interrupted:
+    """A raw REPL at whose door the user presses Ctrl-C."""
+
+    def __init__(self, port):
+        pass
+
+    def enter(self):
+        raise KeyboardInterrupt
+
+
+class Garbled(Interrupted):
+    """A raw REPL whose answers lost bytes on the way."""
+
+    def enter(self):
+        pass
+
+    def run(self, code, seconds):
+        return "('micropython', (1,\r\n"
+
+
+def test_ctrl_c_in_a_flash_says_where_it_stopped_and_frees_the_port(monkeypatch, capsys):
+    monkeypatch.setattr("halite.board.flash.RawRepl", Interrupted)
+    monkeypatch.setattr("halite.build.make", lambda config: Built({}, b""))
+    with FakeRack({"version": b">>> "}) as rack:
+        assert cli.main(["flash", "--config", "bench_rack", "--port", rack.path]) == 130
+        assert "stopped at: enter the raw REPL; the same command finishes it" in capsys.readouterr().err
+        Port(rack.path).close()
+
+
+def test_a_survey_that_came_garbled_is_a_reason(monkeypatch):
+    monkeypatch.setattr("halite.board.flash.RawRepl", Garbled)
+    with FakeRack({"version": b">>> "}) as rack:
+        job = flash.Job(rack.path, Built({}, b""), KEY, lambda *_: None)
+        assert reason(lambda: flash.flash(job)).code == "board_error"
+        assert list(job.seconds) == ["open", "service", "repl"]
+
+
+def test_a_port_that_is_none_is_refused_before_the_build(monkeypatch, capsys):
+    monkeypatch.setattr("halite.build.make", lambda config: pytest.fail("built for nothing"))
+    assert cli.main(["flash", "--config", "bench_rack", "--port", "/dev/null"]) == 1
+    assert "not a serial port" in capsys.readouterr().err

@@ -3,17 +3,21 @@
 Nothing here sends Ctrl-C or opens a REPL: a running rack is asked, never interrupted.
 """
 
+import contextlib
 import hashlib
 import hmac
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from halite.board.refusal import BoardError
 from halite.board.serial_port import Port
+from halite.errors import MisuseError
 
 Answer = dict[str, Any]
 PROMPT = ">>> "
+_LONGEST = 120  # rack.comms.console
 _PATIENCE = 6  # a talkative port is given so many times the longest silence
 
 
@@ -23,7 +27,7 @@ def _answer(line: str, word: str) -> Answer | None:
         return None
     try:
         found = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and found.get("re") == word else None
 
@@ -33,9 +37,9 @@ def ask(port: Port, command: str, seconds: float = 5) -> Answer:
 
     BoardError: "no_answer" when there is none (with what came instead), "refused" when the rack says why not.
     """
-    word = command.split()[0]
+    word = _first_word(command)
     last = ""
-    with port.within(_PATIENCE * seconds):
+    with _at_most(port, _PATIENCE * seconds):
         port.write(b"\r\n" + command.encode() + b"\r\n")
         for line in port.lines(seconds):
             answer = _answer(line, word)
@@ -58,16 +62,36 @@ def _proof(key: bytes, nonce: str) -> str:
     return hmac.new(key, bytes.fromhex(nonce), hashlib.sha256).hexdigest()
 
 
+@contextlib.contextmanager
+def _at_most(port: Port, seconds: float) -> Iterator[None]:
+    """As Port.within, but a port that talks on and on has simply not answered."""
+    try:
+        with port.within(seconds):
+            yield
+    except BoardError as error:
+        if error.reason.code != "silent":
+            raise
+
+
+def _first_word(command: str) -> str:
+    """What the answer will name; HaliteError for what the console would not take as one command."""
+    words = command.split()
+    if not words or len(command) > _LONGEST or not (command.isascii() and command.isprintable()):
+        hint = f"printable ASCII, one line of 1 to {_LONGEST} characters"
+        raise MisuseError(f"{command[:40]!r} is not a command", hint)
+    return words[0]
+
+
 def _quoted(line: str) -> str:
     return f", last line {line[-80:]!r}" if line else ""
 
 
 def version(port: Port, seconds: float = 8) -> Answer | None:
-    """What the application says of itself; None when a REPL prompt or nothing comes.
+    """What the application says of itself; None when a REPL prompt, nothing, or something else for ever comes.
 
     The Ctrl-B brings a raw REPL back to its prompt; the application refuses it like any other unprintable line.
     """
-    with port.within(_PATIENCE * seconds):
+    with _at_most(port, 2 * seconds):
         port.write(b"\r\n\x02\r\nversion\r\n")
         for line in port.lines(seconds):
             answer = _answer(line, "version")

@@ -118,8 +118,13 @@ def _repl(job: Job) -> None:
 def _compare(job: Job) -> None:
     """One exchange: identity and every file's hash."""
     assert job.repl
-    head, *rows = (ast.literal_eval(line) for line in job.repl.run(scripts.SURVEY, 30).splitlines() if line.strip())
-    name, version, machine, mpy, unique_id, free = head
+    lines = [line for line in job.repl.run(scripts.SURVEY, 30).splitlines() if line.strip()]
+    try:
+        head, *rows = (ast.literal_eval(line) for line in lines)
+        name, version, machine, mpy, unique_id, free = head
+    except (ValueError, SyntaxError, TypeError):
+        text = f"{job.path}: the list of its files cannot be read: {lines[:1]!r}"
+        raise BoardError("board_error", text[:200]) from None
     firmware = f"{name} {'.'.join(str(part) for part in version)}"
     if name != "micropython" or mpy != _MPY or "RP2040" not in machine:
         raise BoardError("wrong_firmware", f"{job.path}: {firmware} on {machine} (mpy {mpy:#x}, wanted {_MPY:#x})")

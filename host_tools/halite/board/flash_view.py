@@ -1,5 +1,6 @@
 """`halite flash` for people: steps, a progress bar, and the rack's own report."""
 
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from halite import build
 from halite.board.flash import Job, flash
 from halite.board.ports import choose
 from halite.board.refusal import BoardError
+from halite.board.serial_port import check
 from halite.config import load
 
 
@@ -17,8 +19,10 @@ class _Bar:
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress, self._task = progress, task
+        self.step = "start"
 
     def __call__(self, step: str, done: int, total: int) -> None:
+        self.step = step
         self._progress.update(self._task, description=step, completed=done, total=total or None)
 
 
@@ -42,12 +46,19 @@ def _summary(job: Job) -> dict[str, Any]:
 def run(config_file: str, port: str, quiet: bool) -> dict[str, Any]:
     """Build and flash; HaliteError with the failed step. Returns the summary as data."""
     config = load(config_file)
+    path = choose(port)
+    check(path)  # before the seconds that the build takes
     built = build.make(config)
     screen = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True) as progress:
-        job = Job(choose(port), built, config.service_key, _Bar(progress, progress.add_task("start", total=None)))
-        flash(job)
+        bar = _Bar(progress, progress.add_task("start", total=None))
+        job = Job(path, built, config.service_key, bar)
+        try:
+            flash(job)
+        except KeyboardInterrupt:
+            print(f"{path}: stopped at: {bar.step}; the same command finishes it", file=sys.stderr)
+            raise
     answer = _summary(job)
     if not quiet:
         sent, gone = len(answer["uploaded"]), len(answer["removed"])
