@@ -17,6 +17,7 @@ from halite.board.ports import choose
 from halite.board.serial_port import Port
 from halite.errors import HaliteError
 from halite.simulator import compliance
+from halite.simulator.compliance_rig import preset
 from halite.simulator.compliance_rules import GB_STEP_S, Array, Curve, Row, Track, gb_errors
 
 _BEFORE_S = 1.2  # the envelope's rule judges nothing in the first 21 samples
@@ -62,7 +63,7 @@ def judge(service: str, result: Mapping[str, Any], events: Mapping[str, Any]) ->
         Row(case, "error at the end", abs(result["error_permille"]) / 1000, "pu", None, 0.01),
     ]
     if found.gb:
-        curve = Curve.of(compliance.preset(service)["curve"], found.nominal_hz)
+        curve = Curve.of(preset(service)["curve"], found.nominal_hz)
         error = max(gb_errors(track_of(result, events, found.nominal_hz), curve))
         rows.append(Row(case, "outside the envelope", error, "pu", None, _RESOLUTION))
     return rows

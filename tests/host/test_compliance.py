@@ -9,7 +9,8 @@ from halite.errors import HaliteError
 from halite.paths import BOARD_CONFIGS
 from halite.simulator import compliance, compliance_report
 from halite.simulator import compliance_rules as rules
-from halite.simulator.compliance import CATALOGUE, SERVICES
+from halite.simulator.compliance import CATALOGUE
+from halite.simulator.compliance_rig import SERVICES, parameters
 
 NAMES = [service.name for service in CATALOGUE]
 BY_NAME = {service.name: service for service in CATALOGUE}
@@ -67,7 +68,7 @@ def test_the_bounds_are_those_published(name):
     ],
 )
 def test_the_envelope_is_broken_by_an_answer_that_is(change, reason, monkeypatch):
-    params = compliance.parameters("gb_dc")
+    params = parameters("gb_dc")
     for key, value in change.items():
         setattr(params, key, value)
     monkeypatch.setattr(compliance, "parameters", lambda *_: params)
@@ -93,7 +94,7 @@ def test_the_suite_prints_json_and_writes_a_plot(tmp_path, capsys):
 
 
 def test_a_broken_row_gives_a_failing_exit_status(monkeypatch):
-    params = compliance.parameters("gb_dc")
+    params = parameters("gb_dc")
     params.response_enabled = 0
     monkeypatch.setattr(compliance, "parameters", lambda *_: params)
     assert compliance_report.main(["--service", "gb_dc", "--quick", "--json"]) == 1

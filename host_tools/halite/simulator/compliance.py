@@ -4,31 +4,20 @@ The firmware's own response runs on exact zero crossings, its request passes a C
 the lag of a PCS, and the delivered power is judged. Nothing here knows how the response works.
 """
 
-import math
 import random
-from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from halite.config import load_params
-from halite.config.reader import read_toml
 from halite.errors import HaliteError
-from halite.paths import BOARD_CONFIGS, use_firmware
 from halite.simulator import compliance_rules as rules
+from halite.simulator.compliance_rig import STEP_S, parameters, preset, run
 from halite.simulator.compliance_rules import Curve, Row, Track
 from halite.simulator.grid import Grid
 
-use_firmware()
-
-SERVICES = BOARD_CONFIGS / "services"
-PCS_LAG_MS = 10.0
-CAN_DELAY_US = 400.0  # interrupt, SPI and 130 bits at 500 kbit/s, rounded up
-STEP_S = 0.01
 EVENT_S = 3.0  # every case is quiet until then: the measurement fills its windows
 TOLERANCE = 0.002  # pu: 0.1 mHz resolution on the steepest curve, and the PCS lag's tail
 
@@ -90,80 +79,6 @@ class Judged:
     track: Track
 
 
-def preset(name: str) -> dict[str, Any]:
-    """The keys of a shipped preset."""
-    return read_toml(SERVICES / f"{name}.toml")
-
-
-def parameters(name: str, nominal_hz: float = 50.0) -> Any:
-    """The sodium rack's parameters with a preset in place of its own service."""
-    base = load_params(BOARD_CONFIGS / "sodium_rack.toml")
-    from rack.params import SCALARS, TABLES
-
-    values = {row[0]: getattr(base, row[0]) for row in (*SCALARS, *TABLES)}
-    for key, value in preset(name).items():
-        flat = array("i", [n for entry in value for n in entry]) if isinstance(value, list) else int(value)
-        values[f"response_{key}"] = flat
-    values["grid_nominal_mHz"] = round(nominal_hz * 1000)
-    values["split_role"] = 0
-    return SimpleNamespace(**values)
-
-
-def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000) -> Track:
-    """Run the firmware's response on a grid; one sample each STEP_S."""
-    from rack import ids as I
-    from rack.control.response import PERIOD_TICK_NS, Response
-
-    s = array("i", [0] * I.COUNT)
-    s[I.SOC_cpct] = soc_cpct
-    response = Response(params, s)
-    contract = float(params.rack_power_max_W)
-    response.set_limits(params.rack_power_max_W, params.rack_power_max_W, 1)
-    samples = round(seconds / STEP_S)
-    track = np.zeros((4, samples))
-    pcs = _PcsLag()
-    edge = grid.next_edge_us(0.0)
-    before = None
-    for i in range(samples):
-        now_us = i * STEP_S * 1e6
-        while edge is not None and edge <= now_us:
-            if before is not None:
-                response.on_period(round((edge - before) * 1000 / PERIOD_TICK_NS))
-                pcs.ask(edge + CAN_DELAY_US, response.request_W)
-            before, edge = edge, grid.next_edge_us(edge)
-        response.scan(round(now_us / 1000) & 0x3FFF_FFFF)
-        if response.grid_age_ms > 40:
-            pcs.ask(now_us + CAN_DELAY_US, response.request_W)
-        pcs.at(now_us)
-        track[:, i] = now_us * 1e-6, grid.hz_at(now_us), response.request_W / contract, pcs.power_W / contract
-    return Track(*track)
-
-
-class _PcsLag:
-    """First-order lag behind requests that arrive a little in the future; exact between them."""
-
-    def __init__(self) -> None:
-        self.power_W = 0.0
-        self._target_W = 0.0
-        self._now_us = 0.0
-        self._coming: list[tuple[float, float]] = []
-
-    def ask(self, at_us: float, power_W: float) -> None:
-        self._coming.append((at_us, power_W))
-
-    def at(self, us: float) -> None:
-        while self._coming and self._coming[0][0] <= us:
-            at_us, power_W = self._coming.pop(0)
-            self._relax(at_us)
-            self._target_W = power_W
-        self._relax(us)
-
-    def _relax(self, us: float) -> None:
-        if us > self._now_us:
-            self.power_W += (self._target_W - self.power_W) * (1 - math.exp((self._now_us - us) / 1000 / PCS_LAG_MS))
-            self._now_us = us
-
-
 def _curve(service: Service) -> Curve:
     return Curve.of(preset(service.name)["curve"], service.nominal_hz)
 
@@ -206,16 +121,8 @@ def step_case(service: Service, sign: int) -> Judged:
         return Judged(service.name, case, tuple(rows), track)
     first = rules.first_movement_s(track, EVENT_S)
     rows.append(Row(case, "first movement", first, "s", params.response_delay_ms / 1000, service.first))
-    rows.append(
-        Row(
-            case,
-            f"{service.share:.0%} delivered",
-            rules.reach_s(track, EVENT_S, service.share * abs(wanted)),
-            "s",
-            None,
-            service.full,
-        )
-    )
+    reached = rules.reach_s(track, EVENT_S, service.share * abs(wanted))
+    rows.append(Row(case, f"{service.share:.0%} delivered", reached, "s", None, service.full))
     end = EVENT_S + (service.sustain or stay - 0.1)
     inside = (track.t_s >= EVENT_S + service.full) & (track.t_s < end) & (service.share >= 0.99)
     if inside.any():

@@ -15,6 +15,7 @@ from rich.table import Table
 from halite.arguments import Parser, parsed, report_file
 from halite.simulator import compliance, compliance_rules
 from halite.simulator.compliance import CATALOGUE, Judged, Service
+from halite.simulator.compliance_rig import preset
 from halite.simulator.compliance_rules import Curve, Row
 
 _COLUMNS = ("step", "ramp", "sine sweep", "GB 2019-like")
@@ -97,7 +98,7 @@ def figure_of(judged: Sequence[Judged]) -> go.Figure:
 
 def _draw(figure: go.Figure, row: int, column: int, one: Judged, service: Service) -> None:
     track = one.track
-    curve = Curve.of(compliance.preset(service.name)["curve"], service.nominal_hz)
+    curve = Curve.of(preset(service.name)["curve"], service.nominal_hz)
 
     def line(name: str, t: compliance_rules.Array, y: compliance_rules.Array, colour: str, dash: str = "solid") -> None:
         style = {"color": _COLOURS[colour], "dash": dash, "width": 1.5}
