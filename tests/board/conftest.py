@@ -1,6 +1,6 @@
-"""Emulated boards that have booted the real MicroPython image."""
+"""Emulated boards that have booted the real MicroPython image; rule R6 is watched over every one of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from halite.emulator.board import EmulatedBoard
@@ -8,6 +8,46 @@ from halite.emulator.repl import at_prompt
 from halite.image import image_path
 
 BOOT_MS = 1200.0
+
+
+class FlashWatch:
+    """Rule R6 over all boards of a session: writes of flash while a contact of that board's rack is closed."""
+
+    def __init__(self) -> None:
+        self.writes: list[str] = []
+        self.closings = 0
+        self._closed: dict[int, set[object]] = {}
+
+    def see(self, board: EmulatedBoard, what: str, detail: tuple[object, ...]) -> None:
+        closed = self._closed.setdefault(id(board), set())
+        if what == "contact":
+            name, is_closed = detail
+            (closed.add if is_closed else closed.discard)(name)
+            self.closings += bool(is_closed)
+        elif what == "flash" and closed:
+            self.writes.append(f"{board.now_us:.0f} us: {detail} with {closed} closed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flash_watch() -> Iterator[FlashWatch]:
+    """Sees every event that any emulated board records."""
+    watch, record = FlashWatch(), EmulatedBoard.record
+
+    def seen(board: EmulatedBoard, what: str, *detail: object) -> None:
+        watch.see(board, what, detail)
+        record(board, what, *detail)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EmulatedBoard, "record", seen)
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def no_flash_write_while_closed(flash_watch: FlashWatch) -> Iterator[None]:
+    """Whatever a test of this folder plays, it fails when flash was written under closed contacts."""
+    yield
+    writes, flash_watch.writes = flash_watch.writes, []
+    assert writes == []
 
 
 def booted_board(wire: Callable[[EmulatedBoard], None] | None = None) -> EmulatedBoard:

@@ -133,3 +133,12 @@ def test_fan_duty_and_heater_reach_the_rack(rack: EmulatedRack):
     run_code(rack.board, code)
     assert rack.rack.fan_pct == 50
     assert rack.rack.heater is True
+
+
+def test_a_flash_write_under_closed_contacts_would_be_seen(rack: EmulatedRack, flash_watch):
+    for what, detail in (("contact", ("main_neg", 1)), ("flash", ("erase", 0, 4096)), ("contact", ("main_neg", 0))):
+        rack.board.record(what, *detail)
+    assert len(flash_watch.writes) == 1
+    flash_watch.writes.clear()
+    rack.board.record("flash", "erase", 0, 4096)
+    assert flash_watch.writes == []
