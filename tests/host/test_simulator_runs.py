@@ -83,7 +83,7 @@ def test_files_that_are_not_there_or_not_toml_are_refused_in_one_line(tmp_path):
         scenario.load("no_such_story")
     bad = tmp_path / "bad.toml"
     bad.write_text("name = ")
-    with pytest.raises(HaliteError, match=r"bad\.toml: not TOML"):
+    with pytest.raises(HaliteError, match=r"bad\.toml: not valid TOML"):
         scenario.load(bad)
 
 
