@@ -167,3 +167,15 @@ def test_a_rise_takes_its_time_exactly_and_is_named() -> None:
         assert s[I.LIMIT_CHARGE_BY] == LIM_RISING
     limits.scan(10)
     assert s[I.LIMIT_CHARGE_W] == p.rack_power_max_W and s[I.LIMIT_CHARGE_BY] == LIM_NONE
+
+
+def test_a_rise_in_uneven_steps_carries_its_remainder() -> None:
+    limits, s, _ = _limits("lfp", limit_rise_permilleps=100)
+    s[I.CELL_MAX_mV] = 4000
+    limits.slot()
+    limits.scan(10)
+    s[I.CELL_MAX_mV] = 3260
+    limits.slot()
+    for n in range(1, 200):
+        limits.scan(7)
+        assert limits.charge.permille == 7 * n * 100 // 1000

@@ -4,7 +4,7 @@ from array import array
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rack import ids as I
 from rack.control.bits import ACT_OPEN, IN_COOLANT_FLOW
@@ -47,6 +47,7 @@ def test_a_switch_keeps_its_least_run_and_its_least_pause(least: int, steps: lis
 
 
 @given(st.lists(st.integers(-400, 900), min_size=1, max_size=40))
+@example([330, 300, 280, 300])  # on, still on, off, still off
 def test_cooling_follows_its_hysteresis_and_its_duty_the_heat(temps: list[int]) -> None:
     bench = Bench(thermal_run_ms=0)
     on = False

@@ -1,0 +1,151 @@
+"""The dead-man alone on an emulated board: the real port and its PIO programs, driven from the raw REPL.
+
+Each failure is caused on the running interpreter; the coils' supply is seen by the charge pump of the coil driver.
+"""
+
+from collections.abc import Iterator
+from math import inf
+
+from rp2040py.gpio_pin import GPIOPinState
+
+from halite import build
+from halite.config import load
+from halite.emulator.board import EmulatedBoard
+from halite.emulator.coil_driver import CoilDriver
+from halite.emulator.filesystem import with_files
+from halite.emulator.pwm import quiet_pwm
+from halite.emulator.repl import at_prompt, run_code
+from halite.errors import HaliteError
+from halite.image import image_path
+
+HIGH = GPIOPinState.HIGH
+
+WINDOW_ms = 50
+ENABLE, PRECHARGE, MAIN_POS, MAIN_NEG, MARK, HVIL, ESTOP, OC_ALERT = 8, 9, 10, 11, 22, 13, 14, 15
+
+SETUP = """
+import gc, machine, rp2, time
+from machine import Pin, Timer
+class Pins: pass
+p = Pins()
+for name, pin in {pins}: setattr(p, 'pins_' + name, pin)
+p.deadman_window_ms = {window}
+p.contactor_hold_pct = 100
+from rack.ports.rp2 import Port
+port = Port(p)
+mark = Pin(22, Pin.OUT, value=0)
+def start():
+    mark(0)
+    port.write_coils(0)
+    port.write_coils(7)
+    for _ in range(4):
+        time.sleep_ms(10)
+        port.feed()
+    mark(1)
+def spin(ms):
+    t = time.ticks_ms()
+    while time.ticks_diff(time.ticks_ms(), t) < ms: pass
+def fail(timer):
+    raise ValueError
+def hang(timer):
+    spin(150)
+"""
+PINS = (
+    ("coil_enable", 8),
+    ("coil_precharge", 9),
+    ("coil_main_pos", 10),
+    ("coil_main_neg", 11),
+    ("heater", 22),
+    ("fan_pwm", 20),
+    ("pump_pwm", 21),
+    ("coolant_adc", 26),
+    ("gas_adc", 27),
+    ("afe_tx", 0),
+    ("afe_rx", 1),
+    ("can_sck", 18),
+    ("can_mosi", 19),
+    ("can_miso", 16),
+    ("can_cs", 17),
+    ("i2c_sda", 2),
+    ("i2c_scl", 3),
+    ("zero_crossing_a", 7),
+    ("hvil", 13),
+    ("estop", 14),
+    ("oc_alert", 15),
+    ("aux_main_pos", 12),
+    ("aux_main_neg", 28),
+)
+
+
+class Rig:
+    """A board at the raw REPL, its coil driver, and the moment of the last feed (pin MARK rises)."""
+
+    def __init__(self, flash: bytes | None = None) -> None:
+        self.board = EmulatedBoard(image_path(), flash=flash or _flash())
+        self.coils = CoilDriver(self.board, ENABLE, {1: MAIN_NEG, 2: PRECHARGE, 4: MAIN_POS}, lambda bits: None)
+        quiet_pwm(self.board.rp2040)
+        self.marks: list[float] = []
+        self.board.rp2040.gpio[MARK].add_listener(lambda new, old: self.marks.append(self.board.now_us))
+        for pin in (HVIL, ESTOP, OC_ALERT):
+            self.board.rp2040.gpio[pin].set_input_value(True)
+        self.board.run_for(1200)
+        at_prompt(self.board)
+        run_code(self.board, SETUP.format(pins=PINS, window=WINDOW_ms), 8000)
+
+    def begin(self, code: str) -> None:
+        self.board.forget_received()
+        self.board.send(code.encode() + b"\x04")
+
+    def run(self, code: str) -> str:
+        return run_code(self.board, code, 8000)
+
+    def keep_alive(self, ms: int) -> None:
+        """Arm, feed, mark, and go on feeding for about ms."""
+        self.marks.clear()
+        self.board.events.clear()
+        self.begin(f"start()\nfor _ in range({ms // 10}): time.sleep_ms(10); port.feed()")
+        armed = self.board.run_until(lambda: self.marks and self.board.rp2040.gpio[MARK].value == HIGH, 500)
+        if not armed or not self.coils.alive or self.coils.coils != 7:
+            raise HaliteError("the dead-man did not arm")
+
+    def wait(self) -> None:
+        if not self.board.run_until(lambda: self.board.received.count(b"\x04") >= 2, 1000):
+            raise HaliteError("the code on the board did not end")
+
+    def supply(self) -> list[tuple[float, int]]:
+        return [(event.at_us, int(str(event.detail[0]))) for event in self.board.events if event.what == "enable"]
+
+    def interlock_us(self, pin: int) -> float:
+        """From an interlock's pin going low to the supply off, while the feeding goes on; inf when it stays on.
+
+        The pin is high again and the feeding over when this returns.
+        """
+        self.keep_alive(100)
+        self.board.run_for(3.0037 * (pin - 10))  # another phase of the tick each time
+        cut_us = self.board.now_us
+        self.board.rp2040.gpio[pin].set_input_value(False)
+        self.board.run_for(1)
+        dropped = [us for us, alive in self.supply() if not alive and us >= cut_us]
+        self.board.rp2040.gpio[pin].set_input_value(True)
+        self.wait()
+        return dropped[0] - cut_us if dropped else inf
+
+
+def _flash() -> bytes:
+    """An image with the firmware's modules and nothing that starts them."""
+    files = build.make(load("bench_rack")).files
+    modules = {name: data for name, data in files.items() if name.startswith("rack/")}
+    return with_files(EmulatedBoard(image_path()).flash_snapshot(), modules)
+
+
+def measure() -> Iterator[tuple[str, float]]:
+    """Rows of `halite bench`: a hang, and each of the three interlocks in another phase of its 20 us tick."""
+    rig = Rig()
+    rig.marks.clear()
+    rig.board.events.clear()
+    rig.run("start(); spin(120)")
+    changes = rig.supply()
+    if [alive for _, alive in changes] != [1, 0]:
+        raise HaliteError("the dead-man did not drop after a hang")
+    yield "deadman_drop_ms", round((changes[1][0] - rig.marks[-1]) / 1000, 2)
+    yield "interlock_drop_us", round(max(rig.interlock_us(pin) for pin in (HVIL, ESTOP, OC_ALERT)), 1)
