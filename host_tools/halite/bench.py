@@ -13,9 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from halite import demo
+from halite import bench_response, demo
 from halite.build import make
 from halite.config import load
+from halite.emulator import deadman_rig
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.rig import emulated_rack
@@ -61,6 +62,14 @@ BARS = {
     "cpu_share_percent": Bar("%", 60),
     "afe_scan_ms": Bar("ms", 100),
     "afe_longest_slice_us": Bar("us", 2_000),
+    "deadman_drop_ms": Bar("ms", 50),
+    "interlock_drop_us": Bar("us", 100),
+    "edge_to_request_us_median": Bar("us", 100),
+    "edge_to_request_us_p99": Bar("us", 250),
+    "edge_to_request_us_max": Bar("us", 250),
+    "response_kernel_us": Bar("us", 60),
+    "sodium_to_90_percent_ms": Bar("ms", 150),
+    "sodium_over_lithium_speed": Bar("x", 6, most=False),
     "simulate_realtime_factor": Bar("x real time", 5, most=False),
 }
 
@@ -118,7 +127,15 @@ def measure_simulation() -> Iterator[tuple[str, float]]:
     yield "simulate_realtime_factor", factors[1]
 
 
-PARTS: tuple[Callable[[], Iterator[tuple[str, float]]], ...] = (measure_simulation, measure_board, measure_demo)
+PARTS: tuple[Callable[[], Iterator[tuple[str, float]]], ...] = (
+    measure_simulation,
+    measure_board,
+    deadman_rig.measure,
+    bench_response.measure_racks,
+    bench_response.measure_kernel,
+    bench_response.measure_edge_to_request,
+    measure_demo,
+)
 
 
 def table(figures: list[Figure]) -> Table:

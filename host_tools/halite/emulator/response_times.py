@@ -1,0 +1,166 @@
+"""The fast path as seen from outside the emulated board: zero crossings in, requests out, and the time between.
+
+Times are emulated and taken at the pins: a rising edge of the mains input, the first byte of the MCP2515's
+LOAD TX BUFFER 0 on SPI, frames on the CAN bus.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from halite.build import make
+from halite.config import RackConfig
+from halite.emulator.board import EmulatedBoard, Event
+from halite.emulator.filesystem import with_files
+from halite.emulator.repl import at_prompt, run_code
+from halite.emulator.rig import EmulatedRack, emulated_rack
+from halite.errors import HaliteError
+from halite.image import image_path
+from halite.simulator.chips.can_bus import Frame
+from halite.simulator.chips.pcs_codec import FirmwareTableCodec
+
+_LOAD_REQUEST = 0x40
+_REQUEST_ID = 0x181
+_PERIOD_TICK_OFFSET = 750_004  # what the period program leaves out, see rack.ports.rp2
+_SERVICE_MAGIC = 0x05E41CE5  # rack.ports.scratch
+_CLOSE_MS = 12_000.0
+
+
+class Period(NamedTuple):
+    """A mains period as the board's PIO has counted it."""
+
+    at_us: float
+    ticks: int
+
+
+class Request(NamedTuple):
+    """A request frame on the CAN bus."""
+
+    at_us: float
+    power_W: int
+    flags: int
+
+
+def running_rack(config: RackConfig, wall_s: float = 600.0) -> EmulatedRack:
+    """A rack whose application was there at power-on; its contactors are closed. HaliteError when they do not close."""
+    blank = EmulatedBoard(image_path()).flash_snapshot()
+    emulated = emulated_rack(config, flash=with_files(blank, make(config).files))
+    board = emulated.board
+    asked_us = 0.0
+
+    def permitted() -> bool:
+        """Ask again and again: AFEs that have not been heard yet are a reason to refuse."""
+        nonlocal asked_us
+        if b"# standby:" in board.received:
+            raise HaliteError(f"the application has failed: {board.received[-300:]!r}")
+        if b"# healthy" in board.received and board.now_us > asked_us + 200_000:
+            asked_us = board.now_us
+            board.send(b"close\n")
+        found = requests(board.events[-40:])
+        return bool(found) and bool(found[-1].flags & 1)
+
+    if not board.run_until(permitted, _CLOSE_MS, wall_s, 5):
+        raise HaliteError(f"the emulated rack does not close: {board.received[-300:]!r}")
+    return emulated
+
+
+def counted_periods(board: EmulatedBoard) -> list[Period]:
+    """A list that grows with every period which the board's PIO hands to the processor from now on."""
+    found: list[Period] = []
+    fifo = board.rp2040.pio[1].machines[0].rx_fifo
+    push = fifo.push
+
+    def pushed(value: int) -> None:
+        found.append(Period(board.now_us, value + _PERIOD_TICK_OFFSET))
+        push(value)
+
+    setattr(fifo, "push", pushed)  # noqa: B010 - a method, replaced on purpose
+    return found
+
+
+def requests(events: Iterable[Event]) -> list[Request]:
+    """The request frames among recorded events."""
+    codec = FirmwareTableCodec()
+    found = []
+    for event in events:
+        if event.what == "can" and event.detail[0] == _REQUEST_ID:
+            fields = codec.unpack(Frame(_REQUEST_ID, event.detail[1]))  # type: ignore[arg-type]
+            if fields is None:
+                raise HaliteError(f"a request frame is damaged: {event.detail[1]!r}")
+            found.append(Request(event.at_us, fields["power"], fields["flags"]))
+    return found
+
+
+def edge_to_request_us(events: Iterable[Event]) -> list[float]:
+    """Per rising zero crossing: us until the first SPI byte of its request."""
+    found = []
+    edge_us: float | None = None
+    for event in events:
+        if event.what == "mains" and event.detail == (1,):
+            edge_us = event.at_us
+        elif event.what == "can_spi" and event.detail[0] == _LOAD_REQUEST and edge_us is not None:
+            found.append(event.at_us - edge_us)
+            edge_us = None
+    return found
+
+
+def answer(received: bytes, command: str) -> dict[str, Any]:
+    """The last whole answer to a console command in what the board has sent; HaliteError without one."""
+    for line in reversed(received.replace(b"\r", b"").split(b"\n")[:-1]):
+        if line.startswith(b'{"re":"%s"' % command.encode()):
+            found: dict[str, Any] = json.loads(line)
+            return found
+    raise HaliteError(f"the emulated board does not answer {command!r}")
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def keep_streaming(board: EmulatedBoard, command: bytes = b"cells\n") -> None:
+    """Ask again as soon as an answer has ended, so that the console is never quiet."""
+
+    def listen(chunk: bytes) -> None:
+        if b"}\n" in chunk:
+            board.send(command)
+
+    board.console_listeners.append(listen)
+    board.send(command)
+
+
+_KERNEL = """
+import machine, time
+from array import array
+from rack.config import load
+with open("config.bin", "rb") as file:
+    params = load(file.read())
+from rack.control.response import Response
+from rack.control.response_kernel import period_kernel
+response = Response(params, array("i", [0] * 300))
+response.set_limits(params.rack_power_max_W, params.rack_power_max_W, 1)
+k, rings, curve = response.arrays
+def run(count):
+    for _ in range(40): period_kernel(k, rings, curve, count)
+def nothing(k, rings, curve, count): pass
+def time_of(function):
+    start = time.ticks_us()
+    for _ in range(40): function(k, rings, curve, 1_257_000)
+    return time.ticks_us() - start
+run(1_250_000)
+state = machine.disable_irq()
+took = time_of(period_kernel) - time_of(nothing)
+machine.enable_irq(state)
+print(took)
+"""
+
+
+def kernel_us(config: RackConfig) -> float:
+    """Mean time of the kernel on the emulated board, interrupts off, beyond a call of an empty function."""
+    blank = EmulatedBoard(image_path()).flash_snapshot()
+    board = emulated_rack(config, flash=with_files(blank, make(config).files)).board
+    board.rp2040.watchdog.scratch_data[0] = _SERVICE_MAGIC
+    board.run_for(100)
+    at_prompt(board)
+    return int(run_code(board, _KERNEL, 6_000, 300)) / 40
