@@ -173,8 +173,9 @@ class UnixBoard:
         """Physics, CAN bus and zero crossings up to the firmware's time."""
         goal_us = float(struct.unpack("<Q", data)[0])
         counts = []
-        while (edge := self.rack.grid.next_crossing(max(self.now_us, self._edge_us + 1.0))) and edge[0] <= goal_us:
-            self._step_to(edge[0])
+        # Asked from the last edge on, not from now: one that rounding puts just after the goal must not be lost.
+        while (edge := self.rack.grid.next_crossing(self._edge_us + 1.0)) and edge[0] <= goal_us:
+            self._step_to(max(edge[0], self.now_us))
             if edge[1]:
                 if self._rise_us is not None:
                     counts.append(round((edge[0] - self._rise_us) * 1000.0 / _PERIOD_TICK_NS))
