@@ -176,7 +176,9 @@ class Commands:
 
     # -- commands
 
-    def _do(self, command):
+    def _do(self, command, words):
+        if words and command != bits.CMD_OPEN:      # half a garbled line must not close anything
+            raise ValueError("takes no words")
         app = self._app
         refused = app.acknowledge() if command == bits.CMD_RESET else app.controller.command(command)
         if refused:
@@ -184,13 +186,13 @@ class Commands:
         return (',"ok":true',)
 
     def _close(self, words):
-        return self._do(bits.CMD_CLOSE)
+        return self._do(bits.CMD_CLOSE, words)
 
     def _open(self, words):
-        return self._do(bits.CMD_OPEN)
+        return self._do(bits.CMD_OPEN, words)
 
     def _acknowledge(self, words):
-        return self._do(bits.CMD_RESET)
+        return self._do(bits.CMD_RESET, words)
 
     def _setpoint(self, words):
         most = self._app.params.rack_power_max_W
@@ -223,7 +225,7 @@ class Commands:
     def _unlock(self, words):
         """A service right: takes the HMAC of a nonce, as service does."""
         self._prove(words)
-        return self._do(bits.CMD_UNLOCK)
+        return self._do(bits.CMD_UNLOCK, ())
 
     def _enter_service(self):
         if self._port is not None:

@@ -1,0 +1,107 @@
+"""Whatever arrives at a running rack, on its console or its wires: it keeps running, and says what is wrong."""
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from halite.paths import BOARD_CONFIGS
+from halite.unix_board import UnixBoard
+
+
+@pytest.fixture(scope="module")
+def rack() -> Iterator[UnixBoard]:
+    """A rack in standby, healthy. Tests leave it as they found it."""
+    with UnixBoard(BOARD_CONFIGS / "bench_rack.toml") as board:
+        board.run_for(1500)
+        yield board
+
+
+def typed(board: UnixBoard, data: bytes, ms: float = 300) -> list[dict[str, Any]]:
+    """The answers to bytes on the console."""
+    board.console = b""
+    assert board._process.stdin
+    board._process.stdin.write(data)
+    board._process.stdin.flush()
+    board.run_for(ms)
+    return [json.loads(line) for line in board.console.splitlines() if line.startswith(b"{")]
+
+
+def why(board: UnixBoard) -> str:
+    return "; ".join(typed(board, b"why\n")[0]["why"])
+
+
+def test_no_mains_edge_is_lost_between_two_looks(rack: UnixBoard) -> None:
+    ages = [typed(rack, b"status\n", 70)[0]["signals"]["grid_age_ms"] for _ in range(15)]
+    assert max(ages) <= 20
+
+
+GARBLED = ("close now", "close\x7f", "reset q", "closes", "open" + "n" * 117, "Close", "\x00close")
+
+
+@pytest.mark.parametrize("line", GARBLED)
+def test_a_garbled_command_is_refused_in_words_and_moves_nothing(rack: UnixBoard, line: str) -> None:
+    (answer,) = typed(rack, line.encode() + b"\n")
+    assert answer["error"]
+    assert rack.coils == 0
+
+
+@pytest.mark.parametrize("words", ["", "1e9", "9" * 40, "-9999999", "1 2", "0x10", "W"])
+def test_a_setpoint_that_is_no_power_of_this_rack_is_refused(rack: UnixBoard, words: str) -> None:
+    (answer,) = typed(rack, f"setpoint {words}\n".encode())
+    assert "setpoint" in answer["error"]
+    assert typed(rack, b"status\n")[0]["signals"]["setpoint_W"] == 0
+
+
+@pytest.mark.parametrize("words", ["00", "zz", "0" * 64, "a b"])
+def test_service_mode_opens_to_no_guess(rack: UnixBoard, words: str) -> None:
+    typed(rack, b"service\n")
+    assert "wrong answer" in typed(rack, f"service {words}\n".encode())[0]["error"]
+
+
+def test_any_bytes_on_the_console_leave_it_usable_and_the_scan_undisturbed(rack: UnixBoard) -> None:
+    scans = next(row for row in typed(rack, b"tasks\n")[0]["tasks"] if row["name"] == "scan")
+    noise = random.Random(1).randbytes(3000).replace(b"\x04", b"")  # the unix terminal would end there
+    typed(rack, noise + b"\n" + b"y" * 3000 + b"\n\x03\x03\x01\x02\n", 3000)
+    assert typed(rack, b"version\n")[0]["healthy"] is True
+    after = next(row for row in typed(rack, b"tasks\n")[0]["tasks"] if row["name"] == "scan")
+    assert after["late"] == scans["late"]
+    assert after["runs"] - scans["runs"] == pytest.approx(360, abs=40)
+    assert rack.coils == 0
+
+
+#    fault          at  simulated ms until it is told   words of the reason
+FAULTS = (
+    ("afe_lost", 0, 600, "cell voltages not read"),
+    ("afe_crc", 0, 600, "cell voltages not read"),
+    ("current_lost", 0, 400, "current sensor"),
+    ("pcs_silent", 0, 800, "PCS"),
+    ("can_cut", 0, 800, "PCS"),
+    ("ntc_open", 2, 2_500, "sensor"),
+    ("ntc_short", 3, 2_500, "sensor"),
+    ("cell_wire_open", 4, 3_500, "wire"),
+)
+
+
+@pytest.mark.parametrize(("fault", "at", "ms", "told"), FAULTS)
+def test_a_fault_on_the_wires_is_an_alarm_with_its_reason(
+    rack: UnixBoard, fault: str, at: int, ms: float, told: str
+) -> None:
+    if fault == "afe_crc":
+        answers = rack.chips.afe.transmit
+        rack.chips.afe.transmit = lambda data, at_us: answers(data[:-1] + bytes([data[-1] ^ 1]), at_us)
+    else:
+        rack.rack.start_fault(fault, at)
+    try:
+        rack.run_for(ms)
+        texts = [alarm["text"] for alarm in typed(rack, b"alarms\n")[0]["alarms"]]
+    finally:
+        if fault == "afe_crc":
+            rack.chips.afe.transmit = answers
+        else:
+            rack.rack.stop_fault(fault, at)
+        rack.run_for(ms)
+    assert any(told in text for text in texts), texts
+    typed(rack, b"reset\n")
+    assert typed(rack, b"version\n")[0]["healthy"] is True
