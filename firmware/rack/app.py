@@ -46,6 +46,8 @@ def _age(s: ptr32, ms: int):
         s[I.CURRENT_AGE_ms] += ms
     if s[I.PCS_AGE_ms] < AGE_NEVER:
         s[I.PCS_AGE_ms] += ms
+    if s[I.PAIR_AGE_ms] < AGE_NEVER:
+        s[I.PAIR_AGE_ms] += ms
 
 
 class App:

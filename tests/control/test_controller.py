@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from rack import ids as I
 from rack.alarms import code_of
 from rack.control.bits import CMD_CLOSE, CMD_RESET, IN_HVIL, STATE_CLOSED, STATE_FAULT, STATE_OPEN
+from rack.control.split import LINK_LOST_MS
 from rig import Rig
 
 
@@ -112,3 +113,7 @@ def test_a_suspected_runaway_stops_the_power_and_keeps_the_contactors() -> None:
     assert max(asked) > 0
     assert rig.s[I.STATE] == STATE_CLOSED and rig.s[I.REQUEST_W] == 0
     assert rig.c.alarms.active[code_of("runaway_derate") - 1]
+
+
+def test_a_station_that_never_spoke_counts_as_lost() -> None:
+    assert Rig("sodium").s[I.PAIR_AGE_ms] >= LINK_LOST_MS

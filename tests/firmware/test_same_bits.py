@@ -39,10 +39,10 @@ def replay_code(config: Path, record: Path, locked: bool) -> str:
 
 def test_every_module_of_the_build_imports_on_the_unix_port(on_unix: Callable[[str], str]) -> None:
     """All but those that need the chip; an import that a board would miss fails here."""
-    from halite.build import _HOST_ONLY
+    from halite.build import HOST_ONLY
 
     chip = ("boot.py", "main.py", "rack/ports/")
-    names = [name for name, _ in sources() if name not in _HOST_ONLY and not name.startswith(chip)]
+    names = [name for name, _ in sources() if name not in HOST_ONLY and not name.startswith(chip)]
     modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in names]
     assert "rack.control.controller" in modules
     code = "\n".join(f"import {module}" for module in modules) + "\nprint('imported')"

@@ -59,6 +59,7 @@ class Controller:
         self.cells_mV = array("i", [0] * params.cell_series)
         self.temps_ddegC = array("i", [NO_VALUE] * (params.afe_devices * params.afe_temps_per_device))
         s[I.CELLS_AGE_ms] = s[I.TEMPS_AGE_ms] = s[I.CURRENT_AGE_ms] = s[I.PCS_AGE_ms] = s[I.GRID_AGE_ms] = AGE_NEVER
+        s[I.PAIR_AGE_ms] = AGE_NEVER
         s[I.INSULATION_KOHM] = 1_000_000
         self.alarms = Alarms(params, s)
         self.cells = Cells(params, s, self.cells_mV)
