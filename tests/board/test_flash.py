@@ -3,20 +3,25 @@
 import hashlib
 import os
 import re
+from functools import cache
 
 import pytest
 from halite import build
 from halite.board import scripts
-from halite.board.client import enter_service
 from halite.board.flash import STEPS, Job, flash
-from halite.board.mpremote_adapter import RawRepl
 from halite.board.refusal import BoardError
-from halite.board.serial_port import Port
+from halite.config import load
 from halite.emulator.board import EmulatedBoard
+from halite.emulator.filesystem import read_files, with_files
 from halite.emulator.runner import BoardRunner
 from halite.image import image_path
 
 KEY = bytes(range(32))
+
+NEEDED = re.compile(
+    r"boot.py|main.py|rack/(|comms/|control/)__init__.mpy|rack/comms/(console|service|stdio).mpy"
+    r"|rack/control/fast.mpy"
+)
 
 # What main.py starts.
 START = re.search(r"import (rack\.\w+)", (build.FIRMWARE / "main.py").read_text()).group(1).replace(".", "/") + ".py"
@@ -44,46 +49,47 @@ def main():
 """
 
 
+@cache
+def firmware():
+    """What the small application needs of the firmware, compiled as for any board."""
+    files = build.make(load("bench_rack")).files
+    return {name: data for name, data in files.items() if NEEDED.fullmatch(name)}
+
+
 def built(filler=1000):
     """The firmware's start files and console, the small application, and some bytes that do not compress."""
     noise = b"".join(hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(filler // 32))
     files = {START: APP.encode(), "rack/table.mpy": noise, "config.bin": b"config"}
-    for name in ("boot.py", "main.py", "rack/__init__.py", "rack/comms/__init__.py"):
-        files[name] = (build.FIRMWARE / name).read_bytes()
-    for name in ("console", "service", "stdio"):
-        files[f"rack/comms/{name}.py"] = (build.FIRMWARE / f"rack/comms/{name}.py").read_bytes()
+    files.update(firmware())
     return build.Built(files, repr(sorted(files)).encode() + str(filler).encode())
 
 
 @pytest.fixture(scope="module")
-def port():
-    with BoardRunner(EmulatedBoard(image_path())) as runner:
-        yield runner.port.path
+def runner():
+    """A board with MicroPython and two files: one that would shadow a module, one of the user's own."""
+    flash = with_files(EmulatedBoard(image_path()).flash_snapshot(), {"rack/table.py": b"stale", "notes.txt": b"mine"})
+    with BoardRunner(EmulatedBoard(image_path(), flash=flash)) as runner:
+        yield runner
+
+
+@pytest.fixture
+def port(runner):
+    return runner.port.path
 
 
 def job(port, contents, key=KEY):
     return Job(port, contents, key, lambda *_: None)
 
 
-def on_board(port):
-    """{path: sha256} of what the board holds, asked apart from the flash."""
-    with Port(port) as link:
-        repl = RawRepl(link)
-        repl.enter()
-        return dict(eval(line) for line in repl.run(scripts.SURVEY, 30).splitlines()[1:] if line)
+def on_board(runner):
+    """{path: sha256} of what the board's flash holds, read apart from the board."""
+    files = read_files(runner.call(runner.board.flash_snapshot))
+    return {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
 
 
 def hashes(contents):
     files = {**contents.files, build.MANIFEST: contents.manifest}
     return {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
-
-
-def put(port, path, data):
-    with Port(port) as link:
-        repl = RawRepl(link)
-        repl.enter()
-        repl.run("import os\nif 'rack' not in os.listdir():\n os.mkdir('rack')")
-        repl.run(f"with open({path!r}, 'wb') as f:\n f.write({data!r})")
 
 
 def cut_after(monkeypatch, chunks):
@@ -99,16 +105,13 @@ def cut_after(monkeypatch, chunks):
     monkeypatch.setattr("halite.board.mpremote_adapter.Session.send", send)
 
 
-def test_a_bare_board_becomes_a_running_rack_whatever_happens_on_the_way(port, monkeypatch):
+def test_a_bare_board_becomes_a_running_rack_whatever_happens_on_the_way(runner, port, monkeypatch):
     wanted = built()
-    put(port, "rack/table.py", b"stale = True")  # would shadow table.mpy
-    put(port, "notes.txt", b"mine")
-
     cut_after(monkeypatch, 2)
     with pytest.raises(BoardError) as cut:
         flash(job(port, wanted))
     assert (cut.value.step, cut.value.reason.code) == ("upload", "vanished")
-    assert build.MANIFEST not in on_board(port)
+    assert build.MANIFEST not in on_board(runner)
     monkeypatch.undo()
 
     right = scripts.stream
@@ -133,7 +136,5 @@ def test_a_bare_board_becomes_a_running_rack_whatever_happens_on_the_way(port, m
     assert again.report["healthy"] is True
 
 
-def test_what_is_on_the_board_then_is_exactly_what_was_built(port):
-    with Port(port) as link:
-        enter_service(link, KEY)
-    assert on_board(port) == {**hashes(built(2000)), "notes.txt": hashlib.sha256(b"mine").hexdigest()}
+def test_what_is_on_the_board_then_is_exactly_what_was_built(runner):
+    assert on_board(runner) == {**hashes(built(2000)), "notes.txt": hashlib.sha256(b"mine").hexdigest()}

@@ -13,11 +13,20 @@ STORAGE_BYTES = 848 * 1024
 _BLOCK = 4096
 
 
+def _littlefs(mount: bool = True) -> LittleFS:
+    return LittleFS(
+        block_size=_BLOCK,
+        block_count=STORAGE_BYTES // _BLOCK,
+        prog_size=256,
+        read_size=32,
+        lookahead_size=32,
+        mount=mount,
+    )
+
+
 def storage(files: Mapping[str, bytes]) -> bytes:
     """A littlefs image of exactly these files (path → content)."""
-    fs = LittleFS(
-        block_size=_BLOCK, block_count=STORAGE_BYTES // _BLOCK, prog_size=256, read_size=32, lookahead_size=32
-    )
+    fs = _littlefs()
     for path, data in files.items():
         parent = path.rpartition("/")[0]
         if parent:
@@ -30,3 +39,17 @@ def storage(files: Mapping[str, bytes]) -> bytes:
 def with_files(flash: bytes, files: Mapping[str, bytes]) -> bytes:
     """A copy of a board's flash whose filesystem holds exactly `files`."""
     return flash[: FLASH_BYTES - STORAGE_BYTES] + storage(files)
+
+
+def read_files(flash: bytes) -> dict[str, bytes]:
+    """Every file in a board's flash, by its path."""
+    fs = _littlefs(mount=False)
+    fs.context.buffer = bytearray(flash[FLASH_BYTES - STORAGE_BYTES : FLASH_BYTES])
+    fs.mount()
+    found = {}
+    for root, _folders, names in fs.walk("/"):
+        for name in names:
+            path = f"{root.rstrip('/')}/{name}".lstrip("/")
+            with fs.open(path, "rb") as file:
+                found[path] = file.read()
+    return found
