@@ -28,7 +28,7 @@ START = re.search(r"import (rack\.\w+)", (build.FIRMWARE / "main.py").read_text(
 
 # A small application with the firmware's own console and service protocol, so that the test takes seconds.
 APP = f"""
-import os, machine
+import os, machine, time
 from rack.comms.console import Console
 from rack.comms.service import Challenge
 from rack.comms.stdio import Stdio
@@ -46,6 +46,7 @@ def main():
     console = Console(Stdio(), {{"version": (version, ""), "service": (service, "")}})
     while True:
         console.poll()
+        time.sleep_ms(1)
 """
 
 

@@ -23,6 +23,7 @@ Progress = Callable[[str, int, int], None]  # step, done, of
 _MPY = 0x1306  # .mpy version 6, sub-version 3, armv6m: what halite.build makes
 _CHUNK = 1024
 _PROMPTS = 3  # a REPL seen so often: the application has ended
+_PATIENCE_s = 20.0  # the longest silence of an emulated board
 _LOADABLE = (".py", ".mpy", ".new")
 
 
@@ -178,14 +179,15 @@ def _reset(job: Job) -> None:
 def _report(job: Job) -> None:
     """Wait until the application calls itself healthy; its own reason, or what came instead, is the failure."""
     end = time.monotonic() + job.report_within_s
-    last, prompts = f"{job.path}: nothing came back", 0
+    last, prompts, patience = f"{job.path}: nothing came back", 0, 2.0
     while time.monotonic() < end and prompts < _PROMPTS:
         try:
             with client.reopen(job.path, 10) as port:
-                job.report = client.ask(port, "version", min(20, job.report_within_s))
+                job.report = client.ask(port, "version", min(patience, job.report_within_s))
         except BoardError as error:
             prompts += error.reason.code == "at_prompt"
             last = error.text if prompts < 2 else last  # the first prompt comes with the traceback
+            patience = min(2 * patience, _PATIENCE_s)  # what was asked during the reset is lost: ask again soon
         if job.report.get("healthy"):
             return
         if job.report.get("mode") == "standby":
