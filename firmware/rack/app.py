@@ -1,5 +1,9 @@
 """The application: drivers in, control core, outputs out, on a fixed schedule (rule R4).
 
+The loop runs with the heap locked (rule R3). MicroPython then keeps the frames of larger functions on
+the stack; otherwise it looks for room for each in a nearly full heap, which made the scan three times as
+long. Calls into the chip and the console may allocate for a moment: they go through `_unlocked`.
+
 Three storeys meet only here. The dead-man and the watchdog are fed at the end of a scan in which
 every task has advanced; whatever else happens, they are not. An exception leaves the schedule for
 good, with the outputs off, and the reason stays readable on the console.
@@ -22,6 +26,7 @@ from rack.control.controller import Controller
 from rack.control.fast import ptr32
 from rack.control.recorder import Recorder
 from rack.drivers import ntc
+from rack.drivers.bq79616 import STATE_RUN as AFE_RUN
 from rack.drivers.bq79616 import Bq79616
 from rack.drivers.ina228 import Ina228
 from rack.drivers.mcp2515 import Mcp2515
@@ -29,10 +34,10 @@ from rack.scheduler import Scheduler
 from rack.storage.memory import Memory
 
 _MASK = const(0x3FFFFFFF)
-_HEALTHY_SCANS = const(100)             # fed scans after which the application calls itself healthy
+_HEALTHY_SCANS = const(100)  # fed scans after which the application calls itself healthy
 _COLLECT_US = const(10_000_000)
 _SHARE_US = const(1_000_000)
-_NO_MAINS_ms = const(40)                # without an edge for so long the scan sends the requests
+_NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests
 
 
 @micropython.viper
@@ -50,6 +55,23 @@ def _age(s: ptr32, ms: int):
         s[I.PAIR_AGE_ms] += ms
 
 
+def _read(shunt):
+    return shunt.read()
+
+
+def _flush(console):
+    return console.flush()
+
+
+def _unlocked(function, argument):
+    """Call with the heap unlocked; only from the loop of `App.run`."""
+    micropython.heap_unlock()
+    try:
+        return function(argument)
+    finally:
+        micropython.heap_lock()
+
+
 class App:
     """The running rack. params: rack.config.Params; port: a Port of rack.ports."""
 
@@ -58,12 +80,12 @@ class App:
         self.port = port
         self.config_crc = config_crc
         self.healthy = False
-        self.collect_us = 0             # longest collection
-        self.judge_us = 0               # longest evaluation of an AFE scan, all its slices
-        self.afe_scan_us = 0            # longest AFE scan, request to last temperature
-        self.busy_permille = 0          # share of the last second that was not idle
+        self.collect_us = 0  # longest collection
+        self.judge_us = 0  # longest evaluation of an AFE scan, all its slices
+        self.afe_scan_us = 0  # longest AFE scan, request to last temperature
+        self.busy_permille = 0  # share of the last second that was not idle
         self._judging_us = 0
-        self._to_judge = False          # temperatures are judged, the runaway is not yet
+        self._to_judge = False  # temperatures are judged, the runaway is not yet
         self._idle_us = 0
         self._share_us = port.ticks_us()
         self.controller = controller = Controller(params)
@@ -93,6 +115,15 @@ class App:
         self._last_ms = port.ticks_ms()
         self._fed = 0
         self._collect_due = False
+        # a bound method is an object: the locked loop can call these, but not make them
+        self._act = self._write
+        self._afe_poll = self.afe.poll
+        self._pcs_poll = self.pcs.poll
+        self._memory_poll = self.memory.poll
+        self._remember = self.memory.scan
+        self._watching = self._watch
+        self._conversing = self._converse
+        self._announce = self.console.notice
         self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.scratch.note_task)
 
     def _tasks(self):
@@ -101,10 +132,10 @@ class App:
         return (
             ("scan", self._scan, scan_us, 3_000, 0),
             ("afe", self._poll_afe, 2_000, 2_000, 500),
-            ("pcs", self.pcs.poll, 10_000, 2_000, 5_000),
+            ("pcs", self._poll_pcs, 10_000, 2_000, 5_000),
             ("slow", self._slow, 100_000, 2_000, 7_000),
             ("console", self._poll_console, 5_000, 2_000, 2_500),
-            ("memory", self.memory.poll, 20_000, 1_000, 8_500),
+            ("memory", self._poll_memory, 20_000, 1_000, 8_500),
             ("collect", self._collect, _COLLECT_US, 30_000, 4_000),
         )
 
@@ -120,19 +151,22 @@ class App:
         s[I.IN_bits] = port.read_inputs()
         s[I.AFE_SEEN] = self.afe.devices_seen
         shunt = self.shunt
-        if shunt.read():
+        if _unlocked(_read, shunt):
             s[I.CURRENT_dA] = shunt.current_dA
             s[I.RACK_dV] = shunt.rack_dV
             s[I.CURRENT_AGE_ms] = 0
         controller.scan(now_ms)
         if self.memory.busy():
-            self.memory.scan(now_ms)
+            _unlocked(self._remember, now_ms)
         self.recorder.scan()
-        port.write_coils(s[I.COILS])
-        port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
+        _unlocked(self._act, s)
         self._update_link()
         if self.scheduler.all_advance(now_us) and port.feed():
             self._count_fed()
+
+    def _write(self, s):
+        self.port.write_coils(s[I.COILS])
+        self.port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
 
     def _update_link(self):
         """Flags of the next request; a request at once when they change, or when no mains sends them."""
@@ -155,15 +189,23 @@ class App:
             self._fed += 1
             if self._fed == _HEALTHY_SCANS:
                 self.healthy = True
-                self.console.notice("healthy")
+                _unlocked(self._announce, "healthy")
 
     def _poll_afe(self, now_us):
         """One step of the AFE's driver, or one of judging what it has read."""
         afe = self.afe
         if afe.cells_ready or afe.temps_ready or self._to_judge:
             self._judge(afe)
-        else:
+        elif afe.state == AFE_RUN:
             afe.poll(now_us)
+        else:
+            _unlocked(self._afe_poll, now_us)
+
+    def _poll_pcs(self, now_us):
+        _unlocked(self._pcs_poll, now_us)
+
+    def _poll_memory(self, now_us):
+        _unlocked(self._memory_poll, now_us)
 
     def _judge(self, afe):
         start_us = self.port.ticks_us()
@@ -186,6 +228,9 @@ class App:
         self.afe_scan_us = max(self.afe_scan_us, afe.scan_us)
 
     def _slow(self, now_us):
+        _unlocked(self._watching, now_us)
+
+    def _watch(self, now_us):
         port = self.port
         s = self._s
         s[I.COOLANT_ddegC] = ntc.look_up(self._table, port.adc_ratio(port.ADC_COOLANT))
@@ -202,6 +247,9 @@ class App:
             self._share_us = now_us
 
     def _poll_console(self, now_us):
+        _unlocked(self._conversing, now_us)
+
+    def _converse(self, now_us):
         answering = self.console.busy()
         self.console.poll()
         if answering and not self.console.busy():
@@ -210,7 +258,9 @@ class App:
     def _collect(self, now_us):
         """Give back what answers on the console have used; the control core itself allocates nothing."""
         start_us = self.port.ticks_us()
+        micropython.heap_unlock()
         gc.collect()
+        micropython.heap_lock()
         self.collect_us = max(self.collect_us, (self.port.ticks_us() - start_us) & _MASK)
 
     def acknowledge(self):
@@ -236,9 +286,14 @@ class App:
         self.console.notice("standby")
         scheduler = self.scheduler
         ticks_us = self.port.ticks_us
-        while True:
-            if scheduler.run_once(ticks_us()) < 0:
-                self._idle()
+        gc.collect()
+        micropython.heap_lock()
+        try:
+            while True:
+                if scheduler.run_once(ticks_us()) < 0:
+                    self._idle()
+        finally:
+            micropython.heap_unlock()
 
     def _idle(self):
         if self._collect_due:
@@ -246,7 +301,7 @@ class App:
             self._collect(0)
         elif self.console.busy():
             self._poll_console(0)
-        elif not self.console.flush():
+        elif not _unlocked(_flush, self.console):
             ticks_us = self.port.ticks_us
             start_us = ticks_us()
             self.port.idle()

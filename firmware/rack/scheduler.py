@@ -25,7 +25,7 @@ OVERRUN = const(7)     # ran longer than its budget
 LAST = const(8)        # µs
 COLUMNS = const(9)
 _COUNT_MOST = const(0x3FFFFFFF)
-GRACE_US = const(20_000)     # a collection in between is no hang
+GRACE_US = const(30_000)     # a collection in between is no hang
 
 
 @micropython.viper
