@@ -63,15 +63,6 @@ def _flush(console):
     return console.flush()
 
 
-def _unlocked(function, argument):
-    """Call with the heap unlocked; only from the loop of `App.run`."""
-    micropython.heap_unlock()
-    try:
-        return function(argument)
-    finally:
-        micropython.heap_lock()
-
-
 class App:
     """The running rack. params: rack.config.Params; port: a Port of rack.ports."""
 
@@ -115,6 +106,8 @@ class App:
         self._last_ms = port.ticks_ms()
         self._fed = 0
         self._collect_due = False
+        self._lock_heap = port.lock_heap
+        self._unlock_heap = port.unlock_heap
         # a bound method is an object: the locked loop can call these, but not make them
         self._act = self._write
         self._afe_poll = self.afe.poll
@@ -125,6 +118,14 @@ class App:
         self._conversing = self._converse
         self._announce = self.console.notice
         self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.scratch.note_task)
+
+    def _unlocked(self, function, argument):
+        """Call with the heap unlocked; only from the loop of `run`."""
+        self._unlock_heap()
+        try:
+            return function(argument)
+        finally:
+            self._lock_heap()
 
     def _tasks(self):
         """(name, function, period µs, budget µs, phase µs) in order of priority."""
@@ -151,15 +152,15 @@ class App:
         s[I.IN_bits] = port.read_inputs()
         s[I.AFE_SEEN] = self.afe.devices_seen
         shunt = self.shunt
-        if _unlocked(_read, shunt):
+        if self._unlocked(_read, shunt):
             s[I.CURRENT_dA] = shunt.current_dA
             s[I.RACK_dV] = shunt.rack_dV
             s[I.CURRENT_AGE_ms] = 0
         controller.scan(now_ms)
         if self.memory.busy():
-            _unlocked(self._remember, now_ms)
+            self._unlocked(self._remember, now_ms)
         self.recorder.scan()
-        _unlocked(self._act, s)
+        self._unlocked(self._act, s)
         self._update_link()
         if self.scheduler.all_advance(now_us) and port.feed():
             self._count_fed()
@@ -189,7 +190,7 @@ class App:
             self._fed += 1
             if self._fed == _HEALTHY_SCANS:
                 self.healthy = True
-                _unlocked(self._announce, "healthy")
+                self._unlocked(self._announce, "healthy")
 
     def _poll_afe(self, now_us):
         """One step of the AFE's driver, or one of judging what it has read."""
@@ -199,13 +200,13 @@ class App:
         elif afe.state == AFE_RUN:
             afe.poll(now_us)
         else:
-            _unlocked(self._afe_poll, now_us)
+            self._unlocked(self._afe_poll, now_us)
 
     def _poll_pcs(self, now_us):
-        _unlocked(self._pcs_poll, now_us)
+        self._unlocked(self._pcs_poll, now_us)
 
     def _poll_memory(self, now_us):
-        _unlocked(self._memory_poll, now_us)
+        self._unlocked(self._memory_poll, now_us)
 
     def _judge(self, afe):
         start_us = self.port.ticks_us()
@@ -228,7 +229,7 @@ class App:
         self.afe_scan_us = max(self.afe_scan_us, afe.scan_us)
 
     def _slow(self, now_us):
-        _unlocked(self._watching, now_us)
+        self._unlocked(self._watching, now_us)
 
     def _watch(self, now_us):
         port = self.port
@@ -247,7 +248,7 @@ class App:
             self._share_us = now_us
 
     def _poll_console(self, now_us):
-        _unlocked(self._conversing, now_us)
+        self._unlocked(self._conversing, now_us)
 
     def _converse(self, now_us):
         answering = self.console.busy()
@@ -258,9 +259,9 @@ class App:
     def _collect(self, now_us):
         """Give back what answers on the console have used; the control core itself allocates nothing."""
         start_us = self.port.ticks_us()
-        micropython.heap_unlock()
+        self._unlock_heap()
         gc.collect()
-        micropython.heap_lock()
+        self._lock_heap()
         self.collect_us = max(self.collect_us, (self.port.ticks_us() - start_us) & _MASK)
 
     def acknowledge(self):
@@ -287,13 +288,13 @@ class App:
         scheduler = self.scheduler
         ticks_us = self.port.ticks_us
         gc.collect()
-        micropython.heap_lock()
+        self._lock_heap()
         try:
             while True:
                 if scheduler.run_once(ticks_us()) < 0:
                     self._idle()
         finally:
-            micropython.heap_unlock()
+            self._unlock_heap()
 
     def _idle(self):
         if self._collect_due:
@@ -301,7 +302,7 @@ class App:
             self._collect(0)
         elif self.console.busy():
             self._poll_console(0)
-        elif not _unlocked(_flush, self.console):
+        elif not self._unlocked(_flush, self.console):
             ticks_us = self.port.ticks_us
             start_us = ticks_us()
             self.port.idle()

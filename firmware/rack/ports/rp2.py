@@ -163,6 +163,8 @@ class Port:
         self.ticks_ms = ticks_ms
         self.ticks_us = ticks_us
         self.idle = machine.idle
+        self.lock_heap = micropython.heap_lock
+        self.unlock_heap = micropython.heap_unlock
         self.scratch = Scratch(machine.mem32)
         self.scratch.note_task = _note_task      # the same in a tenth of the time, as it runs twice a task
         self._make_inputs(p)

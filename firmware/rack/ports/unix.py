@@ -150,6 +150,12 @@ class Port:
             if self._fast and self._fast.started:
                 self._fast.edge(count)
 
+    def lock_heap(self):
+        """Nothing: the pipe to the host allocates, so the loop cannot be locked on this port."""
+
+    def unlock_heap(self):
+        pass
+
     def fast_path(self, response, link, recorder):
         self._fast = _FastPath(response, link, recorder)
         return self._fast
