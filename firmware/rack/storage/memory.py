@@ -145,6 +145,8 @@ class Memory:
         if self._polls < _SAVE_POLLS:
             return False
         self._polls = 0
+        if self.bad & BAD_SILENT:       # an event may have found it silent with nothing else to save
+            return True
         for at in range(KEEP_WORDS):  # noqa: SIM110 - a generator allocates
             if w[at] != k[at]:
                 return True
@@ -164,8 +166,6 @@ class Memory:
         else:
             self._step = 0
             self._done(self._store.confirm())
-        if self.bad & BAD_SILENT:
-            self._words[0] = -1         # once more, in 5 s
 
     def _done(self, ok):
         self.bad = self.bad & BAD_LOST if ok else self.bad | BAD_SILENT
