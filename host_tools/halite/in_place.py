@@ -1,0 +1,117 @@
+"""Where each function's code lies in the .mpy files of a build, for rack.ports.rp2_in_place.
+
+Format: py/persistentcode.c of MicroPython, .mpy version 6. A raw code is a number (size * 8 + has children * 4 +
+kind), the code, for native kinds one more number, then the count of its children and the children.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+INDEX = "code.bin"
+# Code that runs while the board starts, and code that a hard interrupt runs: in the heap no cache miss delays it.
+IN_HEAP = {"rack/start.mpy", "rack/ports/rp2_in_place.mpy", "rack/control/response_kernel.mpy", "rack/ports/rp2_fast.mpy"}
+
+_BLOCK = 4096  # what is in a file's first block lies in one piece
+_INLINE = 512  # littlefs keeps smaller files among its metadata: an eighth of a block
+_KEY = 0x3FFFFFFF
+_BYTECODE, _VIPER = 0, 2
+_ONE_OBJECT = 4  # object kinds up to it are without contents: fun table, None, False, True, Ellipsis
+_STRING, _BYTES, _TUPLE = 5, 6, 10
+_ALIGNMENT = 4  # of native code
+
+
+@dataclass(frozen=True)
+class Function:
+    """The code of one function in an .mpy file: where its header begins, where its code does, its size in bytes."""
+
+    header: int
+    offset: int
+    size: int
+    native: bool
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 4
+        strings, objects = self.number(), self.number()
+        for _ in range(strings):
+            size = self.number()
+            if not size & 1:  # otherwise one of the interpreter's own strings, by its number
+                self.at += (size >> 1) + 1
+        for _ in range(objects):
+            self._skip_object()
+
+    def number(self) -> int:
+        value = 0
+        while True:
+            byte = self.data[self.at]
+            self.at += 1
+            value = value << 7 | byte & 0x7F
+            if byte < 0x80:
+                return value
+
+    def _skip_object(self) -> None:
+        kind = self.data[self.at]
+        self.at += 1
+        if kind <= _ONE_OBJECT:
+            return
+        size = self.number()
+        if kind == _TUPLE:
+            for _ in range(size):
+                self._skip_object()
+        else:
+            self.at += size + (kind in (_STRING, _BYTES))
+
+    def functions(self, depth: int = 0) -> Iterator[Function]:
+        """Every raw code below the module's own, in the order of the file."""
+        header = self.at
+        packed = self.number()
+        kind, size = packed & 3, packed >> 3
+        found = Function(header, self.at, size, kind != _BYTECODE)
+        self.at += size
+        if kind != _BYTECODE:
+            self.number()
+        if depth:
+            yield found
+        for _ in range(self.number() if packed & 4 else 0):
+            yield from self.functions(depth + 1)
+
+
+def functions(mpy: bytes) -> list[Function]:
+    """The functions of an .mpy file; ValueError when the file is not read to its end."""
+    reader = _Reader(mpy)
+    found = list(reader.functions())
+    if reader.at != len(mpy):
+        raise ValueError(f"an .mpy file of {len(mpy)} bytes ends at {reader.at}")
+    return found
+
+
+def align(mpy: bytes) -> bytes:
+    """The same module with its native code at multiples of four: a number may begin with digits of zero."""
+    at = 0
+    while at < len(functions(mpy)):
+        function = functions(mpy)[at]
+        if function.native:
+            pad = -function.offset % _ALIGNMENT
+            mpy = mpy[: function.header] + b"\x80" * pad + mpy[function.header :]
+        at += 1
+    return mpy
+
+
+def _row(mpy: bytes, function: Function) -> bytes:
+    (word,) = struct.unpack_from("<I", mpy, function.offset)
+    return struct.pack("<IHH", word & _KEY, function.offset, function.size)
+
+
+def index(files: Mapping[str, bytes]) -> bytes:
+    """The index over the .mpy files of a build: per module the sizes of name and table, the name, the rows."""
+    packed = b""
+    for name, data in files.items():
+        if not name.endswith(".mpy") or name in IN_HEAP or len(data) <= _INLINE:
+            continue
+        rows = [_row(data, found) for found in functions(data) if 4 <= found.size <= _BLOCK - found.offset]
+        source = name.removesuffix(".mpy").encode() + b".py"
+        packed += bytes((len(source), len(rows))) + source + b"".join(rows)
+    return packed
