@@ -119,6 +119,10 @@ class Scheduler:
         """Is no periodic task overdue by more than its period and GRACE_US? The end of a scan asks before it feeds."""
         return _overdue(self.rows, 0, self._end, now_us) == 0
 
+    def runs(self, index):
+        """How often the task has run since the start or `clear`."""
+        return self.rows[index * COLUMNS + RUNS]
+
     def mean_us(self, index):
         return self.rows[index * COLUMNS + MEAN_16] >> 4
 
@@ -130,7 +134,7 @@ class Scheduler:
         yield "worst", rows[at + WORST]
         yield "mean", self.mean_us(index)
         yield "budget", rows[at + BUDGET]
-        yield "runs", rows[at + RUNS]
+        yield "runs", self.runs(index)
         yield "late", rows[at + LATE]
         yield "overrun", rows[at + OVERRUN]
 

@@ -14,7 +14,7 @@ IN_HEAP = {"rack/start.mpy", "rack/ports/rp2_in_place.mpy", "rack/control/respon
 
 _BLOCK = 4096  # what is in a file's first block lies in one piece
 _INLINE = 512  # littlefs keeps smaller files among its metadata: an eighth of a block
-_KEY = 0x3FFFFFFF
+_HEAD = 32  # bytes that the board recognises a file by
 _BYTECODE, _VIPER = 0, 2
 _ONE_OBJECT = 4  # object kinds up to it are without contents: fun table, None, False, True, Ellipsis
 _STRING, _BYTES, _TUPLE = 5, 6, 10
@@ -101,17 +101,17 @@ def align(mpy: bytes) -> bytes:
 
 
 def _row(mpy: bytes, function: Function) -> bytes:
-    (word,) = struct.unpack_from("<I", mpy, function.offset)
-    return struct.pack("<IHH", word & _KEY, function.offset, function.size)
+    return mpy[function.offset : function.offset + 4] + struct.pack("<HH", function.offset, function.size)
 
 
 def index(files: Mapping[str, bytes]) -> bytes:
-    """The index over the .mpy files of a build: per module the sizes of name and table, the name, the rows."""
+    """The index over the .mpy files of a build: per module the lengths of name and table, the name,
+    how the file begins, and per function the first word of its code, offset and size."""
     packed = b""
     for name, data in files.items():
         if not name.endswith(".mpy") or name in IN_HEAP or len(data) <= _INLINE:
             continue
         rows = [_row(data, found) for found in functions(data) if 4 <= found.size <= _BLOCK - found.offset]
-        source = name.removesuffix(".mpy").encode() + b".py"
-        packed += bytes((len(source), len(rows))) + source + b"".join(rows)
+        module = name.removesuffix(".mpy").replace("/", ".").encode()
+        packed += bytes((len(module), len(rows))) + module + data[:_HEAD] + b"".join(rows)
     return packed

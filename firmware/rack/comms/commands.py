@@ -92,6 +92,7 @@ class Commands:
         yield '"'
         yield ',"reset":"%s","hung":%d' % (self._reset, self._port.scratch.task_before if self._port else -1)
         if app:
+            yield ',"scans":%d' % app.scheduler.runs(0)
             yield ',"rack":' + quote(app.params.rack_name[:32])
             yield ',"config":"%08x"' % app.config_crc
         yield ',"micropython":"%d.%d.%d"' % tuple(sys.implementation.version[:3])

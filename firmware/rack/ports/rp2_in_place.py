@@ -10,25 +10,22 @@ laid out in another way, stays in the heap and works as before. Flash is written
 by a reset (rules R6, R7): what was compared stays as it was.
 """
 
-import struct
 import sys
 
 import micropython
-import uctypes
-from machine import mem32
 from micropython import const
 
-from rack.control.fast import ptr8
+from rack.control.fast import ptr8, ptr32
 
-_INDEX = "code.bin"         # halite.in_place: per module its name and the place of each function in the file
-_FLASH = const(0x10000000)  # RP2040 data sheet 2.6.3, XIP
+_INDEX = "code.bin"         # halite.in_place: per module its name, how its file begins, and where its functions are
+_HEAD = const(32)           # bytes that a file is recognised by
+_ROW = const(8)             # first word of the code, offset and size of it in the file, in two bytes each
+_FLASH = const(0x10000000)  # RP2040 data sheet 2.6.3, XIP; 2 MB
 _FLASH_END = const(0x10200000)
 _BLOCK = const(4096)
-_MPY = const(0x064D)        # "M", version 6
 _RAM = const(0x20000000)
 _RAM_END = const(0x20042000)
 _CODE = const(12)           # offset of the code's address in a function object
-_KEY = const(0x3FFFFFFF)    # a small integer
 
 
 @micropython.viper
@@ -44,6 +41,38 @@ def _same(left: int, right: int, size: int) -> int:
     return 1
 
 
+@micropython.viper
+def _next_block(index: ptr8, at: int, block: int) -> int:
+    """Address of the first block from `block` on that begins like the file; _FLASH_END when there is none."""
+    head = int(index) + at
+    while block < _FLASH_END:
+        there = ptr8(block)
+        if there[0] == index[at] and there[4] == index[at + 4] and there[5] == index[at + 5]:  # spares most calls
+            if int(_same(block, head, _HEAD)):
+                return block
+        block += _BLOCK
+    return block
+
+
+@micropython.viper
+def _move(function: int, index: ptr8, at: int, end: int, block: int) -> int:
+    """Bytes of code that the function object at an address has in the block now; 0 when its bytes are not there."""
+    object = ptr32(function + _CODE)
+    code = object[0]
+    if code < _RAM or code >= _RAM_END:
+        return 0
+    first = ptr8(code)
+    while at < end:
+        if first[0] == index[at] and first[1] == index[at + 1] and first[2] == index[at + 2]:
+            size = index[at + 6] | index[at + 7] << 8
+            there = block + (index[at + 4] | index[at + 5] << 8)
+            if code + size <= _RAM_END and int(_same(code, there, size)):
+                object[0] = there
+                return size
+        at += _ROW
+    return 0
+
+
 def _plain():
     pass
 
@@ -55,74 +84,38 @@ def _generator():
 _KINDS = (type(_plain), type(_generator), type(_same))
 
 
-def _name(block):
-    """The source name in the .mpy file at an address: its first string, after the counts of strings and objects."""
-    at = block + 4
-    for _ in range(3):
-        size = 0
-        while True:
-            byte = mem32[at & ~3] >> 8 * (at & 3) & 0xFF
-            at += 1
-            size = size << 7 | byte & 0x7F
-            if byte < 0x80:
-                break
-    return bytes(uctypes.bytearray_at(at, min(size >> 1, 64)))
-
-
-def _blocks():
-    """{source name: [addresses]}: a file that was replaced may still lie in a block that is free."""
-    found = {}
-    for block in range(_FLASH, _FLASH_END, _BLOCK):
-        if mem32[block] & 0xFFFF == _MPY:
-            found.setdefault(_name(block), []).append(block)
-    return found
-
-
 def _functions(module):
-    """The functions of a module and of its classes."""
+    """Addresses of the functions of a module and of its classes."""
     for value in module.__dict__.values():
-        if isinstance(value, type):
+        if type(value) in _KINDS:
+            yield id(value)
+        elif isinstance(value, type):
             for inner in value.__dict__.values():
                 if type(inner) in _KINDS:
-                    yield inner
-        elif type(value) in _KINDS:
-            yield value
+                    yield id(inner)
 
 
-def _rows(file, count):
-    """{first word of the code: [(offset in the file, size)]}"""
-    rows = {}
-    for _ in range(count):
-        key, offset, size = struct.unpack("<IHH", file.read(8))
-        rows.setdefault(key, []).append((offset, size))
-    return rows
-
-
-def _move(function, rows, blocks):
-    """Bytes of code that the function has in flash now; 0 when its bytes are not there."""
-    code = mem32[id(function) + _CODE]
-    if not _RAM <= code < _RAM_END:
-        return 0
-    for offset, size in rows.get(mem32[code] & _KEY, ()):
-        for block in blocks:
-            if code + size <= _RAM_END and _same(code, block + offset, size):
-                mem32[id(function) + _CODE] = block + offset
-                return size
-    return 0
+def _move_module(functions, index, head_at, end):
+    """Bytes moved. A file that was replaced may still lie in a block that is free, so every match is tried."""
+    moved = 0
+    block = _next_block(index, head_at, _FLASH)
+    while block < _FLASH_END:
+        for function in functions:
+            moved += _move(function, index, head_at + _HEAD, end, block)
+        block = _next_block(index, head_at, block + _BLOCK)
+    return moved
 
 
 def move():
     """Let the functions of all loaded modules run from flash; returns how many bytes of code do."""
-    moved = 0
-    blocks = _blocks()
     with open(_INDEX, "rb") as file:
-        while True:
-            head = file.read(2)
-            if not head:
-                return moved
-            name = file.read(head[0])
-            rows = _rows(file, head[1])
-            module = sys.modules.get(str(name, "ascii").replace("/", ".")[:-3])
-            if module is not None and name in blocks:
-                for function in _functions(module):
-                    moved += _move(function, rows, blocks[name])
+        index = file.read()
+    moved = at = 0
+    while at < len(index):
+        head_at = at + 2 + index[at]
+        end = head_at + _HEAD + _ROW * index[at + 1]
+        module = sys.modules.get(str(index[at + 2 : head_at], "ascii"))
+        if module is not None:
+            moved += _move_module(tuple(_functions(module)), index, head_at, end)
+        at = end
+    return moved

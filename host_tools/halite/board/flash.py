@@ -23,7 +23,8 @@ Progress = Callable[[str, int, int], None]  # step, done, of
 _MPY = 0x1306  # .mpy version 6, sub-version 3, armv6m: what halite.build makes
 _CHUNK = 1024
 _PROMPTS = 3  # a REPL seen so often: the application has ended
-_PATIENCE_s = 20.0  # the longest silence of an emulated board
+_PATIENCE_s = 20.0  # the longest wait for one answer
+_SCANS = 1_000  # scans after which a rack that does not call itself healthy never will: it does after 100
 _LOADABLE = (".py", ".mpy", ".new")
 
 
@@ -55,7 +56,7 @@ class Job:
     built: Built
     service_key: bytes
     progress: Progress
-    report_within_s: float = 120  # an emulated board may need most of it
+    silence_s: float = 120  # longest silence after the reset; an emulated board may need most of it
     port: Port | None = None
     repl: RawRepl | None = None
     survey: Survey | None = None
@@ -177,13 +178,17 @@ def _reset(job: Job) -> None:
 
 
 def _report(job: Job) -> None:
-    """Wait until the application calls itself healthy; its own reason, or what came instead, is the failure."""
-    end = time.monotonic() + job.report_within_s
+    """Wait until the application calls itself healthy; its own reason, or what came instead, is the failure.
+
+    How long it has run is counted in its own scans: an emulated board may be many times slower than a real one.
+    """
+    end = time.monotonic() + job.silence_s
     last, prompts, patience = f"{job.path}: nothing came back", 0, 2.0
     while time.monotonic() < end and prompts < _PROMPTS:
         try:
             with client.reopen(job.path, 10) as port:
-                job.report = client.ask(port, "version", min(patience, job.report_within_s))
+                job.report = client.ask(port, "version", min(patience, job.silence_s))
+            end = time.monotonic() + job.silence_s
         except BoardError as error:
             prompts += error.reason.code == "at_prompt"
             last = error.text if prompts < 2 else last  # the first prompt comes with the traceback
@@ -192,8 +197,11 @@ def _report(job: Job) -> None:
             return
         if job.report.get("mode") == "standby":
             raise BoardError("not_healthy", f"{job.path}: standby: {job.report.get('reason')}")
+        if job.report.get("scans", 0) > _SCANS:
+            last = f"{job.path}: runs, but not healthy: {job.report}"
+            break
         time.sleep(0.2)
-    raise BoardError("not_healthy", last if not job.report else f"{job.path}: runs, but not healthy: {job.report}")
+    raise BoardError("not_healthy", last)
 
 
 #        name        what a person reads               action

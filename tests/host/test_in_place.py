@@ -1,0 +1,72 @@
+"""The index of the code that runs from flash says exactly where the functions are."""
+
+import pytest
+from halite import build, in_place
+from halite.config import load
+
+
+@pytest.fixture(scope="module")
+def files():
+    return build.make(load("bench_rack")).files
+
+
+def modules(files):
+    """(module, head, [(first word, offset, size)]) of the index, read as the board reads it."""
+    index, at = files[in_place.INDEX], 0
+    while at < len(index):
+        name_at, head_at = at + 2, at + 2 + index[at]
+        rows_at = head_at + 32
+        at, end = rows_at, rows_at + 8 * index[name_at - 1]
+        rows = [
+            (index[row : row + 4], *(int.from_bytes(index[row + 4 + k : row + 6 + k], "little") for k in (0, 2)))
+            for row in range(at, end, 8)
+        ]
+        yield index[name_at:head_at].decode(), index[head_at:rows_at], rows
+        at = end
+
+
+def test_every_row_lies_in_its_file_and_in_the_first_block(files):
+    seen = 0
+    for module, head, rows in modules(files):
+        data = files[module.replace(".", "/") + ".mpy"]
+        assert data.startswith(head)
+        for word, offset, size in rows:
+            assert data[offset : offset + 4] == word
+            assert offset + size <= min(len(data), 4096)
+        seen += len(rows)
+    assert seen > 400
+
+
+def test_rows_do_not_overlap(files):
+    for _, _, rows in modules(files):
+        places = sorted((offset, offset + size) for _, offset, size in rows)
+        assert all(end <= begin for (_, end), (begin, _) in zip(places, places[1:], strict=False))
+
+
+def test_native_code_begins_at_a_multiple_of_four(files):
+    native = [
+        found
+        for name, data in files.items()
+        if name.endswith(".mpy")
+        for found in in_place.functions(data)
+        if found.native
+    ]
+    assert len(native) > 20
+    assert all(found.offset % 4 == 0 for found in native)
+
+
+def test_what_starts_the_board_and_what_interrupts_run_stays_in_the_heap(files):
+    listed = {module.replace(".", "/") + ".mpy" for module, _, _ in modules(files)}
+    assert in_place.IN_HEAP <= set(files)
+    assert not listed & in_place.IN_HEAP
+
+
+def test_aligning_twice_changes_nothing(files):
+    data = files["rack/control/cells.mpy"]
+    assert in_place.align(data) == data
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-3], lambda data: data + b"\0"])
+def test_a_file_that_is_not_read_to_its_end_is_refused(files, change):
+    with pytest.raises((ValueError, IndexError)):
+        in_place.functions(change(files["rack/control/cells.mpy"]))
