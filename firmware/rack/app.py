@@ -34,7 +34,7 @@ from rack.scheduler import Scheduler
 from rack.storage.memory import Memory
 
 _MASK = const(0x3FFFFFFF)
-_HEALTHY_SCANS = const(100)  # fed scans after which the application calls itself healthy
+_HEALTHY_SCANS = const(50)  # fed scans after which the application calls itself healthy
 _COLLECT_US = const(10_000_000)
 _SHARE_US = const(1_000_000)
 _NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests

@@ -11,7 +11,7 @@ from binascii import crc32
 import micropython
 from micropython import const
 
-_TIDY_BYTES = const(32_768)     # collect so often while modules load: what they leave behind keeps no holes open
+_TIDY_BYTES = const(24_576)     # collect so often while modules load: what they leave behind keeps no holes open
 
 CONFIG_PATH = "config.bin"
 

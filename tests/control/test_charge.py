@@ -94,7 +94,8 @@ def _rest(charge: Charge, s: array, p: Any, mV: int, seconds: int = 60) -> None:
     s[I.CELL_MEAN_mV] = mV
     for _ in range(p.charge_rest_s + seconds):
         charge.scan(1000)
-        charge.slot(1000)
+        for _ in range(4):
+            charge.slot(250)
 
 
 @settings(max_examples=15)
@@ -125,7 +126,8 @@ def test_nothing_is_anchored_before_the_rest_or_outside_the_curve() -> None:
     s[I.CURRENT_dA] = 0
     for second in range(99):
         charge.scan(1000)
-        charge.slot(1000)
+        for _ in range(4):
+            charge.slot(250)
         if second == 50:
             s[I.CURRENT_dA] = p.charge_rest_dA + 1
             charge.scan(0)

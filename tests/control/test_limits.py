@@ -142,7 +142,7 @@ def test_a_limit_falls_at_once_and_rises_no_faster_than_configured(moves: list[t
     lowest_at, lowest = 0, before
     for mV, dt in moves:
         s[I.CELL_MAX_mV] = mV
-        limits.slot()
+        limits.slot(0)
         limits.scan(dt)
         elapsed += dt
         now = limits.charge.permille
@@ -156,11 +156,11 @@ def test_a_limit_falls_at_once_and_rises_no_faster_than_configured(moves: list[t
 def test_a_rise_takes_its_time_exactly_and_is_named() -> None:
     limits, s, p = _limits("lfp", limit_rise_permilleps=100)
     s[I.CELL_MAX_mV] = 4000
-    limits.slot()
+    limits.slot(0)
     limits.scan(10)
     assert s[I.LIMIT_CHARGE_W] == 0
     s[I.CELL_MAX_mV] = 3260
-    limits.slot()
+    limits.slot(0)
     for n in range(1, 1000):
         limits.scan(10)
         assert limits.charge.permille == n
@@ -172,10 +172,10 @@ def test_a_rise_takes_its_time_exactly_and_is_named() -> None:
 def test_a_rise_in_uneven_steps_carries_its_remainder() -> None:
     limits, s, _ = _limits("lfp", limit_rise_permilleps=100)
     s[I.CELL_MAX_mV] = 4000
-    limits.slot()
+    limits.slot(0)
     limits.scan(10)
     s[I.CELL_MAX_mV] = 3260
-    limits.slot()
+    limits.slot(0)
     for n in range(1, 200):
         limits.scan(7)
         assert limits.charge.permille == 7 * n * 100 // 1000

@@ -7,8 +7,10 @@ only where its slope allows: on LFP's plateau one millivolt of error is 2.5 % of
 
 from array import array
 
+import micropython
 from micropython import const
 from rack import ids as I
+from rack.control.fast import ptr32
 from rack.control.interp import interpolate, ratio
 
 _FULL_cpct = const(10_000)
@@ -29,6 +31,22 @@ KEEP_TRIPS = const(7)
 KEEP_WORDS = const(8)
 
 
+@micropython.viper
+def _area(table, ints: int, soc_cpct: int) -> int:
+    """Area under the OCV curve from empty to soc_cpct, 0.01 % mV: below 5e7."""
+    t = ptr32(table)
+    area = 0
+    at = 2
+    while at < ints and t[at - 2] < soc_cpct:
+        x = t[at]
+        if x > soc_cpct:
+            x = soc_cpct
+        y = int(interpolate(table, ints, x))
+        area += (x - t[at - 2]) * (t[at - 1] + y) // 2
+        at += 2
+    return area
+
+
 class Charge:
     """`scan` counts; `slot` derives SoC, SoE, SoH and cycles, and anchors. Does not allocate."""
 
@@ -43,6 +61,7 @@ class Charge:
         self._quiet_ms = 0      # at rest for
         self._rest_dA = params.charge_rest_dA
         self._ms = 0            # since the last anchoring step
+        self._turn = 0          # of `slot`
         self._ocv = params.cell_ocv
         # the same knots over voltage
         self._by_mV = array("i", [0] * len(self._ocv))
@@ -102,38 +121,41 @@ class Charge:
             k[at] %= _dAs_PER_Ah
 
     def slot(self, ms):
-        """ms since the last call; acts once a second."""
+        """ms since the last call; once a second, in three calls: no scan has to bear all of it."""
         self._ms += ms
-        if self._ms < _SECOND_ms:
-            return
-        self._ms = 0
-        if self._quiet_ms >= self._p.charge_rest_s * 1000:
-            self._anchor()
-        self.derive()
+        if self._turn == 0:
+            if self._ms >= _SECOND_ms:
+                self._ms = 0
+                self._turn = 1
+                if self._quiet_ms >= self._p.charge_rest_s * 1000:
+                    self._anchor()
+        elif self._turn == 1:
+            self._turn = 2
+            self._derive_charge()
+        else:
+            self._turn = 0
+            self._derive_rest()
 
     def derive(self):
         """Write the signals that follow from the counters."""
+        self._derive_charge()
+        self._derive_rest()
+
+    def _derive_charge(self):
+        k = self.retained
+        self._s[I.SOC_cpct] = min(_FULL_cpct, ratio(k[KEEP_CHARGE_dAs], self.capacity_dAs()))
+
+    def _derive_rest(self):
         s = self._s
         k = self.retained
-        soc = min(_FULL_cpct, ratio(k[KEEP_CHARGE_dAs], self.capacity_dAs()))
-        s[I.SOC_cpct] = soc
-        s[I.SOE_cpct] = ratio(self._energy(soc), self._energy_full)
+        s[I.SOE_cpct] = ratio(self._energy(s[I.SOC_cpct]), self._energy_full)
         s[I.SOH_cpct] = k[KEEP_SOH_cpct]
         s[I.CHARGED_Ah] = k[KEEP_IN_Ah]
         s[I.DISCHARGED_Ah] = k[KEEP_OUT_Ah]
         s[I.CYCLES_C] = min(k[KEEP_OUT_Ah], 10_000_000) * 100 // max(1, self._p.cell_capacity_dAh // 10)
 
     def _energy(self, soc_cpct):
-        """Area under the OCV curve from empty to soc_cpct, 0.01 % mV: below 5e7."""
-        table = self._ocv
-        area = 0
-        at = 2
-        while at < len(table) and table[at - 2] < soc_cpct:
-            x = min(table[at], soc_cpct)
-            y = interpolate(table, len(table), x)
-            area += (x - table[at - 2]) * (table[at - 1] + y) // 2
-            at += 2
-        return area
+        return _area(self._ocv, len(self._ocv), soc_cpct)
 
     def _anchor(self):
         """Move the count an eighth of the way, each second, to what the rested voltage says, where it can say it."""

@@ -186,7 +186,7 @@ class Controller:
         self._slot_ms[at] = now
         self._slot = (at + 1) & _SLOT_MASK
         if at == 0 or at == 4:
-            self.limits.slot()
+            self.limits.slot(at >> 2)
         elif at == 1:
             self.cells.slot(ms)
         elif at == 2:

@@ -24,7 +24,7 @@ _MPY = 0x1306  # .mpy version 6, sub-version 3, armv6m: what halite.build makes
 _CHUNK = 1024
 _PROMPTS = 3  # a REPL seen so often: the application has ended
 _PATIENCE_s = 20.0  # the longest wait for one answer
-_SCANS = 1_000  # scans after which a rack that does not call itself healthy never will: it does after 100
+_SCANS = 1_000  # scans after which a rack that does not call itself healthy never will: it does after 50
 _LOADABLE = (".py", ".mpy", ".new")
 
 
