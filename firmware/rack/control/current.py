@@ -82,10 +82,6 @@ class Overload:
     def __init__(self, rated_dA, budget_A2s):
         self._w = array("i", [rated_dA * rated_dA // 100, budget_A2s, 0, 0])
 
-    @property
-    def used_A2s(self):
-        return self._w[_USED_A2s]
-
     def add(self, current_A2, dt):
         """current_A2: square of the current in this direction, 0 in the other; dt: ms, up to 100.
 
