@@ -36,6 +36,12 @@ def test_twice_the_rating_uses_the_budget_in_its_time_and_the_rating_never() -> 
     assert [overload.add(0, 10) for _ in range(3100)][-1] == 0
 
 
+def test_an_overload_of_less_than_a_unit_a_scan_adds_up() -> None:
+    overload = Overload(10, 10)             # 1 A2 above the rating for 5 s of 10 A2s
+    assert [overload.add(2, 10) for _ in range(500)][-1] == 500
+    assert [overload.add(0, 10) for _ in range(500)][-1] == 0
+
+
 @given(st.integers(-30_000, 30_000))
 def test_charge_and_discharge_overload_are_separate_and_the_sensors_range_is_watched(current: int) -> None:
     s = array("i", [0] * I.COUNT)
