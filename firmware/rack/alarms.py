@@ -117,7 +117,7 @@ ROWS = (
     ("late_warn", "task_late_ms", ABOVE, WARN, INFORM, NEVER, -1, "task late"),
     ("late_trip", "task_late_ms", ABOVE, TRIP, OPEN, ENERGISED, -1, "task overrun"),
     ("time_trip", "time_jump_ms", ABOVE, TRIP, OPEN, ENERGISED, -1, "scan interrupted"),
-    ("config_bad", "config_bad", ABOVE, TRIP, OPEN, ENERGISED, -1, "config refused"),
+    ("config_bad", "config_bad", ABOVE, TRIP, OPEN, ALWAYS, -1, "config damaged in memory: restart"),
     # added later: a code keeps its meaning in the logs
     ("link_warn", "link_broken", ABOVE, WARN, INFORM, NEVER, 0, "AFE link broken, read from both ends"),
     ("wire_check_trip", "wire_check", ABOVE, TRIP, OPEN, ALWAYS, -1, "open cell wire, found by the AFE"),
