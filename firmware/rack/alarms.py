@@ -9,7 +9,7 @@ Row: (key, signal, direction, level, actions, latched, sunspec_bit, text)
 direction: ABOVE sets at set or more and clears at clear or less; BELOW the other way round.
 latched: NEVER; ALWAYS, until an operator's reset; ENERGISED, latched when the contactors were
 not at rest as it came (a loss of communication before the first closing needs no operator).
-sunspec_bit: bit of Evt1 in SunSpec model 802, -1 where it has none.
+sunspec_bit: bit of Evt1 in SunSpec model 802; 25 (other alarm) or 26 (other warning) where it has none of its own.
 """
 
 from micropython import const
@@ -35,7 +35,7 @@ BOTH = CHARGE | DISCHARGE
 
 ROWS = (
     # first, because an open wire also shows as over- and under-voltage, and its own name should be the reason
-    ("wire_trip", "wires_open", ABOVE, TRIP, OPEN, ALWAYS, -1, "open cell wire"),
+    ("wire_trip", "wires_open", ABOVE, TRIP, OPEN, ALWAYS, 25, "open cell wire"),
     # cell voltage
     ("cell_high_warn", "cell_max_mV", ABOVE, WARN, INFORM, NEVER, 10, "cell voltage high"),
     ("cell_high_derate", "cell_max_mV", ABOVE, DERATE, CHARGE, NEVER, 10, "cell voltage high"),
@@ -47,8 +47,8 @@ ROWS = (
     ("spread_warn", "cell_spread_mV", ABOVE, WARN, INFORM, NEVER, 17, "cells apart"),
     ("spread_derate", "cell_spread_mV", ABOVE, DERATE, BOTH, NEVER, 17, "cells apart"),
     ("spread_trip", "cell_spread_mV", ABOVE, TRIP, OPEN, ALWAYS, 17, "cells too far apart"),
-    ("sum_warn", "sum_error_dV", ABOVE, WARN, INFORM, NEVER, -1, "cell sum differs from rack voltage"),
-    ("sum_trip", "sum_error_dV", ABOVE, TRIP, OPEN, ALWAYS, -1, "cell sum contradicts rack voltage"),
+    ("sum_warn", "sum_error_dV", ABOVE, WARN, INFORM, NEVER, 26, "cell sum differs from rack voltage"),
+    ("sum_trip", "sum_error_dV", ABOVE, TRIP, OPEN, ALWAYS, 25, "cell sum contradicts rack voltage"),
     # current: discharge is positive
     ("charge_current_warn", "current_dA", BELOW, WARN, INFORM, NEVER, 6, "charge current high"),
     ("charge_current_derate", "current_dA", BELOW, DERATE, CHARGE, NEVER, 6, "charge current high"),
@@ -84,18 +84,18 @@ ROWS = (
     ("runaway_derate", "runaway", ABOVE, DERATE, ZERO, NEVER, 2, "thermal runaway suspected by one sensor"),
     ("runaway_trip", "runaway", ABOVE, TRIP, OPEN, ALWAYS, 1, "thermal runaway"),
     # surroundings
-    ("gas_warn", "gas_mV", ABOVE, WARN, INFORM, NEVER, -1, "gas seen"),
-    ("gas_trip", "gas_mV", ABOVE, TRIP, OPEN, ALWAYS, -1, "gas alarm"),
-    ("coolant_warn", "coolant_ddegC", ABOVE, WARN, INFORM, NEVER, -1, "coolant hot"),
-    ("coolant_derate", "coolant_ddegC", ABOVE, DERATE, BOTH, NEVER, -1, "coolant hot"),
-    ("flow_derate", "coolant_stopped", ABOVE, DERATE, BOTH, NEVER, -1, "no coolant flow"),
-    ("board_warn", "board_ddegC", ABOVE, WARN, INFORM, NEVER, -1, "controller hot"),
-    ("board_trip", "board_ddegC", ABOVE, TRIP, OPEN, ENERGISED, -1, "controller too hot"),
+    ("gas_warn", "gas_mV", ABOVE, WARN, INFORM, NEVER, 26, "gas seen"),
+    ("gas_trip", "gas_mV", ABOVE, TRIP, OPEN, ALWAYS, 25, "gas alarm"),
+    ("coolant_warn", "coolant_ddegC", ABOVE, WARN, INFORM, NEVER, 26, "coolant hot"),
+    ("coolant_derate", "coolant_ddegC", ABOVE, DERATE, BOTH, NEVER, 26, "coolant hot"),
+    ("flow_derate", "coolant_stopped", ABOVE, DERATE, BOTH, NEVER, 26, "no coolant flow"),
+    ("board_warn", "board_ddegC", ABOVE, WARN, INFORM, NEVER, 26, "controller hot"),
+    ("board_trip", "board_ddegC", ABOVE, TRIP, OPEN, ENERGISED, 25, "controller too hot"),
     ("insulation_warn", "insulation_kohm", BELOW, WARN, INFORM, NEVER, 22, "insulation low"),
     ("insulation_trip", "insulation_kohm", BELOW, TRIP, OPEN, ALWAYS, 22, "insulation fault"),
     # switching
-    ("hvil", "hvil_open", ABOVE, TRIP, OPEN, ENERGISED, -1, "interlock loop open"),
-    ("estop", "estop_pressed", ABOVE, TRIP, OPEN, ALWAYS, -1, "emergency stop"),
+    ("hvil", "hvil_open", ABOVE, TRIP, OPEN, ENERGISED, 25, "interlock loop open"),
+    ("estop", "estop_pressed", ABOVE, TRIP, OPEN, ALWAYS, 25, "emergency stop"),
     ("stuck", "contactor_stuck", ABOVE, TRIP, OPEN, ALWAYS, 20, "contactor did not close"),
     ("welded", "contactor_welded", ABOVE, TRIP, OPEN, ALWAYS, 20, "contactor did not open"),
     ("precharge_fast_warn", "precharge_fast", ABOVE, WARN, INFORM, NEVER, 20, "precharge too fast"),
@@ -106,22 +106,23 @@ ROWS = (
     ("cells_lost", "cells_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "cell voltages not read"),
     ("temps_lost", "temps_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "temperatures not read"),
     ("current_lost", "current_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "current sensor silent"),
-    ("current_bad", "current_bad", ABOVE, TRIP, OPEN, ENERGISED, 0, "current beyond its sensor"),
+    ("current_bad", "current_bad", ABOVE, TRIP, OPEN, ENERGISED, 25, "current beyond its sensor"),
     ("pcs_lost", "pcs_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "PCS silent"),
     ("station_lost", "station_age_ms", ABOVE, DERATE, INFORM, NEVER, 0, "station silent"),
-    ("grid_lost", "grid_age_ms", ABOVE, WARN, INFORM, NEVER, -1, "no mains signal"),
-    ("sensor_warn", "temps_lost", ABOVE, WARN, INFORM, NEVER, -1, "temperature sensor lost"),
-    ("sensor_derate", "temps_lost", ABOVE, DERATE, BOTH, NEVER, -1, "temperature sensors lost"),
-    ("sensor_trip", "temps_lost", ABOVE, TRIP, OPEN, ALWAYS, -1, "too many temperature sensors lost"),
+    ("grid_lost", "grid_age_ms", ABOVE, WARN, INFORM, NEVER, 26, "no mains signal"),
+    ("sensor_warn", "temps_lost", ABOVE, WARN, INFORM, NEVER, 26, "temperature sensor lost"),
+    ("sensor_derate", "temps_lost", ABOVE, DERATE, BOTH, NEVER, 26, "temperature sensors lost"),
+    ("sensor_trip", "temps_lost", ABOVE, TRIP, OPEN, ALWAYS, 25, "too many temperature sensors lost"),
     # the controller itself
-    ("late_warn", "task_late_ms", ABOVE, WARN, INFORM, NEVER, -1, "task late"),
-    ("late_trip", "task_late_ms", ABOVE, TRIP, OPEN, ENERGISED, -1, "task overrun"),
-    ("time_trip", "time_jump_ms", ABOVE, TRIP, OPEN, ENERGISED, -1, "scan interrupted"),
-    ("config_bad", "config_bad", ABOVE, TRIP, OPEN, ENERGISED, -1, "config refused"),
+    ("late_warn", "task_late_ms", ABOVE, WARN, INFORM, NEVER, 26, "task late"),
+    ("late_trip", "task_late_ms", ABOVE, TRIP, OPEN, ENERGISED, 25, "task overrun"),
+    ("time_trip", "time_jump_ms", ABOVE, TRIP, OPEN, ENERGISED, 25, "scan interrupted"),
+    ("config_bad", "config_bad", ABOVE, TRIP, OPEN, ALWAYS, 28, "config damaged in memory: restart"),
     # added later: a code keeps its meaning in the logs
     ("link_warn", "link_broken", ABOVE, WARN, INFORM, NEVER, 0, "AFE link broken, read from both ends"),
-    ("wire_check_trip", "wire_check", ABOVE, TRIP, OPEN, ALWAYS, -1, "open cell wire, found by the AFE"),
-    ("memory_warn", "memory_bad", ABOVE, WARN, INFORM, NEVER, -1, "memory lost or silent"),
+    ("wire_check_trip", "wire_check", ABOVE, TRIP, OPEN, ALWAYS, 25, "open cell wire, found by the AFE"),
+    ("memory_warn", "memory_bad", ABOVE, WARN, INFORM, NEVER, 26, "memory lost or silent"),
+    ("coolant_lost", "coolant_ddegC", BELOW, WARN, INFORM, NEVER, 26, "coolant sensor lost, no heating"),
 )
 
 

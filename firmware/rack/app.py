@@ -32,6 +32,7 @@ from rack.drivers.ina228 import Ina228
 from rack.drivers.mcp2515 import Mcp2515
 from rack.scheduler import Scheduler
 from rack.storage.memory import Memory
+from rack.storage.table_guard import TableGuard
 
 _MASK = const(0x3FFFFFFF)
 _HEALTHY_SCANS = const(50)  # fed scans after which the application calls itself healthy
@@ -75,6 +76,7 @@ class App:
         self.judge_us = 0  # longest evaluation of an AFE scan, all its slices
         self.afe_scan_us = 0  # longest AFE scan, request to last temperature
         self.busy_permille = 0  # share of the last second that was not idle
+        self._scan_us = params.rack_scan_ms * 1000
         self._judging_us = 0
         self._to_judge = False  # temperatures are judged, the runaway is not yet
         self._idle_us = 0
@@ -98,6 +100,7 @@ class App:
         self.pcs = PcsLink(self.can, controller.s)
         self.shunt = Ina228(port.i2c, params.sensor_shunt_uohm, params.sensor_divider_pct, params.sensor_alert_A)
         self.memory = Memory(port.i2c, controller)
+        self._guard = TableGuard(params)
         self.reset_reason = port.reset_reason()
         self.console = Console(Stdio(), Commands(self).table)
         self.recorder = Recorder(params, controller.response, controller.s)
@@ -105,6 +108,7 @@ class App:
         self._fast = port.fast_path(controller.response, self.pcs, self.recorder)
         self._last_ms = port.ticks_ms()
         self._fed = 0
+        self._fed_us = 0  # when the dead-man last took a feed
         self._collect_due = False
         self._lock_heap = port.lock_heap
         self._unlock_heap = port.unlock_heap
@@ -129,9 +133,8 @@ class App:
 
     def _tasks(self):
         """(name, function, period µs, budget µs, phase µs) in order of priority."""
-        scan_us = self.params.rack_scan_ms * 1000
         return (
-            ("scan", self._scan, scan_us, 3_000, 0),
+            ("scan", self._scan, self._scan_us, 3_000, 0),
             ("afe", self._poll_afe, 2_000, 2_000, 500),
             ("pcs", self._poll_pcs, 10_000, 2_000, 5_000),
             ("slow", self._slow, 100_000, 2_000, 7_000),
@@ -151,6 +154,7 @@ class App:
         self._last_ms = now_ms
         s[I.IN_bits] = port.read_inputs()
         s[I.AFE_SEEN] = self.afe.devices_seen
+        s[I.TASK_LATE_ms] = self._late_us(now_us) // 1000
         shunt = self.shunt
         if self._unlocked(_read, shunt):
             s[I.CURRENT_dA] = shunt.current_dA
@@ -163,7 +167,17 @@ class App:
         self._unlocked(self._act, s)
         self._update_link()
         if self.scheduler.all_advance(now_us) and port.feed():
+            self._fed_us = now_us
             self._count_fed()
+
+    def _late_us(self, now_us):
+        """The longest wait of a task since the last scan, or how late the next feed is.
+
+        So a dead-man that has dropped for want of feeds is named before its open contacts look stuck.
+        """
+        late_us = self.scheduler.take_late_us()
+        unfed_us = ((now_us - self._fed_us) & _MASK) - self._scan_us
+        return late_us if late_us > unfed_us else unfed_us
 
     def _write(self, s):
         self.port.write_coils(s[I.COILS])
@@ -260,6 +274,8 @@ class App:
         """Give back what answers on the console have used; the control core itself allocates nothing."""
         start_us = self.port.ticks_us()
         self._unlock_heap()
+        if not self._guard.intact():
+            self._s[I.CONFIG_BAD] = 1
         gc.collect()
         self._lock_heap()
         self.collect_us = max(self.collect_us, (self.port.ticks_us() - start_us) & _MASK)
@@ -288,6 +304,8 @@ class App:
         scheduler = self.scheduler
         ticks_us = self.port.ticks_us
         gc.collect()
+        scheduler.begin()
+        self._fed_us = ticks_us()
         self._lock_heap()
         try:
             while True:

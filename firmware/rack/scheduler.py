@@ -33,6 +33,7 @@ def _plan(rows: ptr32, at: int, end: int, now_us: int) -> int:
     """Where the row of the first due task begins, its next time planned, or -1.
 
     Keeps the phase; what was missed is skipped and counted as late, never caught up in a burst.
+    rows[end]: the longest that any task has waited.
     """
     while at < end:
         period = rows[at + PERIOD]
@@ -42,6 +43,8 @@ def _plan(rows: ptr32, at: int, end: int, now_us: int) -> int:
         if waited < _HALF:
             if waited + waited > period and rows[at + LATE] < _COUNT_MOST:
                 rows[at + LATE] += 1
+            if waited > rows[end]:
+                rows[end] = waited
             if waited >= period:
                 rows[at + NEXT] = (now_us + period - waited % period) & _MASK
             else:
@@ -66,13 +69,16 @@ def _account(rows: ptr32, at: int, took: int):
 
 @micropython.viper
 def _overdue(rows: ptr32, at: int, end: int, now_us: int) -> int:
-    """How many periodic tasks are overdue by more than their period and GRACE_US."""
+    """How many periodic tasks are overdue by more than their period and GRACE_US; rows[end] as in _plan."""
     overdue = 0
     while at < end:
         period = rows[at + PERIOD]
         waited = (now_us - rows[at + NEXT]) & _MASK
-        if period != 0 and waited < _HALF and waited > period + GRACE_US:
-            overdue += 1
+        if period != 0 and waited < _HALF:
+            if waited > rows[end]:
+                rows[end] = waited
+            if waited > period + GRACE_US:
+                overdue += 1
         at += COLUMNS
     return overdue
 
@@ -86,17 +92,25 @@ class Scheduler:
 
     def __init__(self, tasks, ticks_us, note_task):
         self.names = tuple(task[0] for task in tasks)
-        self.rows = array("i", (0 for _ in range(COLUMNS * len(tasks))))
+        self.rows = array("i", (0 for _ in range(COLUMNS * len(tasks) + 1)))    # the last one: the longest wait
         self._functions = tuple(task[1] for task in tasks)
         self._ticks_us = ticks_us
         self._note_task = note_task
         self._end = COLUMNS * len(tasks)
-        now_us = ticks_us()
+        self._begun_us = now_us = ticks_us()
         for index, task in enumerate(tasks):
             at = index * COLUMNS
             self.rows[at + PERIOD] = task[2]
             self.rows[at + BUDGET] = task[3]
             self.rows[at + NEXT] = (now_us + task[4]) & _MASK
+
+    def begin(self):
+        """Count the phases from now: what a start takes makes no task late. Before the first run_once."""
+        now_us = self._ticks_us()
+        passed_us = now_us - self._begun_us
+        self._begun_us = now_us
+        for at in range(NEXT, self._end, COLUMNS):
+            self.rows[at] = (self.rows[at] + passed_us) & _MASK
 
     def run_once(self, now_us):
         """Run the first task that is due; its index, or -1 when none was. Does not allocate."""
@@ -122,6 +136,12 @@ class Scheduler:
     def runs(self, index):
         """How often the task has run since the start or `clear`."""
         return self.rows[index * COLUMNS + RUNS]
+
+    def take_late_us(self):
+        """The longest that any periodic task has waited beyond its due time, since the last call."""
+        late_us = self.rows[self._end]
+        self.rows[self._end] = 0
+        return late_us
 
     def mean_us(self, index):
         return self.rows[index * COLUMNS + MEAN_16] >> 4

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-ALARMS = const(79)
+ALARMS = const(80)
 # per alarm: signal, 1 above or 0 below, level, actions, latched
 ALARM_ROWS = (
     b"\x31\x01\x03\x08\x01\x21\x01\x01\x01\x00\x21\x01\x02\x02\x00\x21\x01\x03\x08\x01\x23\x00\x01\x01\x00"
@@ -20,7 +20,7 @@ ALARM_ROWS = (
     b"\x4e\x01\x01\x01\x00\x4e\x01\x03\x08\x01\x07\x01\x03\x08\x02\x08\x01\x03\x08\x02\x09\x01\x03\x08\x02"
     b"\x4a\x01\x03\x08\x02\x0a\x01\x03\x08\x02\x13\x01\x02\x01\x00\x0b\x01\x01\x01\x00\x2c\x01\x01\x01\x00"
     b"\x2c\x01\x02\x06\x00\x2c\x01\x03\x08\x01\x15\x01\x01\x01\x00\x15\x01\x03\x08\x02\x51\x01\x03\x08\x02"
-    b"\x16\x01\x03\x08\x02\x17\x01\x01\x01\x00\x18\x01\x03\x08\x01\x19\x01\x01\x01\x00"
+    b"\x16\x01\x03\x08\x01\x17\x01\x01\x01\x00\x18\x01\x03\x08\x01\x19\x01\x01\x01\x00\x04\x00\x01\x01\x00"
 )
 ALARM_TEXTS = (
     "open cell wire|cell voltage high|cell voltage high|cell over-voltage|cell voltage low|cell voltage l"
@@ -38,8 +38,8 @@ ALARM_TEXTS = (
     "e too slow|precharge too slow, no try left|cell voltages not read|temperatures not read|current sens"
     "or silent|current beyond its sensor|PCS silent|station silent|no mains signal|temperature sensor los"
     "t|temperature sensors lost|too many temperature sensors lost|task late|task overrun|scan interrupted"
-    "|config refused|AFE link broken, read from both ends|open cell wire, found by the AFE|memory lost or"
-    " silent"
+    "|config damaged in memory: restart|AFE link broken, read from both ends|open cell wire, found by the"
+    " AFE|memory lost or silent|coolant sensor lost, no heating"
 )
 SIGNAL_NAMES = (
     "current_dA|rack_dV|bus_dV|in_bits|coolant_ddegC|board_ddegC|gas_mV|cells_age_ms|temps_age_ms|current"

@@ -34,7 +34,9 @@ from rack.ports.unix import Port
 with open({folder!r} + "/config.bin", "rb") as file:
     data = file.read()
 try:
-    App(load(data), Port({to_host!r}, {from_host!r}, {start_us}), crc32(data)).run()
+    app = App(load(data), Port({to_host!r}, {from_host!r}, {start_us}), crc32(data))
+    exec({prepare!r})
+    app.run()
 except EOFError:
     pass
 """
@@ -52,7 +54,7 @@ class UnixBoard:
     """A running application. `run_to(us)` lets simulated time pass; `console` collects what it printed.
 
     start_us: value of the firmware's clock at simulated time zero (to test its wrap). fram: content of the FRAM
-    after an earlier run.
+    after an earlier run. prepare: MicroPython code that runs before the loop, with the application as `app`.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class UnixBoard:
         seed: int = 1,
         start_us: int = 0,
         fram: bytes | None = None,
+        prepare: str = "",
         **rack_start: Any,
     ) -> None:
         self.config = config if isinstance(config, RackConfig) else load(config)
@@ -84,9 +87,9 @@ class UnixBoard:
             9: (0, self._inputs), 10: (1, self._write_coils), 11: (3, self._cooling), 12: (1, self._adc),
             13: (0, self._board_temperature), 14: (1, self._arm), 15: (0, self._feed),
         }  # fmt: skip
-        self._start(start_us)
+        self._start(start_us, prepare)
 
-    def _start(self, start_us: int) -> None:
+    def _start(self, start_us: int, prepare: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="halite-unix-")
         folder = Path(self._folder.name)
         for name, data in build.make(self.config, plain=True).files.items():
@@ -96,7 +99,9 @@ class UnixBoard:
         to_host, from_host = folder / "to_host", folder / "from_host"
         os.mkfifo(to_host)
         os.mkfifo(from_host)
-        launch = _LAUNCH.format(folder=str(folder), to_host=str(to_host), from_host=str(from_host), start_us=start_us)
+        launch = _LAUNCH.format(
+            folder=str(folder), to_host=str(to_host), from_host=str(from_host), start_us=start_us, prepare=prepare
+        )
         (folder / "launch.py").write_text(launch)
         self._process = subprocess.Popen(
             [interpreter(), "-X", "heapsize=8M", str(folder / "launch.py")],

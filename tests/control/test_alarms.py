@@ -1,6 +1,8 @@
 """The alarm engine against a plain model, and the shipped alarm levels."""
 
+import json
 from array import array
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -137,6 +139,43 @@ def test_shipped_levels_rise_from_warn_to_trip_and_leave_room_for_hysteresis(nam
             level, value = last[row[1], sign]
             assert row[3] >= level and sign * set_at >= sign * value, row[0]
         last[row[1], sign] = (row[3], set_at)
+
+
+def _evt1() -> dict[str, int]:
+    """Bits of Evt1 by name, from the SunSpec Alliance's own model."""
+    from sunspec2 import mdef
+
+    model = json.loads((Path(mdef.__file__).parent / "models" / "json" / "model_802.json").read_text())
+    points = [point for group in [model["group"], *model["group"].get("groups", [])] for point in group["points"]]
+    return {symbol["name"]: symbol["value"] for point in points if point["name"] == "Evt1"
+            for symbol in point["symbols"]}  # fmt: skip
+
+
+#   part of the signal's name: what the bit's name then says
+_BIT_WORDS = (
+    ("charge_temp_max", "OVER_TEMP"), ("charge_temp_min", "UNDER_TEMP"),
+    ("temp_max", "OVER_TEMP"), ("core_max", "OVER_TEMP"), ("rise", "OVER_TEMP"),
+    ("runaway", "OVER_TEMP"), ("temp_min", "UNDER_TEMP"), ("temp_spread", "TEMPERATURE_IMBALANCE"),
+    ("cell_max", "OVER_VOLT"), ("cell_min", "UNDER_VOLT"), ("cell_spread", "VOLTAGE_IMBALANCE"),
+    ("i2t_charge", "OVER_CHARGE_CURRENT"), ("i2t_discharge", "OVER_DISCHARGE_CURRENT"),
+    ("oc_alert", "OVER_DISCHARGE_CURRENT"), ("insulation", "GROUND_FAULT"), ("contactor", "CONTACTOR_ERROR"),
+    ("precharge", "CONTACTOR_ERROR"), ("config_bad", "CONFIGURATION_ALARM"), ("cells_age", "COMMUNICATION"),
+    ("temps_age", "COMMUNICATION"), ("current_age", "COMMUNICATION"), ("pcs_age", "COMMUNICATION"),
+    ("station_age", "COMMUNICATION"), ("link_broken", "COMMUNICATION"), ("", "OTHER"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_every_alarm_shows_in_the_station_s_event_word_under_the_name_it_has_there(row: Any) -> None:
+    key, signal, level, bit = row[0], row[1], row[3], row[6]
+    names = {value: name for name, value in _evt1().items()}
+    if signal == "current_dA":
+        wanted = "OVER_DISCHARGE_CURRENT" if key.startswith("discharge") else "OVER_CHARGE_CURRENT"
+    else:
+        wanted = next(word for part, word in _BIT_WORDS if signal.startswith(part))
+    assert names[bit].startswith(wanted), (key, names[bit])
+    own, other = ("ALARM", "WARNING") if level == TRIP else ("WARNING", "ALARM")
+    assert other not in names[bit] or names[bit].replace(other, own) not in names.values(), "the other level's bit"
 
 
 def test_every_trip_opens_and_nothing_else_does() -> None:

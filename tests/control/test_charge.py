@@ -119,6 +119,18 @@ def test_on_lfp_s_plateau_the_count_is_left_alone(mV: int, believed: int) -> Non
     assert charge.retained[KEEP_CHARGE_dAs] == 1008 * believed
 
 
+@pytest.mark.parametrize("age", [I.CURRENT_AGE_ms, I.CELLS_AGE_ms])
+def test_a_reading_that_is_old_proves_no_rest(age: int) -> None:
+    charge, s, p = _charge("sodium", charge_rest_s=5)
+    held = charge.retained[KEEP_CHARGE_dAs]
+    s[age] = 5_000
+    _rest(charge, s, p, 3590)
+    assert charge.retained[KEEP_CHARGE_dAs] == held
+    s[age] = 4_999
+    _rest(charge, s, p, 3590)
+    assert charge.retained[KEEP_CHARGE_dAs] > held
+
+
 def test_nothing_is_anchored_before_the_rest_or_outside_the_curve() -> None:
     charge, s, p = _charge("sodium", charge_rest_s=100)
     s[I.CELL_MEAN_mV] = 3590

@@ -313,7 +313,7 @@ def test_an_unknown_command_and_a_reset_under_load_are_refused() -> None:
 
 
 def test_an_opened_rack_stays_open_until_it_is_asked() -> None:
-    rig = Rig("sodium").close()     # closes by itself after start
+    rig = Rig("sodium", rack_auto_close=1).close()     # closes by itself after start
     rig.c.command(CMD_OPEN)
     rig.run(3000)
     assert rig.s[I.STATE] == STATE_OPEN
@@ -327,7 +327,7 @@ def _never_switches(rig: Rig, ms: int) -> None:
 
 
 def test_a_rack_that_closes_by_itself_does_not_try_while_an_alarm_holds_it_open() -> None:
-    rig = Rig("sodium")
+    rig = Rig("sodium", rack_auto_close=1)
     rig.silent.add("pcs")
     rig.run(300)
     _never_switches(rig, 2500)
@@ -340,7 +340,7 @@ def test_a_rack_that_nobody_asked_never_moves_a_contact() -> None:
 
 
 def test_an_unlocked_rack_waits_to_be_asked_even_if_it_closes_by_itself() -> None:
-    rig = Rig("sodium")
+    rig = Rig("sodium", rack_auto_close=1)
     kept = list(rig.c.retained)
     kept[KEEP_TRIPS] = rig.params.contactor_trips
     rig.c.restore(kept)

@@ -1,12 +1,13 @@
 """The whole controller against random faults, operators, restarts and time jumps."""
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from rack import ids as I
-from rack.alarms import ROWS, TRIP
+from rack.alarms import ROWS, TRIP, code_of
 from rack.control.alarm_engine import LATCHED
 from rack.control.bits import (
     ACT_OPEN,
@@ -36,6 +37,60 @@ _TEMPS = (NO_OPEN, NO_SHORT, NO_VALUE, -600, 0, 400, 590, 700, 2000, 32767)
 _SURROUNDINGS = (I.GAS_mV, I.INSULATION_KOHM, I.COOLANT_ddegC, I.BOARD_ddegC, I.TASK_LATE_ms, I.CONFIG_BAD)
 
 
+class Dangers:
+    """What must not last: how long each cause of a trip has been there, read from the world and not from the alarms.
+
+    An alarm's time in the config is counted from the first scan that can see the cause; what comes by a cell scan
+    is seen one AFE period later.
+    """
+
+    #  alarm, what is true of the rig while the cause is there
+    CAUSES: tuple[tuple[str, Callable[[Rig, int], bool]], ...] = (
+        ("discharge_current_trip", lambda rig, level: rig.s[I.CURRENT_dA] >= level),
+        ("charge_current_trip", lambda rig, level: rig.s[I.CURRENT_dA] <= level),
+        ("gas_trip", lambda rig, level: rig.s[I.GAS_mV] >= level),
+        ("board_trip", lambda rig, level: rig.s[I.BOARD_ddegC] >= level),
+        ("insulation_trip", lambda rig, level: rig.s[I.INSULATION_KOHM] <= level),
+        ("late_trip", lambda rig, level: rig.s[I.TASK_LATE_ms] >= level),
+        ("config_bad", lambda rig, level: rig.s[I.CONFIG_BAD] >= level),
+        ("hvil", lambda rig, level: not rig.in_bits & IN_HVIL),
+        ("estop", lambda rig, level: not rig.in_bits & IN_ESTOP),
+        ("oc_alert", lambda rig, level: not rig.in_bits & IN_OC_OK),
+        ("cell_high_trip", lambda rig, level: max(rig.c.cells_mV) >= level),
+        ("cell_low_trip", lambda rig, level: min(rig.c.cells_mV) <= level),
+    )
+    #  alarm whose level is an age: who falls silent
+    AGES = (("cells_lost", "cells"), ("temps_lost", "temps"), ("current_lost", "current"), ("pcs_lost", "pcs"))
+
+    def __init__(self, rig: Rig) -> None:
+        self.held: dict[str, int] = {}
+        self.most = {}
+        self.level = {}
+        for key, *_ in self.CAUSES + self.AGES:
+            at = 4 * (code_of(key) - 1)
+            self.level[key], self.most[key] = rig.params.alarms_levels[at], rig.params.alarms_levels[at + 2]
+            if key.startswith("cell_"):
+                self.most[key] += rig.params.afe_period_ms
+        for key, _ in self.AGES:
+            self.most[key] += self.level[key]
+
+    def scan(self, rig: Rig, dt: int) -> None:
+        """After each scan; dt: its believed ms."""
+        for key, there in self.CAUSES:
+            known = not (key.startswith("cell_") and "cells" in rig.silent)     # the silence itself is judged below
+            self._count(rig, key, known and there(rig, self.level[key]), dt)
+        for key, who in self.AGES:
+            self._count(rig, key, who in rig.silent, dt)
+
+    def _count(self, rig: Rig, key: str, there: bool, dt: int) -> None:
+        if not there:
+            self.held.pop(key, None)
+            return
+        self.held[key] = self.held[key] + dt if key in self.held else 0
+        if self.held[key] >= self.most[key]:
+            assert rig.s[I.COILS] == 0, f"{key} for {self.held[key]} ms"
+
+
 class Machine(RuleBasedStateMachine):
     """Rules change the world, `invariant`s are checked after each scan as well as after each rule."""
 
@@ -46,6 +101,8 @@ class Machine(RuleBasedStateMachine):
         self.changed["precharge_cooldown_ms"] = 500
         self.name = name
         self.rig = Rig(name, start, **self.changed)
+        self.dangers = Dangers(self.rig)
+        self.deep_scans = 0
         self.moving_ms = 0
         self.tau_ms = self.rig.params.precharge_tau_ms
         self.tripped_since_reset = False
@@ -59,10 +116,12 @@ class Machine(RuleBasedStateMachine):
             rig.c.response.on_period(_PERIOD)
         rig.scan(dt)
         state = rig.s[I.STATE]
+        self.deep_scans = self.deep_scans + 1 if rig.c.alarms.active[_DEEP] & LATCHED else 0
         self.moving_ms = self.moving_ms + dt if state in _MOVING and state == before else 0
         if rig.s[I.TRIP_CODE]:
             self.tripped_since_reset = True
         self._check()
+        self.dangers.scan(rig, min(dt, 1000))
 
     @rule(ms=st.sampled_from([20, 50, 200, 1000]))
     def time_passes(self, ms: int) -> None:
@@ -140,15 +199,16 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def power_fails_and_returns(self) -> None:
         kept = list(self.rig.c.retained)
-        deep = self.rig.c.alarms.active[_DEEP] & LATCHED
+        deep = self.deep_scans > 8      # every slot of the scan has run, so it has been kept
         trips = self.rig.s[I.TRIPS]
         settled = self.rig.ms > 200
         self.rig = Rig(self.name, self.rig.now_ms, **self.changed)
+        self.dangers = Dangers(self.rig)
         self.rig.c.restore(kept)
-        self.moving_ms = 0
+        self.moving_ms = self.deep_scans = 0
         self.tripped_since_reset = False
         self._scan()
-        if settled and deep:
+        if deep:
             assert self.rig.s[I.TRIP_CODE], "a deep discharge outlives the power"
         if settled:
             assert abs(self.rig.s[I.TRIPS] - trips) <= 1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rack import ids as I
-from rack.control.bits import ACT_OPEN, IN_COOLANT_FLOW
+from rack.control.bits import ACT_OPEN, IN_COOLANT_FLOW, NO_OPEN, NO_SHORT
 from rack.control.thermal import FAN_LEAST_pct, Switch, Thermal
 from rig import params
 
@@ -107,11 +107,22 @@ def _heat_the_coolant(bench: Bench) -> None:
     bench.s[I.COOLANT_ddegC] = 350
 
 
+def _open_the_coolant_sensor(bench: Bench) -> None:
+    bench.s[I.COOLANT_ddegC] = NO_OPEN
+
+
+def _short_the_coolant_sensor(bench: Bench) -> None:
+    bench.s[I.COOLANT_ddegC] = NO_SHORT
+
+
 def _trip(bench: Bench) -> None:
     bench.s[I.ACTIONS] = ACT_OPEN
 
 
-@pytest.mark.parametrize("lose", [_lose_flow, _heat_the_rack, _heat_the_coolant, _trip])
+_LOSSES = (_lose_flow, _heat_the_rack, _heat_the_coolant, _open_the_coolant_sensor, _short_the_coolant_sensor, _trip)
+
+
+@pytest.mark.parametrize("lose", _LOSSES)
 def test_the_heater_goes_off_at_once_with_any_of_its_interlocks(lose: Any) -> None:
     bench = Bench(thermal_run_ms=600_000)
     bench.at(40, 60)

@@ -1,14 +1,20 @@
 """The schedule keeps its phases, counts what slips, and names the task that never came back."""
 
 from array import array
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
+from halite.config import load_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import scheduler as sched
+from rack.alarms import code_of
+from rack.app import App
 from rack.scheduler import Scheduler
 
 MASK = 0x3FFFFFFF
+_TASKS = ("_scan", "_poll_afe", "_poll_pcs", "_slow", "_poll_console", "_poll_memory", "_collect")
 
 
 class Rig:
@@ -115,6 +121,60 @@ def test_nothing_is_fed_while_a_task_is_starved():
     late_us = 50_000 + sched.GRACE_US
     assert rig.scheduler.all_advance(late_us)
     assert not rig.scheduler.all_advance(late_us + 1)
+
+
+@given(st.integers(0, MASK), st.integers(0, 400_000))
+@settings(max_examples=30)
+def test_the_longest_wait_is_told_once_over_any_wrap(start_us, stall_us):
+    rig = Rig([(10_000, 3_000, 0, 100), (20_000, 3_000, 5_000, 100)], start_us)
+    rig.run(40_000)
+    assert rig.scheduler.take_late_us() <= 150
+    rig.now_us += stall_us
+    rig.run(1_000)
+    assert max(0, stall_us - 10_000) <= rig.scheduler.take_late_us() <= stall_us + 100
+    rig.run(40_000)
+    assert rig.scheduler.take_late_us() <= 150
+
+
+def test_a_task_that_never_gets_its_turn_is_late_all_the_same():
+    rig = Rig([(10_000, 3_000, 0, 10_000), (20_000, 3_000, 5_000, 100)])
+    rig.run(200_000)
+    assert rig.starts[1] == []
+    rig.scheduler.take_late_us()
+    assert not rig.scheduler.all_advance(rig.ticks())
+    assert rig.scheduler.take_late_us() == rig.now_us - 5_000
+
+
+def test_what_the_start_takes_makes_no_task_late():
+    rig = Rig([(10_000, 3_000, 2_000, 100)], MASK - 100_000)
+    rig.now_us += 700_000
+    began_us = rig.now_us
+    rig.scheduler.begin()
+    rig.run(30_000)
+    assert [start - began_us for start in rig.starts[0]] == [2_000, 12_000, 22_000]
+    assert rig.scheduler.take_late_us() == rig.column(0, sched.LATE) == 0
+
+
+@pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])
+def test_a_collection_of_its_whole_budget_warns_of_no_task(name):
+    """The application's own tasks, the scan at its bar or at twice that, and a collection wherever it may begin."""
+    params = load_params(f"{name}_rack")
+    levels = {key: params.alarms_levels[4 * (code_of(key) - 1)] for key in ("late_warn", "late_trip")}
+    tasks = App._tasks(SimpleNamespace(**dict.fromkeys(_TASKS, MagicMock()), _scan_us=1000 * params.rack_scan_ms))
+    worst_us = 0
+    for share, scan_us in ((4, 3_000), (2, 6_000)):
+        costs = [scan_us if row[0] == "scan" else row[3] * share // 10 for row in tasks]
+        rig = Rig([(period, budget, phase, cost) for (_, _, period, budget, phase), cost
+                   in zip(tasks[:-1], costs, strict=False)])
+        for begins_us in range(0, 100_000, 700):
+            rig.run(150_000 + begins_us % 10_000)
+            while rig.scheduler.run_once(rig.ticks()) >= 0:     # a collection waits until nothing is due
+                pass
+            rig.now_us += tasks[-1][3]
+        rig.run(150_000)
+        worst_us = max(worst_us, rig.scheduler.take_late_us())
+    assert 40_000 < worst_us < 50_000
+    assert worst_us < 1000 * levels["late_warn"] < 1000 * levels["late_trip"]
 
 
 def test_clearing_keeps_the_phase():

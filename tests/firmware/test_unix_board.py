@@ -4,15 +4,18 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from halite.config import compile_config, load
 from halite.paths import BOARD_CONFIGS
 from halite.unix_board import UnixBoard
+from rack.alarms import code_of
 
 CLOSED = 5  # COIL_NEG | COIL_POS
+ALARM_CAME = 1  # rack.storage.memory
 
 
 def started(start_us: int = 0) -> UnixBoard:
@@ -111,3 +114,98 @@ print('{{"re":"version"' + "".join(pieces) + "}}")
     longest, answer = on_unix(code).splitlines()
     assert int(longest) <= 64  # rack.comms.console: room for a piece
     assert json.loads(answer)["reason"] == reason
+
+
+# Commands of the tests alone: the console's task takes so many ms; a trip level for over-voltage rises by 256 mV.
+MISUSE = """
+app.port._now_us += 500_000     # what a start may take
+def _stall(words):
+    app.port._now_us += 1000 * int(words[0])
+    return (',"ok":true',)
+def _flip(words):
+    app.params.alarms_levels[12] ^= 1 << 8
+    return (',"ok":true',)
+app.console._table["stall"] = (_stall, "")
+app.console._table["flip"] = (_flip, "")
+"""
+
+
+@pytest.fixture
+def misused() -> Iterator[UnixBoard]:
+    with UnixBoard(BOARD_CONFIGS / "bench_rack.toml", prepare=MISUSE) as board:
+        board.run_for(1500)
+        yield board
+
+
+def alarms(board: UnixBoard) -> list[str]:
+    return [alarm["text"] for alarm in asked(board, "alarms")["alarms"]]
+
+
+def test_a_start_makes_no_task_late_and_a_wait_as_behind_a_collection_is_no_alarm(misused: UnixBoard) -> None:
+    misused.send("close\n")
+    misused.run_for(1500)
+    assert asked(misused, "stall 40")["ok"] is True
+    assert alarms(misused) == []
+    assert misused.coils == CLOSED and misused.alive
+    came = [record[4] for record in asked(misused, "logs")["log"] if record[3] == ALARM_CAME]
+    assert not {code_of("late_warn"), code_of("late_trip")} & set(came)
+
+
+def test_a_task_that_holds_the_others_up_is_a_warning_at_rest(misused: UnixBoard) -> None:
+    assert asked(misused, "stall 70")["ok"] is True
+    assert alarms(misused) == ["task late"]
+    misused.run_for(11_000)
+    assert alarms(misused) == []
+
+
+def test_a_dead_man_that_dropped_for_want_of_feeds_is_named_as_an_overrun(misused: UnixBoard) -> None:
+    """70 ms: shorter than the alarm's level, and yet the supply is off and stays off."""
+    misused.send("close\n")
+    misused.run_for(1500)
+    assert misused.alive
+    misused.send("stall 70\n")
+    misused.run_for(300)
+    assert not misused.alive and misused.coils == 0
+    assert asked(misused, "why")["why"][0] == "task overrun"
+
+
+def test_a_task_that_holds_the_others_up_for_long_opens_in_the_next_scan(misused: UnixBoard) -> None:
+    misused.send("close\n")
+    misused.run_for(1500)
+    assert asked(misused, "stall 150")["ok"] is True
+    assert misused.coils == 0
+    assert "task overrun" in asked(misused, "why")["why"]
+
+
+def test_a_trip_level_that_changed_in_memory_opens_the_rack_and_no_reset_helps(misused: UnixBoard) -> None:
+    misused.send("close\n")
+    misused.run_for(1500)
+    assert asked(misused, "flip")["ok"] is True
+    assert misused.coils == 0
+    for _ in range(2):
+        assert asked(misused, "why")["why"][0] == "config damaged in memory: restart"
+        misused.send("reset\n")
+        misused.run_for(300)
+
+
+@pytest.mark.parametrize("at, reason", [(-1, "wrong CRC"), (0, "wrong magic"), (8, "wrong CRC")])
+def test_a_config_that_is_not_what_was_sent_is_refused_at_the_start_with_its_reason(
+    on_unix: Callable[[str], str], tmp_path: Path, at: int, reason: str
+) -> None:
+    data = bytearray(compile_config(load("bench_rack")))
+    data[at] ^= 0x10
+    (tmp_path / "config.bin").write_bytes(data)
+    code = f"""
+from rack import start
+start.CONFIG_PATH = {str(tmp_path / "config.bin")!r}
+try:
+    start._read_config()
+except start._Refused as refused:
+    print(refused)
+start.CONFIG_PATH = "nothing.bin"
+try:
+    start._read_config()
+except start._Refused as refused:
+    print(refused)
+"""
+    assert on_unix(code).splitlines() == ["config: " + reason, "config: there is no nothing.bin"]

@@ -8,7 +8,7 @@ from halite.config import load_params
 from halite.simulator import pcs
 from halite.simulator import rack as rack_module
 from halite.simulator.grid import Grid
-from halite.simulator.plant import CHEMISTRIES, plant_of_params, research_curve
+from halite.simulator.plant import CHEMISTRIES, R_OF_T, R_OF_T_degC, plant_of_params, research_curve
 from halite.simulator.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
 from halite.simulator.rack_faults import FAULTS
 from hypothesis import given, settings
@@ -326,3 +326,16 @@ def test_the_plant_has_the_size_of_its_config():
     assert plant.chemistry.name == "sodium"
     assert plant.precharge_ohm == pytest.approx(100.0)
     assert plant_of_params(load_params("lfp_rack")).chemistry.name == "lfp"
+
+
+# one cell, two places
+
+
+@pytest.mark.parametrize("name", ["sodium_rack", "lfp_rack", "bench_rack"])
+def test_the_configured_resistance_is_that_of_the_simulated_cells_at_every_temperature(name):
+    """So that the core estimate and the plant heat the same cell; both round."""
+    params = load_params(name)
+    cell_uohm = plant_of_params(params).cell_resistance_ohm() * 1e6
+    table = list(params.cell_resistance)
+    assert [ddegC / 10 for ddegC in table[0::2]] == list(R_OF_T_degC)
+    assert table[1::2] == pytest.approx(list(cell_uohm * R_OF_T), rel=3e-3)

@@ -78,6 +78,7 @@ MUTANTS = (
     ("current.py", "s[I.HVIL_OPEN] = 0 if bits & IN_HVIL else 1", "s[I.HVIL_OPEN] = 0 if bits else 1", "interlock bit"),
     ("current.py", "s[I.CURRENT_BAD] = 0 if current > 0 - most and current < most else 1", "s[I.CURRENT_BAD] = 0 if current < most else 1",
      "sensor saturated while charging"),
+    ("current.py", "    if s[I.CURRENT_AGE_ms] >= w[_STALE_ms]:\n        s[I.CURRENT_dA] = 0\n", "", "a silent sensor's last current"),
     # core temperature
     ("core_temp.py", "r[g] = flow - flow // tau_ms * tau_ms", "r[g] = 0", "remainder of the observer"),
     ("core_temp.py", "rise_mK + surface * 100 - c[g]", "surface * 100 - c[g]", "Joule heat"),
@@ -111,6 +112,7 @@ MUTANTS = (
     ("charge.py", "if self._quiet_ms >= self._p.charge_rest_s * 1000:", "if self._quiet_ms >= self._p.charge_rest_s:", "seconds and milliseconds of rest"),
     ("charge.py", "            k[at] %= _dAs_PER_Ah\n", "            k[at] = 0\n", "remainder of the throughput"),
     ("charge.py", "            if apart < _LEARN_cpct:\n                return\n", "", "capacity from near anchors"),
+    ("charge.py", "        if known and -rest <= current <= rest:", "        if -rest <= current <= rest:", "rest proven by old readings"),
     # thermal
     ("thermal.py", "s[I.HEATER] = 1 if heat and self._flow_ms else 0", "s[I.HEATER] = 1 if heat else 0", "dry heater"),
     ("thermal.py", "if heat and (cool or not self._may_heat()):", "if heat and cool:", "heater interlocks"),
@@ -118,6 +120,7 @@ MUTANTS = (
     ("thermal.py", "if wanted != self.on and self._ms >= self._least_ms:", "if wanted != self.on:", "least run"),
     ("thermal.py", "            and s[I.TEMP_MAX_ddegC] < limit\n", "", "heater on a hot rack"),
     ("thermal.py", "        if s[I.SETPOINT_W] < 0:\n", "        if s[I.SETPOINT_W] > 0:\n", "preheating for a charge"),
+    ("thermal.py", "NO_SHORT < s[I.COOLANT_ddegC] < limit", "s[I.COOLANT_ddegC] < limit", "heater without a coolant sensor"),
     # controller
     ("controller.py", "s[I.STATE] == STATE_CLOSED and s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO) == 0", "s[I.STATE] == STATE_CLOSED", "zero power demanded"),
     ("controller.py", "dt = (now_ms - last) & _NOW_WRAP", "dt = max(0, now_ms - last)", "wrap of the clock"),

@@ -20,7 +20,6 @@ _SUM = const(4)
 _MEAN = const(5)
 _WIRES = const(6)
 _WIRE_AT = const(7)
-_DROP_AT = const(8)
 
 _DROP_PERIOD_ms = const(30_000)  # the reference is one to two of these old
 
@@ -107,7 +106,7 @@ class Cells:
         self._n = params.cell_series
         self._wire_mV = params.plausible_wire_mV
         self._keep_pct = 100 - params.runaway_drop_pct
-        self._out = array("i", [0] * 9)
+        self._out = array("i", [0] * 8)
         self._old = array("h", [0] * self._n)      # the drop's reference
         self._recent = array("h", [0] * self._n)   # the next one
         self._ms = 0

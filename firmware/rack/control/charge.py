@@ -16,6 +16,7 @@ from rack.control.interp import interpolate, ratio
 _FULL_cpct = const(10_000)
 _dAs_PER_Ah = const(36_000)
 _SECOND_ms = const(1000)
+_SILENT_ms = const(5000)        # a current or a voltage this old proves no rest: engineering judgement
 _LEARN_cpct = const(4_000)      # two anchors must be this far apart to tell the capacity: engineering judgement
 _SOH_LEAST_cpct = const(3_000)
 
@@ -92,7 +93,8 @@ class Charge:
 
     def scan(self, dt):
         """Count the present current over dt ms, up to 1000; a current beyond 2000 A counts as 2000 A."""
-        current = self._s[I.CURRENT_dA]
+        s = self._s
+        current = s[I.CURRENT_dA]
         if current > 20_000:
             current = 20_000
         elif current < -20_000:
@@ -103,7 +105,8 @@ class Charge:
         if moved:
             self._move(moved)
         rest = self._rest_dA
-        if -rest <= current <= rest:
+        known = s[I.CURRENT_AGE_ms] < _SILENT_ms and s[I.CELLS_AGE_ms] < _SILENT_ms
+        if known and -rest <= current <= rest:
             if self._quiet_ms < 2**28:
                 self._quiet_ms += dt
         else:

@@ -1,7 +1,8 @@
 """Rack current: overload over time, and whether the sensor can be believed.
 
 The wires and the cells' tabs take a current above their rating for a while, not for ever: what
-heats them is I2t above the rating, and it cools off at the same rate below it.
+heats them is I2t above the rating, and it cools off at the same rate below it. The last reading of a
+sensor that has fallen silent is no current: from the age of its alarm on it counts as none, as the contactors are open.
 """
 
 from array import array
@@ -25,6 +26,7 @@ _RANGE_dA = const(0)
 _REST_dA = const(1)
 _SQUARE_A2s = const(2)          # since take_mean_square
 _SQUARE_A2ms = const(3)
+_STALE_ms = const(4)
 
 
 @micropython.viper
@@ -54,6 +56,8 @@ def _scan(s: ptr32, w: ptr32, dt: int) -> int:
     s[I.HVIL_OPEN] = 0 if bits & IN_HVIL else 1
     s[I.ESTOP_PRESSED] = 0 if bits & IN_ESTOP else 1
     s[I.OC_ALERT] = 0 if bits & IN_OC_OK else 1
+    if s[I.CURRENT_AGE_ms] >= w[_STALE_ms]:
+        s[I.CURRENT_dA] = 0
     current = s[I.CURRENT_dA]
     most = w[_RANGE_dA]
     s[I.CURRENT_BAD] = 0 if current > 0 - most and current < most else 1
@@ -82,10 +86,6 @@ class Overload:
     def __init__(self, rated_dA, budget_A2s):
         self._w = array("i", [rated_dA * rated_dA // 100, budget_A2s, 0, 0])
 
-    @property
-    def used_A2s(self):
-        return self._w[_USED_A2s]
-
     def add(self, current_A2, dt):
         """current_A2: square of the current in this direction, 0 in the other; dt: ms, up to 100.
 
@@ -100,7 +100,8 @@ class Current:
     def __init__(self, params, s):
         p = params
         self._s = s
-        self._w = array("i", [p.overload_sensor_dA, p.charge_rest_dA, 0, 0])
+        stale_ms = p.alarms_levels[4 * I.ALARM_CURRENT_LOST - 4]
+        self._w = array("i", [p.overload_sensor_dA, p.charge_rest_dA, 0, 0, stale_ms])
         self._charge = Overload(p.overload_charge_dA, p.overload_charge_A2s)
         self._discharge = Overload(p.overload_discharge_dA, p.overload_discharge_A2s)
 

@@ -245,11 +245,6 @@ class Response:
         return self._k[K.REQUEST]
 
     @property
-    def partner_W(self):
-        """What the other rack of the pair asks for at this moment, W."""
-        return self._k[K.PARTNER]
-
-    @property
     def rejected(self):
         """Edges that were no period, since the start."""
         return self._k[K.REJECTED]

@@ -210,15 +210,10 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
         k[K.LOW_REST] = rest - quotient * k[K.TAU]
         quotient = low // 1000
         share = quotient * k[K.SHARE] + (low - quotient * 1000) * k[K.SHARE] // 1000 + k[K.BIAS]
-        rest = watt - share
         if k[K.ROLE] == 1:
-            watt = rest
-            rest = share
+            watt -= share
         elif k[K.ROLE] == 2:
             watt = share
-        else:
-            rest = 0
-        k[K.PARTNER] = rest
     watt += k[K.BASE]
     k[K.WANTED] = watt
     if watt > k[K.DISCHARGE]:

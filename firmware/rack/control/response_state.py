@@ -57,7 +57,7 @@ PIECES = const(36)
 REJECTED = const(37)
 LOW = const(38)        # low-pass state of the split, W, and its carried remainder
 LOW_REST = const(39)
-PARTNER = const(40)    # W, the other rack's share
+REAL = const(40)       # the newest period without what is injected, 0.1 mHz
 # What the scan sets and few configurations use
 ROLE = const(41)       # 0 alone, 1 takes the high-pass of the pair's request, 2 the low-pass, 3 all of it
 TAU = const(42)        # samples
@@ -74,5 +74,4 @@ SCAN_TIME = const(52)  # time of a call without a period, 10 us
 PHASES = const(53)
 WANTED = const(54)     # W, the share and the base before limits
 WEIGHT = const(55)     # sum of the weights of the samples held
-REAL = const(56)       # the newest period without what is injected, 0.1 mHz
-STATES = const(57)
+STATES = const(56)

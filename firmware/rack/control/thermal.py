@@ -6,7 +6,7 @@ trying. Everything else runs and rests for a minimum time. LFP is heated before 
 """
 
 from rack import ids as I
-from rack.control.bits import ACT_OPEN, IN_COOLANT_FLOW
+from rack.control.bits import ACT_OPEN, IN_COOLANT_FLOW, NO_SHORT
 
 FAN_LEAST_pct = 30          # a fan or pump does not start below: engineering judgement
 _MS_MOST = 10_000_000
@@ -94,7 +94,7 @@ class Thermal:
         return (
             s[I.ACTIONS] & ACT_OPEN == 0
             and s[I.TEMP_MAX_ddegC] < limit
-            and s[I.COOLANT_ddegC] < limit
+            and NO_SHORT < s[I.COOLANT_ddegC] < limit
         )
 
     def _duty(self):
