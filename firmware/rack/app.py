@@ -152,7 +152,7 @@ class App:
         s[I.IN_bits] = port.read_inputs()
         s[I.AFE_SEEN] = self.afe.devices_seen
         shunt = self.shunt
-        if self._unlocked(_read, shunt):
+        if shunt.read() if shunt.ok else self._unlocked(_read, shunt):  # only configuring it allocates
             s[I.CURRENT_dA] = shunt.current_dA
             s[I.RACK_dV] = shunt.rack_dV
             s[I.CURRENT_AGE_ms] = 0
@@ -237,7 +237,8 @@ class App:
         s[I.COOLANT_ddegC] = ntc.look_up(self._table, port.adc_ratio(port.ADC_COOLANT))
         s[I.GAS_mV] = port.adc_mV(port.ADC_GAS)
         s[I.BOARD_ddegC] = port.board_ddegC()
-        self.shunt.check()
+        shunt = self.shunt
+        shunt.check()
         s[I.LINK_BROKEN] = 1 if self.afe.link_broken else 0
         s[I.WIRE_CHECK] = self.afe.open_wire() if any(self.afe.open_wires) else 0
         self.pcs.send_limits()
@@ -246,6 +247,8 @@ class App:
             self.busy_permille = 1000 - self._idle_us // (elapsed_us // 1000)
             self._idle_us = 0
             self._share_us = now_us
+            if shunt.read_charge():
+                self.controller.charge.metered(shunt.charge_dAs, shunt.charge_whole)
 
     def _poll_console(self, now_us):
         self._unlocked(self._conversing, now_us)
