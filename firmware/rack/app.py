@@ -237,18 +237,19 @@ class App:
         s[I.COOLANT_ddegC] = ntc.look_up(self._table, port.adc_ratio(port.ADC_COOLANT))
         s[I.GAS_mV] = port.adc_mV(port.ADC_GAS)
         s[I.BOARD_ddegC] = port.board_ddegC()
-        shunt = self.shunt
-        shunt.check()
         s[I.LINK_BROKEN] = 1 if self.afe.link_broken else 0
         s[I.WIRE_CHECK] = self.afe.open_wire() if any(self.afe.open_wires) else 0
         self.pcs.send_limits()
+        shunt = self.shunt
         elapsed_us = (now_us - self._share_us) & _MASK
-        if elapsed_us >= _SHARE_US:
-            self.busy_permille = 1000 - self._idle_us // (elapsed_us // 1000)
-            self._idle_us = 0
-            self._share_us = now_us
-            if shunt.read_charge():
-                self.controller.charge.metered(shunt.charge_dAs, shunt.charge_whole)
+        if elapsed_us < _SHARE_US:
+            shunt.check()
+            return
+        self.busy_permille = 1000 - self._idle_us // (elapsed_us // 1000)
+        self._idle_us = 0
+        self._share_us = now_us
+        if shunt.read_charge():
+            self.controller.charge.metered(shunt.charge_dAs, shunt.charge_whole)
 
     def _poll_console(self, now_us):
         self._unlocked(self._conversing, now_us)
