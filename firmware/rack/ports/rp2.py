@@ -317,7 +317,8 @@ class Port:
 
     def board_ddegC(self):
         """RP2040 die temperature; data sheet 4.9.5: 0.706 V at 27 °C, -1.721 mV/K."""
-        return 270 - ((self._core.read_u16() * 33000 >> 16) - 7060) * 1000 // 1721
+        # 12 bits, as the product of 16 would leave the small integers
+        return 270 - (((self._core.read_u16() >> 4) * 33000 >> 12) - 7060) * 1000 // 1721
 
     def fast_path(self, response, link, recorder):
         """The path from zero crossing to CAN request: `start()` once, `send()` from the scan.
