@@ -122,6 +122,7 @@ ROWS = (
     ("link_warn", "link_broken", ABOVE, WARN, INFORM, NEVER, 0, "AFE link broken, read from both ends"),
     ("wire_check_trip", "wire_check", ABOVE, TRIP, OPEN, ALWAYS, -1, "open cell wire, found by the AFE"),
     ("memory_warn", "memory_bad", ABOVE, WARN, INFORM, NEVER, -1, "memory lost or silent"),
+    ("afe_warn", "afe_fault", ABOVE, WARN, INFORM, NEVER, -1, "AFE device reports a fault"),
 )
 
 

@@ -232,6 +232,7 @@ class App:
         s[I.COOLANT_ddegC] = ntc.look_up(self._table, port.adc_ratio(port.ADC_COOLANT))
         s[I.GAS_mV] = port.adc_mV(port.ADC_GAS)
         s[I.BOARD_ddegC] = port.board_ddegC()
+        s[I.AFE_FAULT] = self.afe.fault
         s[I.LINK_BROKEN] = 1 if self.afe.link_broken else 0
         s[I.WIRE_CHECK] = self.afe.open_wire() if any(self.afe.open_wires) else 0
         self.pcs.send_limits()
