@@ -203,3 +203,35 @@ def test_no_fault_on_the_bus_escapes_and_the_driver_comes_back(seed, flip, lose,
     assert rig.driver.current_dA == pytest.approx(500, abs=4)
     assert rig.driver.read_charge()
     assert rig.chip.registers.get(CHARGE) is None
+
+
+_WIRE = st.lists(st.tuples(st.one_of(
+    st.tuples(st.sampled_from(["flip", "lose"]), st.floats(0, 0.3)), st.tuples(st.just("missing"), st.just(True)),
+    st.tuples(st.just("stuck"), st.sampled_from([0, 1])), st.tuples(st.just("reset_after"), st.integers(0, 60)),
+), st.integers(1, 30)), min_size=1, max_size=6)  # fmt: skip
+
+
+@given(st.integers(0, 2**16), _WIRE)
+@settings(max_examples=60, deadline=None)
+def test_after_any_sequence_of_faults_current_and_charge_are_right_again_within_three_readings(seed, faults):
+    rig = Rig()
+    rig.chip.faults = WireFaults(seed)
+    rig.amps = 50.0
+    at_us = 0.0
+    rig.chip.advance(at_us)
+    for (name, value), readings in faults:
+        setattr(rig.chip.faults, name, value)
+        for n in range(readings):
+            at_us += 10_000
+            rig.chip.advance(at_us)
+            rig.driver.read()
+            if n % 10 == 9:
+                rig.driver.check()
+                rig.driver.read_charge()
+        setattr(rig.chip.faults, name, getattr(WireFaults(), name))
+    rig.driver.check()          # at most 100 ms later
+    assert any([rig.driver.read() for _ in range(3)]) and rig.driver.ok
+    assert rig.driver.current_dA == pytest.approx(500, abs=4)
+    rig.driver.read_charge()
+    rig.chip.advance(at_us + 1e6)
+    assert rig.driver.read_charge() and rig.driver.charge_whole and rig.driver.charge_dAs == pytest.approx(500, abs=4)

@@ -104,3 +104,26 @@ def test_corrupted_groups_never_become_cells(seed, flip, lose, missing, reset_af
     rig.scans.clear()
     rig.run(300)
     assert rig.scans and rig.right()
+
+
+_WIRE = st.lists(st.tuples(st.one_of(
+    st.tuples(st.sampled_from(["flip", "lose"]), st.floats(0, 0.05)), st.tuples(st.just("missing"), st.just(True)),
+    st.tuples(st.just("stuck"), st.sampled_from([0, 1])), st.tuples(st.just("reset_after"), st.integers(0, 500)),
+), st.integers(1, 150)), min_size=1, max_size=5)  # fmt: skip
+
+
+@given(st.integers(0, 2**16), _WIRE)
+@settings(max_examples=25, deadline=None)
+def test_no_sequence_of_faults_makes_a_wrong_cell_or_outlives_half_a_second(seed, faults):
+    rig = Rig(2)
+    rig.stack.faults = WireFaults(seed)
+    rig.run(150)
+    for (name, value), ms in faults:
+        setattr(rig.stack.faults, name, value)
+        rig.run(ms)
+        assert all(mV == -1 or 1999 <= mV <= 2110 for mV in rig.cells_mV)
+        setattr(rig.stack.faults, name, getattr(WireFaults(), name))
+    rig.run(200)
+    rig.scans.clear()
+    rig.run(300)
+    assert rig.scans and rig.right()
