@@ -123,6 +123,7 @@ ROWS = (
     ("wire_check_trip", "wire_check", ABOVE, TRIP, OPEN, ALWAYS, 25, "open cell wire, found by the AFE"),
     ("memory_warn", "memory_bad", ABOVE, WARN, INFORM, NEVER, 26, "memory lost or silent"),
     ("coolant_lost", "coolant_ddegC", BELOW, WARN, INFORM, NEVER, 26, "coolant sensor lost, no heating"),
+    ("afe_warn", "afe_fault", ABOVE, WARN, INFORM, NEVER, 26, "AFE device reports a fault"),
 )
 
 

@@ -2,7 +2,7 @@
 
 The loop runs with the heap locked (rule R3). MicroPython then keeps the frames of larger functions on
 the stack; otherwise it looks for room for each in a nearly full heap, which made the scan three times as
-long. Calls into the chip and the console may allocate for a moment: they go through `_unlocked`.
+long. What sets up a chip, writes over I²C or talks to people may allocate for a moment: it goes through `_unlocked`.
 
 Three storeys meet only here. The dead-man and the watchdog are fed at the end of a scan in which
 every task has advanced; whatever else happens, they are not. An exception leaves the schedule for
@@ -109,16 +109,15 @@ class App:
         self._last_ms = port.ticks_ms()
         self._fed = 0
         self._fed_us = 0  # when the dead-man last took a feed
+        self._coils = 0
         self._collect_due = False
         self._lock_heap = port.lock_heap
         self._unlock_heap = port.unlock_heap
         # a bound method is an object: the locked loop can call these, but not make them
-        self._act = self._write
+        self._write_coils = port.write_coils
         self._afe_poll = self.afe.poll
-        self._pcs_poll = self.pcs.poll
         self._memory_poll = self.memory.poll
         self._remember = self.memory.scan
-        self._watching = self._watch
         self._conversing = self._converse
         self._announce = self.console.notice
         self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.scratch.note_task)
@@ -136,7 +135,7 @@ class App:
         return (
             ("scan", self._scan, self._scan_us, 3_000, 0),
             ("afe", self._poll_afe, 2_000, 2_000, 500),
-            ("pcs", self._poll_pcs, 10_000, 2_000, 5_000),
+            ("pcs", self.pcs.poll, 10_000, 2_000, 5_000),
             ("slow", self._slow, 100_000, 2_000, 7_000),
             ("console", self._poll_console, 5_000, 2_000, 2_500),
             ("memory", self._poll_memory, 20_000, 1_000, 8_500),
@@ -156,7 +155,7 @@ class App:
         s[I.AFE_SEEN] = self.afe.devices_seen
         s[I.TASK_LATE_ms] = self._late_us(now_us) // 1000
         shunt = self.shunt
-        if self._unlocked(_read, shunt):
+        if shunt.read() if shunt.ok else self._unlocked(_read, shunt):  # only configuring it allocates
             s[I.CURRENT_dA] = shunt.current_dA
             s[I.RACK_dV] = shunt.rack_dV
             s[I.CURRENT_AGE_ms] = 0
@@ -164,7 +163,13 @@ class App:
         if self.memory.busy():
             self._unlocked(self._remember, now_ms)
         self.recorder.scan()
-        self._unlocked(self._act, s)
+        port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
+        coils = s[I.COILS]
+        if coils == self._coils:
+            self._write_coils(coils)
+        else:
+            self._coils = coils
+            self._unlocked(self._write_coils, coils)  # arming the dead-man allocates
         self._update_link()
         if self.scheduler.all_advance(now_us) and port.feed():
             self._fed_us = now_us
@@ -178,10 +183,6 @@ class App:
         late_us = self.scheduler.take_late_us()
         unfed_us = ((now_us - self._fed_us) & _MASK) - self._scan_us
         return late_us if late_us > unfed_us else unfed_us
-
-    def _write(self, s):
-        self.port.write_coils(s[I.COILS])
-        self.port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
 
     def _update_link(self):
         """Flags of the next request; a request at once when they change, or when no mains sends them."""
@@ -216,9 +217,6 @@ class App:
         else:
             self._unlocked(self._afe_poll, now_us)
 
-    def _poll_pcs(self, now_us):
-        self._unlocked(self._pcs_poll, now_us)
-
     def _poll_memory(self, now_us):
         self._unlocked(self._memory_poll, now_us)
 
@@ -243,23 +241,25 @@ class App:
         self.afe_scan_us = max(self.afe_scan_us, afe.scan_us)
 
     def _slow(self, now_us):
-        self._unlocked(self._watching, now_us)
-
-    def _watch(self, now_us):
         port = self.port
         s = self._s
         s[I.COOLANT_ddegC] = ntc.look_up(self._table, port.adc_ratio(port.ADC_COOLANT))
         s[I.GAS_mV] = port.adc_mV(port.ADC_GAS)
         s[I.BOARD_ddegC] = port.board_ddegC()
-        self.shunt.check()
+        s[I.AFE_FAULT] = self.afe.fault
         s[I.LINK_BROKEN] = 1 if self.afe.link_broken else 0
         s[I.WIRE_CHECK] = self.afe.open_wire() if any(self.afe.open_wires) else 0
         self.pcs.send_limits()
+        shunt = self.shunt
         elapsed_us = (now_us - self._share_us) & _MASK
-        if elapsed_us >= _SHARE_US:
-            self.busy_permille = 1000 - self._idle_us // (elapsed_us // 1000)
-            self._idle_us = 0
-            self._share_us = now_us
+        if elapsed_us < _SHARE_US:
+            shunt.check()
+            return
+        self.busy_permille = 1000 - self._idle_us // (elapsed_us // 1000)
+        self._idle_us = 0
+        self._share_us = now_us
+        if shunt.read_charge():
+            self.controller.charge.metered(shunt.charge_dAs, shunt.charge_whole)
 
     def _poll_console(self, now_us):
         self._unlocked(self._conversing, now_us)

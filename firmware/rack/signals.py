@@ -38,6 +38,7 @@ SIGNALS = (
     ("config_bad", "i", "1: a table of the config is not what was loaded; a config refused at the start is standby"),
     ("link_broken", "i", "1: the AFE chain is broken and read from both ends"),
     ("wire_check", "i", "cell, from 1, whose upper sense wire the AFE's own check finds open; 0 none"),
+    ("afe_fault", "i", "AFE device, from 1, that reports a fault of its own supply, system or memory; 0 none"),
     ("memory_bad", "i", "BAD_* of rack.storage.memory: kept values lost, FRAM silent"),
     # hybrid pair, from the station link
     ("pair_age_ms", "i", "time since the station last told about the pair"),

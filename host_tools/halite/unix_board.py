@@ -4,6 +4,7 @@ The firmware runs as its own process in its plain build; every chip call comes o
 is answered here. Simulated time passes when the firmware is idle, so a run does not depend on the machine.
 """
 
+import math
 import os
 import select
 import shutil
@@ -78,8 +79,8 @@ class UnixBoard:
         self._window_us = 1000.0 * self.config.values["deadman_window_ms"]
         self._arriving: list[tuple[float, int]] = []
         self._received = b""
-        self._edge_us = -1.0
-        self._rise_us: float | None = None
+        self._phases = range(self.config.values["grid_phases"])
+        self._rises_us: list[float | None] = [None for _ in self._phases]
         self.chips.afe.transmit = self._afe_answers
         self._ops: dict[int, tuple[int, Callable[[bytes], bytes | None]]] = {
             1: (8, self._advance), 2: (2, self._uart_write), 3: (0, self._uart_any), 4: (2, self._uart_read),
@@ -178,16 +179,23 @@ class UnixBoard:
         """Physics, CAN bus and zero crossings up to the firmware's time."""
         goal_us = float(struct.unpack("<Q", data)[0])
         counts = []
-        # Asked from the last edge on, not from now: one that rounding puts just after the goal must not be lost.
-        while (edge := self.rack.grid.next_crossing(self._edge_us + 1.0)) and edge[0] <= goal_us:
-            self._step_to(max(edge[0], self.now_us))
-            if edge[1]:
-                if self._rise_us is not None:
-                    counts.append(round((edge[0] - self._rise_us) * 1000.0 / _PERIOD_TICK_NS))
-                self._rise_us = edge[0]
-            self._edge_us = edge[0]
+        while (edge := self._next_rise())[0] <= goal_us:
+            rise_us, phase = edge
+            self._step_to(max(rise_us, self.now_us))
+            before_us = self._rises_us[phase]
+            if before_us is not None:
+                counts.append(round((rise_us - before_us) * 1000.0 / _PERIOD_TICK_NS))
+            self._rises_us[phase] = rise_us
         self._step_to(goal_us)
         return bytes((len(counts),)) + struct.pack(f"<{len(counts)}i", *counts)
+
+    def _next_rise(self) -> tuple[float, int]:
+        """The next rising zero crossing of any phase: (time in us, phase); infinite without mains.
+
+        Asked from the last one on, not from now: one that rounding puts just after the goal must not be lost.
+        """
+        rises = [self.rack.grid.next_edge_us((us or 0.0) + 1.0, phase) for phase, us in enumerate(self._rises_us)]
+        return min((math.inf if us is None else us, phase) for phase, us in enumerate(rises))
 
     def _step_to(self, us: float) -> None:
         self.now_us = us

@@ -89,6 +89,84 @@ def test_soc_is_the_share_of_the_capacity_and_energy_follows_the_curve(held: int
     assert abs(s[I.SOE_cpct] - 10_000 * area(soc) / area(10_000)) <= 3
 
 
+@given(st.integers(-20_000, 20_000), st.lists(st.integers(0, 1000), max_size=20), st.integers(-(2**29), 2**29))
+def test_what_was_seen_all_the_time_is_counted_by_the_scans_alone(current: int, steps: list[int], told: int) -> None:
+    charge, s, _ = _charge()
+    s[I.CURRENT_dA] = current
+    before = _exact(charge)
+    for dt in steps:
+        charge.scan(dt)
+        charge.metered(told, True)
+    assert _exact(charge) == before - current * sum(steps)
+
+
+@given(st.integers(-10_000, 10_000), st.integers(-10_000, 10_000), st.integers(1, 200), st.integers(1, 200))
+def test_what_nobody_saw_is_counted_by_the_accumulator(seen: int, true: int, before: int, gap: int) -> None:
+    charge, s, _ = _charge()
+    s[I.COILS] = 5
+    start = _exact(charge)
+    s[I.CURRENT_dA] = seen
+    for _ in range(before):
+        charge.scan(10)
+    for at in range(gap):
+        s[I.CURRENT_AGE_ms] = 10 * (at + 1)
+        charge.scan(10)
+    s[I.CURRENT_AGE_ms] = 0
+    whole = 10 * (seen * before + true * gap)
+    charge.metered(whole // 1000, True)
+    assert abs(start - _exact(charge) - whole) <= 2000
+    charge.metered(123, True)               # nothing was missed since
+    assert abs(start - _exact(charge) - whole) <= 2000
+
+
+@pytest.mark.parametrize(("told", "whole"), [(3_000, True), (-3_000, True), (40, False)])
+def test_an_accumulator_that_cannot_be_right_changes_nothing(told: int, whole: bool) -> None:
+    """In 100 ms unseen 2000 A make 2000 dAs; one that was cleared in between has counted less."""
+    charge, s, _ = _charge()
+    s[I.COILS] = 5
+    s[I.CURRENT_AGE_ms] = 100
+    before = _exact(charge)
+    charge.scan(100)
+    charge.metered(told, whole)
+    assert _exact(charge) == before
+
+
+def test_the_time_unseen_limits_what_the_accumulator_may_add() -> None:
+    for told, moved in ((2_400, 2_400), (2_401, 0)):
+        charge, s, _ = _charge()
+        s[I.CURRENT_AGE_ms] = 100
+        before = charge.retained[KEEP_CHARGE_dAs]
+        charge.scan(100)
+        charge.metered(told, True)
+        assert before - charge.retained[KEEP_CHARGE_dAs] == moved
+
+
+def test_a_lost_sensor_is_not_counted_on_once_the_contactors_are_open() -> None:
+    charge, s, _ = _charge()
+    s[I.CURRENT_dA] = 2_000
+    s[I.CURRENT_AGE_ms] = 10
+    s[I.COILS] = 5
+    before = _exact(charge)
+    charge.scan(10)
+    assert before - _exact(charge) == 20_000
+    s[I.COILS] = 0
+    for _ in range(1000):
+        charge.scan(1000)
+    assert before - _exact(charge) == 20_000
+
+
+def test_a_current_that_is_not_seen_is_no_rest_while_a_contactor_is_held() -> None:
+    charge, s, p = _charge("sodium", charge_rest_s=5)
+    charge.retained[KEEP_CHARGE_dAs] = 756 * 1000
+    s[I.COILS] = 5
+    s[I.CURRENT_AGE_ms] = 10
+    _rest(charge, s, p, 3590)
+    assert charge.retained[KEEP_CHARGE_dAs] == 756 * 1000
+    s[I.COILS] = 0
+    _rest(charge, s, p, 3590)
+    assert s[I.SOC_cpct] > 8_500
+
+
 def _rest(charge: Charge, s: array, p: Any, mV: int, seconds: int = 60) -> None:
     s[I.CURRENT_dA] = 0
     s[I.CELL_MEAN_mV] = mV

@@ -84,6 +84,8 @@ def test_no_result_leaves_31_bits_for_any_input_and_any_allowed_config(
             now = (now + dt) & (2**30 - 1)
             c.response.on_period(checked(1_250_000 - ddegC))
             c.scan(checked(now))
+        c.s[I.CURRENT_AGE_ms] = checked(dt)
+        c.charge.metered(checked(ddegC * 16_000), True)
     assert all(isinstance(value, Checked) for value in c.s)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from afe_rig import NTC_TABLE, POLL_US, AfeRig
-from halite.simulator.chips.bq79616 import Bq79616Stack
+from halite.simulator.chips.bq79616 import FAULT_SYS, Bq79616Stack
 from halite.simulator.chips.faults import WireFaults
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +15,8 @@ from rack.drivers import ntc
 from rack.drivers.bq79616 import STATE_RUN, Bq79616
 from rack.drivers.crc16 import TABLE, crc16
 from wires import AfeUart
+
+RECOVERY_ms = 3_000     # 20 periods with devices missing, then a wake of the whole stack
 
 
 class Rig(AfeRig):
@@ -163,7 +165,7 @@ def test_corrupted_frames_never_become_cells(seed, flip, lose, duplicate, trunca
         assert all(mV == -1 or 1999 <= mV <= 2195 for mV in rig.cells_mV)
     faults.flip = faults.lose = faults.duplicate = faults.truncate = 0.0
     rig.scans.clear()
-    rig.run(1500)
+    rig.run(RECOVERY_ms)
     assert rig.scans and rig.cells_right() and rig.driver.devices_seen == 3
 
 
@@ -197,3 +199,53 @@ def test_the_open_wire_check_names_the_wires_and_leaves_the_cells_alone(wires, b
     bits = rig.driver.open_wires
     found = {(at // 16, at % 16) for at in range(48) if bits[at // 16 * 2 + 1 - at % 16 // 8] >> at % 8 & 1}
     assert found == wires and rig.cells_right() and rig.driver.crc_errors == 0
+
+
+@given(st.integers(1, 5), st.integers(0, 4), st.sampled_from([0x01, 0x02, 0x04, 0x80]))
+@settings(max_examples=8, deadline=None)
+def test_a_device_that_reports_a_fault_is_named_until_the_fault_has_gone(devices, device, bit):
+    rig = Rig(devices=devices)
+    device = min(device, devices - 1)
+    rig.run(400)
+    assert rig.driver.fault == 0
+    rig.stack.devices[device].registers[FAULT_SYS] = bit
+    rig.run(250)
+    assert rig.driver.fault == device + 1 and rig.cells_right()
+    rig.driver._cycles_to_check = 0         # the next wire check forgets what is no longer there
+    rig.run(500)
+    assert rig.driver.fault == 0 and rig.driver.wakes == 1
+
+
+def test_noise_on_the_wire_is_no_fault_of_a_device():
+    rig = Rig(devices=2)
+    rig.run(400)
+    rig.stack.faults.flip = 0.01
+    rig.run(300)
+    rig.stack.faults.flip = 0.0
+    rig.run(RECOVERY_ms)
+    assert rig.scans and rig.driver.fault == 0
+
+
+# what the wire does: (fault, its value, for so many ms)
+_RATES = st.floats(0, 0.05)
+_FAULTS = st.lists(st.tuples(st.one_of(
+    st.tuples(st.sampled_from(["flip", "lose", "duplicate"]), _RATES),
+    st.tuples(st.just("truncate"), st.floats(0, 0.5)), st.tuples(st.just("late_us"), st.floats(0, 8_000)),
+    st.tuples(st.just("stuck"), st.sampled_from([0, 1])), st.tuples(st.just("missing"), st.just(True)),
+    st.tuples(st.just("reset_after"), st.integers(0, 400)),
+), st.integers(5, 300)), min_size=1, max_size=5)  # fmt: skip
+
+
+@given(st.integers(0, 2**16), st.integers(1, 4), _FAULTS)
+@settings(max_examples=25, deadline=None)
+def test_no_sequence_of_faults_makes_a_wrong_cell_or_lasts_longer_than_its_recovery(seed, devices, faults):
+    rig = Rig(devices=devices, seed=seed)
+    rig.run(300)
+    for (name, value), ms in faults:
+        setattr(rig.stack.faults, name, value)
+        rig.run(ms)
+        assert all(mV == -1 or 1999 <= mV <= 2000 + 3 * 16 * devices for mV in rig.cells_mV)
+        setattr(rig.stack.faults, name, getattr(WireFaults(), name))
+    rig.scans.clear()
+    rig.run(RECOVERY_ms)
+    assert rig.driver.state == STATE_RUN and rig.scans and rig.cells_right() and rig.driver.devices_seen == devices

@@ -54,7 +54,7 @@ def test_every_published_pec_is_right():
 
 def test_it_offers_what_the_application_uses_of_the_other_family():
     used = ("cells_mV", "temps_ddegC", "cells_ready", "temps_ready", "crc_errors", "timeouts", "invalid", "wakes",
-            "devices_seen", "link_broken", "state", "scan_us", "open_wires", "poll")
+            "devices_seen", "link_broken", "fault", "state", "scan_us", "open_wires", "poll")
     other = Bq79616(None, 2, 12, 4, array("i", [0]), array("i", [0]), NTC_TABLE)
     here = Rig().driver
     assert all(hasattr(here, name) and hasattr(other, name) for name in used)
@@ -101,6 +101,29 @@ def test_corrupted_groups_never_become_cells(seed, flip, lose, missing, reset_af
         assert all(mV == -1 or 1999 <= mV <= 2110 for mV in rig.cells_mV)
     rig.stack.faults = WireFaults()
     rig.run(120)
+    rig.scans.clear()
+    rig.run(300)
+    assert rig.scans and rig.right()
+
+
+_WIRE = st.lists(st.tuples(st.one_of(
+    st.tuples(st.sampled_from(["flip", "lose"]), st.floats(0, 0.05)), st.tuples(st.just("missing"), st.just(True)),
+    st.tuples(st.just("stuck"), st.sampled_from([0, 1])), st.tuples(st.just("reset_after"), st.integers(0, 500)),
+), st.integers(1, 150)), min_size=1, max_size=5)  # fmt: skip
+
+
+@given(st.integers(0, 2**16), _WIRE)
+@settings(max_examples=25, deadline=None)
+def test_no_sequence_of_faults_makes_a_wrong_cell_or_outlives_half_a_second(seed, faults):
+    rig = Rig(2)
+    rig.stack.faults = WireFaults(seed)
+    rig.run(150)
+    for (name, value), ms in faults:
+        setattr(rig.stack.faults, name, value)
+        rig.run(ms)
+        assert all(mV == -1 or 1999 <= mV <= 2110 for mV in rig.cells_mV)
+        setattr(rig.stack.faults, name, getattr(WireFaults(), name))
+    rig.run(200)
     rig.scans.clear()
     rig.run(300)
     assert rig.scans and rig.right()

@@ -2,6 +2,7 @@
 
 from array import array
 
+from halite.simulator.chips.faults import WireFaults
 from halite.simulator.chips.fram import SIZE
 from halite.simulator.chips.fram import Fram as Chip
 from hypothesis import given, settings
@@ -119,3 +120,26 @@ def test_a_power_cut_at_any_byte_leaves_every_earlier_record_readable(events, la
     for sequence in range(max(again.oldest(), len(events) + 1 - size), len(events)):
         record = again.read(sequence)
         assert record is not None and record[2:] == events[sequence]
+
+
+@given(st.integers(0, 2**16), st.lists(st.tuples(st.sampled_from(["flip", "lose", "missing"]), EVENTS), max_size=12))
+@settings(max_examples=60)
+def test_a_noisy_bus_never_makes_a_record_that_was_not_written(seed, events):
+    """What was written through faults is there whole or not at all; what was written before and after is there."""
+    rig = Rig()
+    log = EventLog(rig.fram, 128, 64)
+    log.open(1)
+    first = (1, 2, 3, 4, 5, 6, 7)
+    assert log.append(*first)
+    rig.chip.faults = WireFaults(seed)
+    for fault, event in events:
+        setattr(rig.chip.faults, fault, True if fault == "missing" else 0.1)
+        log.append(*event)
+        rig.chip.faults = WireFaults(seed + 1)
+    last = (7, 6, 5, 4, 3, 2, 1)
+    assert log.append(*last)
+    written = [first, *(event for _, event in events), last]
+    read = [log.read(sequence) for sequence in range(log.oldest(), log.head)]
+    found = [record[2:] for record in read if record]
+    assert found[-1] == last and all(record in written for record in found)
+    assert rig.fram.errors >= sum(fault == "missing" for fault, _ in events)

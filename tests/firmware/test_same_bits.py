@@ -128,3 +128,77 @@ def told(stream: bytes, trip: str | None) -> bool:
     if trip is None:
         return bool(s[I.PRECHARGE_SLOW])
     return bool(s[I.TRIP_CODE] == code_of(trip) if trip else s[I.REQUEST_W] and not s[I.TRIP_CODE])
+
+
+CAN_UNDER_LOCK = """
+import micropython
+from array import array
+from rack.comms import pcs_can
+from rack.comms.pcs_link import PcsLink
+from rack.drivers.mcp2515 import Mcp2515
+
+class Chip:
+    # Registers, a reset, and whatever else: flags, lengths and frames are drawn by a generator.
+    def __init__(self):
+        self.registers = bytearray(128)
+        self.good = bytearray(8)
+        self.noise = 1
+        self.left = self.bus_off = 0
+
+    def draw(self):
+        self.noise = (self.noise * 1103 + 12345) & 0xFFFFF
+        return self.noise >> 8
+
+    def transfer(self, tx, rx, count):
+        r = self.registers
+        if tx[0] == 0xC0:
+            for i in range(128):
+                r[i] = 0
+            r[0x0E] = 0x80
+        elif tx[0] == 2:
+            for i in range(count - 2):
+                r[tx[1] + i] = tx[2 + i]
+            if tx[1] == 0x0F:
+                r[0x0E] = tx[2] & 0xE0
+        elif tx[0] == 3:
+            r[0x2D] = (0, 0, 0, 0, 0, 0, 0, 0x40, 0xC0, 0x20)[self.draw() % 10]
+            if r[0x0E] == 0:        # normal mode: a request may wait
+                r[0x30] = r[0x30] & 0xF7 | self.draw() & 8
+            for i in range(count - 2):
+                rx[2 + i] = r[tx[1] + i]
+        elif tx[0] == 0xA0:
+            rx[1] = self.draw() & 3
+        elif tx[0] in (0x90, 0x94):
+            good = self.draw() & 1
+            for i in range(13):
+                rx[1 + i] = self.draw() & 255
+            if good:
+                rx[1], rx[2], rx[5] = {identifier} >> 3, ({identifier} & 7) << 5, 8
+                for i in range(8):
+                    self.good[i] = rx[6 + i]
+                rx[13] = pcs_can.crc8(self.good)
+
+s = array("i", [0] * 256)
+can = Mcp2515(Chip(), 16, PcsLink.ACCEPT)
+link = PcsLink(can, s)
+now, states, accepted = 0, bytearray(8), 0
+micropython.heap_lock()
+for _ in range(4000):
+    now = (now + 10_000) & 0x3FFFFFFF
+    before = s[{sequence}]
+    link.poll(now)
+    accepted += s[{sequence}] != before
+    link.send_limits()
+    states[can.state] += states[can.state] < 200
+micropython.heap_unlock()
+print(accepted, can.aborted, can.bus_offs, can.rx_overflows, min(states[:5]))
+"""
+
+
+def test_the_can_link_allocates_nothing_whatever_the_chip_answers(on_unix: Callable[[str], str]) -> None:
+    """The loop polls it with the heap locked: bring-up, bus-off, a stuck buffer, any frame."""
+    from rack import ids as I
+    from rack.comms.pcs_can import STATUS_ID
+
+    code = CAN_UNDER_LOCK.replace("{sequence}", str(I.PCS_SEQUENCE)).replace("{identifier}", str(STATUS_ID))
+    assert all(int(seen) >= 5 for seen in on_unix(code).split())

@@ -1,4 +1,10 @@
-"""The application on its drivers and the values face decide the same story at the same times, within an AFE period."""
+"""The application on its drivers and the values face decide the same story at the same times, within an AFE period.
+
+And what the unix port promises: all of the application, its time the simulated one, faster than real time.
+"""
+
+import json
+import time
 
 import pytest
 from halite.config import load, load_params
@@ -67,3 +73,65 @@ def test_both_faces_close_and_open_within_one_afe_period_of_each_other(
     assert wires.closed_ms == pytest.approx(values.closed_ms, abs=AFE_PERIOD_ms)
     assert wires.opened_ms == pytest.approx(values.opened_ms, abs=AFE_PERIOD_ms)
     assert 0 < wires.opened_ms - FAULT_ms <= bound_ms and 0 < values.opened_ms - FAULT_ms <= bound_ms
+
+
+def told(stall_s: float) -> tuple[Seen, bytes]:
+    """A closing and a fault, with the host stalled by so much now and then; and all that the console said."""
+    seen = Seen()
+    with UnixBoard(BENCH) as board:
+        serve_one, served = board._serve_one, 0
+
+        def serve_late() -> None:
+            nonlocal served
+            served += 1
+            if stall_s and served % 997 == 0:
+                time.sleep(stall_s)
+            serve_one()
+
+        board._serve_one = serve_late  # type: ignore[method-assign]
+        board.run_to(1000.0 * CLOSE_ms)
+        board.send("close\n")
+        while board.now_us < 1000.0 * END_ms:
+            board.run_for(0.5)
+            seen.look(board.now_us / 1000, board.coils)
+            if board.now_us >= 1000.0 * FAULT_ms and "hvil_open" not in board.rack.faults:
+                board.rack.start_fault("hvil_open", at_us=board.now_us)
+        board.send("status\n")
+        board.run_for(300)
+        return seen, board.console
+
+
+def test_the_story_on_the_unix_port_does_not_depend_on_the_machine_s_load() -> None:
+    (quick, said), (slow, said_slowly) = told(0.0), told(0.02)
+    assert quick.closed_ms > CLOSE_ms and quick.opened_ms - FAULT_ms < 20
+    assert (quick.closed_ms, quick.opened_ms) == (slow.closed_ms, slow.opened_ms)
+    assert b"healthy" in said and b'"state"' in said and said == said_slowly
+
+
+def test_on_the_unix_port_every_task_runs_in_its_period_and_faster_than_real_time() -> None:
+    with UnixBoard(BENCH) as board:
+        requests = []
+        board.chips.can_bus.listeners.append(lambda frame, at_us: requests.append(at_us) if frame.id == 0x181 else None)
+        board.run_to(1000.0 * CLOSE_ms)
+        board.send("close\n")
+        board.run_for(1_500)
+        assert board.coils == CLOSED
+        requests.clear()
+        board.send("tasks clear\n")
+        board.run_for(200)
+        took_s = []
+        for _ in range(4):
+            began = time.perf_counter()
+            board.run_for(500)
+            took_s.append(time.perf_counter() - began)
+        board.console = b""
+        board.send("tasks\n")
+        board.run_for(500)
+        rows = json.loads(next(line for line in board.console.splitlines() if line.startswith(b"{")))["tasks"]
+    assert min(took_s) < 0.5
+    assert len(requests) == pytest.approx(50 * 2.7, abs=2)  # one a mains period
+    periodic = [row for row in rows if row["period"] < 1_000_000]
+    assert len(periodic) == len(rows) - 1
+    for row in periodic:
+        assert row["runs"] == pytest.approx(2_200_000 / row["period"], rel=0.1), row
+        assert row["late"] == row["overrun"] == 0, row

@@ -71,6 +71,26 @@ def test_automatic_closing_does_not_overrule_an_operator_who_said_open(tmp_path:
         assert board.coils == CLOSED
 
 
+def three_phases(folder: Path) -> Path:
+    """The bench rack on the pin map with three zero crossings."""
+    text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
+    for old, new in (('board = "pico_w"', 'board = "pico_w_three_phase"'), ("phases = 1", "phases = 3")):
+        assert old in text
+        text = text.replace(old, new)
+    config = folder / "three.toml"
+    config.write_text(text, encoding="utf-8")
+    return config
+
+
+def test_three_phases_give_the_frequency_three_times_a_period(tmp_path: Path) -> None:
+    with UnixBoard(three_phases(tmp_path)) as board:
+        board.rack.grid.set(49.9, 800_000)
+        board.run_for(1500)
+        signals = asked(board, "status")["signals"]
+        assert signals["freq_mHz"] == pytest.approx(49_900, abs=1)
+        assert signals["grid_age_ms"] <= 10
+
+
 def asked(board: UnixBoard, command: str) -> dict[str, Any]:
     board.console = b""
     board.send(command + "\n")

@@ -151,6 +151,7 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("afe", "devices", 23, "384 cells at 16 each need 24"),
         ("afe", "devices", 25, "384 cells at 16 each need 24"),
         ("sensor", "divider_pct", 1_700, "INA228"),
+        ("grid", "phases", 2, "allowed is 1 or 3"),
         ("grid", "phases", 3, "needs [pins] zero_crossing_b"),
         ("limit", "charge_cell", [[3_780, 1_000], [3_960, 0]], "must end with 0 at 3950 mV"),
         ("limit", "discharge_temp", [[0, 1_000], [-10, 0]], "must rise"),

@@ -68,6 +68,18 @@ def test_zero_crossings_come_one_half_cycle_apart_to_a_nanosecond_through_any_hi
         before += 1
 
 
+@settings(max_examples=40)
+@given(grid=histories(), phase=st.sampled_from([1, 2]))
+def test_the_other_phases_cross_a_third_of_a_cycle_later_each(grid, phase):
+    us, before = 0.0, None
+    for _ in range(40):
+        us, level = grid.next_crossing(us, phase=phase)
+        halves = 2 * grid.cycles_at(us) - 2 * phase / 3
+        assert abs(halves - round(halves)) < 2e-7 and level == (round(halves) + 1) % 2
+        assert before is None or round(halves) == before + 1
+        before = round(halves)
+
+
 @given(hz=st.floats(45, 65), at_us=st.floats(100_000, 200_000))
 def test_after_a_jump_the_periods_are_exactly_those_of_the_new_frequency(hz, at_us):
     grid = Grid(50.0)

@@ -108,6 +108,13 @@ MUTANTS = (
     # charge
     ("charge.py", "self._rest_dAms = product % 1000", "self._rest_dAms = 0", "remainder of the count"),
     ("charge.py", "k[KEEP_CHARGE_dAs] - moved", "k[KEEP_CHARGE_dAs] + moved", "sign of the count"),
+    ("charge.py", "            if not s[I.COILS]:\n                current = 0\n", "            if not s[I.COILS]:\n", "a lost sensor is counted on for ever"),
+    ("charge.py", "        if whole and self._unseen_ms and", "        if whole and", "the accumulator overrules what was seen"),
+    ("charge.py", "        if whole and self._unseen_ms and", "        if self._unseen_ms and", "an accumulator that was cleared"),
+    ("charge.py", "-most <= gap <= most", "gap <= most", "an impossible accumulator"),
+    ("charge.py", "        gap = dAs - self._counted_dAs\n", "        gap = dAs\n", "charge counted twice"),
+    ("charge.py", "        self._counted_dAs = 0\n        self._unseen_ms = 0\n\n", "        self._counted_dAs = 0\n\n", "a gap that never ends"),
+    ("charge.py", "-rest <= current <= rest and not unseen", "-rest <= current <= rest", "an unseen current is rest"),
     ("charge.py", "        if self._slope_uV(mean) < self._p.charge_slope_uV:\n            return\n", "", "anchored on the plateau"),
     ("charge.py", "if self._quiet_ms >= self._p.charge_rest_s * 1000:", "if self._quiet_ms >= self._p.charge_rest_s:", "seconds and milliseconds of rest"),
     ("charge.py", "            k[at] %= _dAs_PER_Ah\n", "            k[at] = 0\n", "remainder of the throughput"),

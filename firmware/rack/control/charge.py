@@ -3,6 +3,10 @@
 A wrong SoC overfills or empties cells although every voltage still looks right. The counter loses
 nothing: it is kept in 0.1 A ms with every remainder carried. At rest the OCV table corrects it, but
 only where its slope allows: on LFP's plateau one millivolt of error is 2.5 % of charge.
+
+What is seen is counted from the current of each scan: the sensor's gain is good to 0.05 % and the board's
+crystal to far less. The sensor's own accumulator runs on an oscillator of 0.5 %, charge good to 1 % (INA228
+data sheet, SLYS021A), but it also counts while nobody can read it: it has the word on what was not seen.
 """
 
 from array import array
@@ -19,6 +23,9 @@ _SECOND_ms = const(1000)
 _SILENT_ms = const(5000)        # a current or a voltage this old proves no rest: engineering judgement
 _LEARN_cpct = const(4_000)      # two anchors must be this far apart to tell the capacity: engineering judgement
 _SOH_LEAST_cpct = const(3_000)
+_MOST_dA = const(20_000)        # no rack has more
+_APART_ms = const(20)           # accumulator and scan are read so far apart, conversion time included
+_UNSEEN_MOST_ms = const(1_000_000)
 
 # what is kept over a loss of power, `retained`
 KEEP_CHARGE_dAs = const(0)      # charge in the cells
@@ -59,6 +66,8 @@ class Charge:
         k[KEEP_SOH_cpct] = _FULL_cpct
         k[KEEP_CHARGE_dAs] = self._nominal_dAs // 2
         self._rest_dAms = 0     # remainder of the counter, 0..999
+        self._counted_dAs = 0   # since the accumulator was last read
+        self._unseen_ms = 0     # of that time without an answer of the sensor
         self._quiet_ms = 0      # at rest for
         self._rest_dA = params.charge_rest_dA
         self._ms = 0            # since the last anchoring step
@@ -92,13 +101,23 @@ class Charge:
         )
 
     def scan(self, dt):
-        """Count the present current over dt ms, up to 1000; a current beyond 2000 A counts as 2000 A."""
+        """Count the present current over dt ms, up to 1000; a current beyond 2000 A counts as 2000 A.
+
+        A current that is not seen counts as it was, and as none once no contactor is held.
+        """
         s = self._s
         current = s[I.CURRENT_dA]
-        if current > 20_000:
-            current = 20_000
-        elif current < -20_000:
-            current = -20_000
+        unseen = s[I.CURRENT_AGE_ms] > 0
+        if unseen:
+            if self._unseen_ms < _UNSEEN_MOST_ms:
+                self._unseen_ms += dt
+            if not s[I.COILS]:
+                current = 0
+                unseen = False      # at rest all the same
+        if current > _MOST_dA:
+            current = _MOST_dA
+        elif current < -_MOST_dA:
+            current = -_MOST_dA
         product = self._rest_dAms + current * dt
         moved = product // 1000
         self._rest_dAms = product % 1000
@@ -106,17 +125,31 @@ class Charge:
             self._move(moved)
         rest = self._rest_dA
         known = s[I.CURRENT_AGE_ms] < _SILENT_ms and s[I.CELLS_AGE_ms] < _SILENT_ms
-        if known and -rest <= current <= rest:
+        if known and -rest <= current <= rest and not unseen:
             if self._quiet_ms < 2**28:
                 self._quiet_ms += dt
         else:
             self._quiet_ms = 0
+
+    def metered(self, dAs, whole):
+        """About once a second: what the sensor's own accumulator has counted since the last call, 0.1 As.
+
+        whole: it has counted all that time, 0: it was cleared in between. If every scan saw its current, the
+        count stands; else the accumulator corrects it, as long as what nobody saw can explain the difference.
+        """
+        gap = dAs - self._counted_dAs
+        most = (self._unseen_ms + _APART_ms) * (_MOST_dA // 1000)
+        if whole and self._unseen_ms and -most <= gap <= most:
+            self._move(gap)
+        self._counted_dAs = 0
+        self._unseen_ms = 0
 
     def _move(self, moved):
         """moved: 0.1 As out of the cells, negative into them."""
         k = self.retained
         k[KEEP_CHARGE_dAs] = max(0, min(self.capacity_dAs(), k[KEEP_CHARGE_dAs] - moved))
         self._since_dAs = max(-(2**29), min(2**29, self._since_dAs + moved))
+        self._counted_dAs = max(-(2**28), min(2**28, self._counted_dAs + moved))
         at = KEEP_OUT_dAs if moved > 0 else KEEP_IN_dAs
         k[at] += abs(moved)
         if k[at] >= _dAs_PER_Ah:

@@ -3,7 +3,7 @@
 Defends against stale or corrupted cell data: a scan counts as arrived only when every frame of every
 device passed CRC, address and register check; anything else is discarded, counted and retried. After
 three failures in a row the stack is searched for a broken link and, if there is one, read from both ends
-of the ring; a base device that does not answer is woken anew.
+of the ring; a base device that does not answer is woken anew. 3 s after the last fault on the wire all is well again.
 
 Registers and frames: TI data sheet SLUSE81 and SLVAE86B. `uart` needs write(buf), any(),
 readinto(buf, n) and pulse_low(us); none of them may block.
@@ -11,7 +11,7 @@ readinto(buf, n) and pulse_low(us); none of them may block.
 
 from micropython import const
 
-from rack.drivers.bq79616_data import count_different, take_bytes, to_cells, to_temps
+from rack.drivers.bq79616_data import count_different, first_with, take_bytes, to_cells, to_temps
 from rack.drivers.bq79616_link import StackLink
 
 _TICKS_MASK = const(0x3FFFFFFF)      # ticks_us wraps at 2**30
@@ -28,6 +28,7 @@ _OTP_ECC_DATAIN1 = const(0x343)
 _DIAG_COMP_CTRL2 = const(0x33B)
 _DIAG_COMP_CTRL3 = const(0x33C)
 _FAULT_SUMMARY = const(0x52D)
+_OWN_FAULTS = const(0xA3)            # PROT, OTP, SYS, PWR; not what noise on the wire or the wire check sets
 _FAULT_COMP_VCOW1 = const(0x548)
 _VCELL16_HI = const(0x568)
 _TSREF_HI = const(0x58C)
@@ -64,7 +65,8 @@ class Bq79616(StackLink):
     ntc: table of rack.drivers.ntc. period_us: from one voltage request to the next.
 
     cells_ready, temps_ready: a complete scan is in the outputs; the caller clears them. devices_seen: that
-    answer; link_broken: they were reached from both ends. faults: FAULT_SUMMARY of each device.
+    answer; link_broken: they were reached from both ends. faults: FAULT_SUMMARY of each device;
+    fault: the first device, from 1, with one of its own, 0 none.
     open_wires: 16 bits a device, high byte first, from the open-wire check every wire_check_cycles periods.
     Counters: crc_errors, timeouts, invalid, wakes.
     """
@@ -80,6 +82,7 @@ class Bq79616(StackLink):
         self.wakes = 0
         self.devices_seen = 0
         self.faults = bytearray(devices)
+        self.fault = 0
         self.open_wires = bytearray(2 * devices)
         self._wire_check_cycles = wire_check_cycles
         self._cycles_to_check = 2
@@ -163,7 +166,7 @@ class Bq79616(StackLink):
             (self._write_all, _DIAG_COMP_CTRL3, 0x15, 1000),            # compare, sinks still on
             (self._write_all, _DIAG_COMP_CTRL3, 0x00, 0),
             (self._read_wires, _FAULT_COMP_VCOW1, 2, 0),
-            (self._write_all, _FAULT_RST1, 0x04, 0),                    # RST_COMP
+            (self._write_all, _FAULT_RST1, 0xFF, 0),                    # only what is still there comes again
         )
         return (
             ((self._await_period, 0, 0, 0),) + side
@@ -409,6 +412,7 @@ class Bq79616(StackLink):
         if not self._read(now_us, register, size):
             return False
         take_bytes(self._rx, self._counts[self._side], 1, self.faults, self._positions[self._side])
+        self.fault = first_with(self.faults, self._devices, _OWN_FAULTS)
         self._fails = 0
         return True
 

@@ -61,6 +61,18 @@ def count_different(rx, frames: int, value: int) -> int:
 
 
 @micropython.viper
+def first_with(data, count: int, mask: int) -> int:
+    """Place, from 1, of the first of `count` bytes that has a bit of mask set; 0 none."""
+    b = ptr8(data)
+    at = 0
+    while at < count:
+        if int(b[at]) & mask:
+            return at + 1
+        at += 1
+    return 0
+
+
+@micropython.viper
 def to_cells(rx, frame: int, frames: int, cells: int, out, count: int, positions) -> int:
     """Convert checked voltage frames frame..frames - 1 to mV in out[0:count].
 

@@ -1,9 +1,11 @@
 """INA228 on the shunt: rack current, rack voltage, charge, and the hardware over-current alert.
 
 A current sensor that answers with old or default numbers hides an over-current: the configuration is
-read back now and then and every transfer that fails is counted, never replaced by the last value.
+read back now and then and every transfer that fails is counted, never replaced by the last value. The
+chip adds up the charge by itself, also while nobody can read it: a link that failed for a while finds
+the whole of it in the accumulator, which therefore is only cleared with a new configuration.
 
-Registers: TI SLYS021 (INA228 data sheet); LSBs checked against linux ina238.c where the family shares
+Registers: TI SLYS021A (INA228 data sheet); LSBs checked against linux ina238.c where the family shares
 them. `i2c` is a machine.I2C: readfrom_mem_into(address, register, buffer), writeto_mem(…); OSError
 when the chip does not answer.
 """
@@ -29,6 +31,9 @@ _RSTACC = const(0x4000)
 _ADC_SETTING = const(0xB929)
 _ALERT_LATCHED = const(0x8000)
 _CURRENT_LSB_mA = const(2)
+_LSB_PER_dAs = const(50)
+_CHARGE_MASK = const(0x3FFFFFFF)  # of the 40 bits: what a small integer holds
+_CHARGE_SIGN = const(0x20000000)
 _ALERT_CHECKS = const(20)        # 2 s low, for scans of 10 ms to see; the trip that follows is latched elsewhere
 
 
@@ -45,14 +50,17 @@ class Ina228:
     """shunt_uohm: 1..1250; divider_pct: rack voltage / bus pin voltage times 100 (100..2400);
     alert_A: magnitude that pulls the alert pin low, latched until `clear_alert` or 2 s of `check`.
 
-    After `read`: current_dA (positive discharges the rack), rack_dV. charge_mAs: since the last
-    `take_charge_mAs`. ok: the last transfer succeeded. errors: failed transfers; starts: configurations.
+    After `read`: current_dA (positive discharges the rack), rack_dV. After `read_charge`: charge_dAs,
+    charge_whole. ok: configured, and the last transfer succeeded. errors: failed transfers; starts:
+    configurations written.
     """
 
     def __init__(self, i2c, shunt_uohm, divider_pct, alert_A, address=0x40):
         self.ok = False
         self.current_dA = 0
         self.rack_dV = 0
+        self.charge_dAs = 0         # between the last two calls of `read_charge`
+        self.charge_whole = False   # it is: the accumulator was not cleared in between
         self.errors = 0
         self.starts = 0
         self._i2c = i2c
@@ -63,7 +71,9 @@ class Ina228:
         self._five = bytearray(5)
         self._configured = False
         self._checks = 0
-        self._charge = 0
+        self._charge = 0            # low 30 bits of the accumulator as last read
+        self._charge_rest = 0       # below 0.1 As
+        self._cleared = True        # since then
         limit = min(alert_A * shunt_uohm // 5, 0x7FFF)      # 5 µV per bit at ±163.84 mV
         self._setup = (
             (_CONFIG, 0),
@@ -74,27 +84,34 @@ class Ina228:
         )
 
     def configure(self):
-        """Identify, write and read back; True on success. Bounded: a dozen short transfers."""
+        """Identify, write and read back; True on success. Bounded: a score of short transfers.
+
+        A chip that was only out of reach still holds what was written and is left alone: it has gone on counting.
+        """
         self._configured = False
         try:
             if self._get16(_MANUFACTURER) != 0x5449:          # "TI"
                 return self._failed()
-            self._put16(_CONFIG, _RSTACC)
-            for register, value in self._setup:
-                self._put16(register, value)
-            self._put16(_DIAG_ALRT, _ALERT_LATCHED)
-            if not self._holds():
-                return self._failed()
-            self._get16(_DIAG_ALRT)                           # an alert latched by the default limits ends
+            if not self.starts or not self._holds():
+                self._cleared = True
+                self._put16(_CONFIG, _RSTACC)
+                for register, value in self._setup:
+                    self._put16(register, value)
+                self._put16(_DIAG_ALRT, _ALERT_LATCHED)
+                if not self._holds():
+                    return self._failed()
+                self._get16(_DIAG_ALRT)                       # an alert latched by the default limits ends
+                self.starts += 1
         except OSError:
             return self._failed()
-        self.starts += 1
-        self._charge = 0
         self._configured = True
         return True
 
     def read(self):
-        """Current and voltage into the attributes; True on success. Scan context, two transfers."""
+        """Current and voltage into the attributes; True on success. Scan context, two transfers.
+
+        Allocates only where `ok` is False: it configures then, and writing does.
+        """
         if not self._configured and not self.configure():
             return False
         try:
@@ -116,7 +133,7 @@ class Ina228:
         Call it every 100 ms: each _ALERT_CHECKS-th call releases a latched alert whose cause is gone.
         """
         try:
-            self._configured = self._configured and self._holds()
+            self.ok = self._configured = self._configured and self._holds()
             self._checks += 1
             if self._checks >= _ALERT_CHECKS:
                 self._checks = 0
@@ -125,26 +142,30 @@ class Ina228:
             return self._failed()
         return self._configured
 
-    def take_charge_mAs(self):
-        """Charge since the last call, from the chip's own accumulator; 0 when it cannot be read.
+    def read_charge(self):
+        """Charge since the last call that succeeded, from the chip's own accumulator, into charge_dAs.
 
-        The accumulator is never cleared while it counts, so nothing falls between read and clear; the
-        difference of its low 24 bits is exact as long as calls are less than 16 s apart at 1000 A.
+        True on success. The accumulator is never cleared while it counts, so nothing falls between read and
+        clear; the difference of its low 30 bits is exact for 17 minutes at 1000 A. Does not allocate.
         """
         if not self._configured:
-            return 0
+            return False
         try:
             self._i2c.readfrom_mem_into(self._address, _CHARGE, self._five)
         except OSError:
-            self._failed()
-            return 0
+            return self._failed()
         b = self._five
-        charge = (b[2] << 16) | (b[3] << 8) | b[4]
-        delta = (charge - self._charge) & 0xFFFFFF
+        charge = (b[1] & 0x3F) << 24 | b[2] << 16 | b[3] << 8 | b[4]
+        delta = ((charge - self._charge & _CHARGE_MASK) ^ _CHARGE_SIGN) - _CHARGE_SIGN
         self._charge = charge
-        if delta >= 0x800000:
-            delta -= 0x1000000
-        return delta * _CURRENT_LSB_mA
+        self.charge_whole = not self._cleared
+        if self._cleared:
+            self._cleared = False
+            delta = self._charge_rest = 0
+        delta += self._charge_rest
+        self.charge_dAs = delta // _LSB_PER_dAs
+        self._charge_rest = delta % _LSB_PER_dAs
+        return True
 
     def clear_alert(self):
         """Read DIAG_ALRT, which releases the latched alert pin; returns its flags, 0 when it cannot be read."""

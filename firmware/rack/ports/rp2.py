@@ -25,7 +25,7 @@ _PERIOD_OVERHEAD_TICKS = const(750_004)       # what the program's count leaves 
 _CLOSED_US = const(1000)                     # two feeds are never closer in a sane schedule
 _WINDOW_SM = const(0)
 _GATE_SM = const(1)
-_PERIOD_SM = const(4)
+_PERIOD_SM = const(4)                        # and the next two, where three phases are measured
 _UART_BUFFER = const(1100)
 _SPI_Hz = const(10_000_000)
 _I2C_Hz = const(1_000_000)
@@ -177,7 +177,9 @@ class Port:
         self.can_spi = CanSpi(p.pins_can_sck, p.pins_can_mosi, p.pins_can_miso, p.pins_can_cs)
         self.i2c = I2C(1, sda=Pin(p.pins_i2c_sda), scl=Pin(p.pins_i2c_scl), freq=_I2C_Hz, timeout=_I2C_TIMEOUT_us)
         self._wdt = None
-        self._period = rp2.StateMachine(_PERIOD_SM, rp2_pio.period, jmp_pin=Pin(p.pins_zero_crossing_a, Pin.IN))
+        crossings = (p.pins_zero_crossing_a, p.pins_zero_crossing_b, p.pins_zero_crossing_c)
+        self._periods = tuple(rp2.StateMachine(_PERIOD_SM + at, rp2_pio.period, jmp_pin=Pin(crossings[at], Pin.IN))
+                              for at in range(p.grid_phases))
 
     def _make_inputs(self, p):
         inputs = ((p.pins_hvil, bits.IN_HVIL), (p.pins_estop, bits.IN_ESTOP), (p.pins_oc_alert, bits.IN_OC_OK),
@@ -315,12 +317,13 @@ class Port:
 
     def board_ddegC(self):
         """RP2040 die temperature; data sheet 4.9.5: 0.706 V at 27 °C, -1.721 mV/K."""
-        return 270 - ((self._core.read_u16() * 33000 >> 16) - 7060) * 1000 // 1721
+        # 12 bits, as the product of 16 would leave the small integers
+        return 270 - (((self._core.read_u16() >> 4) * 33000 >> 12) - 7060) * 1000 // 1721
 
     def fast_path(self, response, link, recorder):
         """The path from zero crossing to CAN request: `start()` once, `send()` from the scan.
 
         response: rack.control.response.Response; link: rack.comms.pcs_link.PcsLink; recorder: Recorder.
         """
-        return FastPath(self._period, _PERIOD_HOLD_OFF_CYCLES, _PERIOD_OVERHEAD_TICKS,
+        return FastPath(self._periods, _PERIOD_HOLD_OFF_CYCLES, _PERIOD_OVERHEAD_TICKS,
                         response, link, recorder, self.can_spi.mask)

@@ -65,9 +65,11 @@ def send_fast(frame, select: int) -> int:
 class FastPath:
     """Answers each mains period (`edge`), and repeats the request when its flags have changed (`send`)."""
 
-    def __init__(self, state_machine, hold_off, overhead, response, link, recorder, select):
-        """state_machine: has the period program; hold_off in cycles, overhead in ticks; select: chip-select bit."""
-        self._state_machine = state_machine
+    def __init__(self, state_machines, hold_off, overhead, response, link, recorder, select):
+        """state_machines: one a phase, the first ones of PIO1, with the period program; hold_off in cycles,
+        overhead in ticks; select: chip-select bit.
+        """
+        self._state_machines = state_machines
         self._hold_off = hold_off
         self._kernel = period_kernel
         self._k, self._rings, self._curve = response.arrays
@@ -84,12 +86,12 @@ class FastPath:
 
     def start(self):
         """Begin with the next rising edge."""
-        state_machine = self._state_machine
-        state_machine.irq(self.edge, hard=True)
-        state_machine.active(0)
-        state_machine.restart()
-        state_machine.put(self._hold_off)
-        state_machine.active(1)
+        for state_machine in self._state_machines:
+            state_machine.irq(self.edge, hard=True)
+            state_machine.active(0)
+            state_machine.restart()
+            state_machine.put(self._hold_off)
+            state_machine.active(1)
 
     def send(self):
         """One request with the present flags and power. Scan context."""
@@ -100,18 +102,21 @@ class FastPath:
 
     @micropython.viper
     def edge(self, source):
-        """Hard interrupt at each rising zero crossing. Allocates nothing, lets no exception out."""
+        """Hard interrupt at each rising zero crossing of any phase. Allocates nothing, lets no exception out."""
         link = ptr32(self._link)
         try:
-            pio = ptr32(0x50300000)          # PIO1: 1 FSTAT with bit 8: RXF0 empty, 8 RXF0
+            pio = ptr32(0x50300000)          # PIO1: 1 FSTAT with bit 8 + n: RXFn empty, 8 + n RXFn
             power_W = int(ptr32(self._k)[K.REQUEST])
             periods = 0
-            while int(pio[1]) & 0x100 == 0:
-                count = int(pio[8])
-                if count < 0 or count > 0x1FFF_FFFF:
-                    count = 0x1FFF_FFFF      # no period either way, and still a small integer
-                power_W = int(self._kernel(self._k, self._rings, self._curve, count + int(self._overhead)))
-                periods += 1
+            phase = 0
+            while phase < 3:
+                while int(pio[1]) & (0x100 << phase) == 0:
+                    count = int(pio[8 + phase])
+                    if count < 0 or count > 0x1FFF_FFFF:
+                        count = 0x1FFF_FFFF  # no period either way, and still a small integer
+                    power_W = int(self._kernel(self._k, self._rings, self._curve, count + int(self._overhead)))
+                    periods += 1
+                phase += 1
             asked = int(link[L.ASKED])
             link[L.ASKED] = 0
             if periods + asked:              # 0: `send` has taken the period before its interrupt came

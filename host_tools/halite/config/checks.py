@@ -159,6 +159,8 @@ def _ranges(values: Values, tables: Tables) -> Iterator[str]:
 
 def _pins(values: Values, tables: Tables) -> Iterator[str]:
     yield from check_pins({rows.split(name)[1]: pin for name, pin in values.items() if name.startswith("pins_")})
+    if values["grid_phases"] == 2:
+        yield "[grid] phases 2: allowed is 1 or 3, as the samples of two phases are not evenly spaced"
     needed = ("zero_crossing_a", "zero_crossing_b", "zero_crossing_c")[: values["grid_phases"]]
     for name in needed:
         if values[f"pins_{name}"] < 0:

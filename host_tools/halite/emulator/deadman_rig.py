@@ -31,6 +31,7 @@ p = Pins()
 for name, pin in {pins}: setattr(p, 'pins_' + name, pin)
 p.deadman_window_ms = {window}
 p.contactor_hold_pct = 100
+p.grid_phases = 1
 from rack.ports.rp2 import Port
 port = Port(p)
 mark = Pin(22, Pin.OUT, value=0)
@@ -69,6 +70,8 @@ PINS = (
     ("i2c_sda", 2),
     ("i2c_scl", 3),
     ("zero_crossing_a", 7),
+    ("zero_crossing_b", -1),
+    ("zero_crossing_c", -1),
     ("hvil", 13),
     ("estop", 14),
     ("oc_alert", 15),

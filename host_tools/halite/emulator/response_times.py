@@ -96,7 +96,7 @@ def edge_to_request_us(events: Iterable[Event]) -> list[float]:
     found = []
     edge_us: float | None = None
     for event in events:
-        if event.what == "mains" and event.detail == (1,):
+        if event.what == "mains" and event.detail[0] == 1:
             edge_us = event.at_us
         elif event.what == "can_spi" and event.detail[0] == _LOAD_REQUEST and edge_us is not None:
             found.append(event.at_us - edge_us)

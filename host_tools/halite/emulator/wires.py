@@ -20,6 +20,38 @@ _TICK_MS = 1.0
 _ADC_FULL, _ADC_REFERENCE_mV = 4095, 3300.0
 _CORE_CHANNEL = 4
 _TRANSMIT_COMMANDS = (*range(0x40, 0x46), *range(0x81, 0x88))  # MCP2515: LOAD TX BUFFER, RTS
+_CROSSINGS = ("zero_crossing_a", "zero_crossing_b", "zero_crossing_c")
+
+
+class _GridWire:
+    """The comparator of one phase: a level that follows the mains, at the pin at its own time."""
+
+    def __init__(self, board: EmulatedBoard, rack: Rack, phase: int, pin: int) -> None:
+        self._board = board
+        self._rack = rack
+        self._phase = phase
+        self._pin = pin
+        self._alarm = board.clock.create_alarm(self._arrives)
+        self._edge: tuple[float, int] | None = None
+        self._last_us = 0.0
+
+    def aim(self) -> None:
+        """Aim at the first zero crossing after the last one; the grid may have been changed since the last look."""
+        self._edge = self._rack.grid.next_crossing(self._last_us + 1.0, phase=self._phase)
+        if self._edge:
+            self._alarm.schedule(max(self._edge[0] - self._board.now_us, 0.0) * 1000.0)
+        else:
+            self._alarm.cancel()
+
+    def _arrives(self) -> None:
+        if self._edge is None:
+            return
+        self._last_us = self._edge[0]
+        rising = bool(self._edge[1])
+        if rising:
+            self._board.record("mains", 1, self._phase)
+        self._board.rp2040.gpio[self._pin].set_input_value(rising)
+        self.aim()
 
 
 class RackWires:
@@ -44,9 +76,9 @@ class RackWires:
         self._wire_adc()
         self._tick_alarm = self._clock.create_alarm(self._tick)
         self._contact_alarm = self._clock.create_alarm(self._contact_moves)
-        self._grid_alarm = self._clock.create_alarm(self._grid_edge)
-        self._edge: tuple[float, int] | None = None
-        self._last_edge_us = 0.0
+        self._grid_wires = [
+            _GridWire(board, rack, phase, pins[name]) for phase, name in enumerate(_CROSSINGS) if pins[name] >= 0
+        ]
         self._contacts: tuple[bool, bool, bool] = (False, False, False)
         board.power_listeners.append(self._power_returned)
         self._tick()
@@ -66,7 +98,8 @@ class RackWires:
         self._drive("aux_main_pos", rack.main_pos.aux(now_us))
         self._drive("aux_main_neg", rack.main_neg.aux(now_us))
         self._note_contacts(now_us)
-        self._aim_grid(now_us)
+        for wire in self._grid_wires:
+            wire.aim()
 
     def _tick(self) -> None:
         self.refresh()
@@ -79,24 +112,6 @@ class RackWires:
         self._levels[pin] = level
         self.board.rp2040.gpio[pin].set_input_value(level)
         self.board.record("input", name, int(level))
-
-    def _aim_grid(self, now_us: float) -> None:
-        """Aim at the first zero crossing after the last one; the grid may have been changed since the last look."""
-        self._edge = self.rack.grid.next_crossing(self._last_edge_us + 1.0)
-        if self._edge:
-            self._grid_alarm.schedule(max(self._edge[0] - now_us, 0.0) * 1000.0)
-        else:
-            self._grid_alarm.cancel()
-
-    def _grid_edge(self) -> None:
-        if self._edge is None:
-            return
-        self._last_edge_us = self._edge[0]
-        rising = bool(self._edge[1])
-        if rising:
-            self.board.record("mains", 1)
-        self.board.rp2040.gpio[self._pins["zero_crossing_a"]].set_input_value(rising)
-        self._aim_grid(self.board.now_us)
 
     # -- outputs of the board ----------------------------------------------------------------
 

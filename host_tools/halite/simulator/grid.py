@@ -146,31 +146,36 @@ class Grid:
                 break
         return us
 
-    def _crossing(self, half_cycles: int, guess_us: float) -> float:
-        jitter = self._jitter[half_cycles % _JITTER_LENGTH] if self._jitter_us else 0.0
-        return self._time_of(half_cycles / 2, guess_us) + jitter
+    def _crossing(self, half_cycles: int, guess_us: float, phase: int) -> float:
+        place = (half_cycles + phase * _JITTER_LENGTH // 3) % _JITTER_LENGTH
+        jitter = self._jitter[place] if self._jitter_us else 0.0
+        return self._time_of(half_cycles / 2 + phase / 3, guess_us) + jitter
 
-    def next_crossing(self, after_us: float, rising_only: bool = False) -> tuple[float, int] | None:
+    def next_crossing(
+        self, after_us: float, rising_only: bool = False, phase: int = 0
+    ) -> tuple[float, int] | None:
         """The next zero crossing after `after_us`: (time in µs, level after it: 1 rising, 0 falling).
 
-        None when the mains stays away. During a loss no crossing happens.
+        phase: 0, 1 or 2, each a third of a cycle behind the one before. None when the mains stays away. During
+        a loss no crossing happens.
         """
+        behind = 2 * phase / 3
         # Jitter moves a crossing by far less than 0.05 half cycles: none before this one can be the answer.
-        half = math.ceil(2 * self.cycles_at(after_us) - 0.05)
+        half = math.ceil(2 * self.cycles_at(after_us) - behind - 0.05)
         us = after_us
         while True:
             half += half % 2 if rising_only else 0
-            us = self._crossing(half, us)
+            us = self._crossing(half, us, phase)
             if us > after_us + _SAME_US:
                 lost = next((span for span in self._lost if span[0] <= us < span[1]), None)
                 if lost is None:
                     return us, (half + 1) % 2
                 if math.isinf(lost[1]):
                     return None
-                half = max(half, math.floor(2 * self.cycles_at(lost[1]) - 1))
+                half = max(half, math.floor(2 * self.cycles_at(lost[1]) - behind - 1))
             half += 1
 
-    def next_edge_us(self, after_us: float) -> float | None:
-        """Time of the next rising zero crossing after `after_us`, or None without mains."""
-        crossing = self.next_crossing(after_us, rising_only=True)
+    def next_edge_us(self, after_us: float, phase: int = 0) -> float | None:
+        """Time of the next rising zero crossing of a phase after `after_us`, or None without mains."""
+        crossing = self.next_crossing(after_us, rising_only=True, phase=phase)
         return None if crossing is None else crossing[0]

@@ -4,6 +4,7 @@ Every input arrives as the drivers would deliver it: quantised, late by its bus 
 says so. Zero crossings call the fast path one by one at their exact times.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,8 +55,9 @@ class ValuesFace:
         self.on_scan: Callable[[float], None] = lambda us: None
         self._scan_us = self.plant.scan_ms * 1000
         self._next_scan_us = float(self._scan_us)
-        self._next_edge_us = rack.grid.next_edge_us(0.0)
-        self._last_edge_us: float | None = None
+        self._phases = range(controller.params.grid_phases)
+        self._next_edges_us = [rack.grid.next_edge_us(0.0, phase) for phase in self._phases]
+        self._last_edges_us: list[float | None] = [None for _ in self._phases]
         self._ages = dict.fromkeys(("CELLS", "TEMPS", "CURRENT", "PCS"), -1.0)
         self._afe_us = 0.0
         self._frame_us = {
@@ -75,23 +77,24 @@ class ValuesFace:
     def run_to(self, us: float) -> None:
         """Run every edge and scan up to and including `us`."""
         while True:
-            edge = self._next_edge_us if self._next_edge_us is not None else float("inf")
+            edge, phase = min((self._next_edges_us[n] or math.inf, n) for n in self._phases)
             if min(edge, self._next_scan_us) > us:
                 break
             if edge <= self._next_scan_us:
-                self._edge(edge)
+                self._edge(edge, phase)
             else:
                 self._scan(self._next_scan_us)
                 self._next_scan_us += self._scan_us
         self.rack.step_to(us)
 
-    def _edge(self, us: float) -> None:
+    def _edge(self, us: float, phase: int) -> None:
         self.rack.step_to(us)
-        if self._last_edge_us is not None:
-            count = round((us - self._last_edge_us) * 1000 / PERIOD_TICK_NS)
+        last_us = self._last_edges_us[phase]
+        if last_us is not None:
+            count = round((us - last_us) * 1000 / PERIOD_TICK_NS)
             self._request(self.controller.response.on_period(min(count, _NOW_WRAP)), us)
-        self._last_edge_us = us
-        self._next_edge_us = self.rack.grid.next_edge_us(us)
+        self._last_edges_us[phase] = us
+        self._next_edges_us[phase] = self.rack.grid.next_edge_us(us, phase)
 
     def _permits(self) -> bool:
         """The permit flag of the request, as rack.app sets it."""
@@ -104,8 +107,9 @@ class ValuesFace:
 
     def _scan(self, us: float) -> None:
         self.rack.step_to(us)
-        if self._next_edge_us is None or (self._last_edge_us or 0.0) < us - 200_000:
-            self._next_edge_us = self.rack.grid.next_edge_us(us - 1)
+        for phase in self._phases:
+            if self._next_edges_us[phase] is None or (self._last_edges_us[phase] or 0.0) < us - 200_000:
+                self._next_edges_us[phase] = self.rack.grid.next_edge_us(us - 1, phase)
         self._read_afe(us)
         self._write_inputs(us)
         self.controller.scan((self.start_ms + round(us / 1000)) & _NOW_WRAP)
@@ -168,8 +172,8 @@ class ValuesFace:
         s[I.AFE_SEEN] = rack.afe_devices_reached()
         for name in self._ages:
             s[getattr(I, f"{name}_AGE_ms")] = self._age(name, us)
-        edge = self._last_edge_us
-        s[I.GRID_AGE_ms] = min(_AGE_MOST_ms, round((us - edge) / 1000)) if edge is not None else bits.AGE_NEVER
+        edges = [edge for edge in self._last_edges_us if edge is not None]
+        s[I.GRID_AGE_ms] = min(_AGE_MOST_ms, round((us - max(edges)) / 1000)) if edges else bits.AGE_NEVER
 
     def _read_status(self, us: float) -> None:
         if self.rack.pcs.silent:

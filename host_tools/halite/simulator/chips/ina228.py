@@ -1,4 +1,4 @@
-"""TI INA228 current and voltage monitor on I²C (data sheet SBOS994; INA238 register layout in Linux ina238.c).
+"""TI INA228 current and voltage monitor on I²C (data sheet SLYS021A; INA238 register layout in Linux ina238.c).
 
 20-bit results in 24-bit registers: VSHUNT 312.5 nV (or 78.125 nV with ADCRANGE), VBUS 195.3125 µV, 40-bit charge
 and energy. SHUNT_CAL = 13107.2e6 · CURRENT_LSB · R_shunt (times 4 with ADCRANGE); with Linux's fixed INA238 values
