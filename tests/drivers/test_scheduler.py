@@ -160,7 +160,8 @@ def test_a_collection_of_its_whole_budget_warns_of_no_task(name):
     """The application's own tasks, the scan at its bar or at twice that, and a collection wherever it may begin."""
     params = load_params(f"{name}_rack")
     levels = {key: params.alarms_levels[4 * (code_of(key) - 1)] for key in ("late_warn", "late_trip")}
-    tasks = App._tasks(SimpleNamespace(**dict.fromkeys(_TASKS, MagicMock()), _scan_us=1000 * params.rack_scan_ms))
+    tasks = App._tasks(SimpleNamespace(**dict.fromkeys(_TASKS, MagicMock()), _scan_us=1000 * params.rack_scan_ms,
+                                       pcs=MagicMock()))
     worst_us = 0
     for share, scan_us in ((4, 3_000), (2, 6_000)):
         costs = [scan_us if row[0] == "scan" else row[3] * share // 10 for row in tasks]
