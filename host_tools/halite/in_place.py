@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 INDEX = "code.bin"
 # Code that runs while the board starts, and code that a hard interrupt runs: in the heap no cache miss delays it.
-IN_HEAP = {"rack/start.mpy", "rack/ports/rp2_in_place.mpy", "rack/control/response_kernel.mpy", "rack/ports/rp2_fast.mpy"}
+IN_HEAP = {
+    "rack/start.mpy",
+    "rack/ports/rp2_in_place.mpy",
+    "rack/control/response_kernel.mpy",
+    "rack/ports/rp2_fast.mpy",
+}
 
 _BLOCK = 4096  # what is in a file's first block lies in one piece
 _INLINE = 512  # littlefs keeps smaller files among its metadata: an eighth of a block

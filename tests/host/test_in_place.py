@@ -1,5 +1,7 @@
 """The index of the code that runs from flash says exactly where the functions are."""
 
+import itertools
+
 import pytest
 from halite import build, in_place
 from halite.config import load
@@ -40,7 +42,7 @@ def test_every_row_lies_in_its_file_and_in_the_first_block(files):
 def test_rows_do_not_overlap(files):
     for _, _, rows in modules(files):
         places = sorted((offset, offset + size) for _, offset, size in rows)
-        assert all(end <= begin for (_, end), (begin, _) in zip(places, places[1:], strict=False))
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(places))
 
 
 def test_native_code_begins_at_a_multiple_of_four(files):
@@ -57,7 +59,7 @@ def test_native_code_begins_at_a_multiple_of_four(files):
 
 def test_what_starts_the_board_and_what_interrupts_run_stays_in_the_heap(files):
     listed = {module.replace(".", "/") + ".mpy" for module, _, _ in modules(files)}
-    assert in_place.IN_HEAP <= set(files)
+    assert set(files) >= in_place.IN_HEAP
     assert not listed & in_place.IN_HEAP
 
 

@@ -47,9 +47,9 @@ def _next_block(index: ptr8, at: int, block: int) -> int:
     head = int(index) + at
     while block < _FLASH_END:
         there = ptr8(block)
-        if there[0] == index[at] and there[4] == index[at + 4] and there[5] == index[at + 5]:  # spares most calls
-            if int(_same(block, head, _HEAD)):
-                return block
+        alike = there[0] == index[at] and there[4] == index[at + 4] and there[5] == index[at + 5]  # spares most calls
+        if alike and int(_same(block, head, _HEAD)):
+            return block
         block += _BLOCK
     return block
 
