@@ -9,20 +9,17 @@ from halite.emulator.repl import at_prompt, run_code
 from halite.image import image_path
 
 _MOVE = """
-import gc
+import gc, machine
+from array import array
 from rack.control import charge, interp, limits
 from rack.drivers import ntc
-gc.collect(); before = gc.mem_alloc()
 from rack.ports import rp2_in_place
-moved = rp2_in_place.move()
-again = rp2_in_place.move()
-del rp2_in_place
-import machine, sys
-sys.modules.pop("rack.ports.rp2_in_place"); del sys.modules["rack.ports"].rp2_in_place
-gc.collect()
-from array import array
 table = array("i", (0, 10, 100, 30))
-print((moved, again, before - gc.mem_alloc(), [interp.interpolate(table, 4, x) for x in (-5, 0, 50, 100, 200)],
+gc.collect(); before = gc.mem_alloc()
+moved = rp2_in_place.move()
+gc.collect(); freed = before - gc.mem_alloc()
+again = rp2_in_place.move()
+print((moved, again, freed, [interp.interpolate(table, 4, x) for x in (-5, 0, 50, 100, 200)],
     machine.mem32[id(charge.Charge.__init__) + 12] >> 28))
 """
 
