@@ -137,8 +137,8 @@ class App:
             ("afe", self._poll_afe, 2_000, 2_000, 500),
             ("pcs", self.pcs.poll, 10_000, 2_000, 5_000),
             ("slow", self._slow, 100_000, 2_000, 7_000),
-            ("console", self._poll_console, 5_000, 2_000, 2_500),
             ("memory", self._poll_memory, 20_000, 1_000, 8_500),
+            ("console", self._poll_console, 5_000, 2_000, 2_500),
             ("collect", self._collect, _COLLECT_US, 30_000, 4_000),
         )
 

@@ -25,7 +25,9 @@ OVERRUN = const(7)     # ran longer than its budget
 LAST = const(8)        # µs
 COLUMNS = const(9)
 _COUNT_MOST = const(0x3FFFFFFF)
-GRACE_US = const(30_000)     # a collection in between is no hang
+# A collection in the middle of a long answer while the AFEs are brought up anew is no hang: on the emulated board the
+# last task then waited for more than 50 ms. What is read in time is watched by its age. Engineering judgement.
+GRACE_US = const(100_000)
 
 
 @micropython.viper

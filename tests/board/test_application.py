@@ -1,0 +1,117 @@
+"""The whole application on the emulated board, where its tasks meet most awkwardly and where its power goes."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from halite.bench import _ask as asked
+from halite.build import make
+from halite.config import RackConfig, load
+from halite.emulator.board import EmulatedBoard
+from halite.emulator.filesystem import with_files
+from halite.emulator.rig import EmulatedRack, emulated_rack
+from halite.image import image_path
+from halite.paths import BOARD_CONFIGS
+
+WINDOW_us = 50_000  # [deadman] window_ms
+MEETING_ms = 700.0
+WALL_s = 600.0
+CHANGES = (
+    ("cells_lost = [170, 150, 0, 500]", "cells_lost = [2_000, 150, 0, 500]"),  # else the AFEs' restart is a trip
+    ("deep_discharge = [2_000, 2_500, 1_000, 5_000]", "deep_discharge = [2_000, 2_500, 100, 5_000]"),
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RackConfig:
+    """The largest rack: the fullest heap, the longest collection, the longest answers."""
+    text = (BOARD_CONFIGS / "lfp_rack.toml").read_text(encoding="utf-8")
+    for old, new in CHANGES:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path: Path = tmp_path_factory.mktemp("rack") / "largest.toml"
+    path.write_text(text, encoding="utf-8")
+    return load(path)
+
+
+@pytest.fixture(scope="module")
+def flash(config: RackConfig) -> bytes:
+    return with_files(EmulatedBoard(image_path()).flash_snapshot(), make(config).files)
+
+
+def healthy(config: RackConfig, flash: bytes, fram: bytes | None = None) -> EmulatedRack:
+    rack = emulated_rack(config, flash=flash, fram=fram)
+    assert rack.board.run_until(lambda: b"# healthy" in rack.board.received, 8_000, WALL_s, 10), rack.board.received
+    return rack
+
+
+@pytest.fixture(scope="module")
+def rack(config: RackConfig, flash: bytes) -> EmulatedRack:
+    """A rack whose coils are held: its dead-man is armed from the precharge on."""
+    rack = healthy(config, flash)
+    board = rack.board
+
+    def armed() -> bool:
+        return any(event.what == "enable" for event in board.events)
+
+    while not armed():
+        asked(board, "close")
+        board.run_until(armed, 100, WALL_s, 5)
+    return rack
+
+
+def feeds(board: EmulatedBoard) -> list[float]:
+    """A list that grows with the time of every feed of the dead-man's window."""
+    found: list[float] = []
+    fifo = board.rp2040.pio[0].machines[0].tx_fifo
+    push = fifo.push
+
+    def pushed(value: int) -> None:
+        found.append(board.now_us)
+        push(value)
+
+    setattr(fifo, "push", pushed)  # noqa: B010 - a method, replaced on purpose
+    return found
+
+
+def test_a_long_answer_a_collection_an_afe_restart_and_a_lost_reading_together_do_not_drop_the_coils(
+    rack: EmulatedRack,
+) -> None:
+    board, chips = rack.board, rack.chips
+    fed = feeds(board)
+    before = asked(board, "tasks")
+    board.events.clear()
+    board.send(b"status\ncells\nlogs 100\n")  # each ends in a collection
+    board.run_for(20)
+    chips.afe.faults.reset_after = 3
+    board.run_for(40)
+    chips.ina228.faults.missing = True
+    board.run_for(12)
+    chips.ina228.faults.missing = False
+    board.run_for(MEETING_ms)
+    dropped = [event for event in board.events if event.what in ("enable", "reset") or event[1:] == ("coil", (0,))]
+    after = asked(board, "tasks")
+    assert dropped == [] and rack.wires.coil_driver.alive
+    gaps = [b - a for a, b in pairwise(fed)]
+    assert len(fed) > MEETING_ms / 20 and max(gaps) < WINDOW_us, (max(gaps), len(fed))
+    print(f"longest time between two feeds: {max(gaps):.0f} us of {WINDOW_us}")
+    # it did meet: all answers were given, the AFEs were lost, the collection ran
+    assert after["timeouts"] > before["timeouts"] and after["collect_us"] > 10_000
+
+
+def test_a_deep_discharge_is_still_latched_on_the_board_that_gets_the_power_back(
+    rack: EmulatedRack, config: RackConfig, flash: bytes
+) -> None:
+    board = rack.board
+    rack.rack.start_fault("cell_offset", 7, -2.0, at_us=board.now_us)
+    latched = board.run_until(lambda: "deep discharge" in str(asked(board, "alarms")), 1_500, WALL_s, 50)
+    assert latched
+    board.run_for(200)
+    assert rack.wires.coil_driver.coils == 0
+    fram = bytes(rack.chips.fram.content)
+    again = healthy(config, flash, fram)  # its cells are well
+    refused = asked(again.board, "close")
+    assert "trip is latched" in refused["error"]
+    assert any("deep discharge" in reason for reason in asked(again.board, "why")["why"])
+    new = emulated_rack(config, flash=flash)
+    assert fram != bytes(new.chips.fram.content)
