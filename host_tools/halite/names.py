@@ -1,0 +1,140 @@
+"""Names of the firmware that the interpreter need not learn: `python -m halite.names` tells what stands for what.
+
+Every name that the image does not know costs about 20 bytes of the board's heap, for good. Attributes, arguments and
+variables of modules are therefore given names that the image has anyway; functions, classes and modules keep
+theirs, for tracebacks. Parameters, keyword arguments and names of the interpreter's own objects stay as they are.
+"""
+
+import ast
+import io
+import keyword
+import sys
+import tokenize
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from zlib import crc32
+
+_ROM = Path(__file__).with_name("rom_names.txt")
+# in functions of PIO assembler every name is an instruction or a register
+_ASSEMBLER = "asm_pio"
+
+
+@cache
+def rom_names() -> frozenset[str]:
+    """Names that the image of MicroPython 1.27 for the Pico W keeps in flash: tests/board/test_names.py."""
+    return frozenset(_ROM.read_text(encoding="utf-8").split())
+
+
+class _Found(ast.NodeVisitor):
+    """What a module does with its names."""
+
+    def __init__(self) -> None:
+        self.stored: set[str] = set()  # attributes that we assign, variables of modules and classes
+        self.arguments: set[str] = set()
+        self.fixed: set[str] = set()  # functions, classes, modules, keywords, strings, constants
+        self.read: set[str] = set()  # attributes, whoever they belong to
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        (self.stored if isinstance(node.ctx, ast.Store) else self.read).add(node.attr)
+        self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> None:
+        self.arguments.add(node.arg)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str):
+            self.fixed.add(node.value)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self.fixed.add(node.name)
+        self.stored |= _variables(node.body)[0]
+        self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self.fixed.add(node.name)
+        if any(_ASSEMBLER in ast.unparse(decorator) for decorator in node.decorator_list):
+            self.fixed.update(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+        self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        self.fixed.add(node.arg or "")
+        self.generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        self.fixed.update((node.module or "").split("."))
+        self.fixed.update(item.name for item in node.names)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.fixed.update(part for item in node.names for part in item.name.split("."))
+
+
+def _variables(body: list[ast.stmt]) -> tuple[set[str], set[str]]:
+    """Names assigned in a module or class: variables, and constants that the compiler keeps off the board."""
+    variables, constants = set(), set()
+    for node in body:
+        if isinstance(node, ast.Assign):
+            call = node.value
+            is_const = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "const"
+            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            (constants if is_const else variables).update(names)
+    return variables, constants
+
+
+def _identifiers(source: str) -> set[str]:
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {token.string for token in tokens if token.type == tokenize.NAME}
+
+
+def mapping(sources: Iterable[str], kept: Iterable[str] = ()) -> dict[str, str]:
+    """{name: name of the image} for the sources of a board; small changes of them change few entries.
+
+    kept: sources whose names stay as they are.
+    """
+    found, used = _Found(), set()
+    for source in kept:
+        found.fixed |= _identifiers(source)
+    for source in sources:
+        tree = ast.parse(source)
+        found.visit(tree)
+        variables, constants = _variables(tree.body)
+        found.stored |= variables
+        found.fixed |= constants
+        used |= _identifiers(source)
+    foreign = found.read - found.stored  # an attribute that we never assign is the interpreter's
+    ours = (found.stored | found.arguments) - found.fixed - foreign - rom_names()
+    wanted = {name for name in ours if not name.startswith("__")}
+    free = {name for name in rom_names() - used if not keyword.iskeyword(name)}
+    taken: dict[str, str] = {}
+    for name in sorted(wanted, key=lambda name: crc32(name.encode())):
+        if free:
+            taken[name] = min(free, key=lambda other: crc32(f"{name} {other}".encode()))
+            free.remove(taken[name])
+    return taken
+
+
+def rename(source: str, names: Mapping[str, str]) -> str:
+    """Source with the names replaced; lines keep their numbers."""
+    lines = source.splitlines(keepends=True)
+    for token in reversed(list(tokenize.generate_tokens(io.StringIO(source).readline))):
+        if token.type == tokenize.NAME and token.string in names:
+            row, begin = token.start
+            line = lines[row - 1]
+            lines[row - 1] = line[:begin] + names[token.string] + line[token.end[1] :]
+    return "".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Print `name of the image  name in the source`, all or the ones asked for; 0."""
+    from halite.build import board_sources
+
+    modules = board_sources()
+    names = mapping(modules.values(), [modules["boot.py"], modules["main.py"]])
+    for name, other in sorted(names.items(), key=lambda item: item[1]):
+        if not arguments or other in arguments or name in arguments:
+            print(f"{other:<28} {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
