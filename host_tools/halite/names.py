@@ -22,7 +22,7 @@ _ASSEMBLER = "asm_pio"
 
 @cache
 def rom_names() -> frozenset[str]:
-    """Names that the image of MicroPython 1.27 for the Pico W keeps in flash: tests/board/test_names.py."""
+    """Names that the image of MicroPython 1.27 for the Pico W keeps in flash: tests/board/test_rom_names.py."""
     return frozenset(_ROM.read_text(encoding="utf-8").split())
 
 
@@ -71,7 +71,8 @@ class _Found(ast.NodeVisitor):
 
 def _variables(body: list[ast.stmt]) -> tuple[set[str], set[str]]:
     """Names assigned in a module or class: variables, and constants that the compiler keeps off the board."""
-    variables, constants = set(), set()
+    variables: set[str] = set()
+    constants: set[str] = set()
     for node in body:
         if isinstance(node, ast.Assign):
             call = node.value
@@ -91,7 +92,8 @@ def mapping(sources: Iterable[str], kept: Iterable[str] = ()) -> dict[str, str]:
 
     kept: sources whose names stay as they are.
     """
-    found, used = _Found(), set()
+    found = _Found()
+    used: set[str] = set()
     for source in kept:
         found.fixed |= _identifiers(source)
     for source in sources:

@@ -1,0 +1,48 @@
+"""Renaming for the board changes names and nothing else."""
+
+import ast
+import keyword
+
+import pytest
+from halite import build, names
+
+
+@pytest.fixture(scope="module")
+def modules():
+    return build.board_sources()
+
+
+@pytest.fixture(scope="module")
+def mapped(modules):
+    return names.mapping(modules.values(), [modules["boot.py"], modules["main.py"]])
+
+
+def test_each_name_gets_one_of_its_own_that_nobody_uses(modules, mapped):
+    used = set().union(*(names._identifiers(source) for source in modules.values()))
+    assert len(mapped) > 400
+    assert len(set(mapped.values())) == len(mapped)
+    assert not set(mapped.values()) & used
+    assert not any(keyword.iskeyword(name) for name in mapped.values())
+
+
+def test_the_structure_of_every_module_stays_the_same(modules, mapped):
+    back = {short: name for name, short in mapped.items()}
+    for name, source in modules.items():
+        renamed = names.rename(source, mapped)
+        assert ast.dump(ast.parse(names.rename(renamed, back))) == ast.dump(ast.parse(source)), name
+        assert renamed.count("\n") == source.count("\n")
+
+
+def test_what_tracebacks_the_config_and_the_interpreter_need_keeps_its_name(modules, mapped):
+    for name in ("Controller", "scan", "rack_power_max_W", "viper", "readfrom_mem_into", "ipoll", "const", "ptr32"):
+        assert name not in mapped
+
+
+def test_names_of_pio_assembler_stay(mapped):
+    assert not {"pull", "noblock", "isr", "osr", "pins"} & set(mapped)
+
+
+def test_one_more_name_moves_few_others(modules, mapped):
+    more = names.mapping([*modules.values(), "def f(entirely_new):\n    pass\n"])
+    changed = sum(more[name] != short for name, short in mapped.items() if name in more)
+    assert changed < 20
