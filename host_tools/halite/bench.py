@@ -3,7 +3,6 @@
 Emulated and simulated figures are exact; wall figures (unit s, or "x real time") are of this machine, in this run.
 """
 
-import argparse
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from halite import bench_response, demo
+from halite.arguments import Parser
 from halite.build import make
 from halite.config import load
 from halite.emulator import deadman_rig
@@ -147,7 +147,7 @@ def table(figures: list[Figure]) -> Table:
 
 def main(arguments: list[str] | None = None) -> int:
     """The verb; 1 when a figure misses its bar."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="halite bench", description="Measure the project's figures.", epilog="Example: halite bench"
     )
     parser.add_argument("--out", type=Path, default=OUTPUT, help="where the figures go as JSON")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from halite.arguments import Parser, report_file
 from halite.board import flash_view
 from halite.board.client import ask
 from halite.board.serial_port import Port
@@ -261,15 +262,19 @@ def run(config_name: str, scenario_name: str, say: Callable[[str], None]) -> Res
     return Result(rows, trace, why["why"], flashed, boot_ms, flash_s, wall_s, version, tasks, writes)
 
 
+def _page(text: str) -> Path:
+    return report_file(text, (".html",))
+
+
 def _arguments(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="halite demo",
         description="Flash an emulated rack controller through its serial port and run a scenario on it.",
         epilog="Example: halite demo --config sodium_rack",
     )
     parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
     parser.add_argument("--scenario", default="demo", help="scenario: file, or the name of a shipped one")
-    parser.add_argument("--report", type=Path, default=Path("build/demo.html"), help="where the report goes")
+    parser.add_argument("--report", type=_page, default=Path("build/demo.html"), help="where the report goes (.html)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     return parser.parse_args(arguments)
 

@@ -4,12 +4,12 @@ Code loaded from the filesystem lives in the heap, so every module takes room fr
 modules are imported one after another in the order of the running application; each line is the growth.
 """
 
-import argparse
 import ast
 import sys
 from pathlib import Path
 
 from halite import build
+from halite.arguments import Parser
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
@@ -82,7 +82,7 @@ def measure(config: str = "sodium_rack", lists: bool = False) -> dict[str, int]:
 
 def main(arguments: list[str]) -> int:
     """Print the table; 0."""
-    parser = argparse.ArgumentParser(prog="python -m halite.heap", description="Heap cost of the firmware's modules.")
+    parser = Parser(prog="python -m halite.heap", description="Heap cost of the firmware's modules.")
     parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
     parser.add_argument("--lists", action="store_true", help="also the modules that the build leaves out")
     options = parser.parse_args(arguments)
