@@ -134,6 +134,7 @@ class App:
         """(name, function, period µs, budget µs, phase µs) in order of priority."""
         return (
             ("scan", self._scan, self._scan_us, 3_000, 0),
+            ("plan", self._plan, self._scan_us, 2_000, 3_500),
             ("afe", self._poll_afe, 2_000, 2_000, 500),
             ("pcs", self.pcs.poll, 10_000, 2_000, 5_000),
             ("slow", self._slow, 100_000, 2_000, 7_000),
@@ -159,7 +160,7 @@ class App:
             s[I.CURRENT_dA] = shunt.current_dA
             s[I.RACK_dV] = shunt.rack_dV
             s[I.CURRENT_AGE_ms] = 0
-        controller.scan(now_ms)
+        controller.protect(now_ms)
         if self.memory.busy():
             self._unlocked(self._remember, now_ms)
         self.recorder.scan()
@@ -174,6 +175,10 @@ class App:
         if self.scheduler.all_advance(now_us) and port.feed():
             self._fed_us = now_us
             self._count_fed()
+
+    def _plan(self, now_us):
+        """The second half of the control core's scan: limits and the power to ask for."""
+        self.controller.plan()
 
     def _late_us(self, now_us):
         """The longest wait of a task since the last scan, or how late the next feed is.

@@ -14,7 +14,7 @@ from rack.app import App
 from rack.scheduler import Scheduler
 
 MASK = 0x3FFFFFFF
-_TASKS = ("_scan", "_poll_afe", "_poll_pcs", "_slow", "_poll_console", "_poll_memory", "_collect")
+_TASKS = ("_scan", "_plan", "_poll_afe", "_poll_pcs", "_slow", "_poll_console", "_poll_memory", "_collect")
 
 
 class Rig:
@@ -174,7 +174,7 @@ def test_a_collection_of_its_whole_budget_warns_of_no_task(name):
             rig.now_us += tasks[-1][3]
         rig.run(150_000)
         worst_us = max(worst_us, rig.scheduler.take_late_us())
-    assert 40_000 < worst_us < 50_000
+    assert 40_000 < worst_us < 56_000
     assert worst_us < 1000 * levels["late_warn"] < 1000 * levels["late_trip"]
 
 

@@ -2,7 +2,8 @@
 
 Order is the protection: inputs are judged, alarms decide, contactors act, limits follow, and only
 then is power requested, so that no request outlives the alarm that forbids it by a single scan.
-Slow work runs in slots, one a scan in turn, each with the time since its own last run.
+Slow work runs in slots, one a scan in turn, each with the time since its own last run. The order has one seam,
+after the contactors: an app may run the second half a little later, so that protection itself stays short.
 """
 
 from array import array
@@ -73,6 +74,8 @@ class Controller:
         self.limits = Limits(params, s)
         self.response = Response(params, s)
         self._last_ms = -1
+        self._now_ms = 0        # of the last `protect`
+        self._dt = 0            # before it
         self._temps_ms = 0      # since the last temperatures
         self._judged_ms = 0
         self._reset = False
@@ -115,8 +118,14 @@ class Controller:
         self.runaway.arrived(self._judged_ms)
 
     def scan(self, now_ms):
-        """Decide once. now_ms: any clock in ms that wraps at 2**30."""
-        dt = self._elapsed(now_ms)
+        """Decide once, both halves. now_ms: any clock in ms that wraps at 2**30."""
+        self.protect(now_ms)
+        self.plan()
+
+    def protect(self, now_ms):
+        """First half: judge the inputs, move the contactors, withdraw the request that an alarm forbids."""
+        self._now_ms = now_ms
+        self._dt = dt = self._elapsed(now_ms)
         s = self.s
         self._temps_ms += dt
         error = s[I.CELL_SUM_dV] - s[I.RACK_dV]
@@ -126,9 +135,17 @@ class Controller:
         self.alarms.scan(dt, not self.contactors.resting(), self._reset)
         self._reset = False
         self.contactors.scan(dt)
+        if s[I.REQUEST_W] and not self._permitted(s):
+            response = self.response
+            response.set_limits(s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], 0)
+            response.publish(0)
+
+    def plan(self):
+        """Second half, before the next `protect`: slots, limits, request; an app may let other tasks run in between."""
+        dt = self._dt
         self._run_slot(dt)
         self.limits.scan(dt)
-        self._request(now_ms, s)
+        self._request(self._now_ms, self.s)
 
     def command(self, what):
         """An operator's CMD_*; returns 0 when accepted, else REFUSED_*. Not from an interrupt."""
@@ -204,8 +221,12 @@ class Controller:
         k[KEEP_DEEP] = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0
         k[KEEP_TRIPS] = self.s[I.TRIPS]
 
+    def _permitted(self, s):
+        """1 while the rack may be asked for power."""
+        return 1 if s[I.STATE] == STATE_CLOSED and s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO) == 0 else 0
+
     def _request(self, now_ms, s):
-        permitted = 1 if s[I.STATE] == STATE_CLOSED and s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO) == 0 else 0
+        permitted = self._permitted(s)
         response = self.response
         response.set_limits(s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], permitted)
         response.scan(now_ms)
