@@ -27,7 +27,7 @@ def test_the_same_second_has_the_same_bits_on_the_emulated_board() -> None:
     config = load(CONFIG)
     second = record(scenario.load(FIRMWARE_TESTS / "second.toml"), config.path)
     files = {
-        **build.make(config).files,
+        **build.make(config, short=False).files,
         "replay.py": (FIRMWARE_TESTS / "replay.py").read_bytes(),
         "second.bin": second,
     }

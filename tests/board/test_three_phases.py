@@ -40,7 +40,7 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> EmulatedRack:
     path: Path = tmp_path_factory.mktemp("three") / "three.toml"
     path.write_text(text, encoding="utf-8")
     config = load(path)
-    files = {name: data for name, data in make(config).files.items() if not name.startswith("main.")}
+    files = {name: data for name, data in make(config, short=False).files.items() if not name.startswith("main.")}
     emulated = emulated_rack(config, flash=with_files(EmulatedBoard(image_path()).flash_snapshot(), files))
     emulated.rack.grid.set(49.8, 0.0)
     emulated.board.run_for(1200)
