@@ -102,7 +102,8 @@ class App:
         self.memory = Memory(port.i2c, controller)
         self._guard = TableGuard(params)
         self.reset_reason = port.reset_reason()
-        self.console = Console(Stdio(), Commands(self).table)
+        self._stdio = Stdio()
+        self.console = Console(self._stdio, Commands(self).table)
         self.recorder = Recorder(params, controller.response, controller.s)
         self._link = self.pcs.state
         self._fast = port.fast_path(controller.response, self.pcs, self.recorder)
@@ -325,7 +326,7 @@ class App:
             self._collect(0)
         elif self.console.busy():
             self._poll_console(0)
-        elif not self._unlocked(_flush, self.console):
+        elif not self._stdio.waiting or not self._unlocked(_flush, self.console):
             ticks_us = self.port.ticks_us
             start_us = ticks_us()
             self.port.idle()

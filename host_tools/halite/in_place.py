@@ -1,4 +1,4 @@
-"""Where each function's code lies in the .mpy files of a build, for rack.ports.rp2_in_place.
+"""Where the code of functions and the long texts lie in the .mpy files of a build, for rack.ports.rp2_in_place.
 
 Format: py/persistentcode.c of MicroPython, .mpy version 6. A raw code is a number (size * 8 + has children * 4 +
 kind), the code, for native kinds one more number, then the count of its children and the children.
@@ -24,6 +24,7 @@ _BYTECODE, _VIPER = 0, 2
 _ONE_OBJECT = 4  # object kinds up to it are without contents: fun table, None, False, True, Ellipsis
 _STRING, _BYTES, _TUPLE = 5, 6, 10
 _ALIGNMENT = 4  # of native code
+_TEXT_LEAST = 64  # shorter texts are not worth a row
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 4
+        self.texts: list[tuple[int, int]] = []  # offset and size of text and bytes objects
         strings, objects = self.number(), self.number()
         for _ in range(strings):
             size = self.number()
@@ -66,8 +68,10 @@ class _Reader:
         if kind == _TUPLE:
             for _ in range(size):
                 self._skip_object()
-        else:
-            self.at += size + (kind in (_STRING, _BYTES))
+            return
+        if kind in (_STRING, _BYTES):
+            self.texts.append((self.at, size))
+        self.at += size + (kind in (_STRING, _BYTES))
 
     def functions(self, depth: int = 0) -> Iterator[Function]:
         """Every raw code below the module's own, in the order of the file."""
@@ -105,18 +109,29 @@ def align(mpy: bytes) -> bytes:
     return mpy
 
 
-def _row(mpy: bytes, function: Function) -> bytes:
-    return mpy[function.offset : function.offset + 4] + struct.pack("<HH", function.offset, function.size)
+def texts(mpy: bytes) -> list[tuple[int, int]]:
+    """Offset and size of the long text and bytes objects of an .mpy file."""
+    return [(offset, size) for offset, size in _Reader(mpy).texts if size >= _TEXT_LEAST]
+
+
+def _rows(mpy: bytes) -> list[bytes]:
+    """Per function and text in the first block: its first word, offset and size."""
+    places = [(found.offset, found.size) for found in functions(mpy)] + texts(mpy)
+    return [
+        mpy[offset : offset + 4] + struct.pack("<HH", offset, size)
+        for offset, size in places
+        if 4 <= size <= _BLOCK - offset
+    ]
 
 
 def index(files: Mapping[str, bytes]) -> bytes:
     """The index over the .mpy files of a build: per module the lengths of name and table, the name,
-    how the file begins, and per function the first word of its code, offset and size."""
+    how the file begins, and per function or text its first word, offset and size."""
     packed = b""
     for name, data in files.items():
         if not name.endswith(".mpy") or name in IN_HEAP or len(data) <= _INLINE:
             continue
-        rows = [_row(data, found) for found in functions(data) if 4 <= found.size <= _BLOCK - found.offset]
+        rows = _rows(data)
         module = name.removesuffix(".mpy").replace("/", ".").encode()
         packed += bytes((len(module), len(rows))) + module + data[:_HEAD] + b"".join(rows)
     return packed

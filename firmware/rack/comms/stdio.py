@@ -38,7 +38,7 @@ class Terminal:
     def __init__(self):
         self._ring = bytearray(_RING)
         self._head = 0          # next byte to send
-        self._count = 0         # bytes waiting
+        self.waiting = 0         # bytes waiting
         self.dropped = 0        # bytes that found no room
 
     def read(self):
@@ -51,27 +51,27 @@ class Terminal:
 
     def room(self):
         """Free bytes of the output ring."""
-        return _RING - self._count
+        return _RING - self.waiting
 
     def write(self, text):
         """Queue ASCII text; what does not fit is dropped and counted."""
         data = bytes(text, "ascii")
         count = len(data)
-        if count > _RING - self._count:
-            self.dropped += count - (_RING - self._count)
-            count = _RING - self._count
-        _store(self._ring, (self._head + self._count) % _RING, data, count)
-        self._count += count
+        if count > _RING - self.waiting:
+            self.dropped += count - (_RING - self.waiting)
+            count = _RING - self.waiting
+        _store(self._ring, (self._head + self.waiting) % _RING, data, count)
+        self.waiting += count
 
     def drain(self):
         """Send up to a burst of queued bytes while the port takes them; True when one went. Idle time only."""
-        before = self._count
+        before = self.waiting
         for _ in range(_BURST):
-            if not self._count or not self._send(self._ring[self._head]):
+            if not self.waiting or not self._send(self._ring[self._head]):
                 break
             self._head = (self._head + 1) % _RING
-            self._count -= 1
-        return self._count != before
+            self.waiting -= 1
+        return self.waiting != before
 
 
 class Stdio(Terminal):

@@ -1,12 +1,13 @@
-"""Run the firmware's code from where its files lie in flash, not from the copy that import makes in the heap.
+"""Use the firmware's code and tables where its files lie in flash, not the copies that import makes in the heap.
 
 Import copies every function of an .mpy file into the heap, about 60 kB of the 205 kB of a Pico W. littlefs keeps
 a file of 513 to 4096 bytes in one block, from its beginning, and the flash is mapped into the address space; so the
 same bytes can be executed there, and the collector can have the copies.
 
-A function object is four words: type, module context, children, code (mp_obj_fun_bc_t, py/objfun.h of MicroPython).
-Its last word is changed only when every byte of the function is the same at both places; what is not found, or is
-laid out in another way, stays in the heap and works as before. Flash is written only in service mode, which is left
+A function object is four words: type, module context, children, code (mp_obj_fun_bc_t, py/objfun.h of MicroPython); a
+text or bytes object is type, hash, length, data (mp_obj_str_t, py/objstr.h). The last word is changed only when
+every byte of the function or text is the same at both places; what is not found, or is laid out in another way,
+stays in the heap and works as before. Flash is written only in service mode, which is left
 by a reset (rules R6, R7): what was compared stays as it was.
 """
 
@@ -17,15 +18,15 @@ from micropython import const
 
 from rack.control.fast import ptr8, ptr32
 
-_INDEX = "code.bin"         # halite.in_place: per module its name, how its file begins, and where its functions are
+_INDEX = "code.bin"         # halite.in_place: per module its name, how its file begins, and where its contents are
 _HEAD = const(32)           # bytes that a file is recognised by
-_ROW = const(8)             # first word of the code, offset and size of it in the file, in two bytes each
+_ROW = const(8)             # first word of the code or text, offset and size of it in the file, in two bytes each
 _FLASH = const(0x10000000)  # RP2040 data sheet 2.6.3, XIP; 2 MB
 _FLASH_END = const(0x10200000)
 _BLOCK = const(4096)
 _RAM = const(0x20000000)
 _RAM_END = const(0x20042000)
-_CODE = const(12)           # offset of the code's address in a function object
+_CODE = const(12)           # offset of the address of code or text in an object
 
 
 @micropython.viper
@@ -55,9 +56,11 @@ def _next_block(index: ptr8, at: int, block: int) -> int:
 
 
 @micropython.viper
-def _move(function: int, index: ptr8, at: int, end: int, block: int) -> int:
-    """Bytes of code that the function object at an address has in the block now; 0 when its bytes are not there."""
-    object = ptr32(function + _CODE)
+def _move(found: int, index: ptr8, at: int, end: int, block: int) -> int:
+    """Bytes that the object at an address has in the block now; 0 when they are not there."""
+    if found & 3 or found < _RAM or found >= _RAM_END:  # a name is an object without an address
+        return 0
+    object = ptr32(found + _CODE)
     code = object[0]
     if code < _RAM or code >= _RAM_END:
         return 0
@@ -81,11 +84,11 @@ def _generator():
     yield
 
 
-_KINDS = (type(_plain), type(_generator), type(_same))
+_KINDS = (type(_plain), type(_generator), type(_same), str, bytes)
 
 
-def _functions(module):
-    """Addresses of the functions of a module and of its classes."""
+def _objects(module):
+    """Addresses of the functions and texts of a module and of its classes."""
     for value in module.__dict__.values():
         if type(value) in _KINDS:
             yield id(value)
@@ -95,19 +98,19 @@ def _functions(module):
                     yield id(inner)
 
 
-def _move_module(functions, index, head_at, end):
+def _move_module(objects, index, head_at, end):
     """Bytes moved. A file that was replaced may still lie in a block that is free, so every match is tried."""
     moved = 0
     block = _next_block(index, head_at, _FLASH)
     while block < _FLASH_END:
-        for function in functions:
-            moved += _move(function, index, head_at + _HEAD, end, block)
+        for found in objects:
+            moved += _move(found, index, head_at + _HEAD, end, block)
         block = _next_block(index, head_at, block + _BLOCK)
     return moved
 
 
 def move():
-    """Let the functions of all loaded modules run from flash; returns how many bytes of code do."""
+    """Let all loaded modules use what they have in flash; returns how many bytes that are."""
     with open(_INDEX, "rb") as file:
         index = file.read()
     moved = at = 0
@@ -116,6 +119,6 @@ def move():
         end = head_at + _HEAD + _ROW * index[at + 1]
         module = sys.modules.get(str(index[at + 2 : head_at], "ascii"))
         if module is not None:
-            moved += _move_module(tuple(_functions(module)), index, head_at, end)
+            moved += _move_module(tuple(_objects(module)), index, head_at, end)
         at = end
     return moved
