@@ -98,7 +98,13 @@ class App:
         )
         self.can = Mcp2515(port.can_spi, params.sensor_can_crystal_MHz, PcsLink.ACCEPT)
         self.pcs = PcsLink(self.can, controller.s)
-        self.shunt = Ina228(port.i2c, params.sensor_shunt_uohm, params.sensor_divider_pct, params.sensor_alert_A)
+        self.shunt = Ina228(
+            port.i2c,
+            params.sensor_shunt_uohm,
+            params.sensor_divider_pct,
+            params.sensor_alert_charge_A,
+            params.sensor_alert_discharge_A,
+        )
         self.memory = Memory(port.i2c, controller)
         self._guard = TableGuard(params)
         self.reset_reason = port.reset_reason()
