@@ -330,9 +330,9 @@ damaged on a bus and are asked for again, and a collection that MicroPython begi
 (`heap_free_bytes` says how far away that is).
 
 Interlock, emergency stop and over-current cut the coils' supply in hardware; their time through the scan stands
-beside it. A low pin cuts within {HARDWARE_us} µs. The current sensor compares each conversion of the shunt with the trip
-levels itself (`[sensor] alert_charge_A`, `alert_discharge_A`) and pulls its pin at most {3 * CONVERSION_us} µs after the
-cause: the conversion that runs, the one of the bus voltage, and a whole one of the shunt.
+beside it. A low pin cuts within {HARDWARE_us} µs. The current sensor compares each conversion of the shunt with the
+trip levels itself (`[sensor] alert_charge_A`, `alert_discharge_A`) and pulls its pin at most {3 * CONVERSION_us} µs
+after the cause: the conversion that runs, the one of the bus voltage, and a whole one of the shunt.
 While a task waits too long nothing is fed: the dead-man opens within its window (50 ms), `late_trip` says why.
 
 *Debounce* is the `set_ms` of the row in the config and part of the time: a config that raises it slows the row
