@@ -60,7 +60,7 @@ ROWS = (
     ("charge_i2t_trip", "i2t_charge_permille", ABOVE, TRIP, OPEN, ALWAYS, 5, "charge overload too long"),
     ("discharge_i2t_derate", "i2t_discharge_permille", ABOVE, DERATE, DISCHARGE, NEVER, 8, "discharge overload"),
     ("discharge_i2t_trip", "i2t_discharge_permille", ABOVE, TRIP, OPEN, ALWAYS, 7, "discharge overload too long"),
-    ("oc_alert", "oc_alert", ABOVE, TRIP, OPEN, ALWAYS, 7, "hardware over-current alert"),
+    ("oc_alert", "oc_alert", ABOVE, TRIP, OPEN, ALWAYS, 7, "over-current, cut in hardware"),
     # temperature: the charge rows see it only while charging current flows
     ("charge_hot_warn", "charge_temp_max_ddegC", ABOVE, WARN, INFORM, NEVER, 2, "hot for charging"),
     ("charge_hot_derate", "charge_temp_max_ddegC", ABOVE, DERATE, CHARGE, NEVER, 2, "hot for charging"),

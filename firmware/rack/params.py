@@ -78,7 +78,8 @@ SCALARS = (
     # [sensor] current sensor, temperature sensors and the CAN controller's crystal
     ("sensor_shunt_uohm", 1, 1_250),
     ("sensor_divider_pct", 100, 2_400),     # rack voltage over the sensor's bus pin, times 100
-    ("sensor_alert_A", 1, 10_000),          # hardware over-current alert
+    ("sensor_alert_charge_A", 1, 10_000),   # hardware over-current alert, as magnitudes; not above the trip levels
+    ("sensor_alert_discharge_A", 1, 10_000),
     ("sensor_ntc_a_e10", -20_000_000, 50_000_000),  # Steinhart-Hart coefficients, times 10**10, 10**10, 10**13
     ("sensor_ntc_b_e10", 1_000_000, 5_000_000),
     ("sensor_ntc_c_e13", -10_000_000, 10_000_000),

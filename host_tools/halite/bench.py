@@ -56,7 +56,7 @@ BARS = {
     "flash_full_s": Bar("s", 120),
     "boot_to_standby_ms": Bar("ms", 2_000),
     "heap_free_bytes": Bar("bytes", 80_000, most=False),
-    "gc_collect_ms": Bar("ms", 30),
+    "gc_collect_ms": Bar("ms", 20),
     "scan_10ms_us_max": Bar("us", 3_000),
     "cell_evaluation_us_max": Bar("us", 15_000),
     "cpu_share_percent": Bar("%", 60),

@@ -17,7 +17,7 @@ WINDOW_us = 50_000  # [deadman] window_ms
 MEETING_ms = 700.0
 WALL_s = 600.0
 CHANGES = (
-    ("cells_lost = [170, 150, 0, 500]", "cells_lost = [2_000, 150, 0, 500]"),  # else the AFEs' restart is a trip
+    ("cells_lost = [160, 140, 0, 500]", "cells_lost = [2_000, 150, 0, 500]"),  # else the AFEs' restart is a trip
     ("deep_discharge = [2_000, 2_500, 1_000, 5_000]", "deep_discharge = [2_000, 2_500, 100, 5_000]"),
 )
 

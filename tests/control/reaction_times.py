@@ -2,9 +2,9 @@
 
     python tests/control/reaction_times.py      # writes the table
 
-From the physical cause to the open command and to the open contact, worst case over the phase of the
-cause against the schedule. The inputs arrive as on the board: sampled, late by their bus time, seen by
-the next scan; the scan that decides is the one that the longest collection has delayed.
+From the physical cause to the open command and to the open contact, worst case over the phase of the cause against
+the schedule and over where a collection falls. The processor does one thing at a time: while it scans or collects,
+nothing is taken over; what was due meanwhile comes late.
 """
 
 import copy
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from halite.bench import BARS
 from halite.paths import ROOT, use_firmware
 
 use_firmware()
@@ -23,16 +24,24 @@ from rig import Rig  # noqa: E402
 
 DOC = ROOT / "docs" / "reaction_times.md"
 
-SCAN_ms = 3             # longest scan: bar of `scan_10ms_us_max`
-COLLECT_ms = 12         # longest collection; it starts 4 ms after a scan, so the next one is late by
-LATE_ms = 4 + COLLECT_ms - 10
-HARDWARE_us = 100       # HVIL, E-stop and over-current alert to the coil supply: bar of `interlock_drop_us`
+SCAN_ms = round(BARS["scan_10ms_us_max"].limit / 1000)
+COLLECT_ms = round(BARS["gc_collect_ms"].limit)
+SLICE_ms = round(BARS["afe_longest_slice_us"].limit / 1000)     # what a scan may find running when it is due
+HARDWARE_us = round(BARS["interlock_drop_us"].limit)    # a pin of the interlock to the coils' supply
+CONVERSION_us = 540     # INA228 as configured: shunt and bus in turn; a level counts that fills a whole conversion, so
+ALERT_us = HARDWARE_us + 3 * CONVERSION_us      # the one that runs, the one of the bus, and a whole one of the shunt
+CURRENT_ms = 2          # the same, before the scan that reads it
 RELEASE_ms = 12         # TE EVC500, Gigavac HX21: release at most 12 ms
-CURRENT_ms = 1          # a conversion of the current sensor
+PERIOD_ms = 10
+LATE_ms = SCAN_ms + COLLECT_ms - PERIOD_ms
 CELLS_ms = 13           # 26 devices at 1 Mbit/s and one slice of 2 ms to take them over
 TEMPS_ms = 22
-STATUS_ms = 20          # period of the PCS status
-_PHASES_ms = (1, 2, 11, 14, 23, 31, 41, 51, 61, 71, 81, 91, 99)
+STATUS_ms = 20          # period of the PCS status; the task that takes it over runs each 10 ms
+SLOW_ms = 100           # period of the task that reads the gas sensor
+_START_ms = 200         # of the causes: the schedule has settled
+_SHIFTS_ms = (0, 3, 6, 7, 8)    # of AFE and PCS against the scan: of all ten those that make the slowest rows, and two
+# causes after what they just miss: a sample or a status, the answers of the AFE; each with a scan before it or without
+_SAMPLE_ms, _CELLS_SAID_ms, _TEMPS_SAID_ms = (1, SCAN_ms + 1), (12, SCAN_ms + 12), (21, SCAN_ms + 21)
 _LONGEST_ms = 3000
 
 
@@ -53,14 +62,19 @@ class World:
 
 @dataclass(frozen=True)
 class Fault:
-    """A row: what happens, the alarm that answers, its bar in ms, and foxBMS 2's time for comparison."""
+    """A row: what happens, the alarm that answers, its bar in ms, and foxBMS 2's time for comparison.
+
+    hardware_us: to the open command without the scan, 0 none. after_ms: when it comes after the begin of an AFE
+    period or a status, () when it only minds the scan.
+    """
 
     text: str
     key: str
     cause: Callable[[World], None]
     bar_ms: int | None = None
     foxbms: str = ""
-    hardware: bool = False
+    hardware_us: int = 0
+    after_ms: tuple[int, ...] = ()
     start_ddegC: int = 250
 
 
@@ -80,63 +94,117 @@ def _open(bit: int) -> Callable[[World], None]:
 
 
 FAULTS = (
-    Fault("interlock (HVIL) opens", "hvil", _open(IN_HVIL), 10, "–", hardware=True),
-    Fault("emergency stop", "estop", _open(IN_ESTOP), 10, "–", hardware=True),
-    Fault("hardware over-current alert", "oc_alert", _open(IN_OC_OK), 10, "–", hardware=True),
-    Fault("over-current, discharge", "discharge_current_trip", _set(current_dA=3900), 20, "200"),
-    Fault("over-current, charge", "charge_current_trip", _set(current_dA=-3900), 20, "200"),
-    Fault("cell over-voltage", "cell_high_trip", _set(cell=3700), 150, "700"),
-    Fault("cell under-voltage", "cell_low_trip", _set(cell=2400), 150, "700"),
-    Fault("over-temperature", "hot_trip", _set(heat_ddegC=15), 500, "6 000", start_ddegC=590),
-    Fault("under-temperature", "cold_trip", _set(heat_ddegC=-15), 500, "6 000", start_ddegC=-190),
-    Fault("cell voltages not read (AFE)", "cells_lost", _set(silent="cells"), 200, "150"),
-    Fault("temperatures not read (AFE)", "temps_lost", _set(silent="temps"), None, "150"),
+    Fault("interlock (HVIL) opens", "hvil", _open(IN_HVIL), 10, "–", HARDWARE_us),
+    Fault("emergency stop", "estop", _open(IN_ESTOP), 10, "–", HARDWARE_us),
+    Fault("over-current alert, or its wire broken", "oc_alert", _open(IN_OC_OK), 10, "–", HARDWARE_us),
+    Fault("over-current, discharge", "discharge_current_trip", _set(current_dA=3900), 20, "200", ALERT_us),
+    Fault("over-current, charge", "charge_current_trip", _set(current_dA=-3900), 20, "200", ALERT_us),
+    Fault("cell over-voltage", "cell_high_trip", _set(cell=3700), 150, "700", after_ms=_SAMPLE_ms),
+    Fault("cell under-voltage", "cell_low_trip", _set(cell=2400), 150, "700", after_ms=_SAMPLE_ms),
+    Fault("over-temperature", "hot_trip", _set(heat_ddegC=15), 500, "6 000", after_ms=_SAMPLE_ms, start_ddegC=590),
+    Fault("under-temperature", "cold_trip", _set(heat_ddegC=-15), 500, "6 000", after_ms=_SAMPLE_ms, start_ddegC=-190),
+    Fault("cell voltages not read (AFE)", "cells_lost", _set(silent="cells"), 200, "150", after_ms=_CELLS_SAID_ms),
+    Fault("temperatures not read (AFE)", "temps_lost", _set(silent="temps"), None, "150", after_ms=_TEMPS_SAID_ms),
     Fault("current sensor silent", "current_lost", _set(silent="current"), 100, "1 200"),
-    Fault("PCS silent", "pcs_lost", _set(silent="pcs"), 300, "1 200"),
-    Fault("open cell wire", "wire_trip", _set(cell=-1), None, ""),
+    Fault("PCS silent", "pcs_lost", _set(silent="pcs"), 300, "1 200", after_ms=_SAMPLE_ms),
+    Fault("open cell wire", "wire_trip", _set(cell=-1), None, "", after_ms=_SAMPLE_ms),
     Fault("gas", "gas_trip", _set(gas_mV=2500), None, ""),
     Fault("task overrun", "late_trip", _set(waits=True), None, ""),
 )
 
 
 class Board:
-    """Plays one fault against a closed rack with the board's schedule; time in ms since an AFE sample."""
+    """Plays a closed rack with the board's schedule, in steps of 1 ms, and one fault in it.
 
-    def __init__(self, rig: Rig, fault: Fault) -> None:
+    shift_ms: of the AFE's period and the PCS's status against the scan.
+    """
+
+    def __init__(self, rig: Rig, start_ddegC: int, shift_ms: int) -> None:
         self.rig = rig
         self.world = World(rig, in_bits=rig.in_bits)
-        self.fault = fault
-        self._seen_current = 0
+        self.scans = 0
+        self._start_ddegC = start_ddegC
+        self._now = 0
+        self.collect_after = -1
+        self._scan_due = PERIOD_ms
+        self._scanned = 0
+        self._busy_until = self._collects_from = 0
+        self._afe_due = shift_ms
+        self._read_ms = TEMPS_ms            # of the present AFE scan, less what collections have taken
+        self._cells_here = self._temps_here = True
+        self._answered: set[str] = set()
         self._sampled: tuple[list[int], list[int]] = ([], [])
+        self._status_due = shift_ms
+        self._status_waits = False
+        self._pcs_due = PERIOD_ms // 2
+        self._slow_due = 7
+        self._caused = _LONGEST_ms
 
-    def react(self, phase_ms: int) -> int:
-        """ms from the cause at `phase_ms` (1 or more after the first sample) to the scan that opens, on time."""
-        for now in range(_LONGEST_ms):
-            if now == phase_ms:
-                self.fault.cause(self.world)
+    def settle(self, until_ms: int) -> "Board":
+        while self._now < until_ms:
+            self._step()
+        return self
+
+    def react(self, fault: Fault, cause_ms: int, collect_after: int) -> int:
+        """ms from the cause to the end of the scan that opens. collect_after: number of a scan, -1 no collection."""
+        self.collect_after = collect_after
+        self.settle(cause_ms - 1)
+        self._caused = cause_ms
+        fault.cause(self.world)
+        while self._now < _LONGEST_ms:
+            if self._step() and self.rig.s[I.COILS] == 0:
+                return self._now + SCAN_ms - cause_ms
+        raise AssertionError(f"{fault.text}: never opened")
+
+    def _step(self) -> bool:
+        """The next millisecond; True when a scan begins in it."""
+        self._now = now = self._now + 1
+        self._pass(now)
+        if now < self._busy_until:
+            return False
+        if now < self._scan_due:
             self._afe(now)
-            self._messages(now)
-            if now % 10 == 0:
-                self._scan(now)
-                if self.rig.s[I.COILS] == 0 and now >= phase_ms:
-                    return now - phase_ms
-        raise AssertionError(f"{self.fault.text}: never opened")
+            self._tasks(now)
+            return False
+        self._scan(now)
+        return True
+
+    def _pass(self, now: int) -> None:
+        """What a millisecond does without the processor."""
+        s, silent = self.rig.s, self.world.silent
+        for age in (I.CELLS_AGE_ms, I.TEMPS_AGE_ms, I.CURRENT_AGE_ms, I.PCS_AGE_ms):
+            s[age] += 1
+        self.world.late_ms += self.world.waits
+        if now >= self._status_due:
+            self._status_due += STATUS_ms
+            self._status_waits |= silent != "pcs"
+        if not self._collects_from <= now - 1 < self._busy_until:
+            self._read_ms += 1
+        for name, ms in (("cells", CELLS_ms - SLICE_ms), ("temps", TEMPS_ms - SLICE_ms)):
+            if self._read_ms == ms and silent != name:
+                self._answered.add(name)
 
     def _afe(self, now: int) -> None:
-        """Sample every period, deliver after the bus time."""
-        rig, at = self.rig, now % self.rig.params.afe_period_ms
-        if at == 0:
-            self._sampled = (self._cells(), self._temps())
-        if at == CELLS_ms and self.world.silent != "cells":
+        """Sample when due, take over what has been read."""
+        rig = self.rig
+        if self._read_ms >= CELLS_ms and not self._cells_here and "cells" in self._answered:
+            self._cells_here = True
             for n, mV in enumerate(self._sampled[0]):
                 rig.c.cells_mV[n] = mV
             rig.c.cells_arrived()
             rig.s[I.CELLS_AGE_ms] = 0
-        if at == TEMPS_ms and self.world.silent != "temps":
+        if self._read_ms >= TEMPS_ms and not self._temps_here and "temps" in self._answered:
+            self._temps_here = True
             for n, ddegC in enumerate(self._sampled[1]):
                 rig.c.temps_ddegC[n] = ddegC
             rig.c.temps_arrived()
             rig.s[I.TEMPS_AGE_ms] = 0
+        if now >= self._afe_due:
+            self._afe_due += rig.params.afe_period_ms
+            self._sampled = (self._cells(), self._temps())
+            self._answered.clear()
+            self._read_ms = 0
+            self._cells_here = self._temps_here = False
 
     def _cells(self) -> list[int]:
         cells = list(self.rig.c.cells_mV)
@@ -149,30 +217,38 @@ class Board:
         return cells
 
     def _temps(self) -> list[int]:
-        return [self.fault.start_ddegC + self.world.heat_ddegC] * len(self.rig.c.temps_ddegC)
+        return [self._start_ddegC + self.world.heat_ddegC] * len(self.rig.c.temps_ddegC)
 
-    def _messages(self, now: int) -> None:
-        """Ages grow by the millisecond; what is alive answers in its period."""
-        s, silent = self.rig.s, self.world.silent
-        for age in (I.CELLS_AGE_ms, I.TEMPS_AGE_ms, I.CURRENT_AGE_ms, I.PCS_AGE_ms):
-            s[age] += 1
-        self.world.late_ms += self.world.waits
-        if now % STATUS_ms == 0 and silent != "pcs":
-            s[I.PCS_AGE_ms] = 0
-        if now % 10 == 10 - CURRENT_ms and silent != "current":
-            s[I.CURRENT_AGE_ms] = 0
-            self._seen_current = self.world.current_dA
+    def _tasks(self, now: int) -> None:
+        s = self.rig.s
+        if now >= self._pcs_due:
+            self._pcs_due = now - (now - PERIOD_ms // 2) % PERIOD_ms + PERIOD_ms
+            if self._status_waits:
+                self._status_waits = False
+                s[I.PCS_AGE_ms] = 0
+        if now >= self._slow_due:
+            self._slow_due += SLOW_ms
+            s[I.GAS_mV] = self.world.gas_mV
 
     def _scan(self, now: int) -> None:
-        rig, s = self.rig, self.rig.s
-        s[I.CURRENT_dA] = self._seen_current
-        s[I.GAS_mV], s[I.TASK_LATE_ms] = self.world.gas_mV, self.world.late_ms
-        s[I.IN_bits] = self.world.in_bits
-        rig.now_ms += 10
+        """What it decides is out at its end. A scan that was missed is not made up for."""
+        rig, s, world = self.rig, self.rig.s, self.world
+        self._scan_due = now - now % PERIOD_ms + PERIOD_ms
+        self._collects_from = self._busy_until = now + SCAN_ms
+        if self.scans == self.collect_after:
+            self._busy_until += COLLECT_ms
+        self.scans += 1
+        if world.silent != "current":
+            s[I.CURRENT_AGE_ms] = 0
+            s[I.CURRENT_dA] = world.current_dA if now - self._caused >= CURRENT_ms else 0
+        s[I.TASK_LATE_ms] = world.late_ms
+        s[I.IN_bits] = world.in_bits
+        rig.now_ms += now - self._scanned
+        self._scanned = now
         rig.c.scan(rig.now_ms)
 
 
-def _closed(start_ddegC: int) -> Rig:
+def closed(start_ddegC: int) -> Rig:
     rig = Rig("lfp", plausible_wire_mV=500).close()
     if start_ddegC != 250:
         rig.warm(start_ddegC)
@@ -180,19 +256,46 @@ def _closed(start_ddegC: int) -> Rig:
     return rig
 
 
+def _causes(fault: Fault, shift_ms: int) -> list[int]:
+    """When the fault comes, ms."""
+    if fault.after_ms:
+        return [_START_ms + shift_ms + after for after in fault.after_ms]
+    return [_START_ms + after for after in range(1, PERIOD_ms + 1)]
+
+
+def _reactions(settled: Board, fault: Fault, cause_ms: int) -> list[int]:
+    """Without a collection, and with one around the cause or after one of the last scans before the decision."""
+    def play(collect_after: int) -> tuple[int, int]:
+        board = copy.deepcopy(settled)
+        ms = board.react(fault, cause_ms, collect_after)
+        first = ROWS[board.rig.s[I.TRIP_CODE] - 1][0]
+        assert first == fault.key, f"{fault.text}: {first} came first"
+        return ms, board.scans
+
+    ms, scans = play(-1)
+    at = cause_ms // PERIOD_ms
+    around = {at - 2, at - 1, at, *range(scans - 4, scans)}
+    return [ms, *(play(number)[0] for number in sorted(around))]
+
+
 def measure() -> dict[str, int]:
-    """Worst time to the open command per alarm key, ms: the deciding scan late, and run to its end."""
-    racks = {start: _closed(start) for start in {fault.start_ddegC for fault in FAULTS}}
+    """Worst time to the open command per alarm key, ms."""
+    settled = {}
+    for start in {fault.start_ddegC for fault in FAULTS}:
+        rack = closed(start)
+        for shift in _SHIFTS_ms:
+            settled[start, shift] = Board(copy.deepcopy(rack), start, shift).settle(_START_ms - 2 * PERIOD_ms)
     worst = {}
     for fault in FAULTS:
-        times = []
-        for phase in _PHASES_ms:
-            rig = copy.deepcopy(racks[fault.start_ddegC])
-            times.append(Board(rig, fault).react(phase))
-            first = ROWS[rig.s[I.TRIP_CODE] - 1][0]
-            assert first == fault.key, f"{fault.text}: {first} came first"
-        worst[fault.key] = max(times) + 1 + LATE_ms + SCAN_ms     # 1: the phases are whole milliseconds
+        times = [ms for shift in (_SHIFTS_ms if fault.after_ms else (0,)) for cause_ms in _causes(fault, shift)
+                 for ms in _reactions(settled[fault.start_ddegC, shift], fault, cause_ms)]
+        worst[fault.key] = max(times) + 1 + SLICE_ms     # 1: the causes come at whole milliseconds
     return worst
+
+
+def level(key: str) -> int:
+    """The set value of an alarm in the config."""
+    return int(Rig("lfp").params.alarms_levels[4 * (code_of(key) - 1)])
 
 
 def debounce_ms(key: str) -> int:
@@ -207,14 +310,29 @@ Worst case in simulated time from the physical cause to the open command, and to
 schedule, with the levels and times of `lfp_rack.toml` and its 26 AFE devices. Generated by
 `python tests/control/reaction_times.py`; a test fails when a row becomes slower than its bar or than this page.
 
-Counted in: the AFE period of 100 ms, {CELLS_ms} ms until voltages and {TEMPS_ms} ms until temperatures are taken over
-(slices of 2 ms included), {CURRENT_ms} ms of current conversion, a PCS status each {STATUS_ms} ms, the deciding
-scan late by {LATE_ms} ms behind a collection of {COLLECT_ms} ms, and the scan's own {SCAN_ms} ms. `make bench` measures
-them; a board that is slower has slower rows than this page says. **The firmware does not keep these two figures yet**:
-on the emulated Pico W `halite exec tasks` has shown collections of 22 ms and single scans of 5.9 ms, so the rows that
-go through the scan can be about 13 ms slower, which takes over-current past its bar.
-Interlock, emergency stop and over-current alert cut
-the coils' supply in hardware within {HARDWARE_us} µs; their time through the scan stands beside it.
+Counted in:
+
+* a scan each {PERIOD_ms} ms that takes {SCAN_ms} ms and finds another task of {SLICE_ms} ms running when it is due;
+* one collection of {COLLECT_ms} ms, wherever in the reaction it does most harm. It begins right after a scan, so
+  the next scan is late by {SCAN_ms} + {COLLECT_ms} - {PERIOD_ms} = {LATE_ms} ms; what AFE, PCS or gas sensor have said
+  meanwhile is taken over after that scan. Two collections are half a second apart (`rack/app.py`), so only a row
+  slower than that could meet two;
+* the AFE period of 100 ms, {CELLS_ms} ms until voltages and {TEMPS_ms} ms until temperatures are taken over
+  (slices of {SLICE_ms} ms included), a PCS status each {STATUS_ms} ms that waits up to {PERIOD_ms} ms for its task,
+  the gas sensor each {SLOW_ms} ms;
+* {CURRENT_ms} ms of current conversion: a reading counts when a whole conversion of the shunt ({CONVERSION_us} µs)
+  has begun after the cause and ended.
+
+{SCAN_ms}, {SLICE_ms} and {COLLECT_ms} ms are the bars of `scan_10ms_us_max`, `afe_longest_slice_us` and
+`gc_collect_ms` in `make bench`, which measures them on the emulated board with the largest rack; a board that misses
+one has slower rows than this page says. Not counted: the shunt's and the sensor's tolerance, answers that were
+damaged on a bus and are asked for again, and a collection that MicroPython begins by itself because the heap is full
+(`heap_free_bytes` says how far away that is).
+
+Interlock, emergency stop and over-current cut the coils' supply in hardware; their time through the scan stands
+beside it. A low pin cuts within {HARDWARE_us} µs. The current sensor compares each conversion of the shunt with the
+trip levels itself (`[sensor] alert_charge_A`, `alert_discharge_A`) and pulls its pin at most {3 * CONVERSION_us} µs
+after the cause: the conversion that runs, the one of the bus voltage, and a whole one of the shunt.
 While a task waits too long nothing is fed: the dead-man opens within its window (50 ms), `late_trip` says why.
 
 *Debounce* is the `set_ms` of the row in the config and part of the time: a config that raises it slows the row
@@ -231,9 +349,9 @@ def table(worst: dict[str, int]) -> str:
     rows = []
     for fault in FAULTS:
         ms = worst[fault.key]
-        hard = HARDWARE_us / 1000
-        command = f"{hard} (scan: {ms})" if fault.hardware else str(ms)
-        contact = f"{hard + RELEASE_ms}" if fault.hardware else str(ms + RELEASE_ms)
+        hard = fault.hardware_us / 1000
+        command = f"{hard:g} (scan: {ms})" if hard else str(ms)
+        contact = f"{(hard or ms) + RELEASE_ms:g}"
         bar = "" if fault.bar_ms is None else str(fault.bar_ms)
         cells = (fault.text, f"`{fault.key}`", command, contact, bar, str(debounce_ms(fault.key)), fault.foxbms)
         rows.append("| " + " | ".join(cells) + " |\n")

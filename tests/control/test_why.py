@@ -13,6 +13,7 @@ from rack.control.bits import (
     CMD_OPEN,
     IN_ESTOP,
     IN_HVIL,
+    IN_OC_OK,
     LIM_TEMP_HIGH,
     WHY_CHARGE,
     WHY_CLOSING,
@@ -68,6 +69,24 @@ def test_every_latched_trip_is_told_and_a_warning_is_not() -> None:
     told = _reasons(rig)
     assert set(told[:2]) == {code_of("estop"), code_of("discharge_current_trip")}
     assert told[0] == rig.s[I.TRIP_CODE]
+
+
+@pytest.mark.parametrize("dA", [0, 3_000, -3_000])
+def test_an_over_current_that_the_hardware_has_cut_is_told_as_over_current(dA: int) -> None:
+    """By the time of the scan it may be over; the latched alert names it then, else the direction comes first."""
+    rig = Rig("lfp").close()
+    rig.s[I.CURRENT_dA] = dA
+    rig.in_bits &= ~IN_OC_OK
+    rig.scan()
+    first = {0: "oc_alert", 3_000: "discharge_current_trip", -3_000: "charge_current_trip"}[dA]
+    told = _reasons(rig)
+    assert told[0] == code_of(first) and code_of("oc_alert") in told
+    assert all("over-current" in text(code) for code in (told[0], code_of("oc_alert")))
+    assert rig.s[I.COILS] == 0
+    rig.in_bits |= IN_OC_OK
+    rig.s[I.CURRENT_dA] = 0
+    rig.run(2_000)
+    assert code_of("oc_alert") in _reasons(rig) and WHY_TRIPPED in _reasons(rig)
 
 
 def test_a_lock_out_is_told() -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from halite.simulator.chips import ina228, mcp2515
 from halite.simulator.chips.can_bus import CanBus, Frame, frame_bits
 from halite.simulator.chips.fram import SIZE, Fram
@@ -239,6 +240,54 @@ def test_a_latched_alert_stays_until_its_flags_are_read():
     assert chip.alert
     assert ina_read(chip, ina228.DIAG_ALRT, 2)[1] & 0x40
     assert not chip.alert
+
+
+@given(st.integers(0, 7), st.integers(0, 7), st.integers(0, 2), st.integers(0, 3), st.floats(0, 1))
+def test_a_step_of_current_is_read_when_the_configured_conversions_have_passed(shunt_ct, bus_ct, avg, turns, share):
+    times_us, averages = (50, 84, 150, 280, 540, 1052, 2074, 4120), (1, 4, 16)
+    amps = 0.0
+    chip = Ina228(lambda: (amps, 50.0, 25.0), shunt_ohm=50e-6)
+    chip.advance(0.0)
+    ina_write(chip, ina228.ADC_CONFIG, 0xB000 | bus_ct << 9 | shunt_ct << 6 | avg)
+    pair_us = times_us[shunt_ct] + times_us[bus_ct]
+    begins_us = (turns + share) * pair_us
+    chip.advance(begins_us)
+    amps = 100.0
+    seen = []
+    for _ in range(2):
+        begins_us += averages[avg] * pair_us
+        chip.advance(begins_us)
+        seen.append(int.from_bytes(ina_read(chip, ina228.VSHUNT, 3), "big", signed=True) >> 4)
+    assert seen[1] == 16_000            # 5 mV: by then a whole set has the new current
+    assert 0 <= seen[0] <= 16_000
+    if avg == 0:
+        assert seen[0] == 16_000        # a conversion begins after the step and ends within the pair, or ended with it
+
+
+@pytest.mark.parametrize(("slow", "alert"), [(0, True), (0x2000, False)])
+def test_the_alert_compares_each_conversion_or_with_slowalert_the_mean(slow, alert):
+    amps = 0.0
+    chip = Ina228(lambda: (amps, 50.0, 25.0), shunt_ohm=50e-6)
+    chip.advance(0.0)
+    ina_write(chip, ina228.ADC_CONFIG, 0xB929)
+    ina_write(chip, ina228.SOVL, 300 * 50 // 5)
+    ina_write(chip, ina228.DIAG_ALRT, 0x8000 | slow)
+    chip.advance(900.0)
+    amps = 400.0                    # for one of four conversions
+    chip.advance(1_900.0)
+    amps = 0.0
+    chip.advance(10_000.0)
+    assert chip.alert == alert
+
+
+def test_a_stopped_converter_keeps_its_last_result():
+    amps = 100.0
+    chip = Ina228(lambda: (amps, 50.0, 25.0), shunt_ohm=50e-6)
+    chip.advance(10_000.0)
+    ina_write(chip, ina228.ADC_CONFIG, 0x0000)
+    amps = 200.0
+    chip.advance(20_000.0)
+    assert int.from_bytes(ina_read(chip, ina228.VSHUNT, 3), "big", signed=True) >> 4 == 16_000
 
 
 # FRAM

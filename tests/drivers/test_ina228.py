@@ -5,6 +5,7 @@ from array import array
 import pytest
 from halite.config import load_params
 from halite.paths import BOARD_CONFIGS
+from halite.simulator.chips import ina228
 from halite.simulator.chips.faults import WireFaults
 from halite.simulator.chips.ina228 import CHARGE
 from halite.simulator.chips.ina228 import Ina228 as Chip
@@ -16,14 +17,15 @@ from rack.drivers.ina228 import Ina228
 from wires import I2c
 
 PARAMS = load_params(BOARD_CONFIGS / "sodium_rack.toml")
-SHUNT_UOHM, DIVIDER_PCT, ALERT_A = 50, 2000, 700
+SHUNT_UOHM, DIVIDER_PCT, CHARGE_A, DISCHARGE_A = 50, 2000, 500, 700
+CONVERSION_us, RANGE_V = 540, 163.84e-3
 
 
 class Rig:
     def __init__(self):
         self.amps, self.volts = 0.0, 1152.0
         self.chip = Chip(lambda: (self.amps, self.volts * 100 / DIVIDER_PCT, 25.0), SHUNT_UOHM * 1e-6)
-        self.driver = Ina228(I2c(self.chip), SHUNT_UOHM, DIVIDER_PCT, ALERT_A)
+        self.driver = Ina228(I2c(self.chip), SHUNT_UOHM, DIVIDER_PCT, CHARGE_A, DISCHARGE_A)
 
 
 @given(st.floats(-1000, 1000), st.floats(0, 1650))
@@ -110,6 +112,8 @@ def test_the_count_is_right_whatever_was_not_seen(pieces, reset):
     for ms, amps, seen in [*pieces, (1, 0, True)]:
         rig.chip.faults.missing = not seen
         rig.amps = amps
+        now_us += 10_000
+        rig.chip.advance(now_us)
         read = rig.driver.read()
         assert read == seen
         s[I.CURRENT_AGE_ms] = 0 if read else s[I.CURRENT_AGE_ms] + 10 * ms
@@ -117,7 +121,8 @@ def test_the_count_is_right_whatever_was_not_seen(pieces, reset):
         if seen:
             last_amps = amps
         unseen_dAs += abs(amps - last_amps) * ms / 10
-        for _ in range(ms):
+        charge.scan(10)
+        for _ in range(ms - 1):
             now_us += 10_000
             rig.chip.advance(now_us)
             charge.scan(10)
@@ -134,17 +139,65 @@ def test_the_count_is_right_whatever_was_not_seen(pieces, reset):
 
 
 @given(st.floats(-1000, 1000))
-def test_the_alert_pin_falls_beyond_the_limit_in_both_directions_and_stays(amps):
+def test_the_alert_pin_falls_beyond_the_limit_of_each_direction_and_stays(amps):
     rig = Rig()
     rig.driver.read()
     rig.amps = amps
-    if abs(abs(amps) - ALERT_A) > 1:
-        assert rig.chip.alert == (abs(amps) > ALERT_A)
+    beyond = amps >= DISCHARGE_A or amps <= -CHARGE_A
+    if beyond or -CHARGE_A + 0.3 < amps < DISCHARGE_A - 0.3:    # 0.1 A a bit
+        assert rig.chip.alert == beyond
     rig.amps = 0.0
-    if abs(amps) > ALERT_A + 1:
+    if beyond:
         assert rig.chip.alert
     rig.driver.clear_alert()
     assert not rig.chip.alert
+
+
+@given(st.integers(1, 1250), st.integers(1, 10_000), st.booleans(), st.floats(-60e-6, 60e-6))
+def test_the_alert_comes_at_its_level_or_up_to_two_bits_before_and_never_after(shunt_uohm, level_A, charging, away_V):
+    amps = 0.0
+    chip = Chip(lambda: (amps, 50.0, 25.0), shunt_uohm * 1e-6)
+    levels = (level_A, 10_000) if charging else (10_000, level_A)
+    driver = Ina228(I2c(chip), shunt_uohm, DIVIDER_PCT, *levels)
+    assert driver.read()
+    level_V = min(level_A * shunt_uohm * 1e-6, RANGE_V)      # beyond its range the chip reads the end of it
+    beyond_V = min(level_V + away_V, 10_000 * shunt_uohm * 1e-6 - 20e-6) if level_A < 10_000 else level_V + away_V
+    amps = (-1 if charging else 1) * beyond_V / (shunt_uohm * 1e-6)
+    if beyond_V >= level_V + 0.2e-6:    # half a bit of the result, which it rounds
+        assert chip.alert
+    elif 0 <= beyond_V < level_V - 15.2e-6:     # two bits, and what rounding the level has taken
+        assert not chip.alert
+
+
+def test_one_conversion_beyond_the_level_is_an_alert_and_a_mean_below_it_does_not_hide_it():
+    rig = Rig()
+    rig.chip.advance(0.0)
+    rig.driver.read()
+    assert not rig.chip.registers[ina228.DIAG_ALRT] & 0x2000 and rig.chip.registers[ina228.ADC_CONFIG] == 0xB928
+    rig.amps = -520.0
+    at_us = 0.0
+    while not rig.chip.alert:
+        at_us += 20.0
+        rig.chip.advance(at_us)
+    assert at_us <= CONVERSION_us
+    rig.amps = 0.0
+    rig.chip.advance(at_us + 5_000.0)
+    assert rig.chip.alert and rig.driver.read() and rig.driver.current_dA == 0
+    assert rig.driver.clear_alert() & 0x20 and not rig.chip.alert
+
+
+@given(st.floats(0, 5_000), st.sampled_from([-501, 701]))
+def test_an_over_current_reaches_the_alert_pin_within_three_conversions_of_any_phase(begins_us, amps):
+    """The one that runs, the one of the bus, and a whole one."""
+    rig = Rig()
+    rig.chip.advance(0.0)
+    rig.driver.read()
+    rig.chip.advance(begins_us)
+    rig.amps = float(amps)
+    rig.chip.advance(begins_us + 3 * CONVERSION_us)
+    assert rig.chip.alert
+    rig.driver.read()
+    assert rig.driver.current_dA == pytest.approx(10 * amps, abs=4)
 
 
 def test_a_latched_alert_stays_for_scans_to_see_and_is_released_when_its_cause_is_gone():
@@ -230,7 +283,11 @@ def test_after_any_sequence_of_faults_current_and_charge_are_right_again_within_
                 rig.driver.read_charge()
         setattr(rig.chip.faults, name, getattr(WireFaults(), name))
     rig.driver.check()          # at most 100 ms later
-    assert any([rig.driver.read() for _ in range(3)]) and rig.driver.ok
+    for _ in range(3):
+        rig.driver.read()
+        at_us += 10_000
+        rig.chip.advance(at_us)
+    assert rig.driver.read() and rig.driver.ok
     assert rig.driver.current_dA == pytest.approx(500, abs=4)
     rig.driver.read_charge()
     rig.chip.advance(at_us + 1e6)

@@ -1,10 +1,12 @@
 """The schedule keeps its phases, counts what slips, and names the task that never came back."""
 
 from array import array
+from itertools import pairwise
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
+from halite.bench import BARS
 from halite.config import load_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -155,27 +157,75 @@ def test_what_the_start_takes_makes_no_task_late():
     assert rig.scheduler.take_late_us() == rig.column(0, sched.LATE) == 0
 
 
+def _app_tasks(scan_ms):
+    app = SimpleNamespace(**dict.fromkeys(_TASKS, MagicMock()), _scan_us=1000 * scan_ms, pcs=MagicMock())
+    return App._tasks(app)
+
+
+class AppRig(Rig):
+    """The application's own tasks at a share of their budgets; the scan plans collections as the application does."""
+
+    def __init__(self, scan_ms, scan_us, share):
+        tasks = _app_tasks(scan_ms)
+        names = [task[0] for task in tasks]
+        self.scan, self.collect = names.index("scan"), names.index("collect")
+        costs = {"scan": scan_us, "collect": tasks[self.collect][3]}
+        super().__init__([(period, budget, phase, costs.get(name, int(budget * share)))
+                          for name, _, period, budget, phase in tasks])
+        self.app = SimpleNamespace(scheduler=self.scheduler, _scan_us=1000 * scan_ms, _collect_due=False,
+                                   _collected_us=0)
+
+    def _task(self, index, cost):
+        run = super()._task(index, cost)
+
+        def task(now_us):
+            run(now_us)
+            if index == self.scan:
+                App._plan_collection(self.app, now_us)
+            elif index == self.collect:
+                self.app._collect_due = False
+                self.app._collected_us = now_us
+        return task
+
+
+def test_the_budgets_of_scan_and_collection_are_the_bars_of_the_bench():
+    budgets = {task[0]: task[3] for task in _app_tasks(10)}
+    assert budgets["scan"] == BARS["scan_10ms_us_max"].limit
+    assert budgets["collect"] == 1000 * BARS["gc_collect_ms"].limit
+
+
 @pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])
 def test_a_collection_of_its_whole_budget_warns_of_no_task(name):
-    """The application's own tasks, the scan at its bar or at twice that, and a collection wherever it may begin."""
+    """The application's own tasks, the scan at its bar or at twice that, and a collection whenever one is asked for."""
     params = load_params(f"{name}_rack")
     levels = {key: params.alarms_levels[4 * (code_of(key) - 1)] for key in ("late_warn", "late_trip")}
-    tasks = App._tasks(SimpleNamespace(**dict.fromkeys(_TASKS, MagicMock()), _scan_us=1000 * params.rack_scan_ms,
-                                       pcs=MagicMock()))
     worst_us = 0
-    for share, scan_us in ((4, 3_000), (2, 6_000)):
-        costs = [scan_us if row[0] == "scan" else row[3] * share // 10 for row in tasks]
-        rig = Rig([(period, budget, phase, cost) for (_, _, period, budget, phase), cost
-                   in zip(tasks[:-1], costs, strict=False)])
+    for share, scan_us in ((0.4, 3_000), (0.2, 6_000)):
+        rig = AppRig(params.rack_scan_ms, scan_us, share)
         for begins_us in range(0, 100_000, 700):
-            rig.run(150_000 + begins_us % 10_000)
-            while rig.scheduler.run_once(rig.ticks()) >= 0:     # a collection waits until nothing is due
-                pass
-            rig.now_us += tasks[-1][3]
+            rig.run(510_000 + begins_us % 10_000, 300)
+            rig.app._collect_due = True
         rig.run(150_000)
+        assert len(rig.starts[rig.collect]) >= 140
         worst_us = max(worst_us, rig.scheduler.take_late_us())
-    assert 40_000 < worst_us < 56_000
+    assert 40_000 < worst_us < 46_000
     assert worst_us < 1000 * levels["late_warn"] < 1000 * levels["late_trip"]
+
+
+@given(st.sampled_from([5, 7, 10, 20]), st.lists(st.integers(0, 1_200_000), min_size=1, max_size=8))
+@settings(max_examples=15, deadline=None)
+def test_a_collection_begins_right_after_a_scan_and_two_are_half_a_second_apart(scan_ms, asked_us):
+    rig = AppRig(scan_ms, 3_000, 0.1)
+    for gap_us in asked_us:
+        rig.run(gap_us)
+        rig.app._collect_due = True
+    rig.run(11_000_000, 300)
+    scans, collections = rig.starts[rig.scan], rig.starts[rig.collect]
+    ends = {start + 3_000 for start in scans}
+    assert len(collections) >= 2 and set(collections) <= ends
+    assert all(b - a >= 500_000 for a, b in pairwise(collections))
+    assert all(b - a <= 10_000_000 for a, b in pairwise(collections))
+    assert max(b - a for a, b in pairwise(scans)) <= max(23_000, 2_000 * scan_ms)
 
 
 def test_clearing_keeps_the_phase():

@@ -151,6 +151,13 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("afe", "devices", 23, "384 cells at 16 each need 24"),
         ("afe", "devices", 25, "384 cells at 16 each need 24"),
         ("sensor", "divider_pct", 1_700, "INA228"),
+        ("sensor", "alert_charge_A", 315, None),
+        ("sensor", "alert_charge_A", 316, "alert_charge_A = 316 A: allowed is at most 315 A, the trip level of"),
+        ("sensor", "alert_discharge_A", 421, "at most 420 A, the trip level of [alarms] discharge_current_trip"),
+        ("sensor", "alert_discharge_A", 9, "[sensor] alert_discharge_A = 9 A: allowed is at least 10 A with"),
+        ("sensor", "alert_discharge_A", 10, None),
+        ("sensor", "shunt_uohm", 274, "[overload] sensor_dA = 6000 x 0.1 A: allowed is at most 5979 x 0.1 A"),
+        ("sensor", "shunt_uohm", 273, None),
         ("grid", "phases", 2, "allowed is 1 or 3"),
         ("grid", "phases", 3, "needs [pins] zero_crossing_b"),
         ("limit", "charge_cell", [[3_780, 1_000], [3_960, 0]], "must end with 0 at 3950 mV"),
@@ -173,6 +180,27 @@ def test_values_that_fight_each_other_are_refused(tmp_path, section, key, value,
         assert lines == []
     else:
         assert any(said in line for line in lines), lines
+
+
+@given(st.sampled_from(["charge", "discharge"]), st.integers(11, 500), st.integers(2_301, 6_000))
+@settings(max_examples=25, deadline=None)
+def test_a_hardware_alert_above_its_trip_level_is_refused_and_no_other(direction, alert_A, trip_dA):
+    sign = -1 if direction == "charge" else 1
+    document = changed("sensor", f"alert_{direction}_A", alert_A)
+    document["alarms"][f"{direction}_current_derate"][0] = sign * 2_300
+    document["alarms"][f"{direction}_current_warn"][0] = sign * 2_200
+    document["alarms"][f"{direction}_current_trip"][0] = sign * trip_dA
+    lines = [line for line in conflicts(document) if "alert" in line]
+    assert bool(lines) == (10 * alert_A > trip_dA)
+    assert all(f"alert_{direction}_A = {alert_A} A: allowed is at most {trip_dA / 10:g} A" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_rack_cuts_an_over_current_in_hardware_at_its_trip_levels(name):
+    config = load(name)
+    sets = dict(zip(rows.alarm_keys(), config.tables["alarms_levels"][::4], strict=True))
+    assert -10 * config["sensor_alert_charge_A"] == sets["charge_current_trip"]
+    assert 10 * config["sensor_alert_discharge_A"] == sets["discharge_current_trip"]
 
 
 def conflicts(document):

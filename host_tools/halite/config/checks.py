@@ -13,6 +13,9 @@ Check = Callable[[Values, Tables], Iterator[str]]
 
 _ABOVE, _TRIP = 1, 3  # direction and level of rack.alarms
 _INA228_BUS_V = 85  # INA228 data sheet, common-mode range
+_INA228_SHUNT_uV = 163_840  # the same, ADCRANGE 0
+_INA228_BIT_uV = 5  # of SOVL and SUVL
+_ALERT_BITS = 100  # the alert comes up to two bits early: within 2 % of its level; engineering judgement
 _WINDOW_SCANS = 2  # one late scan must not open the contactors
 
 
@@ -157,6 +160,32 @@ def _ranges(values: Values, tables: Tables) -> Iterator[str]:
             yield f"[alarms] {key}: set {set_at} is beyond [overload] sensor_dA {values['overload_sensor_dA']}"
 
 
+_ALERTS = (("sensor_alert_charge_A", "charge_current_trip"), ("sensor_alert_discharge_A", "discharge_current_trip"))
+
+
+def _alerts(values: Values, tables: Tables) -> Iterator[str]:
+    """The sensor cuts an over-current itself, at the trip level or below, and at a level that it can resolve."""
+    shunt = values["sensor_shunt_uohm"]
+    least = -(-_ALERT_BITS * _INA228_BIT_uV // shunt)
+    trips = {key: abs(set_at) for key, _, _, _, (set_at, *_) in _levels(tables)}
+    for name, trip in _ALERTS:
+        key, amps = rows.split(name)[1], values[name]
+        if 10 * amps > trips[trip]:
+            yield (
+                f"[sensor] {key} = {amps} A: allowed is at most {trips[trip] / 10:g} A, "
+                f"the trip level of [alarms] {trip}"
+            )
+        if amps < least:
+            yield f"[sensor] {key} = {amps} A: allowed is at least {least} A with shunt_uohm {shunt}"
+    full_uV = values["overload_sensor_dA"] * shunt // 10
+    if full_uV > _INA228_SHUNT_uV:
+        most = 10 * _INA228_SHUNT_uV // shunt
+        yield (
+            f"[overload] sensor_dA = {values['overload_sensor_dA']} x 0.1 A: allowed is at most {most} x 0.1 A, "
+            f"what the INA228 reads with shunt_uohm {shunt}"
+        )
+
+
 def _pins(values: Values, tables: Tables) -> Iterator[str]:
     yield from check_pins({rows.split(name)[1]: pin for name, pin in values.items() if name.startswith("pins_")})
     if values["grid_phases"] == 2:
@@ -180,6 +209,7 @@ CHECKS: tuple[Check, ...] = (
     _cells,
     _thermal,
     _ranges,
+    _alerts,
     _pins,
 )
 

@@ -54,7 +54,8 @@ class Sensors:
 
     shunt_ohm: float = 50e-6
     divider: float = 20.0
-    alert_A: float = 1_500.0
+    alert_charge_A: float = 1_500.0
+    alert_discharge_A: float = 1_500.0
     ntc: Ntc = field(default_factory=Ntc)
     can_crystal_hz: int = 16_000_000
 
@@ -133,7 +134,8 @@ def _sensors(get: Callable[[str], Any]) -> Sensors:
         return Sensors(
             shunt_ohm=get("sensor_shunt_uohm") * 1e-6,
             divider=get("sensor_divider_pct") / 100,
-            alert_A=float(get("sensor_alert_A")),
+            alert_charge_A=float(get("sensor_alert_charge_A")),
+            alert_discharge_A=float(get("sensor_alert_discharge_A")),
             ntc=Ntc(
                 get("sensor_ntc_a_e10") * 1e-10,
                 get("sensor_ntc_b_e10") * 1e-10,

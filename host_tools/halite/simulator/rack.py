@@ -237,7 +237,9 @@ class Rack:
     @property
     def oc_ok(self) -> bool:
         """The hardware over-current alert is quiet."""
-        return "oc_alert" not in self.faults and abs(self.measured_current_A) < self.plant.sensors_of.alert_A
+        sensors = self.plant.sensors_of
+        within = -sensors.alert_charge_A < self.measured_current_A < sensors.alert_discharge_A
+        return "oc_alert" not in self.faults and within
 
     def in_bits(self, at_us: float | None = None) -> int:
         """Digital inputs as bits IN_*."""

@@ -3,6 +3,10 @@
 20-bit results in 24-bit registers: VSHUNT 312.5 nV (or 78.125 nV with ADCRANGE), VBUS 195.3125 µV, 40-bit charge
 and energy. SHUNT_CAL = 13107.2e6 · CURRENT_LSB · R_shunt (times 4 with ADCRANGE); with Linux's fixed INA238 values
 (1 mA, 20 mΩ, 16384) four counts of VSHUNT make one of CURRENT, which this formula gives too.
+
+ADC_CONFIG: MODE 15..12 (8 continuous, 4 die, 2 shunt, 1 bus), VBUSCT 11..9, VSHCT 8..6, VTCT 5..3, AVG 2..0. The
+enabled inputs are converted in turn; a result is the mean of AVG conversions, and the alert compares every single
+conversion, or with SLOWALERT the mean.
 """
 
 from collections.abc import Callable
@@ -36,7 +40,10 @@ _DEFAULTS = {
     DEVICE_ID: 0x2281,
 }
 _WRITABLE = {CONFIG, ADC_CONFIG, SHUNT_CAL, SHUNT_TEMPCO, DIAG_ALRT, SOVL, SUVL, BOVL, BUVL, TEMP_LIMIT, PWR_LIMIT}
-_RST, _RSTACC, _ADCRANGE, _ALATCH = 0x8000, 0x4000, 0x0010, 0x8000
+_RST, _RSTACC, _ADCRANGE, _ALATCH, _SLOWALERT = 0x8000, 0x4000, 0x0010, 0x8000, 0x2000
+_CONTINUOUS, _INPUTS = 0x8, {VSHUNT: (0x2, 6), VBUS: (0x1, 9), DIETEMP: (0x4, 3)}  # bit of MODE, place of the time
+_CONVERSION_US = (50, 84, 150, 280, 540, 1052, 2074, 4120)
+_AVERAGED = (1, 4, 16, 64, 128, 256, 512, 1024)
 _SHUNT_LSB_V, _BUS_LSB_V, _TEMP_LSB = 312.5e-9, 195.3125e-6, 7.8125e-3
 _SHUNTOL, _SHUNTUL, _BUSOL, _BUSUL = 0x40, 0x20, 0x10, 0x08
 
@@ -46,10 +53,15 @@ def _clip(value: float, bits: int) -> int:
     return max(-top - 1, min(top, round(value)))
 
 
+def _signed16(value: int) -> int:
+    return value - 0x10000 if value & 0x8000 else value
+
+
 class Ina228:
     """inputs() -> (current in A through the shunt, bus voltage at the pin in V, die °C).
 
-    charge accumulates when the owner calls `advance(now_us)`; `alert` is True while the alert pin is pulled low.
+    Conversions and charge follow the time that the owner tells with `advance(now_us)`; until it has told one, every
+    look at a result is one that was converted just now. `alert` is True while the alert pin is pulled low.
     """
 
     def __init__(
@@ -67,8 +79,8 @@ class Ina228:
         self.registers: dict[int, int] = {}
         self._charge_lsb = 0.0
         self._energy_lsb = 0.0
-        self._latched = 0
         self._at_us = 0.0
+        self._timed = False
         self._pointer = 0
         self._bytes: list[int] = []
         self._read_data = b""
@@ -78,7 +90,9 @@ class Ina228:
         """Power-on or RST: registers to their defaults, accumulators to zero."""
         self.registers = {register: 0 for register in _WRITABLE} | _DEFAULTS
         self._charge_lsb = self._energy_lsb = 0.0
-        self._latched = 0
+        self._flags = self._latched = 0
+        self._results = dict.fromkeys(_INPUTS, 0)
+        self._begin()
 
     # I²C
 
@@ -128,23 +142,25 @@ class Ina228:
                 self._charge_lsb = self._energy_lsb = 0.0
             value &= 0x3FFF
         self.registers[register] = value
-
-    def _shunt_volts(self) -> float:
-        return self.inputs()[0] * self.shunt_ohm
+        if register == ADC_CONFIG:
+            self._begin()
 
     def _range(self) -> int:
         return 4 if self.registers[CONFIG] & _ADCRANGE else 1
 
-    def _vshunt(self) -> int:
-        return _clip(self._shunt_volts() / _SHUNT_LSB_V * self._range(), 20)
+    def _sample(self, register: int) -> int:
+        """One conversion of an input, as its result register would hold it."""
+        amps, bus_V, die_degC = self.inputs()
+        if register == VSHUNT:
+            return _clip(amps * self.shunt_ohm / _SHUNT_LSB_V * self._range(), 20)
+        if register == VBUS:
+            return max(0, _clip(bus_V / _BUS_LSB_V, 20))
+        return _clip(die_degC / _TEMP_LSB, 16)
 
-    def _current(self) -> int:
+    def _current(self, vshunt: int) -> int:
         # A count of VSHUNT is 312.5 nV; SHUNT_CAL = 13107.2e6 · LSB · R makes that 4096 / SHUNT_CAL counts of CURRENT.
         calibration = self.registers[SHUNT_CAL] & 0x7FFF
-        return _clip(self._vshunt() * 4096 / calibration, 20) if calibration else 0
-
-    def _vbus(self) -> int:
-        return max(0, _clip(self.inputs()[1] / _BUS_LSB_V, 20))
+        return _clip(vshunt * 4096 / calibration, 20) if calibration else 0
 
     def _value(self, register: int) -> bytes:
         length = _LENGTH.get(register, 2)
@@ -152,16 +168,13 @@ class Ina228:
         return (value & (1 << 8 * length) - 1).to_bytes(length, "big")
 
     def _measured(self, register: int) -> int:
-        if register == VSHUNT:
-            return self._vshunt() << 4
-        if register == VBUS:
-            return self._vbus() << 4
-        if register == CURRENT:
-            return self._current() << 4
-        if register == DIETEMP:
-            return _clip(self.inputs()[2] / _TEMP_LSB, 16)
+        self._look()
+        vshunt, vbus, die = (self._results[result] for result in (VSHUNT, VBUS, DIETEMP))
+        results = {VSHUNT: vshunt << 4, VBUS: vbus << 4, DIETEMP: die, CURRENT: self._current(vshunt) << 4}
+        if register in results:
+            return results[register]
         if register == POWER:
-            return min(0xFFFFFF, round(abs(self._current()) * self._vbus() * _BUS_LSB_V / 3.2))
+            return min(0xFFFFFF, round(abs(self._current(vshunt)) * vbus * _BUS_LSB_V / 3.2))
         if register == CHARGE:
             return _clip(self._charge_lsb, 40)
         if register == ENERGY:
@@ -172,20 +185,75 @@ class Ina228:
 
     def _diagnostic(self) -> int:
         """DIAG_ALRT; reading it ends a latched alert."""
-        flags = self.registers[DIAG_ALRT] & 0xF000 | 0x0001 | self._latched | self._limits()
+        flags = self.registers[DIAG_ALRT] & 0xF000 | 0x0001 | self._latched | self._flags
         self._latched = 0
         return flags
 
-    def _limits(self) -> int:
-        shunt = self._vshunt() >> 4
-        signed = [
-            value - 0x10000 if value & 0x8000 else value for value in (self.registers[SOVL], self.registers[SUVL])
+    # conversions
+
+    def _turns(self) -> list[tuple[int, int]]:
+        """The inputs that are converted in turn, each with the µs that it takes; triggered modes are not modelled."""
+        setting = self.registers[ADC_CONFIG]
+        mode = setting >> 12
+        if not mode & _CONTINUOUS:
+            return []
+        return [
+            (register, _CONVERSION_US[setting >> place & 7]) for register, (bit, place) in _INPUTS.items() if mode & bit
         ]
-        bus = self._vbus() >> 4
-        flags = _SHUNTOL if shunt > signed[0] else 0
-        flags |= _SHUNTUL if shunt < signed[1] else 0
-        flags |= _BUSOL if bus > self.registers[BOVL] else 0
-        return flags | (_BUSUL if bus < self.registers[BUVL] else 0)
+
+    def _average(self) -> int:
+        return _AVERAGED[self.registers[ADC_CONFIG] & 7]
+
+    def _begin(self) -> None:
+        """Start the first conversion of a set."""
+        self._sums = dict.fromkeys(_INPUTS, 0)
+        self._counts = dict.fromkeys(_INPUTS, 0)
+        self._turn = 0
+        turns = self._turns()
+        self._ends_us = self._at_us + turns[0][1] if turns else 0.0
+
+    def _look(self) -> None:
+        """Without a time: convert a whole set now."""
+        if not self._timed:
+            for register, _ in self._turns() * self._average():
+                self._converted(register)
+
+    def _convert(self, until_us: float) -> None:
+        """Every conversion that ends by until_us; of whole sets of equal values only the last two are worked out."""
+        turns = self._turns()
+        set_us = sum(us for _, us in turns) * self._average()
+        if turns and until_us - self._ends_us > 3 * set_us:
+            self._ends_us += (int((until_us - self._ends_us) / set_us) - 2) * set_us
+        while turns and self._ends_us <= until_us:
+            self._converted(turns[self._turn][0])
+            self._turn = (self._turn + 1) % len(turns)
+            self._ends_us += turns[self._turn][1]
+
+    def _converted(self, register: int) -> None:
+        """A conversion has ended."""
+        slow = bool(self.registers[DIAG_ALRT] & _SLOWALERT)
+        value = self._sample(register)
+        if not slow:
+            self._compare(register, value)
+        self._sums[register] += value
+        self._counts[register] += 1
+        if self._counts[register] >= self._average():
+            self._results[register] = mean = round(self._sums[register] / self._counts[register])
+            self._sums[register] = self._counts[register] = 0
+            if slow:
+                self._compare(register, mean)
+
+    def _compare(self, register: int, value: int) -> None:
+        """Judge a value against its limits, in 16 bits as they have."""
+        over, under = {VSHUNT: (_SHUNTOL, _SHUNTUL), VBUS: (_BUSOL, _BUSUL)}.get(register, (0, 0))
+        if not over:
+            return
+        limits = (SOVL, SUVL) if register == VSHUNT else (BOVL, BUVL)
+        high, low = (_signed16(self.registers[limit]) for limit in limits)
+        now = (over if value >> 4 > high else 0) | (under if value >> 4 < low else 0)
+        self._flags = self._flags & ~(over | under) | now
+        if self.registers[DIAG_ALRT] & _ALATCH:
+            self._latched |= now
 
     # time
 
@@ -194,14 +262,16 @@ class Ina228:
         """True while a limit is violated, or was with ALATCH set: the pin is low."""
         if self.faults.missing:
             return False
-        now = self._limits()
-        if self.registers[DIAG_ALRT] & _ALATCH:
-            self._latched |= now
-        return bool(now | self._latched)
+        self._look()
+        return bool(self._flags | self._latched)
 
     def advance(self, now_us: float) -> None:
-        """Accumulate charge and energy up to now_us with the present current."""
+        """Convert, and accumulate charge and energy, up to now_us with the present inputs."""
+        self._timed = True
         seconds, self._at_us = (now_us - self._at_us) * 1e-6, now_us
-        if seconds > 0:
-            self._charge_lsb += self._current() * seconds
-            self._energy_lsb += abs(self._current()) * self._vbus() * _BUS_LSB_V / 3.2 / 16 * seconds
+        if seconds <= 0:
+            return
+        self._convert(now_us)
+        current = self._current(self._sample(VSHUNT))
+        self._charge_lsb += current * seconds
+        self._energy_lsb += abs(current) * self._sample(VBUS) * _BUS_LSB_V / 3.2 / 16 * seconds
