@@ -15,7 +15,7 @@ from rp2040py.simulator import Simulator
 from rp2040py.utils.logging import ConsoleLogger, LogLevel
 
 from halite.emulator.corrections import Corrected, install
-from halite.emulator.pace import Batches, pin_memory_methods
+from halite.emulator.pace import Batches, pin_memory_methods, quicken_divider
 from halite.emulator.usb_host import ConsoleHost
 
 FLASH_BYTES = 2 * 1024 * 1024  # Pico and Pico W
@@ -50,6 +50,7 @@ class EmulatedBoard:
         self.clock = self.rp2040.clock
         self.corrected: Corrected = install(self.rp2040)
         pin_memory_methods(self.rp2040)
+        quicken_divider(self.rp2040)
         self._batches = Batches(self.simulator)
         self.console = ConsoleHost(self.rp2040.usb_ctrl)
         self.console.on_serial_data = self._console_data

@@ -8,7 +8,10 @@ for work after every instruction.
 from rp2040py.execute_batch import execute_batch
 from rp2040py.rp2040 import RP2040
 from rp2040py.simulator import Simulator
+from rp2040py.sio import CPUID, DIV_CSR, DIV_QUOTIENT, DIV_REMAINDER, DIV_UDIVIDEND, DIV_UDIVISOR
 
+_U32 = 0xFFFFFFFF
+_DIVIDE_CYCLES = 8  # RP2040 data sheet 2.3.1.5
 _MEMORY = ("read_uint32", "read_uint16", "read_uint8", "write_uint32", "write_uint16", "write_uint8")
 
 
@@ -16,6 +19,47 @@ def pin_memory_methods(rp2040: RP2040) -> None:
     """Keep each bound method, so that the lookup finds it made."""
     for name in _MEMORY:
         setattr(rp2040, name, getattr(rp2040, name))
+
+
+def quicken_divider(rp2040: RP2040) -> None:
+    """Answer the divider's registers first: each look-up of a name in a dictionary divides, a million times a second.
+
+    The same registers, results and cycles as in rp2040py's SIO, which asks for them after thirty others; its quotient is
+    a fraction that the core cuts off, here it is whole.
+    """
+    sio = rp2040.sio
+    core = rp2040.core
+    read_other, write_other = sio.read_uint32, sio.write_uint32
+
+    def read(offset: int) -> int | float:
+        if offset == DIV_REMAINDER:
+            return sio.div_remainder
+        if offset == DIV_QUOTIENT:
+            sio.div_csr &= ~0b10
+            return sio.div_quotient
+        if offset == DIV_CSR:
+            return sio.div_csr
+        if offset == CPUID:
+            return 0
+        return read_other(offset)
+
+    def write(offset: int, value: int) -> None:
+        if offset == DIV_UDIVIDEND:
+            sio.div_dividend = value
+        elif offset == DIV_UDIVISOR:
+            sio.div_divisor = value
+        else:
+            write_other(offset, value)
+            return
+        dividend, divisor = sio.div_dividend & _U32, sio.div_divisor & _U32
+        if divisor:
+            sio.div_quotient, sio.div_remainder = divmod(dividend, divisor)
+            sio.div_csr = 0b11
+            core.cycles += _DIVIDE_CYCLES
+        else:
+            sio.update_hardware_divider(False)
+
+    sio.read_uint32, sio.write_uint32 = read, write
 
 
 class Batches:
