@@ -280,3 +280,17 @@ def test_half_a_word_about_the_pair_changes_nothing(words):
 
 def test_a_rack_alone_refuses_word_about_a_pair():
     assert "role" in Rack().ask("pair 5000 5000 0 0")["error"]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "value"),
+    [("step -500 mHz", "step", -500), ("ramp -1 Hz/s", "ramp", -1_000), ("ramp -250 mHz/s", "ramp", -250)],
+)
+def test_a_test_may_be_asked_for_with_its_unit(words, kind, value):
+    answer = Rack().ask(f"response test {words}")
+    assert (answer["asked"], answer["value"]) == (kind, value)
+
+
+@pytest.mark.parametrize("words", ["step 1 Hz/s", "step 1 Hz", "ramp 1 mHz", "step mHz -500", "step -500 mHz now"])
+def test_a_unit_that_does_not_fit_is_refused(words):
+    assert "error" in Rack().ask(f"response test {words}")

@@ -15,6 +15,7 @@ _MASK = const(0x3FFFFFFF)
 # In the order of the constants of rack.control.recorder and rack.control.commissioning
 _CAUSES = ("none", "frequency", "trip", "command")
 _KINDS = ("step", "ramp")
+_UNITS = (("", "mHz"), ("", "mHz/s", "Hz/s"))
 _RESULTS = ("idle", "running", "done", "ended_by_grid", "stopped")
 _OFF = "tests are not enabled in the config"
 _VALUES = "step takes 1..1000 mHz, ramp 1..4000 mHz/s, either sign"
@@ -114,14 +115,17 @@ class ResponseCommands:
             return (',"ok":true',)
         if words == ["acknowledge"]:
             return self._start(test)
-        if len(words) == 2 and words[0] in _KINDS:
-            return self._ask(test, _KINDS.index(words[0]), words[1])
+        if len(words) in (2, 3) and words[0] in _KINDS:
+            return self._ask(test, _KINDS.index(words[0]), words[1], words[2] if len(words) == 3 else "")
         raise ValueError(_USAGE)
 
-    def _ask(self, test, kind, text):
+    def _ask(self, test, kind, text, unit):
+        """unit: none, mHz, mHz/s or Hz/s; another one, or one of the other kind, is refused."""
         self._asked = None
+        if unit not in _UNITS[kind]:
+            raise ValueError(_VALUES)
         try:
-            value = int(text)
+            value = int(text) * (1000 if unit == "Hz/s" else 1)
         except ValueError:
             raise ValueError(_VALUES)
         self._check(test.refusal(kind, value))
