@@ -170,6 +170,31 @@ def test_loss_of_mains_is_seen_within_three_periods_held_and_ramped_to_zero(nomi
     assert 700 < zero_ms < 800  # 50..60 until seen, 200 held, 500 at 2 pu/s
 
 
+@pytest.mark.parametrize("nominal_mHz", [50_000, 60_000])
+@pytest.mark.parametrize("short_ms", [0, 1])
+def test_a_scan_whose_clock_is_a_millisecond_short_does_not_put_off_the_loss(nominal_mHz, short_ms):
+    rig = Rig(grid_nominal_mHz=nominal_mHz)
+    rig.periods(nominal_mHz / 1000, 40)
+    seen_ms = rig._next_scan_us // 1000 + short_ms
+    rig.response.scan(seen_ms)
+    last_ms = seen_ms - short_ms + 3 * 1000 // (nominal_mHz // 1000) // 10 * 10 - 10
+    for now_ms in range(seen_ms - short_ms + 10, last_ms + 1, 10):
+        assert rig.response.grid_valid
+        rig.response.scan(now_ms)
+    assert not rig.response.grid_valid
+
+
+@pytest.mark.parametrize("nominal_mHz", [50_000, 60_000])
+@pytest.mark.parametrize("late_ms", range(0, 10, 3))
+def test_a_missing_edge_of_a_slow_grid_is_no_loss_whatever_the_scans_phase(nominal_mHz, late_ms):
+    rig = Rig(grid_nominal_mHz=nominal_mHz)
+    Hz = nominal_mHz / 1000 - 4
+    rig._next_scan_us = late_ms * 1000
+    rig.periods(Hz, 60)
+    rig.silence(2000 / Hz)
+    assert rig.response.grid_valid
+
+
 def test_after_a_loss_of_mains_the_measurement_starts_afresh():
     rig = Rig()
     rig.periods(49.5, 40)

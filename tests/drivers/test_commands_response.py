@@ -15,6 +15,7 @@ from rack.comms.commands_response import ResponseCommands
 from rack.comms.console import Console
 from rack.comms.stdio import Terminal
 from rack.control.recorder import Recorder
+from rack.control.split import LINK_LOST_MS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
 
@@ -51,7 +52,8 @@ class Rack:
         self.now_ms = 2**30 - 5_000
         self.terminal = Pipe()
         app = SimpleNamespace(
-            controller=SimpleNamespace(response=self.rig.response),
+            controller=SimpleNamespace(response=self.rig.response, s=self.s),
+            params=self.rig.params,
             recorder=self.recorder,
             port=SimpleNamespace(ticks_ms=lambda: self.now_ms % 2**30),
         )
@@ -246,3 +248,49 @@ def test_no_line_of_words_starts_a_test_by_itself(words):
     rack = Rack()
     rack.ask(" ".join(["response", *words]))
     assert rack.rig.response.test.result == 0
+
+
+def test_the_stations_word_about_the_pair_arrives_and_this_racks_comes_back():
+    rack = Rack(split_role=1)
+    rack.s[I.PAIR_AGE_ms] = LINK_LOST_MS
+    rack.s[I.SHORT_W] = -7
+    assert rack.ask("pair 4000 6000 1 -500") == {"re": "pair", "ok": True, "soc_cpct": 5_000, "short_W": -7}
+    told = (I.PAIR_HIGH_cpct, I.PAIR_LOW_cpct, I.PAIR_OUT, I.PAIR_SHORT_W, I.PAIR_AGE_ms)
+    assert [rack.s[index] for index in told] == [4_000, 6_000, 1, -500, 0]
+
+
+def test_a_rack_that_is_told_its_partner_is_out_takes_the_whole_request():
+    rack = Rack(split_role=2)
+    rack.run(49.5, 1)
+    shared_W = rack.rig.response.request_W
+    rack.ask("pair 5000 5000 1 0")
+    rack.run(49.5, 1)
+    assert shared_W < 20_000 and rack.rig.response.request_W == rack.rig.response.response_W == 200_000
+
+
+@pytest.mark.parametrize(
+    "words", ["", "1 2 3", "1 2 0 4 5", "x 2 0 4", "10001 2 0 4", "1 -1 0 4", "1 2 2 4", "1 2 0 200001", "1 2 0 1.5"]
+)
+def test_half_a_word_about_the_pair_changes_nothing(words):
+    rack = Rack(split_role=1)
+    before = list(rack.s)
+    assert "pair takes" in rack.ask(f"pair {words}")["error"]
+    assert list(rack.s) == before
+
+
+def test_a_rack_alone_refuses_word_about_a_pair():
+    assert "role" in Rack().ask("pair 5000 5000 0 0")["error"]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "value"),
+    [("step -500 mHz", "step", -500), ("ramp -1 Hz/s", "ramp", -1_000), ("ramp -250 mHz/s", "ramp", -250)],
+)
+def test_a_test_may_be_asked_for_with_its_unit(words, kind, value):
+    answer = Rack().ask(f"response test {words}")
+    assert (answer["asked"], answer["value"]) == (kind, value)
+
+
+@pytest.mark.parametrize("words", ["step 1 Hz/s", "step 1 Hz", "ramp 1 mHz", "step mHz -500", "step -500 mHz now"])
+def test_a_unit_that_does_not_fit_is_refused(words):
+    assert "error" in Rack().ask(f"response test {words}")

@@ -1,4 +1,4 @@
-"""What the console can ask of the fast response: the recorded event, and commissioning tests.
+"""What the console can ask of the fast response: the recorded event, commissioning tests, word from the pair.
 
 A test moves real power, so it is asked for, told what it will move, and acknowledged within ten
 seconds; one word alone starts nothing. A frozen trace is only given up by an explicit `rearm`.
@@ -6,6 +6,7 @@ seconds; one word alone starts nothing. A frozen trace is only given up by an ex
 
 from micropython import const
 
+from rack import ids as I
 from rack.control.recorder import CAUSE_COMMAND, COLUMNS
 
 _ACKNOWLEDGE_ms = const(10_000)
@@ -14,6 +15,7 @@ _MASK = const(0x3FFFFFFF)
 # In the order of the constants of rack.control.recorder and rack.control.commissioning
 _CAUSES = ("none", "frequency", "trip", "command")
 _KINDS = ("step", "ramp")
+_UNITS = (("", "mHz"), ("", "mHz/s", "Hz/s"))
 _RESULTS = ("idle", "running", "done", "ended_by_grid", "stopped")
 _OFF = "tests are not enabled in the config"
 _VALUES = "step takes 1..1000 mHz, ramp 1..4000 mHz/s, either sign"
@@ -25,6 +27,9 @@ _REFUSED = (
     "the rack may not deliver this now: closed, and limits above the expected power?",
     "a test is running; response test stop ends it",
 )
+_ALONE = "this rack is no part of a pair: [split] role is 0"
+_PAIR = "pair takes SoC of sodium and of lithium in 0.01 %%, out 0 or 1, W within +-%d"
+_FULL_cpct = const(10_000)
 _USAGE = "response test [step <mHz> | ramp <mHz/s> | acknowledge | stop]"
 
 
@@ -38,6 +43,7 @@ class ResponseCommands:
             "events": (self._events, "recorded event as CSV rows; events now freezes it"),
             "rearm": (self._rearm, "forget the recorded event, record again"),
             "response": (self._response, "commissioning: response test step -500"),
+            "pair": (self._pair, "what the station tells about the pair"),
         }
 
     # -- recorder
@@ -69,6 +75,29 @@ class ResponseCommands:
         self._app.recorder.rearm()
         return (',"ok":true',)
 
+    # -- the pair
+
+    def _pair(self, words):
+        """The station's word about the pair; answers what it has to tell the other rack. Good for five seconds."""
+        app = self._app
+        most_W = app.params.split_power_W
+        if not app.params.split_role:
+            raise ValueError(_ALONE)
+        try:
+            high_cpct, low_cpct, out, short_W = (int(word) for word in words)
+        except ValueError:
+            raise ValueError(_PAIR % most_W)
+        full = 0 <= high_cpct <= _FULL_cpct and 0 <= low_cpct <= _FULL_cpct
+        if not full or not 0 <= out <= 1 or not -most_W <= short_W <= most_W:
+            raise ValueError(_PAIR % most_W)
+        s = app.controller.s
+        s[I.PAIR_HIGH_cpct] = high_cpct
+        s[I.PAIR_LOW_cpct] = low_cpct
+        s[I.PAIR_OUT] = out
+        s[I.PAIR_SHORT_W] = short_W
+        s[I.PAIR_AGE_ms] = 0
+        return (',"ok":true,"soc_cpct":%d,"short_W":%d' % (s[I.SOC_cpct], s[I.SHORT_W]),)
+
     # -- commissioning
 
     def _response(self, words):
@@ -86,14 +115,17 @@ class ResponseCommands:
             return (',"ok":true',)
         if words == ["acknowledge"]:
             return self._start(test)
-        if len(words) == 2 and words[0] in _KINDS:
-            return self._ask(test, _KINDS.index(words[0]), words[1])
+        if len(words) in (2, 3) and words[0] in _KINDS:
+            return self._ask(test, _KINDS.index(words[0]), words[1], words[2] if len(words) == 3 else "")
         raise ValueError(_USAGE)
 
-    def _ask(self, test, kind, text):
+    def _ask(self, test, kind, text, unit):
+        """unit: none, mHz, mHz/s or Hz/s; another one, or one of the other kind, is refused."""
         self._asked = None
+        if unit not in _UNITS[kind]:
+            raise ValueError(_VALUES)
         try:
-            value = int(text)
+            value = int(text) * (1000 if unit == "Hz/s" else 1)
         except ValueError:
             raise ValueError(_VALUES)
         self._check(test.refusal(kind, value))

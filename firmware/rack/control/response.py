@@ -70,7 +70,8 @@ class Response:
         self._services = Services(params)
         self._balance = Balance(params)
         self._role = params.split_role
-        self._loss_ms = 3 * frequency.period_ms(params) - params.rack_scan_ms
+        # The age begins with the scan after the edge, and scans may seem a millisecond short: half a scan of room.
+        self._loss_ms = 3 * frequency.period_ms(params) - params.rack_scan_ms * 3 // 2
         self._hold_ms = params.response_hold_ms
         self._enabled = params.response_enabled
         self._last_ms = -1

@@ -71,18 +71,15 @@ class FastPath:
         """
         self._state_machines = state_machines
         self._hold_off = hold_off
-        self._kernel = period_kernel
-        self._k, self._rings, self._curve = response.arrays
-        self._overhead = overhead
-        self._can = link.can
         self._link = link.state
-        self._encode = encode_request
-        self._frame = link.request
-        self._data = link.request_data
-        self._send = send_fast
-        self._select = select
-        self._record = record_kernel
-        self._m, self._ring = recorder.arrays
+        k, rings, curve = response.arrays
+        m, entries = recorder.arrays
+        # One tuple: the interrupt unpacks it in a microsecond, where each attribute would take three.
+        self._parts = (
+            link.state, k, rings, curve, period_kernel, overhead,
+            link.can, encode_request, link.request_data, send_fast, link.request, select,
+            record_kernel, m, entries,
+        )  # fmt: skip
 
     def start(self):
         """Begin with the next rising edge."""
@@ -103,10 +100,15 @@ class FastPath:
     @micropython.viper
     def edge(self, source):
         """Hard interrupt at each rising zero crossing of any phase. Allocates nothing, lets no exception out."""
-        link = ptr32(self._link)
+        (
+            state, k, rings, curve, kernel, overhead,
+            can, encode, data, send, frame, select,
+            record, m, entries,
+        ) = self._parts  # fmt: skip
+        link = ptr32(state)
         try:
             pio = ptr32(0x50300000)          # PIO1: 1 FSTAT with bit 8 + n: RXFn empty, 8 + n RXFn
-            power_W = int(ptr32(self._k)[K.REQUEST])
+            power_W = int(ptr32(k)[K.REQUEST])
             periods = 0
             phase = 0
             while phase < 3:
@@ -114,21 +116,21 @@ class FastPath:
                     count = int(pio[8 + phase])
                     if count < 0 or count > 0x1FFF_FFFF:
                         count = 0x1FFF_FFFF  # no period either way, and still a small integer
-                    power_W = int(self._kernel(self._k, self._rings, self._curve, count + int(self._overhead)))
+                    power_W = int(kernel(k, rings, curve, count + int(overhead)))
                     periods += 1
                 phase += 1
             asked = int(link[L.ASKED])
             link[L.ASKED] = 0
             if periods + asked:              # 0: `send` has taken the period before its interrupt came
                 sent = 0
-                if int(self._can.state) == 3:    # STATE_RUN of rack.drivers.mcp2515
-                    self._encode(self._data, power_W, int(link[L.SENT]), int(link[L.FLAGS]))
-                    sent = int(self._send(self._frame, self._select))
+                if int(can.state) == 3:      # STATE_RUN of rack.drivers.mcp2515
+                    encode(data, power_W, int(link[L.SENT]), int(link[L.FLAGS]))
+                    sent = int(send(frame, select))
                 if sent:
                     link[L.SENT] = (int(link[L.SENT]) + 1) & 0xFFFF
                 else:
                     link[L.UNSENT] = (int(link[L.UNSENT]) + 1) & 0xFFFF
             if periods:
-                self._record(self._m, self._ring, self._k)
+                record(m, entries, k)
         except Exception:
             link[L.FAULTS] = (int(link[L.FAULTS]) + 1) & 0xFFFF

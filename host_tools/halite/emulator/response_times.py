@@ -5,6 +5,7 @@ LOAD TX BUFFER 0 on SPI, frames on the CAN bus.
 """
 
 import json
+import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,21 +17,26 @@ from halite.emulator.repl import at_prompt, run_code
 from halite.emulator.rig import EmulatedRack, emulated_rack
 from halite.errors import HaliteError
 from halite.image import image_path
+from halite.paths import use_firmware
 from halite.simulator.chips.can_bus import Frame
 from halite.simulator.chips.pcs_codec import FirmwareTableCodec
 
 _LOAD_REQUEST = 0x40
 _REQUEST_ID = 0x181
+_STATUS_ID = 0x201
+_STATUS_MS = 20.0
+_STREAMED_BYTES_PER_MS = 1.0  # half of what the console sends while it is never quiet
 _PERIOD_TICK_OFFSET = 750_004  # what the period program leaves out, see rack.ports.rp2
 _SERVICE_MAGIC = 0x05E41CE5  # rack.ports.scratch
 _CLOSE_MS = 12_000.0
 
 
-class Period(NamedTuple):
-    """A mains period as the board's PIO has counted it."""
+class Taken(NamedTuple):
+    """A mains period as the interrupt takes it from the PIO; the kernel's state in the board's RAM at that moment."""
 
     at_us: float
     ticks: int
+    state: tuple[int, ...]
 
 
 class Request(NamedTuple):
@@ -41,10 +47,14 @@ class Request(NamedTuple):
     flags: int
 
 
-def running_rack(config: RackConfig, wall_s: float = 600.0) -> EmulatedRack:
-    """A rack whose application was there at power-on; its contactors are closed. HaliteError when they do not close."""
+def rack_with_application(config: RackConfig) -> EmulatedRack:
+    """A rack whose files are in flash at power-on; no time has passed yet."""
     blank = EmulatedBoard(image_path()).flash_snapshot()
-    emulated = emulated_rack(config, flash=with_files(blank, make(config).files))
+    return emulated_rack(config, flash=with_files(blank, make(config).files))
+
+
+def close(emulated: EmulatedRack, wall_s: float = 600.0) -> EmulatedRack:
+    """Run until the PCS is permitted to run; HaliteError when that does not come."""
     board = emulated.board
     asked_us = 0.0
 
@@ -64,18 +74,41 @@ def running_rack(config: RackConfig, wall_s: float = 600.0) -> EmulatedRack:
     return emulated
 
 
-def counted_periods(board: EmulatedBoard) -> list[Period]:
-    """A list that grows with every period which the board's PIO hands to the processor from now on."""
-    found: list[Period] = []
-    fifo = board.rp2040.pio[1].machines[0].rx_fifo
-    push = fifo.push
+def running_rack(config: RackConfig, wall_s: float = 600.0) -> EmulatedRack:
+    """A rack whose application was there at power-on; its contactors are closed. HaliteError when they do not close."""
+    return close(rack_with_application(config), wall_s)
 
-    def pushed(value: int) -> None:
-        found.append(Period(board.now_us, value + _PERIOD_TICK_OFFSET))
-        push(value)
 
-    setattr(fifo, "push", pushed)  # noqa: B010 - a method, replaced on purpose
-    return found
+class KernelTap:
+    """Watches the response of phase A from outside: every count that its interrupt takes, and its state in RAM.
+
+    head: the first words of the state as the board's config makes them, by which it is found in RAM.
+    """
+
+    def __init__(self, board: EmulatedBoard, head: Sequence[int], words: int) -> None:
+        self.taken: list[Taken] = []
+        self._board = board
+        self._head = struct.pack(f"<{len(head)}i", *head)
+        self._layout = struct.Struct(f"<{words}i")
+        self._at = -1
+        fifo = board.rp2040.pio[1].machines[0].rx_fifo
+        pull = fifo.pull
+
+        def pulled() -> int:
+            value: int = pull()
+            self.taken.append(Taken(board.now_us, value + _PERIOD_TICK_OFFSET, self.state()))
+            return value
+
+        setattr(fifo, "pull", pulled)  # noqa: B010 - a method, replaced on purpose
+
+    def state(self) -> tuple[int, ...]:
+        """The kernel's state now; HaliteError before the application has made it."""
+        sram = self._board.rp2040.sram
+        if self._at < 0:
+            self._at = bytes(sram).find(self._head)
+        if self._at < 0:
+            raise HaliteError("the response's state is not in RAM")
+        return self._layout.unpack_from(sram, self._at)
 
 
 def requests(events: Iterable[Event]) -> list[Request]:
@@ -89,6 +122,11 @@ def requests(events: Iterable[Event]) -> list[Request]:
                 raise HaliteError(f"a request frame is damaged: {event.detail[1]!r}")
             found.append(Request(event.at_us, fields["power"], fields["flags"]))
     return found
+
+
+def edges(events: Iterable[Event]) -> list[float]:
+    """When the rising zero crossings among recorded events happened, us."""
+    return [event.at_us for event in events if event.what == "mains" and event.detail[0] == 1]
 
 
 def edge_to_request_us(events: Iterable[Event]) -> list[float]:
@@ -122,12 +160,25 @@ def percentile(values: Sequence[float], share: float) -> float:
 def keep_streaming(board: EmulatedBoard, command: bytes = b"cells\n") -> None:
     """Ask again as soon as an answer has ended, so that the console is never quiet."""
 
+    before = b""
+
     def listen(chunk: bytes) -> None:
-        if b"}\n" in chunk:
+        nonlocal before
+        if b"}\n" in (before + chunk).replace(b"\r", b""):  # the end of an answer may come in two packets
             board.send(command)
+        before = chunk[-2:] if not chunk.endswith(b"\n") else b""
 
     board.console_listeners.append(listen)
     board.send(command)
+
+
+def check_load(board: EmulatedBoard, emulated_ms: float) -> None:
+    """HaliteError unless status frames came in and the console kept streaming in that much time."""
+    statuses = sum(event.what == "can" and event.detail[0] == _STATUS_ID for event in board.events)
+    if statuses < emulated_ms / _STATUS_MS / 2:
+        raise HaliteError(f"only {statuses} status frames of the PCS came in")
+    if len(board.received) < emulated_ms * _STREAMED_BYTES_PER_MS:
+        raise HaliteError(f"the console has streamed only {len(board.received)} bytes")
 
 
 _KERNEL = """
@@ -141,26 +192,41 @@ from rack.control.response_kernel import period_kernel
 response = Response(params, array("i", [0] * 300))
 response.set_limits(params.rack_power_max_W, params.rack_power_max_W, 1)
 k, rings, curve = response.arrays
-def run(count):
-    for _ in range(40): period_kernel(k, rings, curve, count)
+for index, value in {changes}:
+    k[index] = value
+def run(count, times):
+    for _ in range(times): period_kernel(k, rings, curve, count)
 def nothing(k, rings, curve, count): pass
 def time_of(function):
     start = time.ticks_us()
-    for _ in range(40): function(k, rings, curve, 1_257_000)
+    for _ in range({calls}): function(k, rings, curve, 1_257_000)
     return time.ticks_us() - start
-run(1_250_000)
+run(1_250_000, 130)
 state = machine.disable_irq()
 took = time_of(period_kernel) - time_of(nothing)
 machine.enable_irq(state)
-print(took)
+print(took, k[{request}])
 """
+_CALLS = 40
 
 
 def kernel_us(config: RackConfig) -> float:
-    """Mean time of the kernel on the emulated board, interrupts off, beyond a call of an empty function."""
+    """Mean time of the kernel on the emulated board, interrupts off, beyond a call of an empty function.
+
+    With all that a config can switch on: share of a pair, inertia, a reduced authority; the windows are full.
+    """
+    use_firmware()
+    from rack.control import response_state as K
+
+    everything = ((K.ROLE, 1), (K.TAU, 1_000), (K.SHARE, 1_000), (K.INERTIA, 10), (K.BAND, 10), (K.AUTHORITY, 999))
     blank = EmulatedBoard(image_path()).flash_snapshot()
-    board = emulated_rack(config, flash=with_files(blank, make(config).files)).board
+    files = make(config, short=False).files
+    board = emulated_rack(config, flash=with_files(blank, files)).board
     board.rp2040.watchdog.scratch_data[0] = _SERVICE_MAGIC
     board.run_for(100)
     at_prompt(board)
-    return int(run_code(board, _KERNEL, 6_000, 300)) / 40
+    code = _KERNEL.format(changes=everything, calls=_CALLS, request=K.REQUEST)
+    took_us, request_W = map(int, run_code(board, code, 6_000, 300).split())
+    if not request_W:
+        raise HaliteError("the kernel that was measured has asked for nothing")
+    return took_us / _CALLS

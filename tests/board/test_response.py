@@ -1,0 +1,164 @@
+"""The fast response on the emulated board: edges on the pin, frames on the bus, the whole application between.
+
+The largest rack with the fast service. One story, looked at by every test: closing, half a hertz of low frequency, a
+ramp above nominal, back to a small deviation, then no mains at all, then the console is asked what it has seen.
+"""
+
+from array import array
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from halite.config import load, load_params
+from halite.emulator import response_times
+from halite.paths import BOARD_CONFIGS
+from rack import ids as I
+from rack.control import response_state as K
+from rack.control.recorder import COLUMNS, Recorder
+from rack.control.response import Response
+
+STEP_mHz = -500
+QUIET_MS = 300.0
+LOST_MS = 450.0
+WALL_S = 600.0
+PERIOD_US = 20_000.0
+SCAN_US = 10_000.0
+FRAME_US = 1_000.0  # a request is on the bus that long after its edge, at most
+INPUTS = (K.STEP, K.AUTHORITY, K.BASE, K.CHARGE, K.DISCHARGE, K.PERMIT)  # what the scan gives to the kernel
+
+
+class Story:
+    """What happened, with its times in us."""
+
+    def __init__(self, path: Path) -> None:
+        self.params: Any = load_params(path)
+        emulated = response_times.rack_with_application(load(path))
+        self.board = board = emulated.board
+        grid = emulated.rack.grid
+        head = self.fresh_response().state[: K.HELD]
+        self.tap = response_times.KernelTap(board, head, K.STATES)
+        response_times.close(emulated, WALL_S)
+        response_times.keep_streaming(board)
+        self.closed_us = board.now_us
+        board.run_for(QUIET_MS)
+        edge_us = grid.next_edge_us(board.now_us)
+        assert edge_us is not None
+        self.step_us = edge_us + 7_000.0  # inside a period: the first whole one of the new frequency comes later
+        grid.set(50.0 + STEP_mHz / 1000, self.step_us)
+        grid.ramp(50.1, 4.0, self.step_us + 200_000.0)
+        self.small_us = self.step_us + 420_000.0
+        grid.set(49.95, self.small_us)
+        board.run_until(lambda: board.now_us > self.small_us + 320_000, 1_500, WALL_S)
+        board.console_listeners.clear()  # the last answer ends while the mains is away
+        self.last_edge_us = response_times.edges(board.events)[-1]
+        grid.lose(board.now_us)
+        self.seen_lost_us = self.when_forgotten()
+        board.run_until(lambda: board.now_us > self.last_edge_us + LOST_MS * 1000, LOST_MS, WALL_S)
+        self.end_us = board.now_us
+        self.requests = [r for r in response_times.requests(board.events) if r.at_us > self.closed_us]
+        self.taken = [t for t in self.tap.taken if t.at_us > self.closed_us]
+
+    def fresh_response(self) -> Response:
+        return Response(self.params, array("i", [0] * I.COUNT))
+
+    def when_forgotten(self) -> float:
+        """When the scan has seen that the mains is lost: it then forgets the measurement."""
+        board = self.board
+        assert board.run_until(lambda: self.tap.state()[K.FILLED] == 0, 120, WALL_S, 0.25), "the loss is not seen"
+        return board.now_us
+
+    def between(self, start_us: float, end_us: float) -> list[response_times.Request]:
+        return [r for r in self.requests if start_us < r.at_us < end_us]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    text = (BOARD_CONFIGS / "lfp_rack.toml").read_text(encoding="utf-8")
+    slow, fast = 'service = "lithium_steady"', 'service = "sodium_fast"'
+    assert text.count(slow) == 1
+    path: Path = tmp_path_factory.mktemp("response") / "largest.toml"
+    path.write_text(text.replace(slow, fast), encoding="utf-8")
+    return Story(path)
+
+
+@pytest.fixture(scope="module")
+def replay(story: Story) -> SimpleNamespace:
+    """Every period since power-on through the Response of CPython, with what the scan had given to the kernel."""
+    s = array("i", [0] * I.COUNT)
+    response = Response(story.params, s)
+    recorder = Recorder(story.params, response, s)
+    requests = []
+    for taken in story.tap.taken:
+        for index in INPUTS:
+            response.state[index] = taken.state[index]
+        requests.append(response.on_period(taken.ticks))
+        recorder.on_period()
+    recorder.freeze()
+    return SimpleNamespace(requests=requests, recorder=recorder, state=response.state)
+
+
+def test_every_zero_crossing_is_answered_within_its_bars(story: Story) -> None:
+    seen = [e for e in story.board.events if story.closed_us < e.at_us < story.end_us]
+    response_times.check_load(story.board, (story.last_edge_us - story.closed_us) / 1000)
+    found = response_times.edge_to_request_us(seen)
+    assert len(found) == len(response_times.edges(seen)) >= 48
+    assert median(found) <= 100
+    assert max(found) <= 250
+
+
+def test_a_step_of_half_a_hertz_changes_the_request_within_two_periods(story: Story) -> None:
+    quiet = {r.power_W for r in story.between(story.step_us - 200_000, story.step_us)}
+    assert len(quiet) == 1
+    changed_us = next(r.at_us for r in story.requests if r.at_us > story.step_us and r.power_W not in quiet)
+    assert changed_us - story.step_us <= 2 * 1e9 / (50_000 + STEP_mHz)
+
+
+def test_the_same_periods_give_the_same_requests_on_cpython(story: Story, replay: SimpleNamespace) -> None:
+    expected = replay.requests[-len(story.taken) :]
+    got = [story.between(t.at_us, t.at_us + FRAME_US) for t in story.taken]
+    assert [len(frames) for frames in got] == [1] * len(story.taken)
+    assert [frames[0].power_W for frames in got] == expected
+    discharge_W = story.taken[-1].state[K.DISCHARGE]
+    assert 0 < max(expected) <= discharge_W and min(expected) < 0 and len(set(expected)) > 12
+
+
+def test_the_loss_of_mains_is_seen_within_three_periods(story: Story) -> None:
+    assert 2 * PERIOD_US < story.seen_lost_us - story.last_edge_us <= 3 * PERIOD_US
+
+
+def test_without_mains_the_request_holds_then_goes_to_zero_by_its_ramp(story: Story) -> None:
+    p = story.params
+    held_W = story.between(story.last_edge_us - PERIOD_US, story.last_edge_us + FRAME_US)[-1].power_W
+    after = story.between(story.last_edge_us + FRAME_US, story.end_us)
+    changed_us = next(r.at_us for r in after if r.power_W != held_W)
+    assert held_W > 5_000
+    assert abs(changed_us - story.seen_lost_us - p.response_hold_ms * 1000) <= 1.5 * SCAN_US
+    falling = [r for r in after if r.at_us >= changed_us]
+    most_W = p.rack_power_max_W * p.response_release_permille_ps // 1000 * 20 // 1000  # two scans' worth
+    for before, now in pairwise([after[0], *falling]):
+        assert 0 <= before.power_W - now.power_W <= most_W
+    zero_us = next(r.at_us for r in falling if r.power_W == 0)
+    ramp_us = 1e9 * held_W / p.rack_power_max_W / p.response_release_permille_ps
+    assert abs(zero_us - changed_us - ramp_us) <= 2 * SCAN_US
+    assert falling[-1].power_W == 0
+    gaps = [b.at_us - a.at_us for a, b in pairwise(after)]
+    assert max(gaps) <= 3 * SCAN_US  # the PCS is never left without a request
+
+
+def test_the_console_tells_the_event_as_it_was(story: Story, replay: SimpleNamespace) -> None:
+    board = story.board
+    board.send(b"events now\n")
+    told = b'{"re":"events"'
+    done = board.run_until(lambda: b"}\n" in board.received.replace(b"\r", b"").partition(told)[2], 4_000, WALL_S, 10)
+    assert done, board.received[-200:]
+    answer = response_times.answer(board.received, "events")
+    assert (answer["frozen"], answer["cause"], answer["columns"]) == (True, "frequency", COLUMNS)
+    rows = [[int(text) for text in row.split(",")] for row in answer["rows"]]
+    expected = [[int(text) for text in line.split(",")] for line in replay.recorder.lines()]
+    pcs = COLUMNS.split(",").index("pcs_W")
+    assert [row[:pcs] + row[pcs + 1 :] for row in rows] == [row[:pcs] + row[pcs + 1 :] for row in expected]
+    asked = [row[COLUMNS.split(",").index("request_W")] for row in rows]
+    assert max(row[pcs] for row in rows) > 0.8 * max(asked) and min(row[pcs] for row in rows) < 0
