@@ -24,8 +24,8 @@ def pin_memory_methods(rp2040: RP2040) -> None:
 def quicken_divider(rp2040: RP2040) -> None:
     """Answer the divider's registers first: each look-up of a name in a dictionary divides, a million times a second.
 
-    The same registers, results and cycles as in rp2040py's SIO, which asks for them after thirty others; its quotient is
-    a fraction that the core cuts off, here it is whole.
+    The same registers, results and cycles as in rp2040py's SIO, which asks for them after thirty others; its
+    quotient is a fraction that the core cuts off, here it is whole.
     """
     sio = rp2040.sio
     core = rp2040.core
@@ -59,7 +59,8 @@ def quicken_divider(rp2040: RP2040) -> None:
         else:
             sio.update_hardware_divider(False)
 
-    sio.read_uint32, sio.write_uint32 = read, write
+    setattr(sio, "read_uint32", read)  # noqa: B010 - a method, replaced on purpose
+    setattr(sio, "write_uint32", write)  # noqa: B010
 
 
 class Batches:
