@@ -173,7 +173,6 @@ class App:
         controller.protect(now_ms)
         if self.memory.busy():
             self._unlocked(self._remember, now_ms)
-        self.recorder.scan()
         port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
         coils = s[I.COILS]
         if coils == self._coils:
@@ -199,6 +198,7 @@ class App:
     def _plan(self, now_us):
         """The second half of the control core's scan: limits and the power to ask for."""
         self.controller.plan()
+        self.recorder.scan()  # after the age of the mains is known
 
     def _late_us(self, now_us):
         """The longest wait of a task since the last scan, or how late the next feed is.
