@@ -2,7 +2,8 @@
 
 Two iterations are executed and watched. When both took the same path, changed the registers by the same
 amount and gave every other instruction the same inputs, every further one will too, until a counter that a
-branch tests reaches zero: the loop body is a linear map, and a repeated difference is a fixed point of it.
+branch tests reaches zero: the loop body is a linear map, and a repeated difference is a fixed point of it. A body
+that shifts or reverses bits is none: it is skipped only when it changes nothing at all.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _PATIENCE = 3  # returns to the same address before the loop is watched
 _BACK_OFF = -200  # returns before a loop that could not be skipped is watched again
 _LONGEST = 48  # instructions in a loop body
+_IN, _OUT, _MOV, _REVERSE = 2, 3, 5, 2
 _REGISTERS = ("x", "y", "input_shift_reg", "output_shift_reg")
 _COUNTS = ("input_shift_count", "output_shift_count")
 
@@ -58,10 +60,18 @@ class LoopSkipper:
         times = min(times, (limit_fp - machine.next_due_fp) // cost)
         if not steady or any(step[len(_REGISTERS) :]) or times <= 0:
             return
+        if any(step) and not all(_is_linear(machine.pio.instructions[pc]) for pc, _ in first):
+            return
         for name, delta in zip(_REGISTERS, step, strict=False):
             setattr(machine, name, (getattr(machine, name) + times * delta) & MASK)
         machine.next_due_fp += times * cost
         self._returns = 0
+
+
+def _is_linear(opcode: int) -> bool:
+    """Is what the instruction makes of the registers linear? in, out and mov with reversal are not (data sheet 3.4)."""
+    kind = opcode >> 13
+    return kind not in (_IN, _OUT) and not (kind == _MOV and opcode >> 3 & 3 == _REVERSE)
 
 
 def _registers(machine: "ExactMachine") -> list[int]:
