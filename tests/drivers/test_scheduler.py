@@ -16,7 +16,7 @@ from rack.app import App
 from rack.scheduler import Scheduler
 
 MASK = 0x3FFFFFFF
-_TASKS = ("_scan", "_plan", "_poll_afe", "_poll_pcs", "_slow", "_poll_console", "_poll_memory", "_collect")
+_TASKS = ("_scan", "_plan", "_poll_afe", "_slow", "_poll_console", "_poll_memory", "_collect")
 
 
 class Rig:
