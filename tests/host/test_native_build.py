@@ -1,0 +1,41 @@
+"""Building the emulator's core where that is not possible: one line, nothing left behind, and work goes on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_COMPILERS = ("cc", "gcc", "clang")
+
+
+def _build(tmp_path: Path, compiler: str | None) -> subprocess.CompletedProcess[str]:
+    """Run the set-up step with `compiler` as the only compiler's script, and an empty cache."""
+    tools, cache = tmp_path / "tools", tmp_path / "cache"
+    tools.mkdir()
+    for name in _COMPILERS if compiler else ():
+        (tools / name).write_text(f"#!/bin/sh\n{compiler}\n")
+        (tools / name).chmod(0o755)
+    environment = os.environ | {"PATH": str(tools), "HALITE_CACHE": str(cache)}
+    command = [sys.executable, "-m", "halite.emulator.native_build"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "reason"),
+    [
+        (None, "no C compiler"),
+        ("echo 'no such header' >&2; exit 1", ".c: no such header"),
+        ("exit 0", "does not load"),
+    ],
+)
+def test_a_machine_that_cannot_build_is_told_and_keeps_the_wheel_s_core(
+    tmp_path: Path, compiler: str | None, reason: str
+) -> None:
+    done = _build(tmp_path, compiler)
+    assert done.returncode == 0
+    assert done.stderr.startswith("note: the emulator runs with its portable core, half as fast: ")
+    assert reason in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list((tmp_path / "cache").glob("*")), "nothing half-built stays"
