@@ -329,15 +329,13 @@ class App:
         self.port.arm_wdt(self.params.deadman_wdt_ms)
         self.console.notice("standby")
         scheduler = self.scheduler
-        ticks_us = self.port.ticks_us
+        idle = self._idle
         gc.collect()
         scheduler.begin()
-        self._fed_us = self._collected_us = ticks_us()
+        self._fed_us = self._collected_us = self.port.ticks_us()
         self._lock_heap()
         try:
-            while True:
-                if scheduler.run_once(ticks_us()) < 0:
-                    self._idle()
+            scheduler.run(idle)
         finally:
             self._unlock_heap()
 

@@ -19,11 +19,16 @@ MASK = 0x3FFFFFFF
 _TASKS = ("_scan", "_plan", "_poll_afe", "_slow", "_poll_console", "_poll_memory", "_collect")
 
 
+class TimeIsUp(Exception):
+    """Ends `Scheduler.run`, which ends by itself never."""
+
+
 class Rig:
     def __init__(self, tasks, start_us=0):
         """tasks: (period_us, budget_us, phase_us, cost_us)."""
         self.now_us = start_us
         self.running = -1
+        self.end_us = 0
         self.starts = [[] for _ in tasks]
         rows = [(f"t{i}", self._task(i, cost), period, budget, phase)
                 for i, (period, budget, phase, cost) in enumerate(tasks)]
@@ -33,7 +38,16 @@ class Rig:
         def run(now_us):
             self.starts[index].append(self.now_us)
             self.now_us += cost
+            self.after(index, now_us)
+            self._look_at_the_clock()
         return run
+
+    def after(self, index, now_us):
+        """What a task does beside taking time."""
+
+    def _look_at_the_clock(self):
+        if self.now_us >= self.end_us:
+            raise TimeIsUp
 
     def ticks(self):
         return self.now_us & MASK
@@ -43,10 +57,16 @@ class Rig:
 
     def run(self, us, idle_us=50):
         """Time passes in steps of idle_us while nothing is due."""
-        end_us = self.now_us + us
-        while self.now_us < end_us:
-            if self.scheduler.run_once(self.ticks()) < 0:
-                self.now_us += idle_us
+        self.end_us = self.now_us + us
+
+        def idle():
+            assert self.running == -1
+            self.now_us += idle_us
+            self._look_at_the_clock()
+
+        with pytest.raises(TimeIsUp):
+            self.scheduler.run(idle)
+        assert self.running == -1
 
     def column(self, task, column):
         return self.scheduler.rows[task * sched.COLUMNS + column]
@@ -114,8 +134,9 @@ def test_a_task_that_never_returns_is_named():
     tasks = [("ok", lambda now_us: None, 10_000, 100, 5), ("bad", hang, 10_000, 100, 0)]
     hanging = Scheduler(tasks, rig.ticks, rig.note)
     with pytest.raises(KeyboardInterrupt):
-        hanging.run_once(0)
+        hanging.run(pytest.fail)
     assert seen == [1] and rig.running == -1
+    assert hanging.runs(0) == 0 and hanging.runs(1) == 1
 
 
 def test_nothing_is_fed_while_a_task_is_starved():
@@ -175,17 +196,12 @@ class AppRig(Rig):
         self.app = SimpleNamespace(scheduler=self.scheduler, _scan_us=1000 * scan_ms, _collect_due=False,
                                    _collected_us=0)
 
-    def _task(self, index, cost):
-        run = super()._task(index, cost)
-
-        def task(now_us):
-            run(now_us)
-            if index == self.scan:
-                App._plan_collection(self.app, now_us)
-            elif index == self.collect:
-                self.app._collect_due = False
-                self.app._collected_us = now_us
-        return task
+    def after(self, index, now_us):
+        if index == self.scan:
+            App._plan_collection(self.app, now_us)
+        elif index == self.collect:
+            self.app._collect_due = False
+            self.app._collected_us = now_us
 
 
 def test_the_budgets_of_scan_and_collection_are_the_bars_of_the_bench():
