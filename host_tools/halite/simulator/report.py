@@ -19,6 +19,7 @@ _COLOURS = ("#1f6fb4", "#d1495b", "#2a9d5c", "#8a6fc0", "#e09f3e", "#5c6b73")
 _KIND_COLOUR = {"cause": "#e09f3e", "rack": "#5c6b73", "control": "#1f6fb4"}
 _HEIGHT_PX = 230
 _MOST_POINTS = 4000
+_UNITS = ("_ms", "_s", "_kW")  # endings of the figures' names that are told behind the value
 _NO_VALUE = 1e7  # beyond it a signal says that it has no value
 
 
@@ -271,6 +272,13 @@ td.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
 """
 
 
+def _fact(key: str, value: Any) -> str:
+    """One entry of the head line: the unit that ends a name stands behind its value."""
+    words, _, unit = key.rpartition("_") if key.endswith(_UNITS) else (key, "", "")
+    shown = f"{value:,.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
+    return html.escape(f"{words.replace('_', ' ')}: {shown} {unit}".strip())
+
+
 def html_of(trace: Trace, levels: dict[str, list[tuple[str, float]]] | None = None) -> str:
     """The whole page as text; needs no network to be shown."""
     rows = "".join(
@@ -279,11 +287,7 @@ def html_of(trace: Trace, levels: dict[str, list[tuple[str, float]]] | None = No
         f"<td>{html.escape(e.text)}</td></tr>"
         for n, e in enumerate(trace.events, 1)
     )
-    facts = " · ".join(
-        f"{html.escape(key.replace('_', ' '))}: {html.escape(str(value))}"
-        for key, value in trace.meta.items()
-        if key != "text"
-    )
+    facts = " · ".join(_fact(key, value) for key, value in trace.meta.items() if key != "text")
     diagram = figure_of(trace, levels).to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False})
     return _PAGE.format(
         title=html.escape(f"Halite: {trace.meta.get('scenario', 'run')}"),
