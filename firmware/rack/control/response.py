@@ -77,6 +77,7 @@ class Response:
         self._last_ms = -1
         self._seen = 0
         self._was_lost = True
+        self._unknown_ms = 0            # since the frequency was last known
         self.grid_age_ms = 0
         self.test = self._make_test(params, s) if params.response_test_enabled else None
         for index, value in (
@@ -133,6 +134,7 @@ class Response:
         self._was_lost = lost
         services = self._services
         valid = not lost and k[K.FILLED] >= k[K.WINDOW]
+        self._hold(elapsed_ms, lost, valid)
         services.scan(elapsed_ms, k[K.DEVIATION], k[K.RESPONSE], valid, self._s, k[K.CHARGE], k[K.DISCHARGE])
         k[K.STEP] = services.step_ppm
         k[K.AUTHORITY] = services.authority if self._enabled else 0
@@ -144,6 +146,19 @@ class Response:
             self.test.scan(elapsed_ms)
         if lost:
             self._without_mains(elapsed_ms)
+
+    def _hold(self, elapsed_ms, lost, valid):
+        """Whether an unknown frequency keeps the response as it is: for its time, and a window more if mains is back.
+
+        The time runs on through a mains that comes and goes, so that flicker does not hold for ever.
+        """
+        if valid:
+            self._unknown_ms = 0
+            return
+        most_ms = self._hold_ms if lost else self._hold_ms + self._params.grid_window_ms
+        self._k[K.HOLD] = 1 if self._unknown_ms < most_ms else 0
+        if self._unknown_ms < 60_000:
+            self._unknown_ms += elapsed_ms
 
     def _pair(self, elapsed_ms):
         """Balance with the other rack of the pair; returns what to stand in for, W."""
@@ -163,16 +178,16 @@ class Response:
         for index in _MEASURED:
             k[index] = 0
         k[K.OUT] = k[K.AT]
-        self._rings[K.TARGETS + k[K.AT]] = 0
+        k[K.CLOCK_NOW] = (k[K.CLOCK_NOW] + self.grid_age_ms * 100) & K.CLOCK    # the scan goes on from here
         k[K.OWNED] = 0
 
     def _without_mains(self, elapsed_ms):
         """Hold, then ramp to zero: the kernel runs on the scan's time."""
         k = self._k
         k[K.OWNED] = 1               # an edge in this moment waits for the next period
-        k[K.HOLD] = 1 if self.grid_age_ms - self._loss_ms < self._hold_ms else 0
         k[K.SCAN_TIME] = elapsed_ms * 100
         period_kernel(k, self._rings, self._curve, K.WITHOUT_MAINS)
+        self._rings[K.TARGETS + k[K.AT]] = k[K.NOW_PPM] if k[K.HOLD] else 0     # due until what comes next is
         k[K.OWNED] = 0
 
     def set_limits(self, charge_W, discharge_W, permitted):
