@@ -81,6 +81,63 @@ def test_the_kernels_clock_runs_on_without_mains():
     assert abs(((rig.response.state[K.CLOCK_NOW] - clock) & K.CLOCK) - 300_000) <= 1_000
 
 
+@pytest.mark.parametrize("nominal_mHz", [50_000, 60_000])
+@pytest.mark.parametrize("late_ms", [3.5, 6.0])
+@pytest.mark.parametrize("phase_ms", [0.1 * n for n in range(1, 100, 7)])
+def test_a_loss_is_seen_in_three_periods_although_the_second_half_of_a_scan_is_late(nominal_mHz, late_ms, phase_ms):
+    rig = Rig(grid_nominal_mHz=nominal_mHz)
+    response, period_ms = rig.response, 1e6 / nominal_mHz
+    edge_ms, seen_ms = phase_ms, None
+    for now_ms in range(0, 1_000, 10):
+        for half, at_ms in ((response.look, now_ms), (response.scan, now_ms + late_ms)):
+            while edge_ms < min(at_ms, 800):
+                response.on_period(round(period_ms * 62_500))
+                last_ms, edge_ms = edge_ms, edge_ms + period_ms
+            half(now_ms)
+            if now_ms > 700 and not response.grid_valid and seen_ms is None:
+                seen_ms = at_ms
+    assert 2 * period_ms < seen_ms - last_ms < 3 * period_ms - 3
+
+
+@pytest.mark.parametrize("nominal_mHz", [50_000, 60_000])
+@pytest.mark.parametrize("late_ms", [4, 12, 15])
+@pytest.mark.parametrize("phase_ms", [0.1 * n for n in range(1, 100, 7)])
+def test_a_scan_that_a_collection_made_late_does_not_put_a_loss_off(nominal_mHz, late_ms, phase_ms):
+    rig = Rig(grid_nominal_mHz=nominal_mHz)
+    rig.periods(nominal_mHz / 1000, 40)
+    rig.scans_until(rig._edge_us + 20_000)
+    begin_ms = rig._next_scan_us // 1000
+    edge_ms = begin_ms + phase_ms
+    times = [begin_ms, begin_ms + 10 + late_ms, *range(begin_ms + 20 + 10 * (late_ms // 10), begin_ms + 90, 10)]
+    seen_ms = None
+    for at_ms in times:
+        if at_ms == times[1]:
+            rig.response.on_period(round(1e6 / nominal_mHz * 62_500))
+            if phase_ms < 3.5:
+                rig.response.scan(begin_ms)  # the second half of the scan before
+        rig.response.scan(at_ms)
+        if at_ms > edge_ms and not rig.response.grid_valid and seen_ms is None:
+            seen_ms = at_ms
+    assert 2e6 / nominal_mHz < seen_ms - edge_ms < 3e6 / nominal_mHz
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([50_000, 60_000]), st.lists(st.integers(0, 46), min_size=30, max_size=30), st.floats(-2, 2))
+def test_scans_that_are_late_lose_no_mains_that_is_there(nominal_mHz, late_ms, off_Hz):
+    rig = Rig(grid_nominal_mHz=nominal_mHz)
+    Hz = nominal_mHz / 1000 + off_Hz
+    rig.periods(Hz, 40)
+    due_ms = rig._next_scan_us // 1000
+    for late in late_ms:
+        at_ms = due_ms + late
+        while rig._edge_us + 1e6 / Hz < at_ms * 1000:
+            rig._edge_us += 1e6 / Hz
+            rig.response.on_period(round(62.5e6 / Hz))
+        rig.response.scan(at_ms)
+        assert rig.response.grid_valid
+        due_ms += 10 * (1 + late // 10)
+
+
 def recording():
     rig = Rig(recorder_trigger_mHz=200, recorder_after=50)
     return rig, Recorder(rig.params, rig.response, rig.s)

@@ -72,9 +72,11 @@ class Response:
         self._role = params.split_role
         # The age begins with the scan after the edge, and scans may seem a millisecond short: half a scan of room.
         self._loss_ms = 3 * frequency.period_ms(params) - params.rack_scan_ms * 3 // 2
+        self._late_ms = self._loss_ms - frequency.period_ms(params) - params.rack_scan_ms // 2
         self._hold_ms = params.response_hold_ms
         self._enabled = params.response_enabled
         self._last_ms = -1
+        self._elapsed_ms = 0            # from `look` to `scan`
         self._seen = 0
         self._was_lost = True
         self._unknown_ms = 0            # since the frequency was last known
@@ -115,23 +117,43 @@ class Response:
         """A mains period of `count` ticks of PERIOD_TICK_NS; returns the request in W. Interrupt context."""
         return period_kernel(self._k, self._rings, self._curve, count)
 
-    def scan(self, now_ms):
-        """Slow services and loss of mains; now_ms wraps at 2**30. Scan context, does not allocate."""
-        k = self._k
+    def look(self, now_ms):
+        """Age of the mains and its loss, at the very beginning of a scan; now_ms wraps at 2**30. Scan context.
+
+        With a second look for edges in `scan` a loss is seen in three periods also when that half is late.
+        """
         elapsed_ms = 0 if self._last_ms < 0 else (now_ms - self._last_ms) & _NOW_WRAP
         self._last_ms = now_ms
         if elapsed_ms > 100:
             elapsed_ms = 100        # a late scan moves no further than ten punctual ones
-        seen = k[K.SEEN]
-        if seen != self._seen:
-            self._seen = seen
-            self.grid_age_ms = 0
+        self._elapsed_ms = elapsed_ms
+        if self._new_edges():       # since a scan that was late they may be older
+            self.grid_age_ms = max(0, min(elapsed_ms - self._params.rack_scan_ms, self._late_ms))
         elif self.grid_age_ms < 60_000:
             self.grid_age_ms += elapsed_ms
         lost = self.grid_age_ms >= self._loss_ms
         if lost and not self._was_lost:
             self._forget()
         self._was_lost = lost
+
+    def _new_edges(self):
+        seen = self._k[K.SEEN]
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        self.grid_age_ms = 0
+        return True
+
+    def scan(self, now_ms):
+        """Slow services and what there is without mains; now_ms as for `look`. Scan context, does not allocate."""
+        k = self._k
+        if now_ms == self._last_ms:
+            self._new_edges()
+        else:
+            self.look(now_ms)
+        elapsed_ms = self._elapsed_ms
+        self._elapsed_ms = 0
+        lost = self._was_lost
         services = self._services
         valid = not lost and k[K.FILLED] >= k[K.WINDOW]
         self._hold(elapsed_ms, lost, valid)
@@ -156,9 +178,9 @@ class Response:
             self._unknown_ms = 0
             return
         most_ms = self._hold_ms if lost else self._hold_ms + self._params.grid_window_ms
-        self._k[K.HOLD] = 1 if self._unknown_ms < most_ms else 0
         if self._unknown_ms < 60_000:
             self._unknown_ms += elapsed_ms
+        self._k[K.HOLD] = 1 if self._unknown_ms < most_ms else 0
 
     def _pair(self, elapsed_ms):
         """Balance with the other rack of the pair; returns what to stand in for, W."""
@@ -240,6 +262,11 @@ class Response:
         """True while mains is seen and a whole window has been measured."""
         k = self._k
         return not self._was_lost and k[K.FILLED] >= k[K.WINDOW]
+
+    @property
+    def doubtful(self):
+        """True in the two scans before a loss of mains would be found."""
+        return 0 < self._loss_ms - self.grid_age_ms <= 2 * self._params.rack_scan_ms
 
     @property
     def freq_mHz(self):
