@@ -189,8 +189,11 @@ class App:
     def _plan_collection(self, now_us):
         """Let a collection follow this scan at once, so that it is over as early as can be before the next one.
 
-        Anywhere else in the period it would make the next scan later still. At the end of the scan.
+        Anywhere else in the period it would make the next scan later still. At the end of the scan. The scan
+        that is about to find the mains lost is not made late.
         """
+        if self.controller.response.doubtful:
+            return
         passed_us = (now_us - self._collected_us) & _MASK
         if passed_us > _COLLECT_US - 2 * self._scan_us or (self._collect_due and passed_us >= _APART_US):
             self.scheduler.ask(_COLLECT, now_us)

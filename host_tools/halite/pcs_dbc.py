@@ -6,11 +6,13 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from halite.paths import ROOT, use_firmware
+from halite.config.reader import read_toml
+from halite.paths import BOARD_CONFIGS, ROOT, use_firmware
 
 use_firmware()
 
-from rack.comms import pcs_can, pcs_frames  # noqa: E402 - the firmware's path must be known first
+from rack.alarms import ROWS  # noqa: E402 - the firmware's path must be known first
+from rack.comms import pcs_can, pcs_frames  # noqa: E402
 
 DBC_FILE = ROOT / "docs" / "protocols" / "pcs_can.dbc"
 PAGE_FILE = ROOT / "docs" / "protocols" / "pcs_can.md"
@@ -32,10 +34,10 @@ discharges the rack** (export to the grid).
 | CRC | byte 7: CRC-8 SAE J1850 over bytes 0 to 6: polynomial 0x1D, start and final XOR 0xFF; `123456789` gives 0x4B |
 | sequence | 4 bits, one up in each frame of an identifier; a frame that repeats the last one is stale and refused |
 | request stops | without a valid, new request for {request_timeout} ms the PCS goes to zero, state {timeout_state} |
-| status stops | without a valid, new status for {status_timeout} ms the rack counts the PCS as lost |
+| status stops | the rack trips ("{status_text}") after the time of `[alarms] pcs_lost`; shipped: {status_lost} ms |
 | not permitted | with flag {permit} clear the PCS goes to zero at once, whatever the power field says |
 
-The timeouts are engineering judgement: five frames in a row.
+Both times are engineering judgement: five requests in a row, twelve status frames.
 """
 
 
@@ -83,11 +85,13 @@ def _frame_page(identifier: int, name: str, sender: str, period_ms: int, meaning
 
 def page_text() -> str:
     """The protocol page."""
+    lost = read_toml(BOARD_CONFIGS / "sodium_rack.toml")["alarms"]["pcs_lost"]
     head = _PAGE_HEAD.format(
         bitrate=pcs_can.BITRATE // 1000,
         length=pcs_can.LENGTH,
         request_timeout=pcs_can.REQUEST_TIMEOUT_MS,
-        status_timeout=pcs_can.STATUS_TIMEOUT_MS,
+        status_lost=lost[0],
+        status_text=next(row[7] for row in ROWS if row[0] == "pcs_lost"),
         timeout_state=pcs_can.PCS_TIMEOUT,
         permit=pcs_can.FLAG_PERMIT,
     )

@@ -21,9 +21,16 @@ from rack.control.recorder import COLUMNS, Recorder
 from rack.control.response import Response
 
 STEP_mHz = -500
-QUIET_MS = 300.0
-LOST_MS = 450.0
+QUIET_MS = 245.0
+LOST_MS = 370.0
 WALL_S = 600.0
+CHANGES = (
+    ('service = "lithium_steady"', 'service = "sodium_fast"'),
+    # a short precharge: how the rack came to be closed is another test's matter
+    ("tau_ms = 200 ", "tau_ms = 60 "),
+    ("early_ms = 300 ", "early_ms = 90 "),
+    ("late_ms = 1_400", "late_ms = 420"),
+)
 PERIOD_US = 20_000.0
 SCAN_US = 10_000.0
 FRAME_US = 1_000.0  # a request is on the bus that long after its edge, at most
@@ -41,6 +48,9 @@ class Story:
         head = self.fresh_response().state[: K.HELD]
         self.tap = response_times.KernelTap(board, head, K.STATES)
         response_times.close(emulated, WALL_S)
+        board.send(b"rearm\n")  # only the story is to be told
+        assert board.run_until(lambda: b'{"re":"rearm","ok":true' in board.received, 500, WALL_S, 5)
+        board.forget_received()
         response_times.keep_streaming(board)
         self.closed_us = board.now_us
         board.run_for(QUIET_MS)
@@ -74,13 +84,20 @@ class Story:
         return [r for r in self.requests if start_us < r.at_us < end_us]
 
 
+def handled(taken: list[response_times.Taken]) -> list[response_times.Taken]:
+    """Without the counts that the start has thrown away: they leave the kernel's state as it was."""
+    kept = [a for a, b in pairwise(taken) if any(a.state[i] != b.state[i] for i in (K.SEEN, K.REJECTED))]
+    return [*kept, taken[-1]]
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     text = (BOARD_CONFIGS / "lfp_rack.toml").read_text(encoding="utf-8")
-    slow, fast = 'service = "lithium_steady"', 'service = "sodium_fast"'
-    assert text.count(slow) == 1
+    for old, new in CHANGES:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
     path: Path = tmp_path_factory.mktemp("response") / "largest.toml"
-    path.write_text(text.replace(slow, fast), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return Story(path)
 
 
@@ -91,7 +108,7 @@ def replay(story: Story) -> SimpleNamespace:
     response = Response(story.params, s)
     recorder = Recorder(story.params, response, s)
     requests = []
-    for taken in story.tap.taken:
+    for taken in handled(story.tap.taken):
         for index in INPUTS:
             response.state[index] = taken.state[index]
         requests.append(response.on_period(taken.ticks))
@@ -157,7 +174,8 @@ def test_the_console_tells_the_event_as_it_was(story: Story, replay: SimpleNames
     answer = response_times.answer(board.received, "events")
     assert (answer["frozen"], answer["cause"], answer["columns"]) == (True, "frequency", COLUMNS)
     rows = [[int(text) for text in row.split(",")] for row in answer["rows"]]
-    expected = [[int(text) for text in line.split(",")] for line in replay.recorder.lines()]
+    expected = [[int(text) for text in line.split(",")] for line in replay.recorder.lines()][-len(rows) :]
+    assert 40 < len(rows) < 80
     pcs = COLUMNS.split(",").index("pcs_W")
     assert [row[:pcs] + row[pcs + 1 :] for row in rows] == [row[:pcs] + row[pcs + 1 :] for row in expected]
     asked = [row[COLUMNS.split(",").index("request_W")] for row in rows]

@@ -175,3 +175,15 @@ def test_three_phases_give_the_same_answer_in_a_third_of_the_time():
         rig.now_us += 20_100 / 3
     assert abs(deviation(rig) + 2_500) <= 1
     assert abs(rig.response.request_W - 95_833) < 100
+
+
+@pytest.mark.parametrize("nominal_mHz", [50_000, 60_000])
+def test_a_missing_edge_costs_one_sample_and_no_time(nominal_mHz):
+    rig = Rig(grid_nominal_mHz=nominal_mHz)
+    Hz = nominal_mHz / 1000 - 0.1
+    rig.periods(Hz, 40)
+    seen, clock = rig.response.state[K.SEEN], rig.response.state[K.CLOCK_NOW]
+    rig.response.on_period(round(2e9 / 16 / Hz))
+    assert rig.response.state[K.SEEN] == seen + 1
+    assert abs(rig.response.state[K.CLOCK_NOW] - clock - 200_000 / Hz) <= 2
+    assert abs(deviation(rig) + 1_000) <= 1

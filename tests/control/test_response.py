@@ -14,9 +14,8 @@ from response_rig import DC_LOW, STRAIGHT, Rig, parameters
 
 FREQUENCIES = st.floats(46.0, 54.0)
 STORIES = st.lists(st.tuples(FREQUENCIES, st.integers(1, 30)), min_size=1, max_size=8)
-ANY_COUNTS = st.lists(
-    st.one_of(st.integers(1_100_000, 1_400_000), st.integers(0, 2**30 - 1), st.integers(0, 700_000)), max_size=120
-)
+PERIODS, NEAR, ANY = st.integers(1_230_000, 1_270_000), st.integers(1_100_000, 1_400_000), st.integers(0, 2**30 - 1)
+ANY_COUNTS = st.lists(st.one_of(PERIODS, PERIODS, NEAR, ANY, st.integers(0, 700_000)), max_size=120)
 CAPS = st.integers(10, 100_000)
 
 
@@ -75,17 +74,22 @@ def test_the_steady_answer_is_the_curve_and_the_curve_is_monotone():
 
 @settings(max_examples=60, deadline=None)
 @given(
+    st.sampled_from([49.4, 49.9, 50.6]),
+    st.integers(-200_000, 200_000),
     ANY_COUNTS,
     st.lists(st.tuples(st.integers(0, 300_000), st.integers(0, 300_000), st.booleans()), min_size=1, max_size=10),
 )
-def test_the_request_is_within_the_limits_after_any_count(counts, limits):
+def test_the_request_is_within_the_limits_after_any_count(Hz, setpoint_W, counts, limits):
     rig = Rig(parameters(DC_LOW, response_inertia_permille_per_Hzps=1_000, split_role=1))
+    rig.s[I.SETPOINT_W] = setpoint_W
+    rig.periods(Hz, 40)
+    assert rig.response.request_W, "there is something to limit"
     for i, count in enumerate(counts):
         charge, discharge, permitted = limits[i % len(limits)]
         rig.response.set_limits(charge, discharge, permitted)
         for request in (rig.response.request_W, rig.response.on_period(count), rig.response.request_W):
             assert -charge * permitted <= request <= discharge * permitted
-        rig.scans_until(20_000 * i)
+        rig.scans_until(rig.now_us + 20_000 * i)
         assert -charge * permitted <= rig.response.request_W <= discharge * permitted
 
 
@@ -136,6 +140,18 @@ def test_without_permission_the_request_is_zero_at_once_and_comes_back_on_its_ra
     assert rig.period(49.5) == 0
     rig.response.set_limits(200_000, 200_000, 1)
     assert 0 < rig.period(49.5) <= 200_000 * 0.0203
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_limit_holds_in_the_next_period_too_and_permission_ends_all_of_it(sign):
+    rig = Rig()
+    rig.s[I.SETPOINT_W] = sign * 100_000
+    rig.periods(50.0 - sign * 0.5, 60)
+    assert rig.response.request_W == sign * 200_000
+    rig.response.set_limits(30_000, 40_000, 1)
+    assert rig.period(50.0 - sign * 0.5) == (40_000 if sign > 0 else -30_000)
+    rig.response.set_limits(30_000, 40_000, 0)
+    assert rig.period(50.0 - sign * 0.5) == 0
 
 
 def test_a_lower_limit_holds_at_once_without_a_period():

@@ -80,6 +80,7 @@ def test_an_independent_decoder_reads_the_request(database, power_W, sequence, f
     assert {**seen, "crc": 0} == {
         "power": power_W, "reserved": 0, "flags": flags, "sequence": sequence, "version": 1, "crc": 0,
     }  # fmt: skip
+    assert seen["crc"] == crc_by_bits(frame[:7])
 
 
 @given(

@@ -5,10 +5,11 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from halite.config import ConfigProblem, blob, compile_config, flat_tables, load, load_params, rows
-from halite.config.checks import cross_check
+from halite.config.checks import _windows, cross_check
 from halite.config.reader import read
 from halite.config.show import as_text, start_from
 from halite.config.validate import validate
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import config as board
 from rack import params as board_rows
+from rack.control import frequency
 
 SHIPPED = sorted(path.stem for path in BOARD_CONFIGS.glob("*.toml"))
 SODIUM = BOARD_CONFIGS / "sodium_rack.toml"
@@ -373,3 +375,22 @@ def test_micropython_reads_and_refuses_the_same(tmp_path):
     config = load("bench_rack")
     assert values == f"{[config[row.name] for row in SCALARS]} {[config.tables[table.name] for table in TABLES]}"
     assert int(refused) == len(range(0, 8 * len(BLOB), 61))
+
+
+@pytest.mark.parametrize(
+    ("nominal_mHz", "phases", "window_ms", "rocof_ms", "named"),
+    [
+        (50_000, 1, 800, 2_000, ""),
+        (60_000, 1, 800, 1_666, ""),
+        (60_000, 1, 200, 2_000, "rocof_ms 2000: allowed is at most 1666 ms, 100 samples at 60 a second"),
+        (50_000, 3, 320, 666, ""),
+        (50_000, 3, 400, 500, "window_ms 400: allowed is at most 320 ms, 48 samples at 150 a second"),
+    ],
+)
+def test_a_window_that_its_buffer_does_not_hold_is_refused(nominal_mHz, phases, window_ms, rocof_ms, named):
+    values = {
+        "grid_nominal_mHz": nominal_mHz, "grid_phases": phases, "grid_window_ms": window_ms, "grid_rocof_ms": rocof_ms
+    }  # fmt: skip
+    found = "; ".join(_windows(values, {}))
+    assert named in found and bool(named) == bool(found)
+    assert named or frequency.window(SimpleNamespace(**values)) == window_ms * nominal_mHz // 1_000_000 * phases

@@ -16,7 +16,15 @@ from mutants import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("test_controller.py", "test_contactors.py", "test_integers.py", "test_machine.py")
-_TESTS = {"alarm_engine.py": "test_alarms.py", "core_temp.py": "test_core_temp.py"}
+_RESPONSE = ("test_mains_return.py", "test_delivery.py", "test_response.py", "test_frequency.py", "test_split.py")
+_TESTS = {
+    "alarm_engine.py": ("test_alarms.py",),
+    "commissioning.py": ("test_response_commissioning.py",),
+    "recorder.py": ("test_recorder.py", "test_mains_return.py"),
+    "response.py": _RESPONSE,
+    "response_kernel.py": _RESPONSE,
+    "services.py": _RESPONSE,
+}
 _TIME_MOST_s = 240
 
 _PYTEST = """
@@ -31,8 +39,8 @@ sys.exit(pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", *sys.
 
 def tests_of(module: str) -> list[str]:
     """The module's own tests, then those of the whole controller; paths from the root."""
-    own = _TESTS.get(module, f"test_{module}")
-    names = [own, *(name for name in WHOLE if name != own)]
+    own = _TESTS.get(module, (f"test_{module}",))
+    names = [*own, *(name for name in WHOLE if name not in own)]
     return [f"tests/control/{name}" for name in names]
 
 

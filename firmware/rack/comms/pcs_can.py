@@ -23,7 +23,6 @@ REQUEST_PERIOD_MS = const(20)       # each mains period; from the scan when main
 LIMITS_PERIOD_MS = const(100)
 STATUS_PERIOD_MS = const(20)
 REQUEST_TIMEOUT_MS = const(100)     # engineering judgement: five lost requests
-STATUS_TIMEOUT_MS = const(100)      # engineering judgement: five lost frames
 
 # request flags
 FLAG_PERMIT = const(1)      # the rack's contactors are closed and no trip is latched

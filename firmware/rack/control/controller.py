@@ -130,6 +130,7 @@ class Controller:
         self._temps_ms += dt
         error = s[I.CELL_SUM_dV] - s[I.RACK_dV]
         s[I.SUM_ERROR_dV] = error if error >= 0 else -error
+        self.response.look(now_ms)
         self.current.scan(dt)
         self.charge.scan(dt)
         self.alarms.scan(dt, not self.contactors.resting(), self._reset)

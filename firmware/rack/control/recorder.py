@@ -54,7 +54,7 @@ def record_kernel(m: ptr32, ring: ptr16, k: ptr32):
         if left > 0:
             m[_LEFT] = left - 1
             m[_SINCE] += 1
-        elif deviation > m[_TRIGGER] or deviation < 0 - m[_TRIGGER]:
+        elif k[K.FILLED] >= k[K.WINDOW] and (deviation > m[_TRIGGER] or deviation < 0 - m[_TRIGGER]):
             m[_LEFT] = m[_AFTER]
             m[_CAUSE] = 1
         at = m[_AT]

@@ -72,11 +72,14 @@ class Response:
         self._role = params.split_role
         # The age begins with the scan after the edge, and scans may seem a millisecond short: half a scan of room.
         self._loss_ms = 3 * frequency.period_ms(params) - params.rack_scan_ms * 3 // 2
+        self._late_ms = self._loss_ms - frequency.period_ms(params) - params.rack_scan_ms // 2
         self._hold_ms = params.response_hold_ms
         self._enabled = params.response_enabled
         self._last_ms = -1
+        self._elapsed_ms = 0            # from `look` to `scan`
         self._seen = 0
         self._was_lost = True
+        self._unknown_ms = 0            # since the frequency was last known
         self.grid_age_ms = 0
         self.test = self._make_test(params, s) if params.response_test_enabled else None
         for index, value in (
@@ -114,25 +117,46 @@ class Response:
         """A mains period of `count` ticks of PERIOD_TICK_NS; returns the request in W. Interrupt context."""
         return period_kernel(self._k, self._rings, self._curve, count)
 
-    def scan(self, now_ms):
-        """Slow services and loss of mains; now_ms wraps at 2**30. Scan context, does not allocate."""
-        k = self._k
+    def look(self, now_ms):
+        """Age of the mains and its loss, at the very beginning of a scan; now_ms wraps at 2**30. Scan context.
+
+        With a second look for edges in `scan` a loss is seen in three periods also when that half is late.
+        """
         elapsed_ms = 0 if self._last_ms < 0 else (now_ms - self._last_ms) & _NOW_WRAP
         self._last_ms = now_ms
         if elapsed_ms > 100:
             elapsed_ms = 100        # a late scan moves no further than ten punctual ones
-        seen = k[K.SEEN]
-        if seen != self._seen:
-            self._seen = seen
-            self.grid_age_ms = 0
+        self._elapsed_ms = elapsed_ms
+        if self._new_edges():       # since a scan that was late they may be older
+            self.grid_age_ms = max(0, min(elapsed_ms - self._params.rack_scan_ms, self._late_ms))
         elif self.grid_age_ms < 60_000:
             self.grid_age_ms += elapsed_ms
         lost = self.grid_age_ms >= self._loss_ms
         if lost and not self._was_lost:
             self._forget()
         self._was_lost = lost
+
+    def _new_edges(self):
+        seen = self._k[K.SEEN]
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        self.grid_age_ms = 0
+        return True
+
+    def scan(self, now_ms):
+        """Slow services and what there is without mains; now_ms as for `look`. Scan context, does not allocate."""
+        k = self._k
+        if now_ms == self._last_ms:
+            self._new_edges()
+        else:
+            self.look(now_ms)
+        elapsed_ms = self._elapsed_ms
+        self._elapsed_ms = 0
+        lost = self._was_lost
         services = self._services
         valid = not lost and k[K.FILLED] >= k[K.WINDOW]
+        self._hold(elapsed_ms, lost, valid)
         services.scan(elapsed_ms, k[K.DEVIATION], k[K.RESPONSE], valid, self._s, k[K.CHARGE], k[K.DISCHARGE])
         k[K.STEP] = services.step_ppm
         k[K.AUTHORITY] = services.authority if self._enabled else 0
@@ -144,6 +168,19 @@ class Response:
             self.test.scan(elapsed_ms)
         if lost:
             self._without_mains(elapsed_ms)
+
+    def _hold(self, elapsed_ms, lost, valid):
+        """Whether an unknown frequency keeps the response as it is: for its time, and a window more if mains is back.
+
+        The time runs on through a mains that comes and goes, so that flicker does not hold for ever.
+        """
+        if valid:
+            self._unknown_ms = 0
+            return
+        most_ms = self._hold_ms if lost else self._hold_ms + self._params.grid_window_ms
+        if self._unknown_ms < 60_000:
+            self._unknown_ms += elapsed_ms
+        self._k[K.HOLD] = 1 if self._unknown_ms < most_ms else 0
 
     def _pair(self, elapsed_ms):
         """Balance with the other rack of the pair; returns what to stand in for, W."""
@@ -163,16 +200,16 @@ class Response:
         for index in _MEASURED:
             k[index] = 0
         k[K.OUT] = k[K.AT]
-        self._rings[K.TARGETS + k[K.AT]] = 0
+        k[K.CLOCK_NOW] = (k[K.CLOCK_NOW] + self.grid_age_ms * 100) & K.CLOCK    # the scan goes on from here
         k[K.OWNED] = 0
 
     def _without_mains(self, elapsed_ms):
         """Hold, then ramp to zero: the kernel runs on the scan's time."""
         k = self._k
         k[K.OWNED] = 1               # an edge in this moment waits for the next period
-        k[K.HOLD] = 1 if self.grid_age_ms - self._loss_ms < self._hold_ms else 0
         k[K.SCAN_TIME] = elapsed_ms * 100
         period_kernel(k, self._rings, self._curve, K.WITHOUT_MAINS)
+        self._rings[K.TARGETS + k[K.AT]] = k[K.NOW_PPM] if k[K.HOLD] else 0     # due until what comes next is
         k[K.OWNED] = 0
 
     def set_limits(self, charge_W, discharge_W, permitted):
@@ -225,6 +262,11 @@ class Response:
         """True while mains is seen and a whole window has been measured."""
         k = self._k
         return not self._was_lost and k[K.FILLED] >= k[K.WINDOW]
+
+    @property
+    def doubtful(self):
+        """True in the two scans before a loss of mains would be found."""
+        return 0 < self._loss_ms - self.grid_age_ms <= 2 * self._params.rack_scan_ms
 
     @property
     def freq_mHz(self):

@@ -154,6 +154,8 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
                 target = 0 - K.PPM
             if k[K.AUTHORITY] != 1000:
                 target = target * k[K.AUTHORITY] // 1000
+        elif k[K.HOLD] != 0:
+            target = k[K.NOW_PPM]        # mains is back within the hold: until it is measured, stay
 
         # The target waits for its time.
         clock = (k[K.CLOCK_NOW] + elapsed) & K.CLOCK
@@ -167,8 +169,10 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
             out = (out + 1) & K.NEXT
         k[K.OUT] = out
         target = ring[K.TARGETS + out]
-    elif k[K.HOLD] == 0:
-        target = 0
+    else:
+        k[K.CLOCK_NOW] = (k[K.CLOCK_NOW] + elapsed) & K.CLOCK
+        if k[K.HOLD] == 0:
+            target = 0
 
     # Ramps: away from zero at most K.UP, back at most K.DOWN, through zero only in two steps.
     power = k[K.NOW_PPM]

@@ -46,7 +46,8 @@ class Services:
         self.step_state = STEP_READY
         self.recovering = 0         # -1 charging, 1 discharging towards the target
         self._step_ms = 0
-        self._delivered_ms = 0
+        self._delivered_ms = 0      # at full power; positive discharged
+        self._delivered_rest = 0
         self._rest_ms = 0
         self._fade = _PPM
         self._base_rest = 0
@@ -65,7 +66,7 @@ class Services:
         if p.response_step_permille:
             self._step(elapsed_ms, deviation, valid)
         if p.response_duration_s:
-            self._duration(elapsed_ms, response_W)
+            self._duration(elapsed_ms, response_W, deviation)
         recovery_W = self._recovery(s[I.SOC_cpct]) if p.response_recovery_permille else 0
         self._base(elapsed_ms, s[I.SETPOINT_W], recovery_W, valid, charge_W, discharge_W)
 
@@ -98,17 +99,28 @@ class Services:
         self.step_state = state
         self._step_ms = 0
 
-    def _duration(self, elapsed_ms, response_W):
-        """Fade the response once it has been delivered for its duration, until the grid has rested."""
+    def _duration(self, elapsed_ms, response_W, deviation):
+        """Fade the response in the direction whose energy is spent, until it comes back or the grid has rested.
+
+        Energy, not time: a grid that swings about its nominal frequency takes and gives.
+        """
         p = self._p
-        if self._rest_ms >= p.response_recovery_delay_s * 1000:
-            self._delivered_ms = 0
+        if self._rest_ms and self._rest_ms >= p.response_recovery_delay_s * 1000:
+            self._delivered_ms = self._delivered_rest = 0
             self._fade = _PPM
-        elif response_W > self.power_W // 20 or response_W < -(self.power_W // 20):
-            self._delivered_ms = min(_MOST_MS, self._delivered_ms + elapsed_ms)
-        if self._delivered_ms >= p.response_duration_s * 1000:
-            self._fade = max(0, self._fade - p.response_release_permille_ps * elapsed_ms)
-        self.authority = self._fade // 1000
+        else:
+            energy = response_W * elapsed_ms + self._delivered_rest
+            delivered_ms = energy // self.power_W
+            self._delivered_rest = energy - delivered_ms * self.power_W
+            self._delivered_ms = max(-_MOST_MS, min(_MOST_MS, self._delivered_ms + delivered_ms))
+        most_ms = p.response_duration_s * 1000
+        step = p.response_release_permille_ps * elapsed_ms
+        if -most_ms < self._delivered_ms < most_ms:
+            self._fade = min(_PPM, self._fade + step)
+        else:
+            self._fade = max(0, self._fade - step)
+        other_way = deviation > 0 if self._delivered_ms > 0 else deviation < 0  # low frequency discharges
+        self.authority = 1000 if other_way else self._fade // 1000
 
     def _recovery(self, soc_cpct):
         """Power towards the target SoC, only while the grid rests; stops at the target, starts outside the band."""

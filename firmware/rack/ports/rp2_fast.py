@@ -6,8 +6,11 @@ port; what is left out is the interpreter's bytecode between them. Register addr
 2.3.1.7 (SIO), 3.7 (PIO), 4.4.4 (SSP).
 """
 
+from time import sleep_ms
+
 import machine
 import micropython
+from micropython import const
 
 from rack.comms import link_state as L
 from rack.comms.pcs_can import encode_request
@@ -15,6 +18,9 @@ from rack.control import response_state as K
 from rack.control.recorder import record_kernel
 from rack.control.response_kernel import period_kernel
 from rack.drivers.fast import ptr8, ptr32
+
+
+_FIRST_MS = const(50)           # longer than two of the longest periods, which the kernel refuses as one
 
 
 @micropython.viper
@@ -82,13 +88,17 @@ class FastPath:
         )  # fmt: skip
 
     def start(self):
-        """Begin with the next rising edge."""
+        """Begin with the next whole period: the first count of a state machine began with no edge. Takes 50 ms."""
         for state_machine in self._state_machines:
-            state_machine.irq(self.edge, hard=True)
             state_machine.active(0)
             state_machine.restart()
             state_machine.put(self._hold_off)
             state_machine.active(1)
+        sleep_ms(_FIRST_MS)
+        for state_machine in self._state_machines:
+            while state_machine.rx_fifo():
+                state_machine.get()
+            state_machine.irq(self.edge, hard=True)
 
     def send(self):
         """One request with the present flags and power. Scan context."""

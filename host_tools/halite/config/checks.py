@@ -16,6 +16,7 @@ _INA228_BUS_V = 85  # INA228 data sheet, common-mode range
 _INA228_SHUNT_uV = 163_840  # the same, ADCRANGE 0
 _INA228_BIT_uV = 5  # of SOVL and SUVL
 _ALERT_BITS = 100  # the alert comes up to two bits early: within 2 % of its level; engineering judgement
+_WINDOW_SAMPLES, _ROCOF_SAMPLES = 48, 100  # most that rack.control.frequency sums up
 _WINDOW_SCANS = 2  # one late scan must not open the contactors
 
 
@@ -134,6 +135,17 @@ def _times(values: Values, tables: Tables) -> Iterator[str]:
         yield f"[afe] period_ms {values['afe_period_ms']} must be longer than [rack] scan_ms {scan}"
 
 
+def _windows(values: Values, tables: Tables) -> Iterator[str]:
+    """The measurement's windows hold as many samples as asked for: rack.control.frequency would cut them short."""
+    rate = values["grid_nominal_mHz"] // 1000 * values["grid_phases"]
+    for name, most in (("grid_window_ms", _WINDOW_SAMPLES), ("grid_rocof_ms", _ROCOF_SAMPLES)):
+        if values[name] * rate // 1000 > most:
+            yield (
+                f"[grid] {rows.split(name)[1]} {values[name]}: allowed is at most {most * 1000 // rate} ms, "
+                f"{most} samples at {rate} a second"
+            )
+
+
 def _cells(values: Values, tables: Tables) -> Iterator[str]:
     per_device, series = values["afe_cells_per_device"], values["cell_series"]
     needed = -(-series // per_device)
@@ -206,6 +218,7 @@ CHECKS: tuple[Check, ...] = (
     _trips_in_window,
     _precharge,
     _times,
+    _windows,
     _cells,
     _thermal,
     _ranges,

@@ -18,6 +18,7 @@ from halite.simulator.compliance import CATALOGUE, Judged, Service
 from halite.simulator.compliance_rig import preset
 from halite.simulator.compliance_rules import Curve, Row
 
+_POINTS = 1_200  # in a line: more only make the page slow
 _COLUMNS = ("step", "ramp", "sine sweep", "GB 2019-like")
 _COLOURS = {"power": "#0b6e99", "asked": "#999999", "bound": "#c8553d", "frequency": "#d9a404"}
 
@@ -104,7 +105,7 @@ def _draw(figure: go.Figure, row: int, column: int, one: Judged, service: Servic
         style = {"color": _COLOURS[colour], "dash": dash, "width": 1.5}
         figure.add_trace(go.Scatter(x=t, y=np.round(y, 4), name=name, mode="lines", line=style), row, column)
 
-    every = max(1, len(track.t_s) // 3000)
+    every = max(1, len(track.t_s) // _POINTS)
     t = np.round(track.t_s[::every], 3)
     line("deviation, Hz", t, (track.f_hz[::every] - service.nominal_hz), "frequency", "dot")
     line("asked by the curve", t, curve.at(track.f_hz)[::every], "asked", "dash")

@@ -1,0 +1,94 @@
+"""docs/response_gb.svg: what the firmware delivers inside the published bounds of GB Dynamic Containment.
+
+Written by `halite.generate`, drawn by the response that the compliance suite judges; plain SVG, so that it diffs.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from halite.paths import ROOT
+from halite.simulator import compliance, compliance_rules
+from halite.simulator.compliance_rules import Array
+
+FILE = ROOT / "docs" / "response_gb.svg"
+
+_PANELS = (("step", "Step 50.0 → 49.5 Hz", 1.5), ("ramp1hzs", "Ramp −1 Hz/s", 1.5))  # bounds, title, s shown
+_BEFORE_S = 0.1
+_WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 300.0, 180.0, 46.0, 34.0, 60.0
+_POWER_MOST = 1.1
+_STYLE = (
+    "text{font:12px sans-serif;fill:#333}.band{fill:#c8553d;fill-opacity:.16;stroke:#c8553d;stroke-width:1}"
+    ".power{fill:none;stroke:#0b6e99;stroke-width:2}.axis{stroke:#999;stroke-width:1;fill:none}"
+)
+
+
+class _Panel:
+    """Maps s since the event and pu to the drawing."""
+
+    def __init__(self, left: float, until_s: float) -> None:
+        self.left = left
+        self._scale = _WIDTH / (until_s + _BEFORE_S)
+
+    def x(self, t_s: float) -> float:
+        return self.left + (t_s + _BEFORE_S) * self._scale
+
+    def y(self, pu: float) -> float:
+        return _TOP + _HEIGHT * (1 - pu / _POWER_MOST)
+
+    def points(self, t_s: Array, pu: Array) -> str:
+        return " ".join(f"{self.x(t):.1f},{self.y(p):.1f}" for t, p in zip(t_s, pu, strict=True))
+
+
+def _axes(panel: _Panel, title: str, until_s: float) -> list[str]:
+    left, right, bottom = panel.left, panel.left + _WIDTH, panel.y(0.0)
+    parts = [
+        f'<text x="{left:.0f}" y="20">{title}: delivered power, pu</text>',
+        f'<path class="axis" d="M{left:.1f} {_TOP:.1f}V{bottom:.1f}H{right:.1f}"/>',
+        f'<text x="{right:.0f}" y="{bottom + 32:.0f}" text-anchor="end">s after the event</text>',
+    ]
+    for pu in (0.0, 0.5, 1.0):
+        parts.append(f'<text x="{left - 6:.0f}" y="{panel.y(pu) + 4:.0f}" text-anchor="end">{pu:g}</text>')
+    for tenth in range(0, round(until_s * 10) + 1, 5):
+        parts.append(
+            f'<text x="{panel.x(tenth / 10):.0f}" y="{bottom + 16:.0f}" text-anchor="middle">{tenth / 10:g}</text>'
+        )
+    return parts
+
+
+def _panel(name: str, title: str, until_s: float, left: float) -> list[str]:
+    service = next(s for s in compliance.CATALOGUE if s.name == "gb_dc")
+    judged = compliance.published_case(service, name)
+    t_s, f_hz, lower, upper = compliance_rules.published_bounds(name)
+    event_s = float(t_s[np.flatnonzero(np.diff(f_hz))[0] + (name == "step")])
+    t_s = t_s - event_s
+    panel = _Panel(left, until_s)
+    shown = (t_s >= -_BEFORE_S) & (t_s <= until_s)
+    there_and_back = np.concatenate([t_s[shown], t_s[shown][::-1]])
+    band = panel.points(there_and_back, np.concatenate([upper[shown], lower[shown][::-1]]))
+    track = judged.track
+    since_s = track.t_s - (compliance.EVENT_S - 1.0) - event_s  # the published traces begin 1 s before
+    shown = (since_s >= -_BEFORE_S - 1e-9) & (since_s <= until_s)
+    power = panel.points(since_s[shown], track.power[shown])
+    drawn = [f'<polygon class="band" points="{band}"/>', f'<polyline class="power" points="{power}"/>']
+    return [*drawn, *_axes(panel, title, until_s)]
+
+
+def text() -> str:
+    """The whole drawing."""
+    width = _LEFT + len(_PANELS) * (_WIDTH + _GAP)
+    height = _TOP + _HEIGHT + 44
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
+        "<title>GB Dynamic Containment: delivered power inside the published bounds</title>",
+        f"<style>{_STYLE}</style>",
+        f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>',
+    ]
+    for at, (name, title, until_s) in enumerate(_PANELS):
+        parts += _panel(name, title, until_s, _LEFT + at * (_WIDTH + _GAP))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def outputs() -> dict[Path, str]:
+    """Every generated file with the text it must have."""
+    return {FILE: text()}

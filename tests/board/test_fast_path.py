@@ -1,0 +1,164 @@
+"""The fast path on the emulated board without the application around it: three zero crossings on one PIO program, and
+edges that meet a request of the main loop."""
+
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from halite.build import make
+from halite.config import load
+from halite.emulator.board import EmulatedBoard
+from halite.emulator.filesystem import with_files
+from halite.emulator.repl import at_prompt, run_code
+from halite.emulator.rig import EmulatedRack, emulated_rack
+from halite.image import image_path
+from halite.paths import BOARD_CONFIGS
+from rack.control import response_state as K
+from rp2040py.gpio_pin import GPIOPinState
+
+SETUP = """
+import time
+from rack.config import load
+p = load(open('config.bin', 'rb').read())
+from rack.control.controller import Controller
+c = Controller(p)
+from rack.comms.pcs_link import PcsLink
+from rack.control.recorder import Recorder
+from rack.drivers.mcp2515 import Mcp2515
+from rack.ports.rp2 import Port
+port = Port(p)
+can = Mcp2515(port.can_spi, p.sensor_can_crystal_MHz, PcsLink.ACCEPT)
+while not can.running:
+    can.poll(time.ticks_us())
+link = PcsLink(can, c.s)
+recorder = Recorder(p, c.response, c.s)
+fast = port.fast_path(c.response, link, recorder)
+fast.start()
+k, rings, _ = c.response.arrays
+"""
+LOOK = "print(k[{seen}], k[{real}], k[{deviation}], min(rings[1:31]), max(rings[1:31]))\n"
+WATCHED_ms = 300
+MEET = """
+before = list(link.state)
+for _ in range({times}):
+    time.sleep_ms(30)
+    port._heater(1)
+    fast.send()
+    port._heater(0)
+time.sleep_ms(2)
+print([b - a for a, b in zip(before, link.state)])
+"""
+MOST_us = 250.0  # from an edge to its request
+AFTER_us = tuple(range(0, 132, 6))  # after the main loop's mark, which comes before it holds interrupts back
+
+
+@pytest.fixture(scope="module")
+def rack(tmp_path_factory: pytest.TempPathFactory) -> EmulatedRack:
+    text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
+    text = text.replace('board = "pico_w"', 'board = "pico_w_three_phase"').replace("phases = 1", "phases = 3")
+    path: Path = tmp_path_factory.mktemp("three") / "three.toml"
+    path.write_text(text, encoding="utf-8")
+    config = load(path)
+    files = {name: data for name, data in make(config, short=False).files.items() if not name.startswith("main.")}
+    emulated = emulated_rack(config, flash=with_files(EmulatedBoard(image_path()).flash_snapshot(), files))
+    emulated.rack.grid.set(49.8, 0.0)
+    emulated.board.run_for(1200)
+    at_prompt(emulated.board)
+    run_code(emulated.board, SETUP, 8000, 300)
+    emulated.board.run_for(250)
+    return emulated
+
+
+def look(rack: EmulatedRack) -> list[int]:
+    shown = run_code(rack.board, LOOK.format(seen=K.SEEN, real=K.REAL, deviation=K.DEVIATION))
+    return [int(word) for word in shown.split()]
+
+
+def test_every_phase_gives_a_sample_of_the_same_frequency_each_period_from_the_first_one_on(rack: EmulatedRack) -> None:
+    seen, _, _, least, most = look(rack)
+    assert seen > 30 and abs(least + 2_000) <= 2 and abs(most + 2_000) <= 2     # 0.1 mHz
+    rack.board.events.clear()
+    rack.board.run_for(WATCHED_ms)
+    later, real, deviation, *_ = look(rack)
+    edges = [event for event in rack.board.events if event.what == "mains"]
+    assert {event.detail[1] for event in edges} == {0, 1, 2}
+    assert abs(later - seen - len(edges)) <= 2 and len(edges) >= 3 * WATCHED_ms * 49.8 / 1000 - 3
+    assert abs(real + 2_000) <= 2 and abs(deviation + 2_000) <= 2
+
+
+def noted(board: EmulatedBoard, machine: int) -> list[float]:
+    """A list that grows with the time at which the interrupt takes a count of this state machine."""
+    found: list[float] = []
+    fifo = board.rp2040.pio[1].machines[machine].rx_fifo
+    pull = fifo.pull
+
+    def pulled() -> int:
+        found.append(board.now_us)
+        value: int = pull()
+        return value
+
+    setattr(fifo, "pull", pulled)  # noqa: B010 - a method, replaced on purpose
+    return found
+
+
+def edges_after(rack: EmulatedRack, delays_us: tuple[int, ...]) -> list[float]:
+    """At each mark of the main loop one edge of phase A, a delay later; a list that grows with their times."""
+    board, waiting, found = rack.board, list(delays_us), []
+    pins = rack.config.values
+    crossing = board.rp2040.gpio[pins["pins_zero_crossing_a"]]
+
+    def rise() -> None:
+        found.append(board.now_us)
+        crossing.set_input_value(True)
+        board.after(5.0, lambda: crossing.set_input_value(False))
+
+    def marked(new: GPIOPinState, old: GPIOPinState) -> None:
+        if new == GPIOPinState.HIGH and waiting:
+            board.after(waiting.pop(0) / 1000, rise)
+
+    crossing.set_input_value(False)
+    board.rp2040.gpio[pins["pins_heater"]].add_listener(marked)
+    return found
+
+
+@pytest.fixture(scope="module")
+def meetings(rack: EmulatedRack) -> SimpleNamespace:
+    """Edges at all times in and around the window in which the main loop sends a request itself."""
+    board = rack.board
+    rack.rack.grid.lose(board.now_us)
+    board.run_for(50)
+    board.events.clear()
+    taken_us, edges_us = noted(board, 0), edges_after(rack, AFTER_us)
+    counted = run_code(board, MEET.format(times=len(AFTER_us)), 40.0 * len(AFTER_us), 300)
+    _, sent, unsent, faults, asked = (int(word) for word in counted.strip("[]\r\n ").split(","))
+    assert len(taken_us) == len(edges_us) == len(AFTER_us) and (faults, asked) == (0, 0)
+    loads_us = [e.at_us for e in board.events if e.what == "can_spi" and e.detail[0] == 0x40]
+    frames = [e.detail[1] for e in board.events if e.what == "can" and e.detail[0] == 0x181]
+    return SimpleNamespace(
+        edges_us=edges_us, taken_us=taken_us, loads_us=loads_us, frames=frames, sent=sent, unsent=unsent
+    )
+
+
+def test_an_edge_that_meets_the_main_loops_own_request_is_answered_within_its_bar(meetings: SimpleNamespace) -> None:
+    m = meetings
+    waited_us = [taken - edge for edge, taken in zip(m.edges_us, m.taken_us, strict=True)]
+    assert max(waited_us) > min(waited_us) + 40, "no edge has met a request of the main loop"
+    answers_us = []
+    for edge, taken, next_edge in zip(m.edges_us, m.taken_us, [*m.edges_us[1:], float("inf")], strict=True):
+        own = [at_us - edge for at_us in m.loads_us if taken < at_us < next_edge - 5_000]
+        answers_us.append(own[0] if own else None)
+    print("edge to count:", [round(us, 1) for us in waited_us])
+    print("edge to first byte:", [us and round(us, 1) for us in answers_us])
+    assert max(waited_us) <= MOST_us - 100
+    assert any(us is None for us in answers_us), "no edge has found the buffer taken"
+    assert max(us for us in answers_us if us is not None) <= MOST_us
+
+
+def test_a_request_that_finds_the_buffer_taken_is_counted_and_the_next_frame_follows(meetings: SimpleNamespace) -> None:
+    m = meetings
+    assert len(m.loads_us) == len(m.frames) == m.sent
+    taken_along = 2 * len(AFTER_us) - m.sent - m.unsent  # counts that the main loop's own request has found
+    assert m.sent >= len(AFTER_us) and m.unsent > 0 and 0 < taken_along < 6
+    sequence = [frame[6] & 15 for frame in m.frames]
+    assert all((b - a) & 15 == 1 for a, b in pairwise(sequence))

@@ -1,0 +1,71 @@
+"""The delivery of a service is limited by its energy, direction by direction."""
+
+import random
+
+import pytest
+from rack import ids as I
+from rack.control import frequency
+from rack.control.services import Services
+from response_rig import Rig, parameters
+
+FULL_W = 200_000
+
+
+def limited(**changes):
+    return Rig(
+        **{
+            "response_duration_s": 2, "response_recovery_delay_s": 1, "response_release_permille_ps": 1_000, **changes
+        }
+    )  # fmt: skip
+
+
+def test_half_power_lasts_twice_as_long():
+    rig = limited()
+    half = rig.periods(49.74, 190)  # 3.8 s
+    assert min(half[12:]) > 0.49 * FULL_W
+    assert rig.periods(49.74, 80)[-1] == 0
+
+
+def test_a_rack_that_has_spent_its_energy_still_takes_some():
+    rig = limited()
+    assert rig.periods(49.5, 200)[-1] == 0
+    assert rig.periods(50.5, 20)[-1] == -FULL_W
+
+
+def test_energy_that_came_back_may_be_spent_again():
+    rig = limited()
+    assert rig.periods(49.5, 200)[-1] == 0
+    rig.periods(50.5, 110)  # more than the second that fading out took
+    again = rig.periods(49.5, 60)
+    assert max(again) == FULL_W
+
+
+@pytest.mark.parametrize("low_first", [True, False])
+def test_the_limit_holds_in_either_direction(low_first):
+    rig = limited()
+    Hz = 49.5 if low_first else 50.5
+    full = rig.periods(Hz, 90)
+    assert abs(full[-1]) == FULL_W
+    assert rig.periods(Hz, 110)[-1] == 0
+
+
+def test_a_recovery_without_a_delay_does_not_switch_the_limit_off():
+    rig = limited(response_recovery_delay_s=0)
+    assert rig.periods(49.5, 200)[-1] == 0
+    rig.periods(50.0, 12)
+    assert rig.periods(49.5, 20)[-1] == FULL_W
+
+
+def test_a_grid_that_swings_about_nominal_does_not_wear_a_regulating_service_out():
+    """Six hours, 65 mHz rms with a correlation time of five minutes: engineering judgement, after the grid of GB."""
+    curve = [-200, 1000, -15, 0, 15, 0, 200, -1000]
+    params = parameters(curve, response_duration_s=3_600, response_recovery_delay_s=60)
+    services, curve, noise = Services(params), frequency.knots(params.response_curve), random.Random(2)
+    image = [0] * I.COUNT
+    deviation_mHz = 0.0
+    for _ in range(6 * 36_000):
+        deviation_mHz += -deviation_mHz / 3_000 + 65 * (2 / 3_000) ** 0.5 * noise.gauss(0, 1)
+        deviation = round(deviation_mHz * 10)
+        response_W = frequency.on_curve(curve, deviation) * (FULL_W // 1000)
+        services.scan(100, deviation, response_W, True, image, FULL_W, FULL_W)
+        assert services.authority == 1000
