@@ -202,7 +202,7 @@ class Mcp2515:
             if self.mode == LOOPBACK:
                 self.sent(frame, self._now_us)
                 self._store(frame)
-            else:
+            elif self.mode == NORMAL:
                 self.bus.send(self, frame, max(self._now_us, self._join_us, self._bus_off_until))
         elif before & _TXREQ and not value & _TXREQ and n in self._queued:
             if self.bus.withdraw(self, self._queued[n]):
@@ -250,6 +250,8 @@ class Mcp2515:
         self._update_interrupt(at_us)
 
     def failed(self, frame: Frame, at_us: float, acknowledged: bool) -> bool:
+        if self.mode != NORMAL:
+            return False  # it has left the bus: what is still queued waits for normal mode
         passive = self.registers[TEC] >= 128
         if acknowledged and passive:
             pass  # an error-passive node does not count a missing acknowledge (ISO 11898-1)
@@ -264,8 +266,6 @@ class Mcp2515:
         self.registers[CANINTF] |= _MERRF
         self._update_error_flags()
         self._update_interrupt(at_us)
-        if self.mode != NORMAL:
-            return False
         if self.registers[CANCTRL] & _OSM:
             del self._queued[n]
             self.registers[TXBCTRL[n]] &= ~_TXREQ & 0xFF
