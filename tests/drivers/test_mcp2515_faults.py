@@ -138,6 +138,8 @@ def _mute(rig, value):
 
 FAULTS = {
     "flip": (_wire("flip"), st.floats(0, 0.3)), "lose": (_wire("lose"), st.floats(0, 0.3)),
+    "duplicate": (_wire("duplicate"), st.floats(0, 0.3)), "truncate": (_wire("truncate"), st.floats(0, 0.3)),
+    "late in both directions": (_wire("late_us"), st.just(1.0)),
     "stuck": (_wire("stuck"), st.sampled_from([0, 1])), "missing": (_wire("missing"), st.just(True)),
     "reset in mid-transfer": (_reset, st.integers(0, 200)), "any bytes": (_bytes, st.binary(min_size=1, max_size=16)),
     "late bytes": (_late, st.integers(1, 3)), "doubled byte": (_twice, st.integers(1, 13)),
@@ -145,7 +147,7 @@ FAULTS = {
 }  # fmt: skip
 _ONE = st.sampled_from(sorted(FAULTS)).flatmap(lambda name: st.tuples(st.just(name), FAULTS[name][1]))
 # without these nothing of the PCS can have been heard
-DEAF = ("stuck", "missing", "any bytes", "late bytes", "bus shorted", "PCS mute")
+DEAF = ("late in both directions", "stuck", "missing", "any bytes", "late bytes", "bus shorted", "PCS mute")
 
 
 @given(st.integers(0, 2**16), st.lists(st.tuples(_ONE, st.integers(1, 40)), min_size=1, max_size=6))

@@ -64,6 +64,7 @@ class Mcp2515:
     def select(self, now_us: float) -> None:
         """Chip select falls."""
         self._advance(now_us)
+        self.faults.begins()
         self._bytes = []
 
     def exchange(self, byte: int, now_us: float) -> int:
@@ -74,7 +75,7 @@ class Mcp2515:
         byte = self.faults.clocked(byte)
         self._bytes.append(byte)
         answer = 0xFF if self.faults.missing else self._exchange(byte)
-        return self.faults.clocked(answer)
+        return self.faults.clocked(answer, answer=True)
 
     def deselect(self, now_us: float) -> None:
         """Chip select rises: RTS and the end of READ RX BUFFER take effect."""
