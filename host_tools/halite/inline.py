@@ -14,7 +14,10 @@ from collections.abc import Iterator
 
 from halite.paths import FIRMWARE
 
-CONSTANT_MODULES = ("rack.ids", "rack.control.bits", "rack.control.response_state", "rack.comms.link_state")
+CHIPS = {"rp2040": "rack.ports.chip_rp2040", "rp2350": "rack.ports.chip_rp2350"}
+CONSTANT_MODULES = (
+    "rack.ids", "rack.control.bits", "rack.control.response_state", "rack.comms.link_state", *CHIPS.values()
+)  # fmt: skip
 
 
 def path_of(module: str) -> str:
@@ -24,6 +27,12 @@ def path_of(module: str) -> str:
 def constants() -> dict[str, dict[str, int]]:
     """{module: {name: value}} of the constant modules; ValueError when one holds anything else."""
     return {module: _values((FIRMWARE / path_of(module)).read_text()) for module in CONSTANT_MODULES}
+
+
+def of_chip(chip: str) -> dict[str, dict[str, int]]:
+    """The same for code that is written with the numbers of the RP2040 and built for `chip`."""
+    known = constants()
+    return {**known, CHIPS["rp2040"]: known[CHIPS[chip]]}
 
 
 def _values(source: str) -> dict[str, int]:

@@ -258,6 +258,12 @@ def test_every_wire_fault_shows_on_the_wire():
     assert 0 < WireFaults(late_us=100.0).delay_us() <= 100
     assert WireFaults(stuck=0).clocked(0x5A) == 0x00
     assert WireFaults(stuck=1).clocked(0x5A) == 0xFF
+    for faults, seen in ((WireFaults(), [1, 2, 3]), (WireFaults(late_us=1.0), [0xFF, 1, 2]),
+                         (WireFaults(truncate=1.0), [0xFF, 0xFF, 0xFF]), (WireFaults(lose=1.0), [0xFF, 0xFF, 0xFF]),
+                         (WireFaults(duplicate=1.0), [0xFF, 1, 2])):  # fmt: skip
+        faults.begins()
+        assert [faults.clocked(byte) for byte in (1, 2, 3)] == seen
+        assert faults.clocked(9, answer=True) in (9, 0xFF)
     assert [WireFaults(reset_after=0).resets_now(), WireFaults(reset_after=5).resets_now()] == [True, False]
 
 

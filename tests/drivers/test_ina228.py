@@ -259,7 +259,8 @@ def test_no_fault_on_the_bus_escapes_and_the_driver_comes_back(seed, flip, lose,
 
 
 _WIRE = st.lists(st.tuples(st.one_of(
-    st.tuples(st.sampled_from(["flip", "lose"]), st.floats(0, 0.3)), st.tuples(st.just("missing"), st.just(True)),
+    st.tuples(st.sampled_from(["flip", "lose", "duplicate", "truncate"]), st.floats(0, 0.3)),
+    st.tuples(st.just("missing"), st.just(True)), st.tuples(st.just("late_us"), st.just(1.0)),
     st.tuples(st.just("stuck"), st.sampled_from([0, 1])), st.tuples(st.just("reset_after"), st.integers(0, 60)),
 ), st.integers(1, 30)), min_size=1, max_size=6)  # fmt: skip
 

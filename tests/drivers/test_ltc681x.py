@@ -107,7 +107,8 @@ def test_corrupted_groups_never_become_cells(seed, flip, lose, missing, reset_af
 
 
 _WIRE = st.lists(st.tuples(st.one_of(
-    st.tuples(st.sampled_from(["flip", "lose"]), st.floats(0, 0.05)), st.tuples(st.just("missing"), st.just(True)),
+    st.tuples(st.sampled_from(["flip", "lose", "duplicate", "truncate"]), st.floats(0, 0.05)),
+    st.tuples(st.just("missing"), st.just(True)), st.tuples(st.just("late_us"), st.just(1.0)),
     st.tuples(st.just("stuck"), st.sampled_from([0, 1])), st.tuples(st.just("reset_after"), st.integers(0, 500)),
 ), st.integers(1, 150)), min_size=1, max_size=5)  # fmt: skip
 

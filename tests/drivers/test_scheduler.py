@@ -10,6 +10,7 @@ from halite.bench import BARS
 from halite.config import load_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rack import ids as I
 from rack import scheduler as sched
 from rack.alarms import code_of
 from rack.app import App
@@ -194,7 +195,7 @@ class AppRig(Rig):
         super().__init__([(period, budget, phase, costs.get(name, int(budget * share)))
                           for name, _, period, budget, phase in tasks])
         self.app = SimpleNamespace(scheduler=self.scheduler, _scan_us=1000 * scan_ms, _collect_due=False,
-                                   _collected_us=0)
+                                   _collected_us=0, _s=array("i", [0] * I.COUNT))
 
     def after(self, index, now_us):
         if index == self.scan:
@@ -242,6 +243,25 @@ def test_a_collection_begins_right_after_a_scan_and_two_are_half_a_second_apart(
     assert all(b - a >= 500_000 for a, b in pairwise(collections))
     assert all(b - a <= 10_000_000 for a, b in pairwise(collections))
     assert max(b - a for a, b in pairwise(scans)) <= max(23_000, 2_000 * scan_ms)
+
+
+@pytest.mark.parametrize(("age_ms", "begins"), [(0, True), (64, True), (65, False), (199, False), (200, True)])
+def test_no_collection_begins_while_the_next_cells_are_due_but_lost_cells_do_not_put_it_off(age_ms, begins):
+    rig = AppRig(10, 3_000, 0.1)
+    rig.app._s[I.CELLS_AGE_ms] = age_ms
+    rig.app._collect_due = True
+    rig.run(700_000)
+    assert bool(rig.starts[rig.collect]) is begins
+    rig.app._s[I.CELLS_AGE_ms] = 0
+    rig.run(20_000)
+    assert len(rig.starts[rig.collect]) == 1
+
+
+def test_a_collection_that_is_always_put_off_comes_at_the_end_of_its_period():
+    rig = AppRig(10, 3_000, 0.1)
+    rig.app._s[I.CELLS_AGE_ms] = 100
+    rig.run(21_000_000, 300)
+    assert [start // 10_000_000 for start in rig.starts[rig.collect]] == [1, 2]
 
 
 def test_clearing_keeps_the_phase():

@@ -122,7 +122,11 @@ def test_a_power_cut_at_any_byte_leaves_every_earlier_record_readable(events, la
         assert record is not None and record[2:] == events[sequence]
 
 
-@given(st.integers(0, 2**16), st.lists(st.tuples(st.sampled_from(["flip", "lose", "missing"]), EVENTS), max_size=12))
+_FAULTS = {"flip": 0.1, "lose": 0.1, "duplicate": 0.1, "truncate": 0.1, "late_us": 1.0, "stuck": 0, "missing": True,
+           "reset_after": 9}
+
+
+@given(st.integers(0, 2**16), st.lists(st.tuples(st.sampled_from(sorted(_FAULTS)), EVENTS), max_size=12))
 @settings(max_examples=60)
 def test_a_noisy_bus_never_makes_a_record_that_was_not_written(seed, events):
     """What was written through faults is there whole or not at all; what was written before and after is there."""
@@ -133,7 +137,7 @@ def test_a_noisy_bus_never_makes_a_record_that_was_not_written(seed, events):
     assert log.append(*first)
     rig.chip.faults = WireFaults(seed)
     for fault, event in events:
-        setattr(rig.chip.faults, fault, True if fault == "missing" else 0.1)
+        setattr(rig.chip.faults, fault, _FAULTS[fault])
         log.append(*event)
         rig.chip.faults = WireFaults(seed + 1)
     last = (7, 6, 5, 4, 3, 2, 1)
@@ -142,4 +146,4 @@ def test_a_noisy_bus_never_makes_a_record_that_was_not_written(seed, events):
     read = [log.read(sequence) for sequence in range(log.oldest(), log.head)]
     found = [record[2:] for record in read if record]
     assert found[-1] == last and all(record in written for record in found)
-    assert rig.fram.errors >= sum(fault == "missing" for fault, _ in events)
+    assert rig.fram.errors >= sum(fault in ("missing", "stuck") for fault, _ in events)

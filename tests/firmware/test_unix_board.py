@@ -54,6 +54,22 @@ def test_an_open_interlock_drops_the_coils_and_is_told() -> None:
         assert b"interlock" in board.console.lower() or b"hvil" in board.console.lower()
 
 
+def test_a_broken_afe_link_is_a_warning_while_the_largest_rack_stays_closed() -> None:
+    with UnixBoard(BOARD_CONFIGS / "lfp_rack.toml") as board:
+        board.run_for(2_500)
+        board.send("close\n")
+        board.run_for(2_500)
+        assert board.coils == CLOSED and alarms(board) == []
+        board.chips.afe.broken_links = {11}
+        board.run_for(700)
+        assert board.coils == CLOSED and board.alive
+        assert alarms(board) == ["AFE link broken, read from both ends"]
+        came = [record[4] for record in asked(board, "logs")["log"] if record[3] == ALARM_CAME]
+        assert code_of("link_warn") in came and came.count(code_of("cells_lost")) <= 1  # once, at the start
+        signals = asked(board, "status")["signals"]
+        assert (signals["afe_seen"], signals["link_broken"]) == (26, 1)
+
+
 def test_automatic_closing_does_not_overrule_an_operator_who_said_open(tmp_path: Path) -> None:
     config = tmp_path / "automatic.toml"
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")

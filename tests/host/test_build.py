@@ -9,6 +9,8 @@ import pytest
 from halite import __version__, build, heap
 from halite.config import load
 from halite.errors import HaliteError
+from halite.inline import CHIPS, constants
+from halite.paths import BOARD_CONFIGS
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,43 @@ def test_the_heap_is_measured_module_by_module_each_after_what_it_imports(built)
         source = (build.FIRMWARE / (name.replace(".", "/") + ".py")).read_text(encoding="utf-8")
         imported = set(re.findall(r"^(?:from|import) ([\w.]+)", source, re.MULTILINE))
         assert imported & known <= set(order[:at])
+
+
+@pytest.fixture(scope="module")
+def pico_2(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pico_2") / "rack.toml"
+    text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
+    path.write_text(text.replace('board = "pico_w"', 'board = "pico_2"'), encoding="utf-8")
+    return load(path)
+
+
+def test_a_pico_2_gets_code_for_its_core_and_the_same_config(pico_2, built):
+    files = build.make(pico_2).files
+    assert files.keys() == built.files.keys() and files["config.bin"] == built.files["config.bin"]
+    armv6m, armv7emsp = 4, 7  # MP_NATIVE_ARCH of MicroPython's py/persistentcode.h, in bits 2 to 5 of the third byte
+    for made, arch in ((built.files, armv6m), (files, armv7emsp)):
+        native = {data[2] >> 2 & 15 for name, data in made.items() if name.endswith(".mpy")}
+        assert native == {0, arch}  # 0: bytecode alone
+
+
+def test_no_register_of_the_rp2040_is_left_in_a_build_for_the_pico_2():
+    here, there = (constants()[CHIPS[chip]] for chip in ("rp2040", "rp2350"))
+    assert here.keys() == there.keys()
+    places = {value for name, value in here.items() if value >= 0x10000000 and value != there[name]}
+    assert len(places) >= 10
+    modules = build.board_sources(chip="rp2350")
+    written = {int(number, 0) for text in modules.values() for number in re.findall(r"\b(?:0x[0-9A-Fa-f]+|\d+)\b", text)
+               if not number.startswith("0") or number.startswith("0x")}  # fmt: skip
+    assert not places & written
+    assert {there["SPI0"], there["SCRATCH_MODE"], there["IO_BANK0_SET"]} <= written
+    assert "0x400D800C" in modules["boot.py"] and "0x4005800C" in build.board_sources()["boot.py"]
+
+
+def test_a_board_with_a_chip_that_has_no_port_is_refused(tmp_path):
+    (tmp_path / "boards").mkdir()
+    pins = (BOARD_CONFIGS / "boards" / "pico_2.toml").read_text(encoding="utf-8")
+    (tmp_path / "boards" / "other.toml").write_text(pins.replace("rp2350", "esp32"), encoding="utf-8")
+    text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
+    (tmp_path / "rack.toml").write_text(text.replace('board = "pico_w"', 'board = "other"'), encoding="utf-8")
+    with pytest.raises(HaliteError, match="chip = 'esp32' is not known: allowed is one of rp2040, rp2350"):
+        load(tmp_path / "rack.toml")

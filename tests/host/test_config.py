@@ -225,7 +225,7 @@ def test_a_conflict_reaches_the_user_with_the_file(tmp_path):
     ("text", "said"),
     [
         ("[rack", "not valid TOML"),
-        ('[rack]\nboard = "nano"\n', "allowed is one of pico_w"),
+        ('[rack]\nboard = "nano"\n', "allowed is one of pico_2, pico_w"),
         (b"\xff\xfe", "not UTF-8 text"),
     ],
 )

@@ -30,6 +30,29 @@ def count_good(rx, frames: int, top: int, size: int, register: int, table) -> in
 
 
 @micropython.viper
+def make_writes(out, count: int, register: int, value: int, addresses: int, table) -> int:
+    """Broadcast writes of one byte, one behind the other, into out; returns their bytes.
+
+    addresses: 1 gives value, value + 1, … to one register, 0 the same value to register, register + 1, …
+    """
+    b = ptr8(out)
+    at = 0
+    while count > 0:
+        b[at] = 0xD0
+        b[at + 1] = register >> 8
+        b[at + 2] = register & 0xFF
+        b[at + 3] = value
+        crc = int(crc16(out, at, 4, table))
+        b[at + 4] = crc & 0xFF
+        b[at + 5] = crc >> 8
+        value += addresses
+        register += 1 - addresses
+        at += 6
+        count -= 1
+    return at
+
+
+@micropython.viper
 def take_bytes(rx, frames: int, size: int, out, positions):
     """Copy the data of checked frames to out[place * size:]."""
     b = ptr8(rx)

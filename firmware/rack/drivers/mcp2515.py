@@ -1,8 +1,9 @@
 """MCP2515 CAN controller, 500 kbit/s: bring-up with read-back, bounded polling, bus-off recovery.
 
 A request that waits behind a dead bus, or a controller that silently reset to its defaults, would leave
-the PCS on old power: mode, bit timing and error flags are read back every HEALTH_US, and every
-disagreement starts the chip anew. No loop waits for the chip.
+the PCS on old power: mode, bit timing, buffer control and error flags are read back every HEALTH_US, and every
+disagreement starts the chip anew. No loop waits for the chip. 2 s after the last fault on SPI or CAN frames pass
+again: the longest pause of a controller that was bus-off, and a bring-up.
 
 Source: Microchip DS20001801, and linux mcp251x.c for the reset time. `spi` needs transfer(tx, rx, n):
 n bytes in one chip select, full duplex, 16 at most, not interruptible by the fast path; and
@@ -39,6 +40,7 @@ _MODE_NORMAL = const(0x00)
 _MODE_CONFIG = const(0x80)
 _EFLG_TXBO = const(0x20)
 _EFLG_OVERFLOW = const(0xC0)
+_RXB0_MODE = const(0x64)           # filters on, roll over: what `_setup_rows` writes, without what the chip reports
 
 _RESET_US = const(10_000)          # oscillator start-up; linux mcp251x waits 5 ms
 _HEALTH_US = const(20_000)
@@ -217,16 +219,15 @@ class Mcp2515:
 
     def _step_run(self):
         self._wait_us = _HEALTH_US
-        row = self._setup[0]
-        self._read(_CANSTAT, 1)
-        if self._rx[2] & 0xE0 != _MODE_NORMAL or not self._holds(row[0], row[1]):
+        rx = self._rx
+        self._read(_TEC, 3)                        # TEC, REC and, as at the end of every row, CANSTAT
+        self.tec = rx[2]
+        self.rec = rx[3]
+        if rx[4] & 0xE0 != _MODE_NORMAL or not self._holds(_CNF3, self._setup[0][1]):
             self._wait(STATE_RESET, 0)
             return
-        self._read(_TEC, 2)
-        self.tec = self._rx[2]
-        self.rec = self._rx[3]
         self._read(_EFLG, 1)
-        flags = self._rx[2]
+        flags = rx[2]
         if flags & _EFLG_TXBO:
             self._bus_off()
             return
@@ -236,8 +237,14 @@ class Mcp2515:
         if flags & _EFLG_OVERFLOW:
             self.rx_overflows += 1
             self._modify(_EFLG, _EFLG_OVERFLOW, 0)
-        self._check_stuck(0, _TXB0CTRL)
-        self._check_stuck(1, _TXB1CTRL)
+        self._check_buffers()
+
+    def _check_buffers(self):
+        """What noise may change in normal mode, and frames that do not leave."""
+        self._read(_RXB0CTRL, 1)
+        kept = self._rx[2] & _RXB0_MODE == 0x04
+        if not (self._check_stuck(0, _TXB0CTRL, 3) and self._check_stuck(1, _TXB1CTRL, 1) and kept):
+            self._wait(STATE_RESET, 0)
 
     def _modify(self, register, mask, value):
         tx = self._tx
@@ -247,17 +254,22 @@ class Mcp2515:
         tx[3] = value
         self._command(4)
 
-    def _check_stuck(self, buffer, register):
-        """A frame that nobody acknowledges blocks its buffer: take it back, the next one is fresher."""
+    def _check_stuck(self, buffer, register, priority):
+        """A frame that nobody acknowledges blocks its buffer: take it back, the next one is fresher.
+
+        False: the buffer has lost its priority.
+        """
         self._read(register, 1)
-        if not self._rx[2] & 8:
+        control = self._rx[2]
+        if not control & 8:
             self._stuck[buffer] = 0
-            return
-        self._stuck[buffer] += 1
-        if self._stuck[buffer] >= _STUCK_CHECKS:
-            self._stuck[buffer] = 0
-            self.aborted += 1
-            self._modify(register, 8, 0)
+        else:
+            self._stuck[buffer] += 1
+            if self._stuck[buffer] >= _STUCK_CHECKS:
+                self._stuck[buffer] = 0
+                self.aborted += 1
+                self._modify(register, 8, 0)
+        return control & 3 == priority
 
     def _bus_off(self):
         """Leave the bus at once, come back after a growing pause so that a shorted bus is not hammered."""

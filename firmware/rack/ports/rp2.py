@@ -1,4 +1,5 @@
-"""RP2040 boards (Pico, Pico W): the only place, with its PIO programs, that knows the chip.
+"""RP2040 boards (Pico, Pico W) and, with the addresses of its chip, the Pico 2: the only place, with its PIO programs
+and the constants of rack.ports.chip_rp2040, that knows the chip.
 
 Every pin comes from the board config. Order in `Port.__init__` matters: outputs are driven safe before
 any bus is made. Register addresses: RP2040 data sheet 2.2.1 (SIO), 2.19 (IO), 3.7 (PIO), 4.4 (SPI), 4.7 (watchdog).
@@ -15,6 +16,7 @@ from micropython import const
 
 from rack.control import bits
 from rack.drivers.fast import ptr8, ptr32
+from rack.ports import chip_rp2040 as chip
 from rack.ports import rp2_pio
 from rack.ports.rp2_fast import FastPath, send_fast
 from rack.ports.scratch import REASON_COMMAND, REASON_HANG, Scratch
@@ -27,6 +29,7 @@ _WINDOW_SM = const(0)
 _GATE_SM = const(1)
 _PERIOD_SM = const(4)                        # and the next two, where three phases are measured
 _UART_BUFFER = const(1100)
+_SHORT_us = const(100)
 _SPI_Hz = const(10_000_000)
 _I2C_Hz = const(1_000_000)
 _I2C_TIMEOUT_us = const(1000)
@@ -37,10 +40,7 @@ _PULL_IN_SCANS = const(10)                   # 100 ms: five times the operate ti
 _SM0_EXECCTRL_SET = const(0x502020CC)        # atomic set alias; state machine 0 is the window
 _SM0_INSTR = const(0x502000D8)
 _PULL_NOBLOCK = const(0x8080)
-_WATCHDOG_REASON = const(0x40058008)         # bit 0 timer, bit 1 forced
-_IO_CTRL_SET = const(0x40016004)
-_IO_CTRL_CLR = const(0x40017004)
-_DRIVE_LOW = const(0x3200)                   # OEOVER = enable, OUTOVER = low
+_CTRL = const(4)                             # GPIOn_CTRL, 8 bytes a pin
 
 
 @micropython.viper
@@ -48,9 +48,9 @@ def _spi_burst(tx, rx, count: int, select: int) -> int:
     """count bytes in one chip select on SPI0, polled; bounded by the shift clock, which never stops."""
     out = ptr8(tx)
     back = ptr8(rx)
-    spi = ptr32(0x4003C000)
+    spi = ptr32(chip.SPI0)
     sio = ptr32(0xD0000000)
-    sio[6] = select                          # GPIO_OUT_CLR
+    sio[chip.SIO_OUT_CLR] = select
     sent = 0
     got = 0
     while got < count:
@@ -60,7 +60,7 @@ def _spi_burst(tx, rx, count: int, select: int) -> int:
         if int(spi[3]) & 4:                  # SSPSR: receive FIFO not empty
             back[got] = int(spi[2])
             got += 1
-    sio[5] = select                          # GPIO_OUT_SET
+    sio[chip.SIO_OUT_SET] = select
     return count
 
 
@@ -93,8 +93,21 @@ def _read_pins(pins, masks, count: int) -> int:
 @micropython.viper
 def _note_task(task: int):
     """Scratch.note_task for RP2040: watchdog scratch 1."""
-    registers = ptr32(0x40058010)
+    registers = ptr32(chip.SCRATCH_TASK)
     registers[0] = 0x0A5C0000 | (task & 0xFF) if task >= 0 else 0
+
+
+@micropython.viper
+def _short_low(pin: int, us: int):
+    """Hold a pin low for us to us + 1 µs, whoever drives it. Interrupts held."""
+    set_ctrl = ptr32(chip.IO_BANK0_SET)
+    clear_ctrl = ptr32(chip.IO_BANK0_CLR)
+    timer = ptr32(chip.TIMER_RAW)
+    begin = int(timer[0])
+    set_ctrl[2 * pin + 1] = chip.DRIVE_LOW
+    while int(timer[0]) - begin <= us:
+        pass
+    clear_ctrl[2 * pin + 1] = chip.DRIVE_LOW
 
 
 class AfeUart:
@@ -105,18 +118,24 @@ class AfeUart:
         self.write = uart.write
         self.any = uart.any
         self.readinto = uart.readinto
-        self._set_at = _IO_CTRL_SET + 8 * tx       # kept: integers of this size allocate when they are made
-        self._clear_at = _IO_CTRL_CLR + 8 * tx
+        self._tx = tx
+        self._set_at = chip.IO_BANK0_SET + _CTRL + 8 * tx      # kept: integers of this size allocate when made
+        self._clear_at = chip.IO_BANK0_CLR + _CTRL + 8 * tx
         self._timer = Timer(-1)
         self._release = self._end_pulse
 
     def pulse_low(self, us):
-        """Start a low pulse of `us` on the transmit line and return at once."""
-        machine.mem32[self._set_at] = _DRIVE_LOW
+        """Start a low pulse of `us` on the transmit line and return at once; a short one is over by then."""
+        if us < _SHORT_us:
+            state = machine.disable_irq()
+            _short_low(self._tx, us)
+            machine.enable_irq(state)
+            return
+        machine.mem32[self._set_at] = chip.DRIVE_LOW
         self._timer.init(mode=Timer.ONE_SHOT, period=us, tick_hz=1_000_000, hard=True, callback=self._release)
 
     def _end_pulse(self, timer):
-        machine.mem32[self._clear_at] = _DRIVE_LOW
+        machine.mem32[self._clear_at] = chip.DRIVE_LOW
 
 
 class CanSpi:
@@ -153,6 +172,8 @@ class Port:
 
     def __init__(self, params):
         p = params
+        if chip.SYSTEM_Hz:
+            machine.freq(chip.SYSTEM_Hz)
         self._coils = tuple(Pin(n, Pin.OUT, value=0)
                             for n in (p.pins_coil_main_neg, p.pins_coil_precharge, p.pins_coil_main_pos))
         self._coil_bits = 0
@@ -268,7 +289,7 @@ class Port:
     def reset_reason(self):
         """Why the board started: REASON_* of rack.ports.scratch; read once by the scratch registers."""
         reason = self.scratch.reset_reason(machine.reset_cause() == machine.WDT_RESET)
-        if reason == REASON_HANG and machine.mem32[_WATCHDOG_REASON] & 2:    # forced: a plain machine.reset()
+        if reason == REASON_HANG and machine.mem32[chip.WATCHDOG_REASON] & 2:    # forced: a plain machine.reset()
             return REASON_COMMAND
         return reason
 

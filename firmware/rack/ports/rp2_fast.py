@@ -18,6 +18,7 @@ from rack.control import response_state as K
 from rack.control.recorder import record_kernel
 from rack.control.response_kernel import period_kernel
 from rack.drivers.fast import ptr8, ptr32
+from rack.ports import chip_rp2040 as chip
 
 
 _FIRST_MS = const(50)           # longer than two of the longest periods, which the kernel refuses as one
@@ -31,9 +32,9 @@ def send_fast(frame, select: int) -> int:
     shift clock, which never stops.
     """
     b = ptr8(frame)
-    spi = ptr32(0x4003C000)                  # SPI0: 2 SSPDR, 3 SSPSR with bit 2: something received
-    sio = ptr32(0xD0000000)                  # 5 GPIO_OUT_SET, 6 GPIO_OUT_CLR
-    sio[6] = select
+    spi = ptr32(chip.SPI0)                   # 2 SSPDR, 3 SSPSR with bit 2: something received
+    sio = ptr32(0xD0000000)
+    sio[chip.SIO_OUT_CLR] = select
     spi[2] = 0xA0
     spi[2] = 0
     got = 0
@@ -42,10 +43,10 @@ def send_fast(frame, select: int) -> int:
         if int(spi[3]) & 4:
             status = int(spi[2])
             got += 1
-    sio[5] = select
+    sio[chip.SIO_OUT_SET] = select
     if status & 4:
         return 0
-    sio[6] = select
+    sio[chip.SIO_OUT_CLR] = select
     sent = 0
     got = 0
     while got < 14:
@@ -55,16 +56,16 @@ def send_fast(frame, select: int) -> int:
         if int(spi[3]) & 4:
             status = int(spi[2])
             got += 1
-    sio[5] = select
+    sio[chip.SIO_OUT_SET] = select
     got = 0                                  # chip select stays high for 50 ns at least
     while got < 1:
         got += 1
-    sio[6] = select
+    sio[chip.SIO_OUT_CLR] = select
     spi[2] = 0x81
     while int(spi[3]) & 4 == 0:
         pass
     status = int(spi[2])
-    sio[5] = select
+    sio[chip.SIO_OUT_SET] = select
     return 1
 
 

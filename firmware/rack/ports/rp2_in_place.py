@@ -17,15 +17,14 @@ import micropython
 from micropython import const
 
 from rack.control.fast import ptr8, ptr32
+from rack.ports import chip_rp2040 as chip
 
 _INDEX = "code.bin"         # halite.in_place: per module its name, how its file begins, and where its contents are
 _HEAD = const(32)           # bytes that a file is recognised by
 _ROW = const(8)             # first word of the code or text, offset and size of it in the file, in two bytes each
-_FLASH = const(0x10000000)  # RP2040 data sheet 2.6.3, XIP; 2 MB
-_FLASH_END = const(0x10200000)
+_FLASH = const(0x10000000)  # RP2040 data sheet 2.6.3, XIP
 _BLOCK = const(4096)
 _RAM = const(0x20000000)
-_RAM_END = const(0x20042000)
 _CODE = const(12)           # offset of the address of code or text in an object
 
 
@@ -44,9 +43,9 @@ def _same(left: int, right: int, size: int) -> int:
 
 @micropython.viper
 def _next_block(index: ptr8, at: int, block: int) -> int:
-    """Address of the first block from `block` on that begins like the file; _FLASH_END when there is none."""
+    """Address of the first block from `block` on that begins like the file; chip.FLASH_END when there is none."""
     head = int(index) + at
-    while block < _FLASH_END:
+    while block < chip.FLASH_END:
         there = ptr8(block)
         alike = there[0] == index[at] and there[4] == index[at + 4] and there[5] == index[at + 5]  # spares most calls
         if alike and int(_same(block, head, _HEAD)):
@@ -58,18 +57,18 @@ def _next_block(index: ptr8, at: int, block: int) -> int:
 @micropython.viper
 def _move(found: int, index: ptr8, at: int, end: int, block: int) -> int:
     """Bytes that the object at an address has in the block now; 0 when they are not there."""
-    if found & 3 or found < _RAM or found >= _RAM_END:  # a name is an object without an address
+    if found & 3 or found < _RAM or found >= chip.RAM_END:  # a name is an object without an address
         return 0
     object = ptr32(found + _CODE)
     code = object[0]
-    if code < _RAM or code >= _RAM_END:
+    if code < _RAM or code >= chip.RAM_END:
         return 0
     first = ptr8(code)
     while at < end:
         if first[0] == index[at] and first[1] == index[at + 1] and first[2] == index[at + 2]:
             size = index[at + 6] | index[at + 7] << 8
             there = block + (index[at + 4] | index[at + 5] << 8)
-            if code + size <= _RAM_END and int(_same(code, there, size)):
+            if code + size <= chip.RAM_END and int(_same(code, there, size)):
                 object[0] = there
                 return size
         at += _ROW
@@ -102,7 +101,7 @@ def _move_module(objects, index, head_at, end):
     """Bytes moved. A file that was replaced may still lie in a block that is free, so every match is tried."""
     moved = 0
     block = _next_block(index, head_at, _FLASH)
-    while block < _FLASH_END:
+    while block < chip.FLASH_END:
         for found in objects:
             moved += _move(found, index, head_at + _HEAD, end, block)
         block = _next_block(index, head_at, block + _BLOCK)

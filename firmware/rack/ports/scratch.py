@@ -7,9 +7,7 @@ depend on this package, knows SERVICE_MAGIC by value.
 
 from micropython import const
 
-_MODE = const(0x4005800C)
-_TASK = const(0x40058010)
-_REASON = const(0x40058014)
+from rack.ports import chip_rp2040 as chip
 
 SERVICE_MAGIC = const(0x05E41CE5)
 _TASK_MAGIC = const(0x0A5C0000)
@@ -27,26 +25,26 @@ class Scratch:
     def __init__(self, mem32):
         self._mem = mem32
         self.task_before = -1
-        last = mem32[_TASK]
+        last = mem32[chip.SCRATCH_TASK]
         if last & 0x3FFF0000 == _TASK_MAGIC:
             self.task_before = last & 0xFF
-        mem32[_TASK] = 0
+        mem32[chip.SCRATCH_TASK] = 0
 
     def request_service(self):
-        self._mem[_MODE] = SERVICE_MAGIC
+        self._mem[chip.SCRATCH_MODE] = SERVICE_MAGIC
         self.note_reason(REASON_SERVICE)
 
     def note_task(self, task):
         """The task about to run, 0..255; -1 none. Does not allocate."""
-        self._mem[_TASK] = _TASK_MAGIC | task & 0xFF if task >= 0 else 0
+        self._mem[chip.SCRATCH_TASK] = _TASK_MAGIC | task & 0xFF if task >= 0 else 0
 
     def note_reason(self, reason):
-        self._mem[_REASON] = _REASON_MAGIC | reason
+        self._mem[chip.SCRATCH_REASON] = _REASON_MAGIC | reason
 
     def reset_reason(self, watchdog):
         """watchdog: the chip says a watchdog caused this start (machine.reset() is one too)."""
-        noted = self._mem[_REASON]
-        self._mem[_REASON] = 0
+        noted = self._mem[chip.SCRATCH_REASON]
+        self._mem[chip.SCRATCH_REASON] = 0
         if not watchdog:
             return REASON_POWER
         if noted & 0x3FFF0000 == _REASON_MAGIC:

@@ -10,6 +10,7 @@ import struct
 from micropython import const
 
 from rack.comms import link_state as L
+from rack.ports import chip_rp2040 as chip
 from rack.ports.scratch import Scratch
 
 _MASK = const(0x3FFFFFFF)
@@ -133,7 +134,7 @@ class Port:
         self.afe_uart = _AfeUart(self._pipe)
         self.can_spi = _CanSpi(self._pipe)
         self.i2c = _I2c(self._pipe)
-        self.scratch = Scratch({0x4005800C: 0, 0x40058010: 0, 0x40058014: 0})
+        self.scratch = Scratch({chip.SCRATCH_MODE: 0, chip.SCRATCH_TASK: 0, chip.SCRATCH_REASON: 0})
 
     def ticks_us(self):
         return self._now_us & _MASK

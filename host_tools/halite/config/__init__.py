@@ -7,7 +7,7 @@ from typing import Any
 
 from halite.config import blob, rows
 from halite.config.checks import cross_check
-from halite.config.reader import find_config, read
+from halite.config.reader import chip_of, find_config, read
 from halite.config.validate import validate
 from halite.errors import HaliteError
 from halite.paths import use_firmware
@@ -28,12 +28,13 @@ class RackConfig:
     """A validated board config.
 
     values: every scalar of rack.params by its full name; tables: every table as a flat list of ints;
-    sections: the merged document as it is written in TOML, with numbers for names.
+    chip: of the board; sections: the merged document as it is written in TOML, with numbers for names.
     """
 
     path: Path
     name: str
     board: str
+    chip: str
     service_key: bytes
     values: Mapping[str, int]
     tables: Mapping[str, list[int]]
@@ -67,6 +68,7 @@ def load(path: str | Path) -> RackConfig:
         path=file,
         name=sections["rack"]["name"],
         board=sections["rack"]["board"],
+        chip=chip_of(file, sections["rack"]["board"]),
         service_key=bytes.fromhex(sections["service"]["key_hex"]),
         values=values,
         tables=flat_tables(sections),

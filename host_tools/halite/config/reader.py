@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from halite.errors import HaliteError
+from halite.inline import CHIPS
 from halite.paths import BOARD_CONFIGS
 
 Document = dict[str, Any]
@@ -56,6 +57,14 @@ def _part(config: Path, folder: str, name: object, key: str) -> Document:
             return read_toml(path)
     known = ", ".join(sorted(p.stem for p in (BOARD_CONFIGS / folder).glob("*.toml"))) or "none"
     raise HaliteError(f"{config}: {key} = {name!r} is not known: allowed is one of {known}")
+
+
+def chip_of(config: Path, board: str) -> str:
+    """What `chip` in the board's pin map says; HaliteError for one that there is no port for."""
+    chip = _part(config, "boards", board, "[rack] board").get("chip", "rp2040")
+    if chip not in CHIPS:
+        raise HaliteError(f"boards/{board}.toml: chip = {chip!r} is not known: allowed is one of {', '.join(CHIPS)}")
+    return str(chip)
 
 
 def _below(base: object, own: object) -> Document:

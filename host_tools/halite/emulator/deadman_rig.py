@@ -21,6 +21,7 @@ from halite.image import image_path
 HIGH = GPIOPinState.HIGH
 
 WINDOW_ms = 50
+AFE_TX = 0
 ENABLE, PRECHARGE, MAIN_POS, MAIN_NEG, MARK, HVIL, ESTOP, OC_ALERT = 8, 9, 10, 11, 22, 13, 14, 15
 
 SETUP = """

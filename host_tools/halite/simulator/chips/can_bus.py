@@ -4,6 +4,7 @@ Nodes hand over frames with the time of the request; `run_to` lets the bus catch
 `next_event_us` when it wants to be woken for the next delivery.
 """
 
+import functools
 import heapq
 import itertools
 import math
@@ -51,6 +52,7 @@ def _crc15(bits: list[int]) -> int:
     return crc
 
 
+@functools.lru_cache(maxsize=256)  # a frame that nobody acknowledges is repeated thousands of times
 def frame_bits(frame: Frame) -> int:
     """Length of the frame on the bus in bits, stuff bits and the 3 bits between frames included (ISO 11898-1)."""
     dlc = len(frame.data)
@@ -89,7 +91,10 @@ class CanBus:
         self._order = itertools.count()
 
     def send(self, node: Node, frame: Frame, at_us: float) -> None:
-        """Ask for transmission from at_us on."""
+        """Ask for transmission from at_us on; while a frame waits or is on the wire it is not asked for twice."""
+        flying = self._flying is not None and self._flying[1] is node and self._flying[2] is frame
+        if flying or any(w[2] is node and w[3] is frame for w in self._waiting):
+            return
         self._waiting.append((at_us, next(self._order), node, frame))
 
     def withdraw(self, node: Node, frame: Frame) -> bool:

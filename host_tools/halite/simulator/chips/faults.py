@@ -13,9 +13,10 @@ class WireFaults:
     """Fault rates per byte (0..1) and standing faults. All off by default.
 
     flip: one bit of a byte turns over; lose: a byte vanishes (on a clocked bus it reads 0xFF);
-    duplicate: a byte comes twice (UART only); late_us: extra delay of every answer, 0..late_us;
-    truncate: rate per answer of losing its tail (UART only); stuck: the line reads this level for ever;
-    missing: the chip is not there; reset_after: the chip resets after so many bytes of the next transfer.
+    duplicate: a byte comes twice (on a clocked bus in place of the next one); late_us: extra delay of every answer,
+    0..late_us (on a clocked bus every byte comes one place late); truncate: rate per answer, on a clocked bus per
+    byte, of losing the tail; stuck: the line reads this level for ever; missing: the chip is not there;
+    reset_after: the chip resets after so many bytes of the next transfer.
     """
 
     seed: int = 1
@@ -32,6 +33,8 @@ class WireFaults:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
+        self._before = [0xFF, 0xFF]  # the last byte of each direction of a clocked bus
+        self._cut = False
 
     @property
     def quiet(self) -> bool:
@@ -56,12 +59,23 @@ class WireFaults:
         """What a receiver makes of the stuck line."""
         return 0xFF if self.stuck else 0x00
 
-    def clocked(self, byte: int) -> int:
-        """One byte on a clocked bus (SPI, I²C)."""
+    def begins(self) -> None:
+        """A transfer on a clocked bus begins."""
+        self._before = [0xFF, 0xFF]
+        self._cut = False
+
+    def clocked(self, byte: int, answer: bool = False) -> int:
+        """One byte on a clocked bus (SPI, I²C), in the direction of the answer or in the other."""
         if self.stuck is not None:
             return self.stuck_byte()
-        if self.missing or self._strikes(self.lose):
+        if self.quiet:
+            return byte
+        before, self._before[answer] = self._before[answer], byte
+        self._cut = self._cut or self._strikes(self.truncate)
+        if self._cut or self.missing or self._strikes(self.lose):
             return 0xFF
+        if self.late_us or self._strikes(self.duplicate):
+            byte = before
         return byte ^ 1 << self._random.randrange(8) if self._strikes(self.flip) else byte
 
     def received(self, byte: int) -> bytes:

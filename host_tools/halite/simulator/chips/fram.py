@@ -29,6 +29,7 @@ class Fram:
     def start(self, read: bool) -> bool:
         """Address byte; True is an acknowledge."""
         self._received = 0
+        self.faults.begins()
         return self.powered and not self.faults.missing and self.faults.stuck is None
 
     def write(self, byte: int) -> bool:
@@ -64,7 +65,7 @@ class Fram:
             return 0xFF
         byte = self.content[self._pointer]
         self._pointer = self._pointer + 1 & SIZE - 1
-        return self.faults.clocked(byte)
+        return self.faults.clocked(byte, answer=True)
 
     def stop(self) -> None:
         """Stop condition."""

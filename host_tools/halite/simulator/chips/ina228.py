@@ -99,6 +99,7 @@ class Ina228:
     def start(self, read: bool) -> bool:
         """Address byte; True is an acknowledge."""
         self._bytes = []
+        self.faults.begins()
         if self.faults.missing or self.faults.stuck is not None or self.lost():
             return False
         if read:
@@ -123,7 +124,7 @@ class Ina228:
         if self.faults.resets_now():
             self.reset()
         head, self._read_data = self._read_data[:1], self._read_data[1:]
-        return self.faults.clocked(head[0] if head else 0xFF)
+        return self.faults.clocked(head[0] if head else 0xFF, answer=True)
 
     def stop(self) -> None:
         """Stop condition."""

@@ -91,6 +91,7 @@ class Ltc6813Stack:
             self._ready_us = now_us + _READY_us * len(self.devices)
         self._last_us = now_us
         self._bytes, self._answer = [], b""
+        self.faults.begins()
 
     def exchange(self, byte: int, now_us: float) -> int:
         """One byte in each direction; 0xFF is the idle line."""
@@ -108,7 +109,7 @@ class Ltc6813Stack:
             answer = self._answer[place - 1]
         if place == 0:
             self._begin(now_us)
-        return self.faults.clocked(answer)
+        return self.faults.clocked(answer, answer=True)
 
     def deselect(self, now_us: float) -> None:
         """Chip select rises: complete writes take effect."""

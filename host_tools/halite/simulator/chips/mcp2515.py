@@ -64,6 +64,7 @@ class Mcp2515:
     def select(self, now_us: float) -> None:
         """Chip select falls."""
         self._advance(now_us)
+        self.faults.begins()
         self._bytes = []
 
     def exchange(self, byte: int, now_us: float) -> int:
@@ -74,7 +75,7 @@ class Mcp2515:
         byte = self.faults.clocked(byte)
         self._bytes.append(byte)
         answer = 0xFF if self.faults.missing else self._exchange(byte)
-        return self.faults.clocked(answer)
+        return self.faults.clocked(answer, answer=True)
 
     def deselect(self, now_us: float) -> None:
         """Chip select rises: RTS and the end of READ RX BUFFER take effect."""
@@ -202,7 +203,7 @@ class Mcp2515:
             if self.mode == LOOPBACK:
                 self.sent(frame, self._now_us)
                 self._store(frame)
-            else:
+            elif self.mode == NORMAL:
                 self.bus.send(self, frame, max(self._now_us, self._join_us, self._bus_off_until))
         elif before & _TXREQ and not value & _TXREQ and n in self._queued:
             if self.bus.withdraw(self, self._queued[n]):
@@ -250,6 +251,8 @@ class Mcp2515:
         self._update_interrupt(at_us)
 
     def failed(self, frame: Frame, at_us: float, acknowledged: bool) -> bool:
+        if self.mode != NORMAL:
+            return False  # it has left the bus: what is still queued waits for normal mode
         passive = self.registers[TEC] >= 128
         if acknowledged and passive:
             pass  # an error-passive node does not count a missing acknowledge (ISO 11898-1)
@@ -264,8 +267,6 @@ class Mcp2515:
         self.registers[CANINTF] |= _MERRF
         self._update_error_flags()
         self._update_interrupt(at_us)
-        if self.mode != NORMAL:
-            return False
         if self.registers[CANCTRL] & _OSM:
             del self._queued[n]
             self.registers[TXBCTRL[n]] &= ~_TXREQ & 0xFF

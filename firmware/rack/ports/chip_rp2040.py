@@ -1,0 +1,21 @@
+"""Where the RP2040 has what `rack.ports.rp2` touches directly: RP2040 data sheet 2.2, 2.3.1.7, 2.19.6.1, 4.6.5, 4.7.6.
+
+The build puts these numbers in place of their names, or those of another chip: `chip` in the board's pin map.
+"""
+
+from micropython import const
+
+SYSTEM_Hz = const(0)                # set before anything else; 0: as MicroPython starts, 125 MHz
+SPI0 = const(0x4003C000)
+IO_BANK0_SET = const(0x40016000)    # atomic set and clear aliases
+IO_BANK0_CLR = const(0x40017000)
+DRIVE_LOW = const(0x3200)           # GPIOn_CTRL: OEOVER = enable, OUTOVER = low
+TIMER_RAW = const(0x40054028)       # TIMERAWL
+SIO_OUT_SET = const(5)              # words from SIO_BASE: GPIO_OUT_SET, GPIO_OUT_CLR
+SIO_OUT_CLR = const(6)
+WATCHDOG_REASON = const(0x40058008) # bit 0 timer, bit 1 forced
+SCRATCH_MODE = const(0x4005800C)    # watchdog scratch 0, also in boot.py
+SCRATCH_TASK = const(0x40058010)
+SCRATCH_REASON = const(0x40058014)
+FLASH_END = const(0x10200000)       # of what is mapped from 0x10000000: 2 MB
+RAM_END = const(0x20042000)

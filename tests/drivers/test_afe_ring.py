@@ -1,0 +1,181 @@
+"""A link that breaks under load: the cells are read from both ends before they count as lost, on the board's schedule.
+
+The application's own tasks, scheduler and planning of collections, each task as long as its bar allows; the driver
+and the stack model are real. What trips is the age that the scan sees, `[alarms] cells_lost`.
+"""
+
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+from afe_rig import NTC_TABLE, AfeRig
+from halite.bench import BARS
+from halite.config import load_params
+from halite.simulator.chips.bq79616 import DIAG_COMP_CTRL3, Bq79616Stack
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.alarms import code_of
+from rack.app import App
+from rack.drivers.bq79616 import Bq79616
+from rack.drivers.bq79616_start import STATE_RUN
+from rack.scheduler import Scheduler
+from wires import AfeUart
+
+DEVICES = 26
+LOST_ms = load_params("lfp_rack").alarms_levels[4 * (code_of("cells_lost") - 1)]
+COLLECT_us = 1000 * round(BARS["gc_collect_ms"].limit)
+# µs; scan and collection at their bars, the second half of the scan and the steps of the AFEs at what the board takes
+COSTS = {"scan": 3_000, "plan": 1_500, "collect": COLLECT_us, "afe": 800, "pcs": 600, "slow": 1_500, "memory": 800,
+         "console": 300}
+
+
+class BoardRig(AfeRig):
+    """The tasks of the application, one processor."""
+
+    def __init__(self, devices=DEVICES, start_us=0):
+        super().__init__(devices, 16, 8, start_us)
+        self.stack = Bq79616Stack(devices, self.look)
+        self.driver = Bq79616(AfeUart(self.stack, self.clock), devices, 16, 8, self.cells_mV, self.temps_ddegC,
+                              NTC_TABLE)
+        self.oldest_ms = self.age_ms = 0
+        self._scanned_us = start_us
+        self.app = SimpleNamespace(
+            **dict.fromkeys(("_scan", "_plan", "_slow", "_poll_console", "_poll_memory", "_collect"), MagicMock()),
+            _scan_us=10_000, pcs=MagicMock(), afe=self.driver, _to_judge=False, _judge=self._judge, _collect_due=False,
+            _collected_us=start_us, _s=[0] * I.COUNT, _afe_poll=self.driver.poll, _poll_afe=None,
+            _unlocked=lambda function, argument: function(argument))  # fmt: skip
+        rows = [(name, self._task(name), period, budget, phase)
+                for name, _, period, budget, phase in App._tasks(self.app)]
+        self.scheduler = self.app.scheduler = Scheduler(rows, lambda: self.clock.ticks, lambda task: None)
+
+    def _task(self, name):
+        work = {"scan": self._scan, "afe": lambda now_us: App._poll_afe(self.app, now_us),
+                "collect": self._collect}.get(name, lambda now_us: None)
+
+        def run(now_us):
+            work(now_us)
+            self.clock.now_us += COSTS[name]
+            if name == "scan":
+                App._plan_collection(self.app, now_us)
+        return run
+
+    def _scan(self, now_us):
+        self.age_ms += (self.clock.now_us - self._scanned_us) // 1000
+        self._scanned_us = self.clock.now_us
+        self.app._s[I.CELLS_AGE_ms] = self.age_ms
+        self.oldest_ms = max(self.oldest_ms, self.age_ms)
+
+    def _collect(self, now_us):
+        self.app._collected_us = now_us
+        self.app._collect_due = False
+
+    def _judge(self, afe):
+        if afe.cells_ready:
+            self.scans.append(self.clock.now_us)
+            self.age_ms = 0
+        afe.cells_ready = afe.temps_ready = False
+
+    def run(self, ms):
+        end_us = self.clock.now_us + 1000 * ms
+        while self.clock.now_us < end_us:
+            if self.scheduler.run_once(self.clock.ticks) < 0:
+                self.clock.now_us += 50
+
+
+def closed(devices=DEVICES, after_ms=700):
+    rig = BoardRig(devices)
+    rig.run(after_ms)
+    assert rig.driver.state == STATE_RUN and rig.cells_right()
+    rig.oldest_ms = 0
+    return rig
+
+
+def well(rig):
+    return rig.driver.devices_seen == len(rig.stack.devices) and rig.cells_right() and rig.temps_right()
+
+
+@given(st.integers(1, DEVICES - 1), st.integers(0, 99), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_a_broken_link_is_a_warning_and_no_trip_whatever_it_meets(link, phase_ms, collection):
+    """Any link, any phase of the AFE period, a collection asked for in the same moment."""
+    rig = closed(after_ms=700 + phase_ms)
+    rig.stack.broken_links = {link}
+    rig.app._collect_due = collection
+    rig.run(400)
+    assert rig.oldest_ms < LOST_ms
+    assert rig.driver.link_broken and well(rig) and rig.driver.wakes == 1
+
+
+def test_a_link_that_breaks_in_the_wire_check_leaves_no_sink_on():
+    rig = closed()
+    rig.driver._cycles_to_check = 0
+    while not any(device.registers[DIAG_COMP_CTRL3] & 0x30 for device in rig.stack.devices):
+        rig.run(1)
+    rig.stack.broken_links = {9}
+    rig.run(150)
+    assert rig.driver.link_broken and not any(device.registers[DIAG_COMP_CTRL3] & 0x30 for device in rig.stack.devices)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 80)), min_size=2, max_size=4), st.integers(0, 99))
+@settings(max_examples=10, deadline=None)
+def test_one_break_after_another_is_followed_and_a_whole_link_ends_the_warning(breaks, phase_ms):
+    rig = closed(6, 700 + phase_ms)
+    for link, tenths in breaks:
+        rig.stack.broken_links = {link}
+        rig.run(100 * tenths / 10 + 150)
+        assert rig.driver.link_broken and rig.driver.devices_seen == 6
+    rig.stack.broken_links = set()
+    rig.run(2_300)
+    assert not rig.driver.link_broken and well(rig) and rig.driver.wakes == 1
+    assert rig.oldest_ms < LOST_ms
+
+
+def test_a_link_that_stays_broken_is_looked_at_again_and_costs_no_scan():
+    rig = closed()
+    rig.stack.broken_links = {11}
+    rig.run(300)
+    rig.scans.clear()
+    rig.run(5_000)
+    assert rig.driver.link_broken and rig.oldest_ms < LOST_ms and len(rig.scans) == 50
+
+
+@given(st.integers(1, 5))
+@settings(max_examples=5, deadline=None)
+def test_a_link_that_is_broken_at_the_start_is_found_and_noticed_when_it_is_whole(link):
+    rig = BoardRig(6)
+    rig.stack.broken_links = {link}
+    rig.run(1_000)
+    assert rig.driver.link_broken and well(rig)
+    rig.stack.broken_links = set()
+    rig.run(2_300)
+    assert not rig.driver.link_broken and well(rig)
+
+
+def test_two_breaks_leave_devices_that_nobody_reaches_and_their_cells_do_not_count_as_read():
+    rig = closed(6)
+    rig.stack.broken_links = {2, 4}
+    rig.run(200)
+    rig.scans.clear()
+    rig.run(1_000)
+    assert not rig.scans and rig.oldest_ms > LOST_ms and rig.driver.devices_seen <= 4
+    rig.stack.broken_links = set()
+    rig.run(1_000)
+    assert rig.scans and well(rig)
+
+
+@pytest.mark.parametrize("direction", ["to the chip", "from the chip"])
+def test_one_byte_lost_costs_one_answer_and_neither_a_wake_nor_a_trip(direction):
+    rig = closed()
+    rig.stack.faults.lose = 1.0
+    if direction == "to the chip":
+        rig.run(1)
+        while not rig.stack.faults.hits:
+            rig.run(1)
+    else:
+        transmit = rig.stack.transmit
+        rig.stack.faults.lose = 0.0
+        rig.stack.transmit = lambda data, at_us: (setattr(rig.stack, "transmit", transmit), transmit(data[1:], at_us))
+    rig.stack.faults.lose = 0.0
+    rig.run(300)
+    assert rig.oldest_ms < LOST_ms and rig.driver.wakes == 1 and not rig.driver.link_broken and well(rig)

@@ -1,0 +1,203 @@
+"""The PCS link through any sequence of faults on SPI and CAN: bounded, truthful, and back within a stated time."""
+
+from array import array
+
+from halite.simulator.chips.can_bus import CanBus, Frame
+from halite.simulator.chips.faults import WireFaults
+from halite.simulator.chips.mcp2515 import NORMAL
+from halite.simulator.chips.mcp2515 import Mcp2515 as Chip
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.comms import pcs_can
+from rack.comms.pcs_link import PcsLink
+from rack.control.bits import AGE_NEVER
+from rack.drivers.mcp2515 import STATE_RUN, Mcp2515
+from wires import CanSpi, Clock
+
+RECOVERY_ms = 2_000         # as rack.drivers.mcp2515 and docs/wiring.md state it
+MOST_TRANSFERS = 36         # of one poll of the link: a bring-up with its read-back, or health and four frames
+STATUS_us, POLL_us, REQUEST_us = 20_000, 10_000, 20_000
+POWERS = (-123_456, 7_890)
+
+
+class Pcs:
+    """Answers like a PCS: a valid status each 20 ms; keeps the requests that it could decode."""
+
+    def __init__(self, bus, start_us):
+        self.bus, self.alive, self.silent = bus, True, False
+        self.requests = []
+        self._count = 0
+        bus.nodes.append(self)
+        bus.every(STATUS_us, self._report, start_us + STATUS_us)
+
+    def _report(self, at_us):
+        if self.silent:
+            return
+        data = bytearray(8)
+        self._count = self._count + 1 & 15
+        pcs_can.encode_status(data, POWERS[self._count & 1], 11_520, pcs_can.PCS_RUN, 0, self._count)
+        self.bus.send(self, Frame(pcs_can.STATUS_ID, bytes(data)), at_us)
+
+    def acknowledges(self):
+        return self.alive
+
+    def received(self, frame, at_us):
+        if frame.id == pcs_can.REQUEST_ID:
+            self.requests.append(frame)
+
+    def sent(self, frame, at_us):
+        pass
+
+    def failed(self, frame, at_us, acknowledged):
+        return False
+
+
+class NoisySpi(CanSpi):
+    """`inject`: what the controller's answer becomes on its way; the chip model does the rest."""
+
+    inject = None
+
+    def transfer(self, tx, rx, count):
+        super().transfer(tx, rx, count)
+        if self.inject:
+            rx[:count] = (self.inject(bytes(rx[:count])) + bytes(count))[:count]
+
+
+class Rig:
+    def __init__(self, seed=1):
+        self.clock = Clock(2**30 - 100_000)         # the clock wraps early in each example
+        self.bus = CanBus()
+        self.chip = Chip(self.bus, faults=WireFaults(seed))
+        self.pcs = Pcs(self.bus, self.clock.now_us)
+        self.spi = NoisySpi(self.chip, self.clock, self.bus)
+        self.driver = Mcp2515(self.spi, 16, PcsLink.ACCEPT)
+        self.s = array("i", [0] * I.COUNT)
+        self.s[I.PCS_AGE_ms] = AGE_NEVER
+        self.link = PcsLink(self.driver, self.s)
+        self._request_us = 0
+
+    def run(self, ms):
+        end_us = self.clock.now_us + 1000 * ms
+        while self.clock.now_us < end_us:
+            self.bus.run_to(self.clock.now_us)
+            before = self.spi.transfers
+            self.link.poll(self.clock.ticks)
+            assert self.spi.transfers - before <= MOST_TRANSFERS
+            if self.clock.now_us >= self._request_us:
+                self._request_us = self.clock.now_us + REQUEST_us
+                self.link.send_request(1_000)
+                self.link.send_limits()
+            self.clock.now_us += POLL_us
+            self.s[I.PCS_AGE_ms] = min(self.s[I.PCS_AGE_ms] + POLL_us // 1000, AGE_NEVER)
+
+    def well(self):
+        """Frames pass in both directions, filtered and in their order of importance."""
+        registers = self.chip.registers
+        set_up = self.chip.mode == NORMAL and self.chip.bit_rate() == 500_000 and registers[0x30] & 3 == 3
+        return self.driver.state == STATE_RUN and set_up and registers[0x60] & 0x64 == 4 and self.s[I.PCS_AGE_ms] <= 30
+
+
+def quiet(rig):
+    rig.chip.faults = WireFaults()
+    rig.spi.inject = None
+    rig.bus.shorted, rig.pcs.alive, rig.pcs.silent = False, True, False
+
+
+def _wire(name):
+    return lambda rig, value: setattr(rig.chip.faults, name, value)
+
+
+def _reset(rig, value):
+    rig.chip.faults.reset_after = value
+
+
+def _bytes(rig, value):
+    rig.spi.inject = lambda answer: value * 8
+
+
+def _late(rig, value):
+    rig.spi.inject = lambda answer: b"\xff" * value + answer        # each byte comes `value` bytes late
+
+
+def _twice(rig, value):
+    rig.spi.inject = lambda answer: answer[:value] + answer[value - 1:]
+
+
+def _short(rig, value):
+    rig.bus.shorted = True
+
+
+def _alone(rig, value):
+    rig.pcs.alive = False
+
+
+def _mute(rig, value):
+    rig.pcs.silent = True
+
+
+FAULTS = {
+    "flip": (_wire("flip"), st.floats(0, 0.3)), "lose": (_wire("lose"), st.floats(0, 0.3)),
+    "duplicate": (_wire("duplicate"), st.floats(0, 0.3)), "truncate": (_wire("truncate"), st.floats(0, 0.3)),
+    "late in both directions": (_wire("late_us"), st.just(1.0)),
+    "stuck": (_wire("stuck"), st.sampled_from([0, 1])), "missing": (_wire("missing"), st.just(True)),
+    "reset in mid-transfer": (_reset, st.integers(0, 200)), "any bytes": (_bytes, st.binary(min_size=1, max_size=16)),
+    "late bytes": (_late, st.integers(1, 3)), "doubled byte": (_twice, st.integers(1, 13)),
+    "bus shorted": (_short, st.none()), "nobody acknowledges": (_alone, st.none()), "PCS mute": (_mute, st.none()),
+}  # fmt: skip
+_ONE = st.sampled_from(sorted(FAULTS)).flatmap(lambda name: st.tuples(st.just(name), FAULTS[name][1]))
+# without these nothing of the PCS can have been heard
+DEAF = ("late in both directions", "stuck", "missing", "any bytes", "late bytes", "bus shorted", "PCS mute")
+
+
+@given(st.integers(0, 2**16), st.lists(st.tuples(_ONE, st.integers(1, 40)), min_size=1, max_size=6))
+@settings(max_examples=25, deadline=None)
+def test_no_sequence_of_faults_escapes_waits_lies_or_outlives_two_seconds(seed, faults):
+    rig = Rig(seed)
+    rig.run(100)
+    assert rig.well()
+    for (name, value), polls in faults:
+        rig.chip.faults = WireFaults(seed)
+        FAULTS[name][0](rig, value)
+        rig.run(10 * polls)
+        assert rig.s[I.PCS_POWER_W] in POWERS and rig.s[I.BUS_dV] == 11_520
+        if name in DEAF:
+            assert rig.s[I.PCS_AGE_ms] >= 10 * polls - 30       # what makes `pcs_lost` come
+        quiet(rig)
+    rig.run(RECOVERY_ms)
+    rig.pcs.requests.clear()
+    rig.run(60)
+    assert rig.well() and len(rig.pcs.requests) >= 2
+
+
+def test_a_controller_that_is_not_there_is_not_called_running():
+    rig = Rig()
+    rig.run(100)
+    rig.chip.faults.missing = True
+    rig.run(60)
+    assert not rig.driver.running and rig.s[I.PCS_AGE_ms] >= 60
+
+
+def test_a_shorted_bus_is_left_and_a_mute_one_is_not():
+    rig = Rig()
+    rig.run(100)
+    rig.pcs.alive = False
+    rig.run(500)
+    assert rig.driver.running and rig.driver.bus_offs == 0 and rig.driver.aborted > 0
+    rig.pcs.alive = True
+    rig.bus.shorted = True
+    rig.run(500)
+    assert rig.driver.bus_offs > 0 and not rig.driver.running
+
+
+def test_a_stuck_bus_costs_the_model_a_bounded_number_of_tries():
+    """Repetitions take their time on the bus; modes that change meanwhile make no second request of a frame."""
+    rig = Rig()
+    rig.run(100)
+    rig.pcs.alive = False
+    for _ in range(50):
+        rig.chip._set(0x0F, 0x80)
+        rig.run(10)
+        rig.chip._set(0x0F, 0x00)
+        rig.run(10)
+        assert len(rig.bus._waiting) + (rig.bus._flying is not None) <= 4
