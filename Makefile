@@ -20,6 +20,7 @@ $(READY): pyproject.toml
 		|| { echo "error: $(PYTHON) cannot make a virtual environment (Debian: apt install python3-venv)" >&2; exit 1; }
 	@$(RUN)python -m pip install -qq --disable-pip-version-check -e '.[test]'
 	@$(RUN)python -m halite.image > /dev/null
+	@$(RUN)python -m halite.emulator.native_build
 	@touch $@
 
 demo: $(READY)  ## flash an emulated rack, run the demonstration, write its report
