@@ -30,15 +30,15 @@ class Recorded(NamedTuple):
 
 
 SCENARIOS = {
-    "afe_lost": Recorded("sodium_rack", (3_450, 3_800), "cells_lost"),
-    "cold_start": Recorded("sodium_rack", (3_900, 4_400), ""),
-    "demo": Recorded("lfp_rack", (4_000, 5_400), "hot_trip"),
-    "gb_2019": Recorded("bench_rack", (8_500, 9_000), ""),
-    "hvil_open": Recorded("bench_rack", (3_450, 3_700), "hvil"),
-    "overvoltage": Recorded("lfp_rack", (3_450, 3_800), "cell_high_trip"),
-    "pcs_silent": Recorded("bench_rack", (3_500, 4_000), "pcs_lost"),
-    "precharge_leak": Recorded("bench_rack", (2_300, 2_900), None),
-    "runaway": Recorded("sodium_rack", (10_000, 10_400), "runaway_trip", {"temp_degC": 50, "ambient_degC": 45}),
+    "afe_lost": Recorded("sodium_rack", (3_500, 3_750), "cells_lost"),
+    "cold_start": Recorded("sodium_rack", (3_600, 3_850), ""),
+    "demo": Recorded("lfp_rack", (4_000, 4_250), "hot_trip"),
+    "gb_2019": Recorded("bench_rack", (5_500, 6_000), ""),
+    "hvil_open": Recorded("bench_rack", (3_450, 3_600), "hvil"),
+    "overvoltage": Recorded("lfp_rack", (3_550, 3_700), "cell_high_trip"),
+    "pcs_silent": Recorded("bench_rack", (3_650, 3_800), "pcs_lost"),
+    "precharge_leak": Recorded("bench_rack", (1_450, 1_750), None),
+    "runaway": Recorded("sodium_rack", (10_150, 10_300), "runaway_trip", {"temp_degC": 50, "ambient_degC": 45}),
     "weld": Recorded("bench_rack", (2_950, 3_400), "welded"),
 }
 

@@ -9,6 +9,8 @@ straight into the core's arrays: on the chip the core itself should take the tim
 import binascii
 from array import array
 
+import micropython
+
 CELLS, TEMPS, PERIOD, SCAN, COMMAND = 1, 2, 3, 4, 5
 CELLS_AGAIN, TEMPS_AGAIN = 6, 7  # the same values as before, without payload
 
@@ -81,23 +83,32 @@ def _decide(call, guard, argument=None):
 
 def lock(locked):
     """Heap guard for MicroPython: any allocation inside raises MemoryError."""
-    import micropython
-
     if locked:
         micropython.heap_lock()
     else:
         micropython.heap_unlock()
 
 
-def run(config_path, record_path, inputs, locked, every=True):
-    """Replay a file on this interpreter and print the digests, one a line, or their number and the last of them."""
+_loaded = ["", None]  # the config that was replayed last: on the chip reading one takes as long as eighty scans
+
+
+def _params(config_path):
     from rack.config import load
+
+    if _loaded[0] != config_path:
+        with open(config_path, "rb") as file:
+            _loaded[1] = load(file.read())
+        _loaded[0] = config_path
+    return _loaded[1]
+
+
+def run(config_path, record_path, inputs, locked, every=True):
+    """Replay a file on this interpreter and print the digests, one a line, or the last of them and their number."""
     from rack.control.controller import Controller
 
-    with open(config_path, "rb") as file:
-        params = load(file.read())
+    controller = Controller(_params(config_path))
     with open(record_path, "rb") as stream:
-        digests = replay(Controller(params), stream, inputs, lock if locked else None)
+        digests = replay(controller, stream, inputs, lock if locked else None)
     for crc in digests if every else digests[-1:]:
         print("%08x" % crc)
     if not every:
