@@ -16,7 +16,13 @@ from mutants import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("test_controller.py", "test_contactors.py", "test_integers.py", "test_machine.py")
-_TESTS = {"alarm_engine.py": "test_alarms.py", "core_temp.py": "test_core_temp.py"}
+_TESTS = {
+    "alarm_engine.py": "test_alarms.py",
+    "core_temp.py": "test_core_temp.py",
+    "response_kernel.py": "test_response.py",
+    "services.py": "test_response.py",
+    "commissioning.py": "test_response_commissioning.py",
+}
 _TIME_MOST_s = 240
 
 _PYTEST = """
