@@ -26,7 +26,7 @@ class Recorded(NamedTuple):
     config: str
     close: tuple[int, int]
     told: str | None
-    start: dict[str, float] = {}
+    start: tuple[tuple[str, float], ...] = ()
 
 
 SCENARIOS = {
@@ -38,7 +38,7 @@ SCENARIOS = {
     "overvoltage": Recorded("lfp_rack", (3_550, 3_700), "cell_high_trip"),
     "pcs_silent": Recorded("bench_rack", (3_650, 3_800), "pcs_lost"),
     "precharge_leak": Recorded("bench_rack", (1_450, 1_750), None),
-    "runaway": Recorded("sodium_rack", (10_150, 10_300), "runaway_trip", {"temp_degC": 50, "ambient_degC": 45}),
+    "runaway": Recorded("sodium_rack", (10_150, 10_300), "runaway_trip", (("temp_degC", 50), ("ambient_degC", 45))),
     "weld": Recorded("bench_rack", (2_950, 3_400), "welded"),
 }
 
@@ -54,7 +54,7 @@ def record_of(name: str) -> bytes:
     what = SCENARIOS[name]
     shipped = scenario.load(name)
     script = shipped.model_copy(
-        update={"duration_ms": what.close[1], "start": shipped.start.model_copy(update=what.start)}
+        update={"duration_ms": what.close[1], "start": shipped.start.model_copy(update=dict(what.start))}
     )
 
     def step_ms(now_ms: float) -> int:

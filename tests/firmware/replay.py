@@ -35,6 +35,7 @@ def replay(controller, stream, inputs, guard=None):
     image = memoryview(controller.s)
     parts = [image[first:end] for first, end in runs(inputs)]
     word = array("i", [0])
+    payload = {CELLS: controller.cells_mV, TEMPS: controller.temps_ddegC, PERIOD: word, SCAN: word, COMMAND: word}
     digests = []
     crc = 0
     while True:
@@ -42,26 +43,21 @@ def replay(controller, stream, inputs, guard=None):
         if not op:
             return digests
         op = op[0]
-        if op == CELLS or op == CELLS_AGAIN:
-            if op == CELLS:
-                stream.readinto(controller.cells_mV)
+        if op in payload:
+            stream.readinto(payload[op])
+        if op in (CELLS, CELLS_AGAIN):
             _decide(controller.cells_arrived, guard)
-        elif op == TEMPS or op == TEMPS_AGAIN:
-            if op == TEMPS:
-                stream.readinto(controller.temps_ddegC)
+        elif op in (TEMPS, TEMPS_AGAIN):
             _decide(controller.temps_arrived, guard)
         elif op == PERIOD:
-            stream.readinto(word)
             _decide(controller.response.on_period, guard, word[0])
         elif op == SCAN:
-            stream.readinto(word)
             for part in parts:
                 stream.readinto(part)
             _decide(controller.scan, guard, word[0])
             crc = binascii.crc32(image, crc) & 0xFFFFFFFF
             digests.append(crc)
         elif op == COMMAND:
-            stream.readinto(word)
             controller.command(word[0])
         else:
             raise ValueError("record %d" % op)

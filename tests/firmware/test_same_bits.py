@@ -11,6 +11,7 @@ from recorded import SCENARIOS, config_of, record_of, second, told
 from recording import INPUT_SIGNALS, replayed
 from replay import CELLS
 
+
 def replay_code(config: Path, record: Path, locked: bool) -> str:
     return f"import replay\nreplay.run({str(config)!r}, {str(record)!r}, {INPUT_SIGNALS}, {locked})"
 
