@@ -103,14 +103,19 @@ def test_what_limits_a_closed_rack_is_told_for_both_directions() -> None:
     assert _reasons(rig)[-2:] == [WHY_CHARGE + LIM_TEMP_HIGH, WHY_DISCHARGE + LIM_TEMP_HIGH]
 
 
-def test_the_alarm_that_derates_is_told_before_what_it_limits() -> None:
+@pytest.mark.parametrize(("dA", "key", "limited"), [
+    (-2_400, "charge_current_derate", WHY_CHARGE), (2_400, "discharge_current_derate", WHY_DISCHARGE),
+])  # fmt: skip
+def test_the_alarm_that_derates_is_told_before_what_it_limits(dA: int, key: str, limited: int) -> None:
     rig = Rig("lfp").close()
-    rig.s[I.CURRENT_dA] = -2_400        # charging beyond its derate level
+    rig.s[I.CURRENT_dA] = dA
     rig.run(1_200)
-    told = [code_of("charge_current_derate"), WHY_CHARGE + LIM_ALARM]
-    assert _reasons(rig) == told
-    rig.s[I.CURRENT_dA] = 0
-    rig.s[I.COOLANT_ddegC] = 600        # both directions: told once
+    assert _reasons(rig) == [code_of(key), limited + LIM_ALARM]
+
+
+def test_an_alarm_that_derates_both_ways_is_told_once() -> None:
+    rig = Rig("lfp").close()
+    rig.s[I.COOLANT_ddegC] = 600
     rig.run(5_500)
     assert _reasons(rig)[-3:] == [code_of("coolant_derate"), WHY_CHARGE + LIM_ALARM, WHY_DISCHARGE + LIM_ALARM]
     assert _reasons(rig).count(code_of("coolant_derate")) == 1
