@@ -45,6 +45,7 @@ _HURRY_US = const(1_200)  # from one poll of the AFEs to the next while their ce
 _OLD_ms = const(65)  # of 100 between two scans, less a collection and the answer: engineering judgement
 _LOST_ms = const(200)
 _SHARE_US = const(1_000_000)
+_LONG_US = const(6_000)  # something long: counting the heap, 5 ms on the emulated board
 _NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests
 
 
@@ -61,6 +62,8 @@ def _age(s: ptr32, ms: int):
         s[I.PCS_AGE_ms] += ms
     if s[I.PAIR_AGE_ms] < AGE_NEVER:
         s[I.PAIR_AGE_ms] += ms
+    if s[I.STATION_AGE_ms] > 0 and s[I.STATION_AGE_ms] < AGE_NEVER:
+        s[I.STATION_AGE_ms] += ms
 
 
 def _read(shunt):
@@ -122,6 +125,7 @@ class App:
         self._fast = port.fast_path(controller.response, self.pcs, self.recorder)
         self._last_ms = port.ticks_ms()
         self._fed = 0
+        self._begun_us = 0  # when the last scan began
         self._fed_us = 0  # when the dead-man last took a feed
         self._coils = 0
         self._collect_due = False
@@ -164,6 +168,7 @@ class App:
         port = self.port
         s = self._s
         controller = self.controller
+        self._begun_us = now_us
         now_ms = port.ticks_ms()
         _age(s, (now_ms - self._last_ms) & _MASK)
         self._last_ms = now_ms
@@ -176,20 +181,24 @@ class App:
             s[I.RACK_dV] = shunt.rack_dV
             s[I.CURRENT_AGE_ms] = 0
         controller.protect(now_ms)
-        if self.memory.busy():
-            self._unlocked(self._remember, now_ms)
-        port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
         coils = s[I.COILS]
         if coils == self._coils:
             self._write_coils(coils)
         else:
             self._coils = coils
             self._unlocked(self._write_coils, coils)  # arming the dead-man allocates
+        port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
+        if self.memory.busy():      # after the coils: no opening waits for its record
+            self._unlocked(self._remember, now_ms)
         self._update_link()
         if self.scheduler.all_advance(now_us) and port.feed():
             self._fed_us = now_us
             self._count_fed()
         self._plan_collection(now_us)
+
+    def scan_is_far(self):
+        """Has the present scan period just begun? Then there is time for something long."""
+        return (self.port.ticks_us() - self._begun_us) & _MASK < self._scan_us - _LONG_US
 
     def _plan_collection(self, now_us):
         """Let a collection follow this scan at once, so that it is over as early as can be before the next one.

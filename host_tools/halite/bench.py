@@ -20,6 +20,7 @@ from halite.emulator import deadman_rig
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.rig import emulated_rack
+from halite.emulator.scan_watch import ScanWatch
 from halite.errors import HaliteError
 from halite.image import image_path
 from halite.simulator import scenario, values
@@ -62,6 +63,7 @@ BARS = {
     "cpu_share_percent": Bar("%", 60),
     "afe_scan_ms": Bar("ms", 100),
     "afe_longest_slice_us": Bar("us", 2_000),
+    "scan_wait_us_max": Bar("us", 3_000),
     "deadman_drop_ms": Bar("ms", 50),
     "interlock_drop_us": Bar("us", 100),
     "edge_to_request_us_median": Bar("us", 100),
@@ -75,6 +77,7 @@ BARS = {
 
 _LARGEST = "lfp_rack"  # 416 cells, 208 temperature sensors
 _WATCHED_MS = 2_500  # emulated time that the times of the tasks are taken from
+_QUESTIONS = ("status", "why", "alarms", "cells", "logs 8", "version", "setpoint 100", "help")  # scans are watched
 
 
 def measure_demo() -> Iterator[tuple[str, float]]:
@@ -109,6 +112,9 @@ def measure_board() -> Iterator[tuple[str, float]]:
     board.run_for(_WATCHED_MS)
     tasks = _ask(board, "tasks")
     rows = {row["name"]: row for row in tasks["tasks"]}
+    watch = ScanWatch(board, 10_000)
+    for question in _QUESTIONS:
+        _ask(board, question)
     board.run_for(100)  # the collection after an answer
     heap = _ask(board, "tasks")
     yield "scan_10ms_us_max", rows["scan"]["worst"]
@@ -116,6 +122,7 @@ def measure_board() -> Iterator[tuple[str, float]]:
     yield "cpu_share_percent", tasks["busy_permille"] / 10
     yield "afe_scan_ms", round(tasks["afe_scan_us"] / 1000, 1)
     yield "afe_longest_slice_us", rows["afe"]["worst"]
+    yield "scan_wait_us_max", round(watch.longest_wait_us())
     yield "heap_free_bytes", heap["heap_free"]
     yield "gc_collect_ms", round(heap["collect_us"] / 1000, 2)
 

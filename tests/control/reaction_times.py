@@ -9,7 +9,7 @@ nothing is taken over; what was due meanwhile comes late.
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from halite.bench import BARS
@@ -19,14 +19,15 @@ use_firmware()
 
 from rack import ids as I  # noqa: E402
 from rack.alarms import ROWS, code_of  # noqa: E402
-from rack.control.bits import IN_ESTOP, IN_HVIL, IN_OC_OK  # noqa: E402
+from rack.control.bits import IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK, NO_OPEN  # noqa: E402
 from rig import Rig  # noqa: E402
 
 DOC = ROOT / "docs" / "reaction_times.md"
 
 SCAN_ms = round(BARS["scan_10ms_us_max"].limit / 1000)
 COLLECT_ms = round(BARS["gc_collect_ms"].limit)
-SLICE_ms = round(BARS["afe_longest_slice_us"].limit / 1000)     # what a scan may find running when it is due
+SLICE_ms = round(BARS["scan_wait_us_max"].limit / 1000)     # what a scan may find running when it is due
+TAKE_OVER_ms = round(BARS["afe_longest_slice_us"].limit / 1000)
 HARDWARE_us = round(BARS["interlock_drop_us"].limit)    # a pin of the interlock to the coils' supply
 CONVERSION_us = 540     # INA228 as configured: shunt and bus in turn; a level counts that fills a whole conversion, so
 ALERT_us = HARDWARE_us + 3 * CONVERSION_us      # the one that runs, the one of the bus, and a whole one of the shunt
@@ -43,6 +44,8 @@ _SHIFTS_ms = (0, 3, 6, 7, 8)    # of AFE and PCS against the scan: of all ten th
 # causes after what they just miss: a sample or a status, the answers of the AFE; each with a scan before it or without
 _SAMPLE_ms, _CELLS_SAID_ms, _TEMPS_SAID_ms = (1, SCAN_ms + 1), (12, SCAN_ms + 12), (21, SCAN_ms + 21)
 _LONGEST_ms = 3000
+CHECK_ms = 10_000       # period of the AFE's check of its wires, and of the collection that takes the config's CRC
+RUNAWAY_ms = 4_000      # 3 s of rise in steps of half a second, the first and the last of them cut
 
 
 @dataclass
@@ -52,11 +55,13 @@ class World:
     rig: Rig
     current_dA: int = 0
     in_bits: int = 0
-    gas_mV: int = 0
+    slow: dict[int, int] = field(default_factory=lambda: {I.GAS_mV: 0})     # what the slow task reads
     late_ms: int = 0
     waits: bool = False
     cell: int | None = None
     heat_ddegC: int = 0
+    one_ddegC: int = 0      # heat at one sensor
+    broken: int = 0         # sensors
     silent: str = ""
 
 
@@ -65,7 +70,8 @@ class Fault:
     """A row: what happens, the alarm that answers, its bar in ms, and foxBMS 2's time for comparison.
 
     hardware_us: to the open command without the scan, 0 none. after_ms: when it comes after the begin of an AFE
-    period or a status, () when it only minds the scan.
+    period or a status, () when it only minds the scan. played: set and clear value that the row is played with, without
+    its debounce, which is added; None: it is played as configured. wait_ms: until the cause is looked at, added too.
     """
 
     text: str
@@ -76,6 +82,8 @@ class Fault:
     hardware_us: int = 0
     after_ms: tuple[int, ...] = ()
     start_ddegC: int = 250
+    played: tuple[int, int] | None = None
+    wait_ms: int = 0
 
 
 def _set(**changes: object) -> Callable[[World], None]:
@@ -84,6 +92,21 @@ def _set(**changes: object) -> Callable[[World], None]:
             setattr(world, name, value)
 
     return cause
+
+
+def _signal(signal: int, change: int) -> Callable[[World], None]:
+    """A signal of the process image moves."""
+
+    def cause(world: World) -> None:
+        world.rig.s[signal] += change
+
+    return cause
+
+
+def _spent(world: World) -> None:
+    """The whole budget of an overload is used up, and more than a scan without current would take back."""
+    used = world.rig.c.current._charge._w
+    used[2] = 2 * used[1]
 
 
 def _open(bit: int) -> Callable[[World], None]:
@@ -108,9 +131,36 @@ FAULTS = (
     Fault("current sensor silent", "current_lost", _set(silent="current"), 100, "1 200"),
     Fault("PCS silent", "pcs_lost", _set(silent="pcs"), 300, "1 200", after_ms=_SAMPLE_ms),
     Fault("open cell wire", "wire_trip", _set(cell=-1), None, "", after_ms=_SAMPLE_ms),
-    Fault("gas", "gas_trip", _set(gas_mV=2500), None, ""),
+    Fault("gas", "gas_trip", _set(slow={I.GAS_mV: 2500}), None, ""),
     Fault("task overrun", "late_trip", _set(waits=True), None, ""),
+    Fault("overload (I²t), budget used up", "charge_i2t_trip", _spent, wait_ms=CURRENT_ms),
+    Fault("charging too hot", "charge_hot_trip", _set(heat_ddegC=15, current_dA=-500), after_ms=_SAMPLE_ms,
+          start_ddegC=590),
+    Fault("charging too cold", "charge_cold_trip", _set(heat_ddegC=-15, current_dA=-500), after_ms=_SAMPLE_ms,
+          start_ddegC=10),
+    Fault("cells too far apart", "spread_trip", _set(cell=3400), after_ms=_SAMPLE_ms, played=(100, 50)),
+    Fault("temperatures too far apart", "temp_spread_trip", _set(one_ddegC=80), after_ms=_SAMPLE_ms, played=(50, 20)),
+    Fault("cell sum contradicts rack voltage", "sum_trip", _signal(I.RACK_dV, -500), played=(408, 200)),
+    Fault("too many temperature sensors lost", "sensor_trip", _set(broken=12), after_ms=_SAMPLE_ms, played=(10, 6)),
+    Fault("thermal runaway, rise and witness", "runaway_trip", _signal(I.RUNAWAY, 2),
+          wait_ms=RUNAWAY_ms + 100 + TEMPS_ms),
+    Fault("controller too hot", "board_trip", _set(slow={I.GAS_mV: 0, I.BOARD_ddegC: 900}), played=(850, 750)),
+    Fault("insulation fault, once told", "insulation_trip", _signal(I.INSULATION_KOHM, -999_900), played=(150, 300)),
+    Fault("main contact falls open", "stuck", _open(IN_AUX_POS)),
+    Fault("open cell wire, the AFE's own check", "wire_check_trip", _set(slow={I.WIRE_CHECK: 7}), wait_ms=CHECK_ms),
+    Fault("config damaged in memory", "config_bad", _signal(I.CONFIG_BAD, 1), wait_ms=CHECK_ms),
 )
+
+# The other trips, and why they have no row: they do not open a closed rack first.
+NO_ROW = {
+    "deep_discharge": "`cell_low_trip` has opened long before; it latches beyond that",
+    "current_bad": "a reading beyond the sensor's range is an over-current first",
+    "discharge_i2t_trip": "as `charge_i2t_trip`",
+    "welded": "found after the open command",
+    "precharge_fast_trip": "found while closing; the failed precharge itself has taken the coils off",
+    "precharge_slow_trip": "the same",
+    "time_trip": "the first scan after the gap; the dead-man has opened after its window",
+}
 
 
 class Board:
@@ -180,7 +230,7 @@ class Board:
             self._status_waits |= silent != "pcs"
         if not self._collects_from <= now - 1 < self._busy_until:
             self._read_ms += 1
-        for name, ms in (("cells", CELLS_ms - SLICE_ms), ("temps", TEMPS_ms - SLICE_ms)):
+        for name, ms in (("cells", CELLS_ms - TAKE_OVER_ms), ("temps", TEMPS_ms - TAKE_OVER_ms)):
             if self._read_ms == ms and silent != name:
                 self._answered.add(name)
 
@@ -217,7 +267,10 @@ class Board:
         return cells
 
     def _temps(self) -> list[int]:
-        return [self._start_ddegC + self.world.heat_ddegC] * len(self.rig.c.temps_ddegC)
+        temps = [self._start_ddegC + self.world.heat_ddegC] * len(self.rig.c.temps_ddegC)
+        temps[40] += self.world.one_ddegC
+        temps[: self.world.broken] = [NO_OPEN] * self.world.broken
+        return temps
 
     def _tasks(self, now: int) -> None:
         s = self.rig.s
@@ -228,7 +281,8 @@ class Board:
                 s[I.PCS_AGE_ms] = 0
         if now >= self._slow_due:
             self._slow_due += SLOW_ms
-            s[I.GAS_mV] = self.world.gas_mV
+            for signal, value in self.world.slow.items():
+                s[signal] = value
 
     def _scan(self, now: int) -> None:
         """What it decides is out at its end. A scan that was missed is not made up for."""
@@ -267,6 +321,10 @@ def _reactions(settled: Board, fault: Fault, cause_ms: int) -> list[int]:
     """Without a collection, and with one around the cause or after one of the last scans before the decision."""
     def play(collect_after: int) -> tuple[int, int]:
         board = copy.deepcopy(settled)
+        if fault.played:
+            at = 4 * (code_of(fault.key) - 1)
+            levels = board.rig.params.alarms_levels
+            levels[at], levels[at + 1], levels[at + 2] = *fault.played, 0
         ms = board.react(fault, cause_ms, collect_after)
         first = ROWS[board.rig.s[I.TRIP_CODE] - 1][0]
         assert first == fault.key, f"{fault.text}: {first} came first"
@@ -289,7 +347,9 @@ def measure() -> dict[str, int]:
     for fault in FAULTS:
         times = [ms for shift in (_SHIFTS_ms if fault.after_ms else (0,)) for cause_ms in _causes(fault, shift)
                  for ms in _reactions(settled[fault.start_ddegC, shift], fault, cause_ms)]
-        worst[fault.key] = max(times) + 1 + SLICE_ms     # 1: the causes come at whole milliseconds
+        worst[fault.key] = max(times) + 1 + SLICE_ms + fault.wait_ms    # 1: the causes come at whole milliseconds
+        if fault.played:    # the scan that ends the debounce may come a period and a collection later
+            worst[fault.key] += debounce_ms(fault.key) + PERIOD_ms + LATE_ms
     return worst
 
 
@@ -312,22 +372,23 @@ schedule, with the levels and times of `lfp_rack.toml` and its 26 AFE devices. G
 
 Counted in:
 
-* a scan each {PERIOD_ms} ms that takes {SCAN_ms} ms and finds another task of {SLICE_ms} ms running when it is due;
+* a scan each {PERIOD_ms} ms that takes {SCAN_ms} ms and finds another task running when it is due, for {SLICE_ms} ms
+  more: a slice of the AFE, the CAN controller, the memory, or of an answer on the console;
 * one collection of {COLLECT_ms} ms, wherever in the reaction it does most harm. It begins right after a scan, so
   the next scan is late by {SCAN_ms} + {COLLECT_ms} - {PERIOD_ms} = {LATE_ms} ms; what AFE, PCS or gas sensor have said
   meanwhile is taken over after that scan. Two collections are half a second apart (`rack/app.py`), so only a row
   slower than that could meet two;
 * the AFE period of 100 ms, {CELLS_ms} ms until voltages and {TEMPS_ms} ms until temperatures are taken over
-  (slices of {SLICE_ms} ms included), a PCS status each {STATUS_ms} ms that waits up to {PERIOD_ms} ms for its task,
+  (slices of {TAKE_OVER_ms} ms included), a PCS status each {STATUS_ms} ms that waits up to {PERIOD_ms} ms for its task,
   the gas sensor each {SLOW_ms} ms;
 * {CURRENT_ms} ms of current conversion: a reading counts when a whole conversion of the shunt ({CONVERSION_us} µs)
   has begun after the cause and ended.
 
-{SCAN_ms}, {SLICE_ms} and {COLLECT_ms} ms are the bars of `scan_10ms_us_max`, `afe_longest_slice_us` and
-`gc_collect_ms` in `make bench`, which measures them on the emulated board with the largest rack; a board that misses
-one has slower rows than this page says. Not counted: the shunt's and the sensor's tolerance, answers that were
-damaged on a bus and are asked for again, and a collection that MicroPython begins by itself because the heap is full
-(`heap_free_bytes` says how far away that is).
+{SCAN_ms}, {SLICE_ms}, {TAKE_OVER_ms} and {COLLECT_ms} ms are the bars of `scan_10ms_us_max`, `scan_wait_us_max`,
+`afe_longest_slice_us` and `gc_collect_ms` in `make bench`, which measures them on the emulated board with the largest
+rack; a board that misses one has slower rows than this page says. Not counted: the shunt's and the sensor's tolerance,
+answers that were damaged on a bus and are asked for again, the proof of a `service` or `unlock` key, and a collection
+that MicroPython begins by itself because the heap is full (`heap_free_bytes` says how far away that is).
 
 Interlock, emergency stop and over-current cut the coils' supply in hardware; their time through the scan stands
 beside it. A low pin cuts within {HARDWARE_us} µs. The current sensor compares each conversion of the shunt with the
@@ -338,6 +399,10 @@ While a task waits too long nothing is fed: the dead-man opens within its window
 *Debounce* is the `set_ms` of the row in the config and part of the time: a config that raises it slows the row
 by as much. *foxBMS 2* is detection and reaction with its published settings
 (`src/app/engine/config/diag_cfg.c`), without its 50 ms for the actuator.
+
+Rows with a debounce of seconds are played without it, and it is added with one more period and collection. A thermal
+runaway counts from where rise and witness are there: 3 s in steps of half a second, and the temperatures' own way. The
+AFE's check of its wires and the CRC over the config come round each {CHECK_ms // 1000} s.
 
 | fault | alarm | open command, ms | open contact, ms | bar, ms | debounce, ms | foxBMS 2, ms |
 |---|---|---|---|---|---|---|
@@ -355,7 +420,10 @@ def table(worst: dict[str, int]) -> str:
         bar = "" if fault.bar_ms is None else str(fault.bar_ms)
         cells = (fault.text, f"`{fault.key}`", command, contact, bar, str(debounce_ms(fault.key)), fault.foxbms)
         rows.append("| " + " | ".join(cells) + " |\n")
-    return _HEAD + "".join(rows)
+    others = "".join(f"| `{key}` | {why} |\n" for key, why in NO_ROW.items())
+    return _HEAD + "".join(rows) + "\nTrips without a row, as they do not open a closed rack first:\n\n" + (
+        "| alarm | because |\n|---|---|\n" + others
+    )
 
 
 if __name__ == "__main__":

@@ -349,3 +349,23 @@ def test_an_unlocked_rack_waits_to_be_asked_even_if_it_closes_by_itself() -> Non
     assert rig.c.command(CMD_UNLOCK) == 0
     _never_switches(rig, 2500)
     rig.close()
+
+
+@pytest.mark.parametrize("opened", ["before", "tripped", "never"])
+def test_what_an_operator_has_opened_stays_open_after_a_trip_and_its_reset(opened: str) -> None:
+    rig = Rig("sodium", rack_auto_close=1).close()
+    if opened == "before":
+        rig.c.command(CMD_OPEN)
+        rig.run(1_500)
+    rig.in_bits &= ~IN_ESTOP
+    rig.run(500)
+    if opened == "tripped":
+        rig.c.command(CMD_OPEN)
+    rig.in_bits |= IN_ESTOP
+    rig.run(1_000)
+    assert rig.c.command(CMD_RESET) == 0
+    rig.run(5_000)
+    assert (rig.s[I.STATE] == STATE_CLOSED) == (opened == "never")
+    assert rig.c.command(CMD_RESET) == 0 if opened != "never" else True
+    rig.run(5_000)
+    assert (rig.s[I.STATE] == STATE_CLOSED) == (opened == "never"), "nor does a second reset close it"

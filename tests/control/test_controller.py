@@ -4,8 +4,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
-from rack.alarms import code_of
-from rack.control.bits import CMD_CLOSE, CMD_RESET, IN_HVIL, STATE_CLOSED, STATE_FAULT, STATE_OPEN
+from rack.alarms import ROWS, code_of
+from rack.control.bits import (
+    CMD_CLOSE,
+    CMD_RESET,
+    IN_ESTOP,
+    IN_HVIL,
+    REFUSED_TRIPPED,
+    STATE_CLOSED,
+    STATE_FAULT,
+    STATE_OPEN,
+)
+from rack.control.charge import KEEP_TRIP
 from rack.control.split import LINK_LOST_MS
 from rig import Rig
 
@@ -82,6 +92,49 @@ def test_what_must_survive_a_loss_of_power_is_retained_and_restored() -> None:
     again.run(100)
     assert again.s[I.TRIP_CODE] == code_of("deep_discharge")
     assert again.s[I.TRIPS] == 1 and again.s[I.COILS] == 0
+
+
+def test_a_restart_is_no_reset_a_latched_trip_outlives_the_power() -> None:
+    rig = Rig(rack_auto_close=1).close()
+    rig.in_bits &= ~IN_ESTOP
+    rig.run(200)
+    again = Rig(rack_auto_close=1)      # the button is released by now
+    again.c.restore(rig.c.retained)
+    again.run(3_000)
+    assert again.s[I.TRIP_CODE] == code_of("estop") and again.s[I.COILS] == 0
+    assert again.c.command(CMD_CLOSE) == REFUSED_TRIPPED
+    assert again.c.command(CMD_RESET) == 0
+    again.until(lambda: again.s[I.STATE] == STATE_CLOSED)
+    third = Rig(rack_auto_close=1)
+    third.c.restore(again.c.retained)   # acknowledged for good
+    third.until(lambda: third.s[I.STATE] == STATE_CLOSED)
+
+
+@pytest.mark.parametrize("code", [-1, 0, len(ROWS) + 1, 255, 2**29])
+def test_a_kept_trip_that_does_not_exist_is_none(code: int) -> None:
+    rig = Rig()
+    kept = list(rig.c.retained)
+    kept[KEEP_TRIP] = code
+    rig.c.restore(kept)
+    rig.run(50)
+    assert rig.s[I.TRIP_CODE] == 0
+
+
+def test_a_station_that_has_fallen_silent_asks_for_nothing_any_more() -> None:
+    rig = Rig("sodium", response_priority=0).close()
+    rig.s[I.SETPOINT_W] = 50_000
+    rig.s[I.STATION_AGE_ms] = 19_999
+    for _ in range(100):
+        rig.c.response.on_period(1_250_000)
+        rig.run(20)
+    assert rig.s[I.SETPOINT_W] == 50_000 and rig.s[I.REQUEST_W] > 0
+    rig.s[I.STATION_AGE_ms] = 20_000
+    for _ in range(200):
+        rig.c.response.on_period(1_250_000)
+        rig.run(20)
+    assert rig.s[I.SETPOINT_W] == 0 and rig.s[I.REQUEST_W] == 0
+    assert rig.c.alarms.active[code_of("station_lost") - 1]
+    assert rig.s[I.STATE] == STATE_CLOSED, "the response to the grid needs no station"
 
 
 def test_the_response_is_requested_within_the_limits_and_not_at_all_while_power_is_forbidden() -> None:

@@ -102,7 +102,7 @@ class Machine(RuleBasedStateMachine):
         self.name = name
         self.rig = Rig(name, start, **self.changed)
         self.dangers = Dangers(self.rig)
-        self.deep_scans = 0
+        self.deep_scans = self.tripped_scans = 0
         self.moving_ms = 0
         self.tau_ms = self.rig.params.precharge_tau_ms
         self.tripped_since_reset = False
@@ -118,6 +118,7 @@ class Machine(RuleBasedStateMachine):
         state = rig.s[I.STATE]
         self.deep_scans = self.deep_scans + 1 if rig.c.alarms.active[_DEEP] & LATCHED else 0
         self.moving_ms = self.moving_ms + dt if state in _MOVING and state == before else 0
+        self.tripped_scans = self.tripped_scans + 1 if rig.s[I.TRIP_CODE] else 0
         if rig.s[I.TRIP_CODE]:
             self.tripped_since_reset = True
         self._check()
@@ -200,14 +201,16 @@ class Machine(RuleBasedStateMachine):
     def power_fails_and_returns(self) -> None:
         kept = list(self.rig.c.retained)
         deep = self.deep_scans > 8      # every slot of the scan has run, so it has been kept
+        tripped = self.rig.s[I.TRIP_CODE] if self.tripped_scans > 8 else 0
         trips = self.rig.s[I.TRIPS]
         settled = self.rig.ms > 200
         self.rig = Rig(self.name, self.rig.now_ms, **self.changed)
         self.dangers = Dangers(self.rig)
         self.rig.c.restore(kept)
-        self.moving_ms = self.deep_scans = 0
-        self.tripped_since_reset = False
+        self.moving_ms = self.deep_scans = self.tripped_scans = 0
+        self.tripped_since_reset = bool(tripped)
         self._scan()
+        assert not tripped or self.rig.s[I.TRIP_CODE], "a restart is no operator's reset"
         if deep:
             assert self.rig.s[I.TRIP_CODE], "a deep discharge outlives the power"
         if settled:

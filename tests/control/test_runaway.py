@@ -159,6 +159,36 @@ def test_slow_warming_needs_its_whole_time_and_a_witness() -> None:
     assert alone.s[I.RUNAWAY] == RUN_NONE
 
 
+def test_a_single_sensor_that_drifts_slowly_into_the_heat_is_no_runaway() -> None:
+    bench = Bench(560)
+    bench.rate[5] = 0.4
+    bench.run(400, 1000)
+    assert bench.t.used[5] > 600
+    assert bench.found == (RUN_NONE, EV_SLOW | EV_HOT)
+
+
+def test_the_evidence_at_one_sensor_does_not_confirm_another() -> None:
+    """Module 0 warms slowly with a neighbour; a broken sensor of module 2 runs away all alone."""
+    bench = Bench(300)
+    bench.rate[0], bench.rate[1] = 0.4, 0.2
+    bench.run(300, 1000)
+    slow = (RUN_SLOW, EV_SLOW | EV_NEIGHBOUR)
+    assert (bench.found, bench.s[I.RUNAWAY_AT]) == (slow, 0)
+    bench.rate[20] = 40
+    bench.run(10)
+    assert bench.t.used[20] > 600
+    assert (bench.found, bench.s[I.RUNAWAY_AT]) == (slow, 0)
+
+
+def test_both_tiers_add_up_their_evidence_at_the_same_sensor() -> None:
+    bench = Bench(300)
+    bench.rate[5], bench.rate[6] = 0.4, 0.2
+    bench.run(300, 1000)
+    bench.rate[5] = 40
+    bench.run(10)
+    assert bench.found == (RUN_FAST, EV_RISE | EV_SLOW | EV_HOT | EV_NEIGHBOUR)
+
+
 @settings(max_examples=15)
 @given(st.integers(0, 23), st.lists(st.sampled_from([NO_OPEN, 250, 300, 310, 900]), min_size=10, max_size=60))
 def test_a_flickering_sensor_is_never_a_runaway(at: int, values: list[int]) -> None:

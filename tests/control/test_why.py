@@ -14,6 +14,7 @@ from rack.control.bits import (
     IN_ESTOP,
     IN_HVIL,
     IN_OC_OK,
+    LIM_ALARM,
     LIM_TEMP_HIGH,
     WHY_CHARGE,
     WHY_CLOSING,
@@ -100,6 +101,24 @@ def test_what_limits_a_closed_rack_is_told_for_both_directions() -> None:
     rig = Rig("sodium").close()
     rig.warm(520)
     assert _reasons(rig)[-2:] == [WHY_CHARGE + LIM_TEMP_HIGH, WHY_DISCHARGE + LIM_TEMP_HIGH]
+
+
+@pytest.mark.parametrize(("dA", "key", "limited"), [
+    (-2_400, "charge_current_derate", WHY_CHARGE), (2_400, "discharge_current_derate", WHY_DISCHARGE),
+])  # fmt: skip
+def test_the_alarm_that_derates_is_told_before_what_it_limits(dA: int, key: str, limited: int) -> None:
+    rig = Rig("lfp").close()
+    rig.s[I.CURRENT_dA] = dA
+    rig.run(1_200)
+    assert _reasons(rig) == [code_of(key), limited + LIM_ALARM]
+
+
+def test_an_alarm_that_derates_both_ways_is_told_once() -> None:
+    rig = Rig("lfp").close()
+    rig.s[I.COOLANT_ddegC] = 600
+    rig.run(5_500)
+    assert _reasons(rig)[-3:] == [code_of("coolant_derate"), WHY_CHARGE + LIM_ALARM, WHY_DISCHARGE + LIM_ALARM]
+    assert _reasons(rig).count(code_of("coolant_derate")) == 1
 
 
 @given(st.integers(0, 3))

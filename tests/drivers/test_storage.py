@@ -2,17 +2,27 @@
 
 from array import array
 
+import pytest
+from halite.board.event_log import decoded
+from halite.config import load_params
 from halite.simulator.chips.faults import WireFaults
 from halite.simulator.chips.fram import SIZE
 from halite.simulator.chips.fram import Fram as Chip
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rack import ids as I
+from rack.alarms import code_of
+from rack.control.bits import IN_ESTOP, IN_HVIL, IN_OC_OK
+from rack.control.controller import Controller
 from rack.drivers import fram as driver
 from rack.drivers.fram import Fram
+from rack.ports.scratch import REASON_COMMAND, REASON_HANG, REASON_POWER, REASON_SERVICE
 from rack.storage.event_log import RECORD, EventLog
 from rack.storage.int_store import IntStore
+from rack.storage.memory import KIND_STATE, Memory
 from wires import I2c
 
+HEALTHY = IN_HVIL | IN_ESTOP | IN_OC_OK
 INTS = st.integers(-(2**30) + 1, 2**30 - 1)
 
 
@@ -147,3 +157,35 @@ def test_a_noisy_bus_never_makes_a_record_that_was_not_written(seed, events):
     found = [record[2:] for record in read if record]
     assert found[-1] == last and all(record in written for record in found)
     assert rig.fram.errors >= sum(fault in ("missing", "stuck") for fault, _ in events)
+
+
+@pytest.mark.parametrize("reason", [REASON_POWER, REASON_HANG, REASON_SERVICE, REASON_COMMAND])
+def test_only_a_start_after_a_hang_is_a_trip_to_be_acknowledged(reason):
+    controller = Controller(load_params("bench_rack"))
+    memory = Memory(I2c(Chip()), controller)
+    memory.start(reason, 3)
+    controller.s[I.IN_bits] = HEALTHY
+    controller.scan(10)
+    assert controller.s[I.TRIP_CODE] == (code_of("late_trip") if reason == REASON_HANG else 0)
+
+
+def test_a_trip_is_kept_at_once_and_a_new_state_is_logged_with_its_first_reason():
+    chip = Chip()
+    controller = Controller(load_params("bench_rack"))
+    memory = Memory(I2c(chip), controller)
+    memory.start(REASON_POWER, -1)
+    controller.s[I.IN_bits] = HEALTHY
+    controller.alarms.latch(code_of("estop"))
+    for now_ms in range(0, 400, 10):
+        controller.scan(now_ms)
+        if memory.busy():
+            memory.scan(now_ms)
+        memory.poll(now_ms * 1000)
+    records = [memory.log.read(at) for at in range(memory.log.oldest(), memory.log.head)]
+    states = [decoded(list(record)) for record in records if record[3] == KIND_STATE]
+    assert [(row["state"], row["value"], row["why"]) for row in states] == [("fault", "open", "emergency stop")]
+    again = Controller(load_params("bench_rack"))
+    Memory(I2c(Chip(chip.content)), again).start(REASON_POWER, -1)
+    again.s[I.IN_bits] = HEALTHY
+    again.scan(10)
+    assert again.s[I.TRIP_CODE] == code_of("estop")

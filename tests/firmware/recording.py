@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,7 +12,7 @@ from halite.simulator.rack import Rack
 from halite.simulator.values import ValuesFace
 from rack.control.controller import Controller
 from rack.signals import SIGNALS
-from replay import CELLS, COMMAND, INPUTS, PERIOD, SCAN, TEMPS
+from replay import CELLS, CELLS_AGAIN, COMMAND, PERIOD, SCAN, TEMPS, TEMPS_AGAIN, replay
 
 INPUT_SIGNALS = [index for index, row in enumerate(SIGNALS) if row[1] == "i"]
 
@@ -22,7 +23,7 @@ class _RecordingResponse:
         self._write = write
 
     def on_period(self, count: int) -> int:
-        self._write(PERIOD, "i", [count])
+        self._write(PERIOD, [count])
         return int(self._response.on_period(count))
 
     def __getattr__(self, name: str) -> Any:
@@ -36,42 +37,70 @@ class RecordingController:
         self._controller = controller
         self._stream = stream
         self._inputs = inputs
+        self._last: dict[int, list[int]] = {}
         self.response = _RecordingResponse(controller.response, self._write)
 
-    def _write(self, op: int, code: str, values: Any) -> None:
-        self._stream.write(struct.pack(f"<B{len(values)}{code}", op, *values))
+    def _write(self, op: int, values: Any) -> None:
+        self._stream.write(struct.pack(f"<B{len(values)}i", op, *values))
+
+    def _write_scan(self, op: int, again: int, values: Any) -> None:
+        if self._last.get(op) == list(values):
+            self._write(again, ())
+            return
+        self._last[op] = list(values)
+        self._write(op, values)
 
     def cells_arrived(self) -> None:
-        self._write(CELLS, "H", self._controller.cells_mV)
+        self._write_scan(CELLS, CELLS_AGAIN, self._controller.cells_mV)
         self._controller.cells_arrived()
 
     def temps_arrived(self) -> None:
-        self._write(TEMPS, "h", self._controller.temps_ddegC)
+        self._write_scan(TEMPS, TEMPS_AGAIN, self._controller.temps_ddegC)
         self._controller.temps_arrived()
 
     def scan(self, now_ms: int) -> None:
-        self._write(INPUTS, "i", [self._controller.s[index] for index in self._inputs])
-        self._write(SCAN, "i", [now_ms])
+        self._write(SCAN, [now_ms, *(self._controller.s[index] for index in self._inputs)])
         self._controller.scan(now_ms)
 
     def command(self, what: int) -> int:
-        self._write(COMMAND, "i", [what])
+        self._write(COMMAND, [what])
         return int(self._controller.command(what))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._controller, name)
 
 
-def record(script: scenario.Scenario, config: str | Path, start_ms: int = 0) -> bytes:
-    """Every call that a scenario makes on the control core, as `replay` reads it."""
+def record(
+    script: scenario.Scenario,
+    config: str | Path,
+    start_ms: int = 0,
+    step_ms: Callable[[float], int] | None = None,
+) -> bytes:
+    """Every call that a scenario makes on the control core, as `replay` reads it.
+
+    step_ms: from the time of a scan in ms to the next one; the config's scan period without it.
+    """
     params = load_params(config)
     rack = Rack.from_params(params, seed=1, **script.start_values())
     script.prepare_grid(rack)
     stream = io.BytesIO()
     face = ValuesFace(rack, RecordingController(Controller(params), stream, INPUT_SIGNALS), start_ms)
+    if step_ms:
+
+        def pace(us: float) -> None:
+            face.scan_us = step_ms(us / 1000) * 1000
+
+        face.on_scan = pace
     for action in script.timed():
         if action.at_ms <= script.duration_ms:
             face.run_to(action.at_ms * 1000.0 - 0.001)
             face.do(action)
     face.run_to(script.duration_ms * 1000.0)
     return stream.getvalue()
+
+
+def replayed(stream: bytes, config: str | Path) -> tuple[list[str], Any]:
+    """The digests of a record on CPython, and the controller as it stands at the end."""
+    controller = Controller(load_params(config))
+    digests = replay(controller, io.BytesIO(stream), INPUT_SIGNALS)
+    return [f"{crc:08x}" for crc in digests], controller

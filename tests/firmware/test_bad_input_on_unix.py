@@ -54,6 +54,13 @@ def test_a_setpoint_that_is_no_power_of_this_rack_is_refused(rack: UnixBoard, wo
     assert typed(rack, b"status\n")[0]["signals"]["setpoint_W"] == 0
 
 
+@pytest.mark.parametrize("words", ["", "-1", "1000001", "0x10", "many", "1 2"])
+def test_an_insulation_that_is_no_resistance_is_refused(rack: UnixBoard, words: str) -> None:
+    (answer,) = typed(rack, f"insulation {words}\n".encode())
+    assert "insulation" in answer["error"]
+    assert typed(rack, b"status\n")[0]["signals"]["insulation_kohm"] == 1_000_000
+
+
 @pytest.mark.parametrize("words", ["00", "zz", "0" * 64, "a b"])
 def test_service_mode_opens_to_no_guess(rack: UnixBoard, words: str) -> None:
     typed(rack, b"service\n")

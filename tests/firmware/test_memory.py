@@ -11,7 +11,7 @@ from halite.unix_board import UnixBoard
 
 BENCH = BOARD_CONFIGS / "bench_rack.toml"
 CLOSED = 5  # COIL_NEG | COIL_POS
-STORE_BYTES = 92  # two copies from address 0
+STORE_BYTES = 100  # two copies from address 0
 
 
 def asked(board: UnixBoard, command: str) -> dict[str, Any]:

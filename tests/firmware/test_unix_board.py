@@ -245,3 +245,21 @@ except start._Refused as refused:
     print(refused)
 """
     assert on_unix(code).splitlines() == ["config: " + reason, "config: there is no nothing.bin"]
+
+
+def test_what_the_station_writes_is_watched_and_its_silence_ends_what_it_asked_for(tmp_path: Path) -> None:
+    config = tmp_path / "impatient.toml"
+    text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
+    text = text.replace("station_lost = [20_000, 5_000,", "station_lost = [1_500, 1_000,")
+    config.write_text(text.replace("[5, 10, 5_000, 5_000]", "[5, 10, 200, 5_000]"), encoding="utf-8")
+    with UnixBoard(config) as board:
+        board.run_for(800)
+        assert asked(board, "status")["signals"]["station_age_ms"] == 0, "no station has spoken"
+        assert asked(board, "setpoint 100")["ok"]
+        assert asked(board, "insulation 4")["ok"]
+        status = asked(board, "status")["signals"]
+        assert 0 < status["station_age_ms"] < 900 and status["setpoint_W"] == 100
+        assert any("insulation fault" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
+        board.run_for(1_000)
+        assert any("station silent" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
+        assert asked(board, "status")["signals"]["setpoint_W"] == 0

@@ -20,6 +20,7 @@ _RESPONSE = ("test_mains_return.py", "test_delivery.py", "test_response.py", "te
 _TESTS = {
     "alarm_engine.py": ("test_alarms.py",),
     "commissioning.py": ("test_response_commissioning.py",),
+    "core_temp.py": ("test_core_temp.py",),
     "recorder.py": ("test_recorder.py", "test_mains_return.py"),
     "response.py": _RESPONSE,
     "response_kernel.py": _RESPONSE,

@@ -24,6 +24,7 @@ from rack.version import VERSION
 
 _REASONS = const(12)
 _REASON = const(144)        # characters of the reason for standby
+_INSULATION_kohm = const(1_000_000)
 
 _STATES = ("open", "precharge", "closed", "opening", "fault", "locked_out")
 _LEVELS = ("none", "warn", "derate", "trip")
@@ -76,6 +77,7 @@ class Commands:
                     "reset": (self._acknowledge, "acknowledge latched trips"),
                     "unlock": (self._unlock, "leave the lock-out, with the answer to a nonce"),
                     "setpoint": (self._setpoint, "station power in W, positive discharges"),
+                    "insulation": (self._insulation, "what the station's monitor measures, in kohm"),
                 }
             )
             self.table.update(ResponseCommands(app).table)
@@ -96,7 +98,15 @@ class Commands:
             yield ',"rack":' + quote(app.params.rack_name[:32])
             yield ',"config":"%08x"' % app.config_crc
         yield ',"micropython":"%d.%d.%d"' % tuple(sys.implementation.version[:3])
-        yield ',"heap_free":%d,"heap_used":%d' % (gc.mem_free(), gc.mem_alloc())
+        yield from self._heap("heap_free", gc.mem_free)
+        yield from self._heap("heap_used", gc.mem_alloc)
+
+    def _heap(self, name, count):
+        """Counting the heap takes 5 ms: it waits for a moment in which no scan has to wait for it."""
+        app = self._app
+        while app and not app.scan_is_far():
+            yield ""
+        yield ',"%s":%d' % (name, count())
 
     def _status(self, words):
         s = self._app.controller.s
@@ -126,7 +136,7 @@ class Commands:
                 level = _LEVELS[ALARM_ROWS[5 * index + 2]]
                 yield '%s{"code":%d,"level":"%s"' % (comma, index + 1, level)
                 yield ',"latched":%s' % ("true" if active[index] & LATCHED else "false")
-                yield ',"text":%s}' % quote(piece(ALARM_TEXTS, index))
+                yield ',"text":"%s"}' % piece(ALARM_TEXTS, index)
                 comma = ","
         yield "]"
 
@@ -152,7 +162,7 @@ class Commands:
         yield ',"busy_permille":%d' % app.busy_permille
         yield ',"crc_errors":%d,"timeouts":%d' % (app.afe.crc_errors, app.afe.timeouts)
         yield ',"sent":%d,"unsent":%d' % (link[L.SENT], link[L.UNSENT])
-        yield ',"heap_free":%d' % gc.mem_free()
+        yield from self._heap("heap_free", gc.mem_free)
         if words == ["clear"]:
             app.clear()
 
@@ -197,14 +207,23 @@ class Commands:
 
     def _setpoint(self, words):
         most = self._app.params.rack_power_max_W
+        return self._written(I.SETPOINT_W, words, -most, most, "setpoint in W")
+
+    def _insulation(self, words):
+        return self._written(I.INSULATION_KOHM, words, 0, _INSULATION_kohm, "insulation in kohm")
+
+    def _written(self, signal, words, least, most, what):
+        """The station writes a signal; from then on its silence is an alarm (`station_lost`)."""
         try:
             (text,) = words
-            power_W = int(text)
+            value = int(text)
+            if not least <= value <= most:
+                raise ValueError
         except ValueError:
-            raise ValueError("setpoint takes one whole number of W")
-        if not -most <= power_W <= most:
-            raise ValueError("setpoint is limited to +-%d W" % most)
-        self._app.controller.s[I.SETPOINT_W] = power_W
+            raise ValueError("%s: one whole number, %d to %d" % (what, least, most))
+        s = self._app.controller.s
+        s[signal] = value
+        s[I.STATION_AGE_ms] = 1
         return (',"ok":true',)
 
     def _service(self, words):

@@ -9,11 +9,18 @@ from micropython import const
 
 _LINE = const(120)          # longest command line
 _PIECE = const(64)          # room that one piece of an answer may need
-_PIECES = const(2)          # pieces a slice
 
 
 def quote(text):
     """JSON string of text that may hold quotes, backslashes or control characters."""
+    for char in text:
+        if char in '"\\' or not " " <= char <= "~":
+            return _escaped(text)
+    return '"%s"' % text
+
+
+def _escaped(text):
+    """The same, an allocation a character."""
     out = '"'
     for char in text:
         if char in '"\\':
@@ -38,12 +45,13 @@ class Console:
         self._line = bytearray(_LINE)
         self._length = 0
         self._too_long = False
+        self._ended = False     # a whole line waits
         self._answer = None
         table["help"] = (self._help, "list the commands")
 
     def busy(self):
-        """True while an answer is being sent."""
-        return self._answer is not None
+        """True while a line waits or an answer is being sent."""
+        return self._ended or self._answer is not None
 
     def flush(self):
         """Send what waits while the port takes it; True when a byte went. Idle time only."""
@@ -54,17 +62,24 @@ class Console:
         self._stdio.write("# " + text + "\n")
 
     def poll(self):
-        """One bounded slice: continue an answer, or read at most 16 bytes. Idle time only."""
+        """One bounded slice: a piece of an answer, or a line that has ended, or at most 16 bytes. Idle time only.
+
+        A scan that is due waits for it, so a slice stays below 3 ms (docs/reaction_times.md).
+        """
         self._stdio.drain()
         if self._answer is not None:
             self._continue()
+            return
+        if self._ended:
+            self._ended = False
+            self._end_of_line()
             return
         for _ in range(16):
             byte = self._stdio.read()
             if byte < 0:
                 return
             if byte in (10, 13):
-                self._end_of_line()
+                self._ended = True
                 return
             self._keep(byte)
 
@@ -108,20 +123,19 @@ class Console:
         self._stdio.write('{"re":%s,"error":%s}\n' % (quote(command), quote(reason)))
 
     def _continue(self):
-        for _ in range(_PIECES):
-            if self._stdio.room() < 2 * _PIECE:
-                return
-            piece = next(self._answer, None)
-            if piece is None:
-                self._answer = None
-                self._stdio.write("}\n")
-                return
-            self._stdio.write(piece)
+        if self._stdio.room() < 2 * _PIECE:
+            return
+        piece = next(self._answer, None)
+        if piece is None:
+            self._answer = None
+            self._stdio.write("}\n")
+            return
+        self._stdio.write(piece)
 
     def _help(self, words):
         yield ',"commands":{'
         comma = ""
         for name in sorted(self._table):
-            yield "%s%s:%s" % (comma, quote(name), quote(self._table[name][1]))
+            yield '%s"%s":"%s"' % (comma, name, self._table[name][1])   # quoting takes its time, and these need none
             comma = ","
         yield "}"

@@ -139,8 +139,8 @@ class Alarms:
         s[I.TRIP_CODE] = out[OUT_TRIP]
 
     def latch(self, code):
-        """Restore an alarm that was latched before the power went, as the deep discharge is."""
-        if ALARM_ROWS[5 * code - 1]:
+        """Restore an alarm that was latched before the power went; 0 or a code that there is not does nothing."""
+        if 0 < code <= ALARMS and ALARM_ROWS[5 * code - 1]:
             self.active[code - 1] = ON | LATCHED
             self._timers[code - 1] = -1
             if self.out[OUT_TRIP] == 0:

@@ -114,7 +114,7 @@ class Contactors:
         self._s = s
         self._alarms = alarms
         self.wanted = params.rack_auto_close == 1
-        self._unlock = False
+        self._again = False     # a trip has opened what was wanted closed
         self._verdict = WAIT
         self._aux_ms = array("i", [0, 0])   # how long the auxiliary contacts have contradicted their coils
         self._bus_weld = 0
@@ -148,14 +148,23 @@ class Contactors:
         s[I.COILS] = _COILS[step]
         s[I.STATE] = _STATES[step]
 
+    def open(self):
+        """An operator's opening: it stays open, whatever trips and is reset meanwhile."""
+        self.wanted = self._again = False
+
     def reset(self):
-        """The operator has acknowledged: forget the failed precharges and a weld seen on the bus."""
+        """The operator has acknowledged: forget the failed precharges and a weld seen on the bus.
+
+        With auto_close it closes again, unless an operator had opened it.
+        """
         self._fails = 0
         self._bus_weld = 0
         s = self._s
         s[I.PRECHARGE_FAST] = s[I.PRECHARGE_SLOW] = 0
         s[I.CONTACTOR_WELDED] &= 3
-        self.wanted = self._p.rack_auto_close == 1
+        if self._again:
+            self.wanted = self._p.rack_auto_close == 1
+        self._again = False
 
     def unlock(self):
         """Leave the lock-out with a clean count."""
@@ -219,6 +228,7 @@ class Contactors:
             if s[I.TRIPS] < self._p.contactor_trips:
                 s[I.TRIPS] += 1
         elif step >= STEP_FAULT:
+            self._again |= self.wanted
             self.wanted = False     # a reset or an operator asks again
         elif step == STEP_COOL:
             self._fails += 1

@@ -29,7 +29,7 @@ from rack.control.bits import (
     STATE_LOCKED_OUT,
 )
 from rack.control.cells import Cells
-from rack.control.charge import KEEP_DEEP, KEEP_TRIPS, Charge
+from rack.control.charge import KEEP_DEEP, KEEP_TRIP, KEEP_TRIPS, Charge
 from rack.control.contactors import Contactors
 from rack.control.core_temp import Core
 from rack.control.current import Current
@@ -44,6 +44,7 @@ _SLOTS = const(8)               # a power of two
 _SLOT_MASK = const(7)
 _SLOT_CLOCK = const(0x0FFF_FFFF)  # their clock wraps early, so that no sum with it leaves 31 bits
 _DEEP = I.ALARM_DEEP_DISCHARGE
+_STATION = I.ALARM_STATION_LOST - 1
 _DT_MOST_ms = const(1000)       # a longer gap is not believed: nobody watched
 
 
@@ -90,11 +91,15 @@ class Controller:
         return self.charge.retained
 
     def restore(self, retained):
-        """Take over what the run before has kept: charge, counters, the deep-discharge latch, counted trips."""
+        """Take over what the run before has kept: charge, counters, latched trips, counted trips.
+
+        A restart is no operator's reset: the first trip and a deep discharge are latched again.
+        """
         self.charge.restore(retained)
         k = self.charge.retained
         if k[KEEP_DEEP]:
             self.alarms.latch(_DEEP)
+        self.alarms.latch(k[KEEP_TRIP])
         self.s[I.TRIPS] = min(k[KEEP_TRIPS], self.params.contactor_trips)
         self.limits.start()
 
@@ -135,6 +140,8 @@ class Controller:
         self.charge.scan(dt)
         self.alarms.scan(dt, not self.contactors.resting(), self._reset)
         self._reset = False
+        if self.alarms.active[_STATION]:
+            s[I.SETPOINT_W] = 0     # nobody asks for it any more
         self.contactors.scan(dt)
         if s[I.REQUEST_W] and not self._permitted(s):
             response = self.response
@@ -151,7 +158,7 @@ class Controller:
     def command(self, what):
         """An operator's CMD_*; returns 0 when accepted, else REFUSED_*. Not from an interrupt."""
         if what == CMD_OPEN:
-            self.contactors.wanted = False
+            self.contactors.open()
             return 0
         if what == CMD_CLOSE:
             return self._close()
@@ -220,6 +227,7 @@ class Controller:
         """What must survive a loss of power beside the charge: see `retained`."""
         k = self.charge.retained
         k[KEEP_DEEP] = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0
+        k[KEEP_TRIP] = self.s[I.TRIP_CODE]
         k[KEEP_TRIPS] = self.s[I.TRIPS]
 
     def _permitted(self, s):

@@ -203,14 +203,19 @@ class Runaway:
         if slow.at >= 0:
             at = slow.at
             bits = EV_SLOW | slow.witness | self._evidence(at)
-            if bits & (EV_NEIGHBOUR | EV_GAS | EV_HOT | EV_DROP):
+            if bits & (EV_NEIGHBOUR | EV_GAS | EV_DROP):    # its own heat is no second witness
                 level = RUN_SLOW
         if fast.at >= 0:
-            at = fast.at
-            bits |= EV_RISE | fast.witness | self._evidence(at)
-            level = max(level, RUN_SUSPECT)
-            if bits & EV_DROP or (bits & EV_HOT and bits & (EV_NEIGHBOUR | EV_GAS)):
-                level = RUN_FAST
+            own = EV_RISE | fast.witness | self._evidence(fast.at)
+            if fast.at == slow.at:
+                own |= bits
+            found = RUN_SUSPECT
+            if own & EV_DROP or (own & EV_HOT and own & (EV_NEIGHBOUR | EV_GAS)):
+                found = RUN_FAST
+            if found > level:       # each tier speaks of its own sensor and of the evidence there
+                level = found
+                at = fast.at
+                bits = own
         s[I.RUNAWAY] = level
         s[I.RUNAWAY_AT] = at
         s[I.RUNAWAY_bits] = bits

@@ -5,10 +5,13 @@ Codes below 1000 are alarms (rack.alarms, row = code - 1), others WHY_* of rack.
 """
 
 from rack import ids as I
-from rack.control.alarm_engine import LATCHED
+from rack.control.alarm_engine import LATCHED, OUT_LATCHED
 from rack.control.bits import (
+    ACT_LIMIT_CHARGE,
+    ACT_LIMIT_DISCHARGE,
     ACT_OPEN,
     ACT_ZERO,
+    LIM_ALARM,
     LIM_NONE,
     LIM_STATE,
     STATE_CLOSED,
@@ -74,16 +77,16 @@ class Reasons:
 
     def list(self):
         """Fill `codes`, most urgent first, and return how many: latched trips, the first one first; alarms
-        that hold it open or at zero; what the sequence waits for; what limits charge and discharge."""
+        that hold it open or at zero; what the sequence waits for; alarms that limit, and what limits each way."""
         s = self._c.s
         self.count = 0
         first = s[I.TRIP_CODE]
         if first:
             self._add(first)
-        self._alarms(LATCHED, first)
+        self._alarms(LATCHED, first, 0)
         if first:
             self._add(WHY_TRIPPED)
-        self._alarms(0, first)
+        self._alarms(0, first, ACT_OPEN | ACT_ZERO)
         self._sequence(s)
         self._limits(s)
         return self.count
@@ -93,13 +96,20 @@ class Reasons:
             self.codes[self.count] = code
             self.count += 1
 
-    def _alarms(self, latched, first):
+    def _alarms(self, latched, first, actions):
+        """The latched ones, or of the others those that demand one of the actions; but for the first.
+
+        Long, so left out where it can find nothing or has no room: the log asks in a scan, with room for one.
+        """
+        wanted = self._c.alarms.out[OUT_LATCHED] if latched else actions & self._c.s[I.ACTIONS]
+        if not wanted or self.count == len(self.codes):
+            return
         active = self._c.alarms.active
         for at in range(len(active)):
             state = active[at]
             if not state or state & LATCHED != latched or at + 1 == first:
                 continue
-            if latched or ALARM_ROWS[5 * at + 3] & (ACT_OPEN | ACT_ZERO):
+            if latched or ALARM_ROWS[5 * at + 3] & actions:
                 self._add(at + 1)
 
     def _sequence(self, s):
@@ -116,6 +126,10 @@ class Reasons:
     def _limits(self, s):
         if s[I.STATE] != STATE_CLOSED:
             return
+        derating = ACT_LIMIT_CHARGE if s[I.LIMIT_CHARGE_BY] == LIM_ALARM else 0
+        if s[I.LIMIT_DISCHARGE_BY] == LIM_ALARM:
+            derating |= ACT_LIMIT_DISCHARGE
+        self._alarms(0, 0, derating)
         if s[I.LIMIT_CHARGE_BY] != LIM_NONE and s[I.LIMIT_CHARGE_BY] != LIM_STATE:
             self._add(WHY_CHARGE + s[I.LIMIT_CHARGE_BY])
         if s[I.LIMIT_DISCHARGE_BY] != LIM_NONE and s[I.LIMIT_DISCHARGE_BY] != LIM_STATE:

@@ -11,8 +11,9 @@ from array import array
 from micropython import const
 
 from rack import ids as I
+from rack.control import why
 from rack.control.alarm_engine import EVENTS, OUT_EVENT, OUT_EVENTS
-from rack.control.charge import KEEP_DEEP, KEEP_TRIPS, KEEP_WORDS
+from rack.control.charge import KEEP_DEEP, KEEP_TRIP, KEEP_TRIPS, KEEP_WORDS
 from rack.drivers.fram import Fram
 from rack.storage.event_log import EventLog
 from rack.storage.int_store import IntStore
@@ -22,8 +23,9 @@ from rack.tables import ALARM_ROWS
 KIND_START = const(0)       # code: why, REASON_* of rack.ports.scratch; value: the task that hung, -1 none
 KIND_CAME = const(1)        # code: of rack.alarms; value: the signal that the alarm watches
 KIND_WENT = const(2)        # the same
-KIND_STATE = const(3)       # code: the contactors' new STATE_*; value: the one before
+KIND_STATE = const(3)       # code: the contactors' new STATE_*; value: the one before, and 16 times the first reason
 
+_HANG = const(1)                    # REASON_HANG of rack.ports.scratch
 _BOOT = KEEP_WORDS                  # words behind the controller's own
 _HEAD = KEEP_WORDS + 1              # where the log's newest record is looked for
 _LOG_AT = const(128)
@@ -50,6 +52,7 @@ class Memory:
         self._controller = controller
         self._s = controller.s
         self._out = controller.alarms.out
+        self._why = why.Reasons(controller, array("i", [0]))
         self._queue = array("i", [0] * (_QUEUE * _FIELDS))
         self._first = 0
         self._count = 0
@@ -59,6 +62,8 @@ class Memory:
 
     def start(self, reason, task):
         """Before the first scan: restore what was kept and find the end of the log. reason, task: of this start.
+
+        A start that the watchdog has caused counts as a task overrun, to be acknowledged.
 
         An empty FRAM is a new one; one that holds something unreadable is an alarm until the operator's reset.
         """
@@ -71,6 +76,8 @@ class Memory:
             head = 0
         else:
             self.bad = BAD_LOST
+        if reason == _HANG:         # the dead-man has opened what was closed: no restart closes it again
+            self._controller.alarms.latch(I.ALARM_LATE_TRIP)
         words[_BOOT] = (words[_BOOT] + 1) & 0xFFFF
         words[KEEP_TRIPS] = -1      # save at once
         self.log.open(words[_BOOT], head)
@@ -87,7 +94,8 @@ class Memory:
             else:
                 self._put(KIND_WENT, -code, now_ms, s[ALARM_ROWS[-5 * code - 5]])
         if s[I.STATE] != self._state:
-            self._put(KIND_STATE, s[I.STATE], now_ms, self._state)
+            reason = self._why.codes[0] if self._why.list() else 0
+            self._put(KIND_STATE, s[I.STATE], now_ms, self._state | reason << 4)
             self._state = s[I.STATE]
 
     def busy(self):
@@ -139,7 +147,7 @@ class Memory:
         """At once when a latch or the counted trips changed, every 5 s when anything did."""
         w = self._words
         k = self._kept
-        if w[KEEP_DEEP] != k[KEEP_DEEP] or w[KEEP_TRIPS] != k[KEEP_TRIPS]:
+        if w[KEEP_DEEP] != k[KEEP_DEEP] or w[KEEP_TRIP] != k[KEEP_TRIP] or w[KEEP_TRIPS] != k[KEEP_TRIPS]:
             return True
         self._polls += 1
         if self._polls < _SAVE_POLLS:

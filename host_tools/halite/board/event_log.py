@@ -7,7 +7,7 @@ from halite.paths import use_firmware
 use_firmware()
 
 from rack.alarms import ROWS  # noqa: E402 - only after use_firmware
-from rack.control import bits  # noqa: E402
+from rack.control import bits, why  # noqa: E402
 
 _FIELDS = ("sequence", "boot", "ms", "kind", "code", "value", "current_dA", "rack_dV", "request_W")
 _KINDS = ("start", "alarm_came", "alarm_went", "state")
@@ -19,7 +19,8 @@ _STATES = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.s
 def decoded(record: list[int]) -> dict[str, Any]:
     """One record as a dictionary; `ms` counts from the start of that boot and wraps at 2**30.
 
-    value: of the signal that the alarm watches; the state before; the task that hung, -1 unknown.
+    value: of the signal that the alarm watches; the state before; the task that hung, -1 unknown. why: the first
+    reason for a state, when there was one.
     """
     row: dict[str, Any] = dict(zip(_FIELDS, record, strict=True))
     kind, code = row.pop("kind"), row.pop("code")
@@ -28,5 +29,7 @@ def decoded(record: list[int]) -> dict[str, Any]:
         key, signal, _, level, *_, text = ROWS[code - 1]
         return row | {"alarm": key, "level": _LEVELS[level], "signal": signal, "text": text}
     if row["event"] == "state":
-        return row | {"state": _STATES.get(code, str(code)), "value": _STATES.get(row["value"], str(row["value"]))}
+        before, reason = row["value"] & 15, row["value"] >> 4
+        named = {"state": _STATES.get(code, str(code)), "value": _STATES.get(before, str(before))}
+        return row | named | ({"why": why.text(reason)} if reason else {})
     return row | {"reason": _STARTS[code] if code < len(_STARTS) else str(code)}

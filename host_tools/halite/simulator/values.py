@@ -42,9 +42,10 @@ COMMANDS = {"close": bits.CMD_CLOSE, "open": bits.CMD_OPEN, "reset": bits.CMD_RE
 
 
 class ValuesFace:
-    """Joins one Controller to one Rack. `scan_to(us)` runs scans and periods up to a time.
+    """Joins one Controller to one Rack. `run_to(us)` runs scans and periods up to a time.
 
     start_ms: value of the controller's millisecond clock at simulated time zero (to test its wrap).
+    scan_us: time to the next scan; `on_scan` may change it.
     """
 
     def __init__(self, rack: Rack, controller: Controller, start_ms: int = 0) -> None:
@@ -53,8 +54,8 @@ class ValuesFace:
         self.plant = rack.plant
         self.start_ms = start_ms
         self.on_scan: Callable[[float], None] = lambda us: None
-        self._scan_us = self.plant.scan_ms * 1000
-        self._next_scan_us = float(self._scan_us)
+        self.scan_us = self.plant.scan_ms * 1000
+        self._next_scan_us = float(self.scan_us)
         self._phases = range(controller.params.grid_phases)
         self._next_edges_us = [rack.grid.next_edge_us(0.0, phase) for phase in self._phases]
         self._last_edges_us: list[float | None] = [None for _ in self._phases]
@@ -84,7 +85,7 @@ class ValuesFace:
                 self._edge(edge, phase)
             else:
                 self._scan(self._next_scan_us)
-                self._next_scan_us += self._scan_us
+                self._next_scan_us += self.scan_us
         self.rack.step_to(us)
 
     def _edge(self, us: float, phase: int) -> None:

@@ -1,0 +1,44 @@
+"""How long a scan that is due waits for whatever runs, seen from outside the board in emulated time.
+
+The board notes the task that it runs in a watchdog scratch register (rack.ports.scratch); the scan is task 0, the
+collection task 1. A scan behind a collection is late on purpose and is not counted.
+"""
+
+from halite.emulator.board import EmulatedBoard
+
+_TASK_AT = 0x10  # scratch register 1
+_SCAN, _COLLECT = 0, 1
+
+
+class ScanWatch:
+    """Watches from now on; `longest_wait_us` after some time of it."""
+
+    def __init__(self, board: EmulatedBoard, period_us: int) -> None:
+        self._board = board
+        self._period_us = period_us
+        self._starts: list[float] = []
+        self._behind_collection = False
+        watchdog = board.rp2040.watchdog
+        self._write = watchdog.write_uint32
+        setattr(watchdog, "write_uint32", self._written)  # noqa: B010 - a method, replaced on purpose
+
+    def _written(self, offset: int, value: int) -> None:
+        if offset == _TASK_AT and value:
+            self._runs(value & 0xFF)
+        self._write(offset, value)
+
+    def _runs(self, task: int) -> None:
+        if task == _COLLECT:
+            self._behind_collection = True
+        elif task == _SCAN:
+            if not self._behind_collection:
+                self._starts.append(self._board.now_us)
+            self._behind_collection = False
+
+    def longest_wait_us(self) -> float:
+        """Against the earliest phase in which a scan has begun: that one found nothing running."""
+        first = self._starts[0]
+        phases = [
+            (start - first + self._period_us / 2) % self._period_us - self._period_us / 2 for start in self._starts
+        ]
+        return max(phases) - min(phases)

@@ -1,0 +1,82 @@
+"""The ten recorded scenarios of rule R2: one list for CPython, for the unix port and for the emulated board.
+
+Each is a shipped scenario (`board_configs/scenarios`) up to the decision that it is there for. A scan runs each
+10 ms around that decision and each 50 ms elsewhere, so that the chip can replay all ten; the millisecond clock wraps at
+2**30 on the way. Small racks where the large one has nothing to add.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from halite.config import RackConfig, load
+from halite.simulator import scenario
+
+FINE_ms, COARSE_ms = 10, 50
+_START_ms = (1 << 30) - 2_000  # so that the clock wraps two seconds later
+
+
+class Recorded(NamedTuple):
+    """What is recorded of a scenario.
+
+    close: (from, to), ms, between which a scan runs each FINE_ms; the record ends there.
+    told: the trip that is latched at the end; "" where power is asked for instead, None where a precharge has failed.
+    start: other start values than those of the scenario.
+    """
+
+    config: str
+    close: tuple[int, int]
+    told: str | None
+    start: tuple[tuple[str, float], ...] = ()
+
+
+SCENARIOS = {
+    "afe_lost": Recorded("sodium_rack", (3_500, 3_750), "cells_lost"),
+    "cold_start": Recorded("sodium_rack", (3_600, 3_850), ""),
+    "demo": Recorded("lfp_rack", (4_000, 4_250), "hot_trip"),
+    "gb_2019": Recorded("bench_rack", (5_500, 6_000), ""),
+    "hvil_open": Recorded("bench_rack", (3_450, 3_600), "hvil"),
+    "overvoltage": Recorded("lfp_rack", (3_550, 3_700), "cell_high_trip"),
+    "pcs_silent": Recorded("bench_rack", (3_650, 3_800), "pcs_lost"),
+    "precharge_leak": Recorded("bench_rack", (1_450, 1_750), None),
+    "runaway": Recorded("sodium_rack", (10_150, 10_300), "runaway_trip", (("temp_degC", 50), ("ambient_degC", 45))),
+    "weld": Recorded("bench_rack", (2_950, 3_400), "welded"),
+}
+
+
+def config_of(name: str) -> RackConfig:
+    return load(SCENARIOS[name].config)
+
+
+def record_of(name: str) -> bytes:
+    """The record that all three replay."""
+    from recording import record
+
+    what = SCENARIOS[name]
+    shipped = scenario.load(name)
+    script = shipped.model_copy(
+        update={"duration_ms": what.close[1], "start": shipped.start.model_copy(update=dict(what.start))}
+    )
+
+    def step_ms(now_ms: float) -> int:
+        return FINE_ms if what.close[0] <= now_ms else COARSE_ms
+
+    return record(script, config_of(name).path, _START_ms, step_ms)
+
+
+def second(config: str) -> bytes:
+    """One second at the config's own scan period, with a bit of everything."""
+    from recording import record
+
+    return record(scenario.load(Path(__file__).parent / "second.toml"), load(config).path)
+
+
+def told(controller: Any, name: str) -> bool:
+    """Has the rack at the end of this record decided what its scenario is about?"""
+    from rack import ids as I
+    from rack.alarms import code_of
+
+    trip = SCENARIOS[name].told
+    s = controller.s
+    if trip is None:
+        return bool(s[I.PRECHARGE_SLOW])
+    return bool(s[I.TRIP_CODE] == code_of(trip) if trip else s[I.REQUEST_W] and not s[I.TRIP_CODE])
