@@ -231,7 +231,9 @@ def test_a_trace_of_the_board_with_other_columns_makes_a_report_too():
     time_ms = np.arange(0, 100, 10.0)
     columns = {"request_W": np.arange(10), "coils": np.full(10, 5)}
     trace = Trace(time_ms, columns, [TraceEvent(20, "control", "a <b> c")])
+    trace.meta["precharge_ms"] = 639.6354720089472
     page = report.html_of(trace)
+    assert "precharge ms: 639.6</p>" in page
     assert "a &lt;b&gt; c" in page
     assert "Grid frequency" not in page
 

@@ -271,6 +271,12 @@ td.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
 """
 
 
+def _fact(key: str, value: object) -> str:
+    """One figure of the run, no finer than anybody reads."""
+    said = f"{value:.1f}" if isinstance(value, float) else str(value)
+    return html.escape(f"{key.replace('_', ' ')}: {said}")
+
+
 def html_of(trace: Trace, levels: dict[str, list[tuple[str, float]]] | None = None) -> str:
     """The whole page as text; needs no network to be shown."""
     rows = "".join(
@@ -279,11 +285,7 @@ def html_of(trace: Trace, levels: dict[str, list[tuple[str, float]]] | None = No
         f"<td>{html.escape(e.text)}</td></tr>"
         for n, e in enumerate(trace.events, 1)
     )
-    facts = " · ".join(
-        f"{html.escape(key.replace('_', ' '))}: {html.escape(str(value))}"
-        for key, value in trace.meta.items()
-        if key != "text"
-    )
+    facts = " · ".join(_fact(key, value) for key, value in trace.meta.items() if key != "text")
     diagram = figure_of(trace, levels).to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False})
     return _PAGE.format(
         title=html.escape(f"Halite: {trace.meta.get('scenario', 'run')}"),
