@@ -256,6 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         status = app(given, standalone_mode=False, prog_name="halite")
+        sys.stdout.flush()  # who reads us may have left: known here, not when the interpreter ends
     except HaliteError as error:
         return _failed(error, given)
     except typer.TyperException as error:

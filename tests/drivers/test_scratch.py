@@ -33,8 +33,12 @@ def test_no_task_is_named_between_tasks():
 @pytest.mark.parametrize("reason", [scratch.REASON_SERVICE, scratch.REASON_COMMAND])
 def test_a_deliberate_reset_keeps_its_reason_once(reason):
     memory = registers()
-    Scratch(memory).note_reason(reason)
-    assert Scratch(memory).reset_reason(True) == reason
+    before = Scratch(memory)
+    before.note_task(7)     # the console, which was told to reset
+    before.note_reason(reason)
+    after = Scratch(memory)
+    assert after.reset_reason(True) == reason
+    assert after.task_before == -1      # nothing hung
     assert Scratch(memory).reset_reason(True) == scratch.REASON_HANG
 
 

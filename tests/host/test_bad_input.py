@@ -1,5 +1,9 @@
 """What a user can get wrong on the command line: one line, the right status, no traceback, nothing half-done."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from halite import cli
 from halite.config import load
@@ -141,6 +145,22 @@ def test_a_folder_in_the_place_of_the_image_is_said(folder, capsys, monkeypatch)
     (folder / NAME).mkdir()
     (line,) = said(capsys, ["emulate", "--config", "bench_rack"], 1)
     assert "a folder where the image should be" in line
+
+
+@pytest.mark.parametrize("verb", ["check", "show"])  # a line that waits in the buffer, and more than it holds
+def test_who_stops_reading_gets_no_complaint(verb):
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "import sys; from halite.cli import main; sys.exit(main(['config', sys.argv[1], 'bench_rack']))"
+    with os.fdopen(writer, "wb") as gone:
+        done = subprocess.run([sys.executable, "-c", code, verb], stdout=gone, stderr=subprocess.PIPE, check=False)
+    assert done.returncode != 0
+    assert done.stderr == b""
+
+
+def test_a_preset_that_is_none_is_answered_with_those_there_are(capsys):
+    (line,) = said(capsys, ["config", "new", "new.toml", "--from", "nope"], 1)
+    assert "bench_rack, lfp_rack, sodium_rack" in line
 
 
 def test_a_fault_of_ours_is_one_line_too_and_the_trace_is_there_when_asked(capsys, monkeypatch):

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import pty
+import subprocess
+import sys
 import threading
 import time
 import tty
@@ -12,7 +14,7 @@ from halite import cli
 from halite.board import client, flash
 from halite.board.mpremote_adapter import RawRepl
 from halite.board.refusal import HINTS, BoardError
-from halite.board.serial_port import Port
+from halite.board.serial_port import Port, holders
 from halite.build import Built
 from halite.errors import MisuseError
 from rack.comms.service import Challenge
@@ -83,6 +85,27 @@ def test_a_port_in_use_names_its_holder():
         found = reason(lambda: Port(rack.path))
         assert found.code == "busy"
         assert rack.path in found.text
+
+
+def test_the_holder_is_who_has_the_lock_not_who_merely_has_it_open():
+    """As an emulator has its own port open: nobody should end it to free the port."""
+    code = "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY); {} print(flush=True); input()"
+    both = ("", "fcntl.flock(fd, fcntl.LOCK_EX);")
+    with FakeRack({}) as rack, contextlib.ExitStack() as stack:
+        opener, locker = (
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", code.format(lock), rack.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                )
+            )
+            for lock in both
+        )
+        for process in (opener, locker):
+            assert process.stdout.readline() == b"\n"
+        assert set(holders(rack.path)) == {locker.pid}
+        assert f"by process {locker.pid}" in reason(lambda: Port(rack.path)).text
+        for process in (locker, opener):
+            process.communicate(b"\n")
 
 
 def test_a_port_is_free_again_after_closing():
@@ -196,6 +219,35 @@ def test_a_rack_under_load_says_so():
     with FakeRack(table) as rack, Port(rack.path) as port:
         found = reason(lambda: client.enter_service(port, KEY))
         assert (found.code, "under load" in found.text) == ("refused", True)
+
+
+@pytest.mark.parametrize("nonce", [b'"zz"', b"7", b"null", b"[1]"])
+def test_a_nonce_that_is_none_is_no_answer(nonce):
+    with FakeRack({"service": b'{"re":"service","nonce":%s}\n' % nonce}) as rack, Port(rack.path) as port:
+        for action in (client.enter_service, client.unlock):
+            assert reason(lambda action=action: action(port, KEY)).code == "no_answer"
+
+
+@pytest.mark.parametrize(
+    ("word", "said", "code"),
+    [
+        ("close", "a trip is latched", "refused"),
+        ("close", "takes no words", "not_taken"),
+        ("nope", "no such command; try help", "not_taken"),
+        ("setpoint", "setpoint is limited to +-1000 W", "not_taken"),
+    ],
+)
+def test_the_hint_tells_a_refusing_state_from_a_misunderstood_command(word, said, code):
+    table = {word: b'{"re":"%s","error":"%s"}\n' % (word.encode(), said.encode())}
+    with FakeRack(table) as rack, Port(rack.path) as port:
+        assert reason(lambda: client.ask(port, word)).code == code
+
+
+@pytest.mark.parametrize("log", ["[[1]]", "7", '[["a"]]', "null"])
+def test_a_log_of_another_form_is_refused_in_one_line(log, capsys):
+    with FakeRack({"logs": b'{"re":"logs","log":%s}\n' % log.encode()}) as rack:
+        assert cli.main(["exec", "--port", rack.path, "logs"]) == 1
+    assert capsys.readouterr().err.startswith("error: the log came in another form")
 
 
 @pytest.mark.parametrize("command", ["", "  ", "sta\ntus", "caf\u00e9", "x" * 121, "a\x03"])

@@ -48,5 +48,6 @@ class Scratch:
         if not watchdog:
             return REASON_POWER
         if noted & 0x3FFF0000 == _REASON_MAGIC:
+            self.task_before = -1       # it was asked to: nothing hung
             return noted & 0xFF
         return REASON_HANG

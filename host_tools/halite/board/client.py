@@ -17,6 +17,7 @@ from halite.errors import MisuseError
 
 Answer = dict[str, Any]
 PROMPT = ">>> "
+_ASKS_FOR_A_STATE = ("close", "open", "reset", "response", "service", "unlock")
 _LONGEST = 120  # rack.comms.console
 _PATIENCE = 6  # a talkative port is given so many times the longest silence
 
@@ -53,13 +54,18 @@ def ask(port: Port, command: str, seconds: float = 5) -> Answer:
     raise BoardError("no_answer", f"{port.path}: no answer to {word} in {seconds:g} s{_quoted(last)}")
 
 
-def _refused(port: Port, word: str, said: str) -> BoardError:
-    code = "wrong_key" if said.startswith("wrong answer") else "refused"
-    return BoardError(code, f"{port.path}: {word}: {said}")
+def _refused(port: Port, word: str, said: object) -> BoardError:
+    """The rack's own words; the hint depends on whether its state refuses, or the command was not understood."""
+    text = str(said)
+    code = "refused" if word in _ASKS_FOR_A_STATE and "takes" not in text else "not_taken"
+    return BoardError("wrong_key" if text.startswith("wrong answer") else code, f"{port.path}: {word}: {text}")
 
 
-def _proof(key: bytes, nonce: str) -> str:
-    return hmac.new(key, bytes.fromhex(nonce), hashlib.sha256).hexdigest()
+def _proof(port: Port, key: bytes, nonce: object) -> str:
+    try:
+        return hmac.new(key, bytes.fromhex(str(nonce)), hashlib.sha256).hexdigest()
+    except ValueError:
+        raise BoardError("no_answer", f"{port.path}: {str(nonce)[:40]!r} is no nonce") from None
 
 
 @contextlib.contextmanager
@@ -123,14 +129,14 @@ def enter_service(port: Port, key: bytes) -> None:
     """
     asked = _leaves(port, "service")
     if asked is not None and "nonce" in asked:
-        asked = _leaves(port, f"service {_proof(key, asked['nonce'])}")
+        asked = _leaves(port, f"service {_proof(port, key, asked['nonce'])}")
     if asked is not None and "error" in asked:
         raise _refused(port, "service", asked["error"])
 
 
 def unlock(port: Port, key: bytes) -> Answer:
     """Take a rack out of its lock-out; BoardError "refused" or "wrong_key" says why not."""
-    return ask(port, f"unlock {_proof(key, ask(port, 'service')['nonce'])}")
+    return ask(port, f"unlock {_proof(port, key, ask(port, 'service').get('nonce'))}")
 
 
 def reopen(path: str, seconds: float) -> Port:

@@ -51,7 +51,7 @@ def run(config_file: str, port: str, quiet: bool) -> dict[str, Any]:
     built = build.make(config)
     screen = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, transient=True) as progress:
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         bar = _Bar(progress, progress.add_task("start", total=None))
         job = Job(path, built, config.service_key, bar)
         try:

@@ -24,13 +24,14 @@ HINTS = {
     "vanished": "check the cable; a half-done flash is finished by running it again",
     "silent": "power-cycle the board and run this again",
     "refused": "see `halite exec why`, bring the rack to that state, run this again",
+    "not_taken": "`halite exec help` lists what a rack can be asked",
     "wrong_key": "use the config that this rack was flashed with",
     "verify": "run this again; if it stays, the flash of the board is worn out",
     "no_space": "remove files of your own from the board",
     "board_error": "power-cycle the board and run this again",
     "not_healthy": "the firmware is on the board but does not report: see what came back",
     "at_prompt": "power-cycle a rack in service mode; a bare board needs `halite flash`",
-    "no_answer": "is this a flashed rack? `halite flash` puts the firmware on it",
+    "no_answer": "one that has just started takes a moment: ask again; `halite flash` puts the firmware on a bare one",
 }
 
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from halite.board.event_log import decoded
+from halite.errors import HaliteError
 
 _PER_LINE = 8
 
@@ -35,8 +36,15 @@ def _flat(item: Any) -> str:
     return "  ".join(str(part) for part in item) if isinstance(item, list) else str(item)
 
 
+def _log(records: Any) -> str:
+    try:
+        return "\n".join(json.dumps(decoded(record)) for record in records)
+    except (TypeError, ValueError, KeyError, IndexError):
+        raise HaliteError("the log came in another form than ours", "use the halite that flashed the rack") from None
+
+
 def as_text(answer: dict[str, Any]) -> str:
     """One line per value; long lists in rows with the index of their first element; the log as JSON lines."""
     if answer.get("re") == "logs":
-        return "\n".join(json.dumps(decoded(record)) for record in answer["log"])
+        return _log(answer.get("log"))
     return "\n".join(line for name, value in answer.items() if name != "re" for line in _lines(name, value, ""))

@@ -23,6 +23,7 @@ _OPEN_ERRORS = {
     errno.ENXIO: ("missing", "no device behind the port"),
     errno.ENODEV: ("missing", "no device behind the port"),
     errno.EIO: ("missing", "no device behind the port"),
+    errno.EISDIR: ("not_a_port", "not a serial port"),
     errno.EACCES: ("permission", "no permission"),
     errno.EPERM: ("permission", "no permission"),
     errno.EBUSY: ("busy", "in use"),
@@ -30,8 +31,24 @@ _OPEN_ERRORS = {
 }
 
 
+def _lockers(port: str) -> set[int]:
+    """Process ids with a lock on the port (Linux)."""
+    found = set()
+    with contextlib.suppress(OSError):
+        state = os.stat(port)
+        node = f"{os.major(state.st_dev):02x}:{os.minor(state.st_dev):02x}:{state.st_ino}"
+        for line in Path("/proc/locks").read_text().splitlines():
+            kind, *_, pid, where, _, _ = line.split()[1:]
+            if kind == "FLOCK" and where == node:
+                found.add(int(pid))
+    return found
+
+
 def holders(port: str) -> list[int]:
-    """Process ids that hold the port open (Linux; only those we may see)."""
+    """Process ids that keep us from the port (Linux; only those we may see).
+
+    Those with a lock on it, else all that have it open: an emulator has its own port open and is in nobody's way.
+    """
     target, own = os.path.realpath(port), os.getpid()
     found = set()
     for link in Path("/proc").glob("[0-9]*/fd/*"):
@@ -39,7 +56,7 @@ def holders(port: str) -> list[int]:
         with contextlib.suppress(OSError):
             if pid != own and os.readlink(link) == target:
                 found.add(pid)
-    return sorted(found)
+    return sorted(found & _lockers(port) or found)
 
 
 def _refusal(port: str, error: OSError) -> BoardError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from halite.config import RackConfig, rows
 from halite.config.reader import find_config
 from halite.errors import HaliteError
+from halite.paths import BOARD_CONFIGS
 
 _NAME = re.compile(r'^name = ".*?"', re.MULTILINE)
 _PLAIN_NAME = re.compile(r'(?! )[ !#-\[\]-~]{1,32}')
@@ -36,7 +37,8 @@ def start_from(preset: str, file: Path, name: str) -> None:
     """Copy a shipped config with its comments, under another name and with a fresh service key."""
     source = find_config(preset)
     if not source.is_file():
-        raise HaliteError(f"{preset}: no such config to start from")
+        shipped = ", ".join(path.stem for path in sorted(BOARD_CONFIGS.glob("*.toml")))
+        raise HaliteError(f"{preset}: no such config to start from", f"shipped with Halite: {shipped}")
     if not _PLAIN_NAME.fullmatch(name):
         raise HaliteError(f"{name!r} cannot be a rack's name", "1 to 32 printable ASCII characters, no quotes or \\")
     text = _NAME.sub(f'name = "{name}"', source.read_text(encoding="utf-8"), count=1)
