@@ -20,7 +20,7 @@ from rack.app import App
 from rack.drivers.bq79616 import Bq79616
 from rack.drivers.bq79616_start import STATE_RUN
 from rack.scheduler import Scheduler
-from wires import AfeUart
+from wires import AfeUart, TimeIsUp, settled_response
 
 DEVICES = 26
 LOST_ms = load_params("lfp_rack").alarms_levels[4 * (code_of("cells_lost") - 1)]
@@ -43,7 +43,8 @@ class BoardRig(AfeRig):
         self.app = SimpleNamespace(
             **dict.fromkeys(("_scan", "_plan", "_slow", "_poll_console", "_poll_memory", "_collect"), MagicMock()),
             _scan_us=10_000, pcs=MagicMock(), afe=self.driver, _to_judge=False, _judge=self._judge, _collect_due=False,
-            _collected_us=start_us, _s=[0] * I.COUNT, _afe_poll=self.driver.poll, _poll_afe=None,
+            _collected_us=start_us, _s=[0] * I.COUNT, controller=settled_response(),
+            _afe_poll=self.driver.poll, _poll_afe=None,
             _unlocked=lambda function, argument: function(argument))  # fmt: skip
         rows = [(name, self._task(name), period, budget, phase)
                 for name, _, period, budget, phase in App._tasks(self.app)]
@@ -58,7 +59,16 @@ class BoardRig(AfeRig):
             self.clock.now_us += COSTS[name]
             if name == "scan":
                 App._plan_collection(self.app, now_us)
+            self._look_at_the_clock()
         return run
+
+    def _look_at_the_clock(self):
+        if self.clock.now_us >= self.end_us:
+            raise TimeIsUp
+
+    def _idle(self):
+        self.clock.now_us += 50
+        self._look_at_the_clock()
 
     def _scan(self, now_us):
         self.age_ms += (self.clock.now_us - self._scanned_us) // 1000
@@ -77,10 +87,9 @@ class BoardRig(AfeRig):
         afe.cells_ready = afe.temps_ready = False
 
     def run(self, ms):
-        end_us = self.clock.now_us + 1000 * ms
-        while self.clock.now_us < end_us:
-            if self.scheduler.run_once(self.clock.ticks) < 0:
-                self.clock.now_us += 50
+        self.end_us = self.clock.now_us + 1000 * ms
+        with pytest.raises(TimeIsUp):
+            self.scheduler.run(self._idle)
 
 
 def closed(devices=DEVICES, after_ms=700):

@@ -15,13 +15,10 @@ from rack import scheduler as sched
 from rack.alarms import code_of
 from rack.app import App
 from rack.scheduler import Scheduler
+from wires import TimeIsUp, settled_response
 
 MASK = 0x3FFFFFFF
 _TASKS = ("_scan", "_plan", "_poll_afe", "_slow", "_poll_console", "_poll_memory", "_collect")
-
-
-class TimeIsUp(Exception):
-    """Ends `Scheduler.run`, which ends by itself never."""
 
 
 class Rig:
@@ -195,7 +192,7 @@ class AppRig(Rig):
         super().__init__([(period, budget, phase, costs.get(name, int(budget * share)))
                           for name, _, period, budget, phase in tasks])
         self.app = SimpleNamespace(scheduler=self.scheduler, _scan_us=1000 * scan_ms, _collect_due=False,
-                                   _collected_us=0, _s=array("i", [0] * I.COUNT))
+                                   _collected_us=0, _s=array("i", [0] * I.COUNT), controller=settled_response())
 
     def after(self, index, now_us):
         if index == self.scan:

@@ -1,8 +1,18 @@
 """Bus objects that join the firmware's drivers to the chip models under CPython, in one simulated time."""
 
 from collections import deque
+from types import SimpleNamespace
 
 TICKS_MASK = 0x3FFFFFFF
+
+
+class TimeIsUp(Exception):
+    """Ends `Scheduler.run`, which never ends by itself."""
+
+
+def settled_response():
+    """What the planning of collections asks of a controller whose mains is there."""
+    return SimpleNamespace(response=SimpleNamespace(doubtful=False))
 
 
 class Clock:
