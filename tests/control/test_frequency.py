@@ -175,3 +175,11 @@ def test_three_phases_give_the_same_answer_in_a_third_of_the_time():
         rig.now_us += 20_100 / 3
     assert abs(deviation(rig) + 2_500) <= 1
     assert abs(rig.response.request_W - 95_833) < 100
+
+
+@pytest.mark.parametrize("rocof_ms", [60, 500, 1_000, 2_000])
+def test_the_slope_is_divided_by_the_exact_spread_of_its_sample_times(rocof_ms):
+    """Least squares: 12 x sum of (i - mean)^2 over n samples, here 3 x sum of (2 i - n + 1)^2."""
+    changed = parameters(grid_rocof_ms=rocof_ms)
+    n = frequency.slope_window(changed)
+    assert frequency.slope_div(changed) == 3 * sum((2 * i - n + 1) ** 2 for i in range(n))

@@ -16,12 +16,13 @@ from mutants import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("test_controller.py", "test_contactors.py", "test_integers.py", "test_machine.py")
+_RESPONSE = ("test_split.py", "test_response.py", "test_frequency.py", "test_response_range.py")
 _TESTS = {
-    "alarm_engine.py": "test_alarms.py",
-    "core_temp.py": "test_core_temp.py",
-    "response_kernel.py": "test_response.py",
-    "services.py": "test_response.py",
-    "commissioning.py": "test_response_commissioning.py",
+    "alarm_engine.py": ("test_alarms.py",),
+    "response.py": _RESPONSE,
+    "response_kernel.py": _RESPONSE,
+    "services.py": _RESPONSE,
+    "commissioning.py": ("test_response_commissioning.py",),
 }
 _TIME_MOST_s = 240
 
@@ -37,8 +38,8 @@ sys.exit(pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", *sys.
 
 def tests_of(module: str) -> list[str]:
     """The module's own tests, then those of the whole controller; paths from the root."""
-    own = _TESTS.get(module, f"test_{module}")
-    names = [own, *(name for name in WHOLE if name != own)]
+    own = _TESTS.get(module, (f"test_{module}",))
+    names = [*own, *(name for name in WHOLE if name not in own)]
     return [f"tests/control/{name}" for name in names]
 
 
