@@ -187,3 +187,11 @@ def test_a_missing_edge_costs_one_sample_and_no_time(nominal_mHz):
     assert rig.response.state[K.SEEN] == seen + 1
     assert abs(rig.response.state[K.CLOCK_NOW] - clock - 200_000 / Hz) <= 2
     assert abs(deviation(rig) + 1_000) <= 1
+
+
+@pytest.mark.parametrize("rocof_ms", [60, 500, 1_000, 2_000])
+def test_the_slope_is_divided_by_the_exact_spread_of_its_sample_times(rocof_ms):
+    """Least squares: 12 x sum of (i - mean)^2 over n samples, here 3 x sum of (2 i - n + 1)^2."""
+    changed = parameters(grid_rocof_ms=rocof_ms)
+    n = frequency.slope_window(changed)
+    assert frequency.slope_div(changed) == 3 * sum((2 * i - n + 1) ** 2 for i in range(n))

@@ -106,3 +106,11 @@ def test_no_power_of_the_pcs_damages_the_trace(power_W):
     run(rig, recorder, 50.0, 1)
     bound = 32_767 * (200_000 // 30_000 + 1)
     assert abs(entries(recorder)[0][3] - max(-bound, min(bound, power_W))) < 7
+
+
+def test_a_frozen_trace_keeps_its_cause_and_stays_frozen_whatever_triggers():
+    _, recorder = recording()
+    recorder.freeze()
+    before = recorder.cause
+    recorder.trigger(CAUSE_TRIP)
+    assert recorder.frozen and recorder.cause == before != CAUSE_TRIP

@@ -126,3 +126,9 @@ def test_the_curve_for_people_is_the_curve_of_the_kernel(deviation):
             assert abs(frequency.on_curve(curve, deviation) - (p + (q - p) * (x - a) / (b - a))) <= 1
             return
     raise AssertionError("no segment")
+
+
+def test_a_rack_that_allows_no_tests_refuses_one():
+    rig = Rig()
+    test = c.ResponseTest(parameters(response_test_enabled=0), rig.response, rig.s)
+    assert test.refusal(c.STEP, 100) == c.REFUSED_OFF

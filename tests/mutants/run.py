@@ -16,7 +16,8 @@ from mutants import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("test_controller.py", "test_contactors.py", "test_integers.py", "test_machine.py")
-_RESPONSE = ("test_mains_return.py", "test_delivery.py", "test_response.py", "test_frequency.py", "test_split.py")
+_RESPONSE = ("test_mains_return.py", "test_delivery.py", "test_response.py", "test_frequency.py", "test_split.py",
+             "test_response_range.py")
 _TESTS = {
     "alarm_engine.py": ("test_alarms.py",),
     "commissioning.py": ("test_response_commissioning.py",),
