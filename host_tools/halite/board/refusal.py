@@ -29,7 +29,7 @@ HINTS = {
     "verify": "run this again; if it stays, the flash of the board is worn out",
     "no_space": "remove files of your own from the board",
     "board_error": "power-cycle the board and run this again",
-    "not_healthy": "the firmware is on the board but does not report: see what came back",
+    "not_healthy": "the firmware is on the board: see what came back, `halite exec version` asks again",
     "at_prompt": "power-cycle a rack in service mode; a bare board needs `halite flash`",
     "no_answer": "one that has just started takes a moment: ask again; `halite flash` puts the firmware on a bare one",
 }
