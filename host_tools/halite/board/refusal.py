@@ -19,7 +19,8 @@ HINTS = {
     "busy": "close the other program, then run this again",
     "permission": "add yourself to the group of the port (often dialout), log in again",
     "not_a_port": "give the path of a serial port; `halite boards` lists them",
-    "not_micropython": "hold BOOTSEL while plugging in, copy the MicroPython image onto the drive, run this again",
+    "not_micropython": "if it has just started, run this again; else hold BOOTSEL while plugging in, "
+    "copy the MicroPython image onto the drive, run this again",
     "wrong_firmware": "flash the tested MicroPython image first",
     "vanished": "check the cable; a half-done flash is finished by running it again",
     "silent": "power-cycle the board and run this again",
