@@ -18,7 +18,8 @@ $(READY): pyproject.toml
 	@echo "setting up $(VENV) (once; some minutes, about 400 MB)"
 	@test -x $(RUN)python || $(PYTHON) -m venv $(VENV) \
 		|| { echo "error: $(PYTHON) cannot make a virtual environment (Debian: apt install python3-venv)" >&2; exit 1; }
-	@$(RUN)python -m pip install -qq --disable-pip-version-check -e '.[test]'
+	@$(RUN)python -m pip install -qq --disable-pip-version-check -e '.[test]' \
+		|| { echo "error: the packages cannot be installed: is there a network? (pip's reason is above; run make again)" >&2; exit 1; }
 	@$(RUN)python -m halite.image > /dev/null
 	@$(RUN)python -m halite.emulator.native_build
 	@touch $@

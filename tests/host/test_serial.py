@@ -301,6 +301,13 @@ def test_a_survey_that_came_garbled_is_a_reason(monkeypatch):
         assert list(job.seconds) == ["open", "service", "repl"]
 
 
+@pytest.mark.parametrize(
+    ("path", "given", "wanted"), [("/dev/ttyACM0", 0, 120), ("/dev/pts/3", 0, 600), ("/dev/pts/3", 2, 2)]
+)
+def test_an_emulated_board_may_be_silent_for_longer_after_its_reset(path, given, wanted):
+    assert flash.Job(path, Built({}, b""), KEY, lambda *_: None, silence_s=given).silence_s == wanted
+
+
 def test_a_port_that_is_none_is_refused_before_the_build(monkeypatch, capsys):
     monkeypatch.setattr("halite.build.make", lambda config: pytest.fail("built for nothing"))
     assert cli.main(["flash", "--config", "bench_rack", "--port", "/dev/null"]) == 1

@@ -19,7 +19,8 @@ HINTS = {
     "busy": "close the other program, then run this again",
     "permission": "add yourself to the group of the port (often dialout), log in again",
     "not_a_port": "give the path of a serial port; `halite boards` lists them",
-    "not_micropython": "hold BOOTSEL while plugging in, copy the MicroPython image onto the drive, run this again",
+    "not_micropython": "if it has just started, run this again; else hold BOOTSEL while plugging in, "
+    "copy the MicroPython image onto the drive, run this again",
     "wrong_firmware": "flash the tested MicroPython image first",
     "vanished": "check the cable; a half-done flash is finished by running it again",
     "silent": "power-cycle the board and run this again",
@@ -29,7 +30,7 @@ HINTS = {
     "verify": "run this again; if it stays, the flash of the board is worn out",
     "no_space": "remove files of your own from the board",
     "board_error": "power-cycle the board and run this again",
-    "not_healthy": "the firmware is on the board but does not report: see what came back",
+    "not_healthy": "the firmware is on the board: see what came back, `halite exec version` asks again",
     "at_prompt": "power-cycle a rack in service mode; a bare board needs `halite flash`",
     "no_answer": "one that has just started takes a moment: ask again; `halite flash` puts the firmware on a bare one",
 }
