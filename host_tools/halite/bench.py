@@ -14,15 +14,11 @@ from rich.table import Table
 
 from halite import bench_response, demo
 from halite.arguments import Parser
-from halite.build import make
 from halite.config import load
-from halite.emulator import deadman_rig
+from halite.emulator import deadman_rig, response_times
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.filesystem import with_files
-from halite.emulator.rig import emulated_rack
 from halite.emulator.scan_watch import ScanWatch
 from halite.errors import HaliteError
-from halite.image import image_path
 from halite.simulator import scenario, values
 
 OUTPUT = Path("build/bench.json")
@@ -102,12 +98,7 @@ def _ask(board: EmulatedBoard, command: str) -> dict[str, Any]:
 
 def measure_board() -> Iterator[tuple[str, float]]:
     """Memory and time of the real application on the emulated board with the largest rack, closed and at work."""
-    config = load(_LARGEST)
-    image = EmulatedBoard(image_path(None)).flash_snapshot()
-    board = emulated_rack(config, flash=with_files(image, make(config).files)).board
-    if not board.run_until(lambda: b"healthy" in board.received, 8_000, 600, 20):
-        raise HaliteError("the application on the emulated board does not become healthy")
-    _ask(board, "close")
+    board = response_times.running_rack(load(_LARGEST)).board
     _ask(board, "tasks clear")
     board.run_for(_WATCHED_MS)
     tasks = _ask(board, "tasks")

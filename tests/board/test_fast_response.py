@@ -66,9 +66,9 @@ class Story:
         so_far = len(board.received)  # the last answer and its collection end before the hold, which is timed to a scan
         board.run_until(lambda: b"}" in board.received[so_far:], 400, WALL_S, 5)
         board.run_for(40)
-        self.last_edge_us = response_times.edges(board.events)[-1]
         grid.lose(board.now_us)
         self.seen_lost_us = self.when_forgotten()
+        self.last_edge_us = response_times.edges(board.events)[-1]  # one that was on its way still comes
         board.run_until(lambda: board.now_us > self.last_edge_us + LOST_MS * 1000, LOST_MS, WALL_S)
         self.end_us = board.now_us
         self.requests = [r for r in response_times.requests(board.events) if r.at_us > self.closed_us]

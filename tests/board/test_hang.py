@@ -71,4 +71,5 @@ def test_a_task_that_never_returns_drops_the_coils_and_is_named_after_the_reset(
     version = asked(board, "version")
     assert (version["reset"], version["hung"]) == ("hang", HUNG)
     assert asked(board, "tasks")["tasks"][HUNG]["name"] == TASK
-    assert emulated.wires.coil_driver.coils == 0 and asked(board, "status")["state"] == "open"
+    assert emulated.wires.coil_driver.coils == 0 and asked(board, "status")["state"] == "fault"
+    assert asked(board, "why")["why"][0] == "task overrun"  # a restart is no operator's reset

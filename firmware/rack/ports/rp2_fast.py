@@ -99,6 +99,7 @@ class FastPath:
         for state_machine in self._state_machines:
             while state_machine.rx_fifo():
                 state_machine.get()
+        for state_machine in self._state_machines:      # the first interrupt reads the counts of all of them
             state_machine.irq(self.edge, hard=True)
 
     def send(self):
