@@ -136,7 +136,7 @@ FAULTS = (
     Fault("config damaged in memory", "config_bad", _signal(I.CONFIG_BAD, 1), wait_ms=CHECK_ms),
 )
 
-# The other trips, and why they have no row: they do not open a closed rack first.
+# The other trips, and why they have no row.
 NO_ROW = {
     "deep_discharge": "`cell_low_trip` has opened long before; it latches beyond that",
     "current_bad": "a reading beyond the sensor's range is an over-current first",

@@ -292,6 +292,13 @@ AFE's check of its wires and the CRC over the config come round each {CHECK_ms /
 |---|---|---|---|---|---|---|
 """
 
+_OTHERS_HEAD = """
+Trips without a row of their own: another row stands for them, or they are not what opens a closed rack:
+
+| alarm | because |
+|---|---|
+"""
+
 
 def table(worst: dict[str, int]) -> str:
     """The whole page."""
@@ -304,10 +311,8 @@ def table(worst: dict[str, int]) -> str:
         bar = "" if fault.bar_ms is None else str(fault.bar_ms)
         cells = (fault.text, f"`{fault.key}`", command, contact, bar, str(debounce_ms(fault.key)), fault.foxbms)
         rows.append("| " + " | ".join(cells) + " |\n")
-    others = "".join(f"| `{key}` | {why} |\n" for key, why in NO_ROW.items())
-    return _HEAD + "".join(rows) + "\nTrips without a row, as they do not open a closed rack first:\n\n" + (
-        "| alarm | because |\n|---|---|\n" + others
-    )
+    others = [f"| `{key}` | {why} |\n" for key, why in NO_ROW.items()]
+    return "".join((_HEAD, *rows, _OTHERS_HEAD, *others))
 
 
 if __name__ == "__main__":
