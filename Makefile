@@ -1,5 +1,5 @@
-# Every target sets itself up first: virtual environment, packages, MicroPython image. That is cached
-# and done again when pyproject.toml changes.
+# Every target sets itself up first: virtual environment, packages, MicroPython image, the emulator's core. That is
+# cached and done again when pyproject.toml changes.
 PYTHON ?= python3
 CONFIG ?= sodium_rack
 VENV := .venv

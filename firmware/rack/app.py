@@ -38,12 +38,12 @@ _MASK = const(0x3FFFFFFF)
 _HEALTHY_SCANS = const(50)  # fed scans after which the application calls itself healthy
 _COLLECT_US = const(10_000_000)
 _APART_US = const(500_000)  # between two collections: one fault's reaction meets one of them at most
-_COLLECT = const(1)  # its place among the tasks
+_COLLECT = const(1)  # places among the tasks, see App._tasks
 _AFE = const(3)
 _HURRY_US = const(1_200)  # from one poll of the AFEs to the next while their cells are waited for
 # A collection must not make late what is late already: none begins while the cells are so old, until they are lost.
 _OLD_ms = const(65)  # of 100 between two scans, less a collection and the answer: engineering judgement
-_LOST_ms = const(200)
+_LOST_ms = const(200)  # above the shipped `[alarms] cells_lost`, 160; the periodic collection is planned as much early
 _SHARE_US = const(1_000_000)
 _LONG_US = const(6_000)  # something long: counting the heap, 5 ms on the emulated board
 _NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests
@@ -203,14 +203,12 @@ class App:
     def _plan_collection(self, now_us):
         """Let a collection follow this scan at once, so that it is over as early as can be before the next one.
 
-        Anywhere else in the period it would make the next scan later still. At the end of the scan. The scan
-        that is about to find the mains lost is not made late.
+        Anywhere else in the period it would make the next scan later still. None begins while the next scan may find
+        the mains lost, or while cells are waited for. At the end of the scan.
         """
-        if self.controller.response.doubtful:
+        if self.controller.response.doubtful or _OLD_ms <= self._s[I.CELLS_AGE_ms] < _LOST_ms:
             return
         passed_us = (now_us - self._collected_us) & _MASK
-        if _OLD_ms <= self._s[I.CELLS_AGE_ms] < _LOST_ms:
-            return
         if passed_us > _COLLECT_US - _LOST_ms * 1000 or (self._collect_due and passed_us >= _APART_US):
             self.scheduler.ask(_COLLECT, now_us)
 

@@ -5,11 +5,9 @@ import copy
 import pytest
 from rack import ids as I
 from rack.alarms import ROWS, TRIP
-from reaction_times import (
-    DOC,
+from reaction_faults import (
     FAULTS,
     NO_ROW,
-    Board,
     CELLS_ms,
     CHECK_ms,
     COLLECT_ms,
@@ -23,12 +21,8 @@ from reaction_times import (
     STATUS_ms,
     TAKE_OVER_ms,
     TEMPS_ms,
-    closed,
-    debounce_ms,
-    level,
-    measure,
-    table,
 )
+from reaction_times import DOC, Board, closed, debounce_ms, level, measure, table
 
 
 @pytest.fixture(scope="module")

@@ -130,9 +130,9 @@ def test_a_link_that_breaks_in_the_wire_check_leaves_no_sink_on():
 @settings(max_examples=10, deadline=None)
 def test_one_break_after_another_is_followed_and_a_whole_link_ends_the_warning(breaks, phase_ms):
     rig = closed(6, 700 + phase_ms)
-    for link, tenths in breaks:
+    for link, tens in breaks:
         rig.stack.broken_links = {link}
-        rig.run(100 * tenths / 10 + 150)
+        rig.run(10 * tens + 150)
         assert rig.driver.link_broken and rig.driver.devices_seen == 6
     rig.stack.broken_links = set()
     rig.run(2_300)

@@ -3,10 +3,13 @@
 import hashlib
 import hmac
 import json
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rack.alarms import ROWS
+from rack.comms.commands import Commands
 from rack.comms.console import Console
 from rack.comms.service import Challenge, hmac_sha256
 from rack.comms.stdio import Terminal
@@ -95,6 +98,13 @@ def test_a_host_that_does_not_read_stops_the_answer_and_not_the_console() -> Non
 def test_an_unknown_command_is_refused_with_its_name() -> None:
     (line,) = answers(talk(b"reboot now\n"))
     assert json.loads(line) == {"re": "reboot", "error": "no such command; try help"}
+
+
+def test_the_texts_that_are_sent_without_quoting_need_none() -> None:
+    commands = Commands(MagicMock()).table
+    assert len(commands) >= 19
+    for text in (*commands, *(row[1] for row in commands.values()), *(row[7] for row in ROWS)):
+        assert json.dumps(text) == f'"{text}"'
 
 
 def test_a_line_that_is_too_long_is_refused_once_and_the_next_one_works() -> None:

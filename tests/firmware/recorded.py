@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 from halite.config import RackConfig, load
 from halite.simulator import scenario
+from rack import ids as I
+from rack.alarms import code_of
+from recording import record
 
 FINE_ms, COARSE_ms = 10, 50
 _START_ms = (1 << 30) - 2_000  # so that the clock wraps two seconds later
@@ -49,8 +52,6 @@ def config_of(name: str) -> RackConfig:
 
 def record_of(name: str) -> bytes:
     """The record that all three replay."""
-    from recording import record
-
     what = SCENARIOS[name]
     shipped = scenario.load(name)
     script = shipped.model_copy(
@@ -65,16 +66,11 @@ def record_of(name: str) -> bytes:
 
 def second(config: str) -> bytes:
     """One second at the config's own scan period, with a bit of everything."""
-    from recording import record
-
     return record(scenario.load(Path(__file__).parent / "second.toml"), load(config).path)
 
 
 def told(controller: Any, name: str) -> bool:
     """Has the rack at the end of this record decided what its scenario is about?"""
-    from rack import ids as I
-    from rack.alarms import code_of
-
     trip = SCENARIOS[name].told
     s = controller.s
     if trip is None:

@@ -234,7 +234,7 @@ def test_a_nonce_that_is_none_is_no_answer(nonce):
         ("close", "a trip is latched", "refused"),
         ("close", "takes no words", "not_taken"),
         ("nope", "no such command; try help", "not_taken"),
-        ("setpoint", "setpoint is limited to +-1000 W", "not_taken"),
+        ("setpoint", "setpoint in W: one whole number, -1000 to 1000", "not_taken"),
     ],
 )
 def test_the_hint_tells_a_refusing_state_from_a_misunderstood_command(word, said, code):

@@ -72,6 +72,7 @@ class Response:
         self._role = params.split_role
         # The age begins with the scan after the edge, and scans may seem a millisecond short: half a scan of room.
         self._loss_ms = 3 * frequency.period_ms(params) - params.rack_scan_ms * 3 // 2
+        # Edges since a late scan are taken to be at most so old: a period less than a loss.
         self._late_ms = self._loss_ms - frequency.period_ms(params) - params.rack_scan_ms // 2
         self._hold_ms = params.response_hold_ms
         self._enabled = params.response_enabled

@@ -30,7 +30,10 @@ _WRITES = const(8)                   # broadcast writes at a time, at least, tha
 
 
 class StackLink:
-    """uart: see rack.drivers.bq79616. Counters: crc_errors, timeouts, invalid (wrong read-back or no result)."""
+    """uart: see rack.drivers.bq79616. Counters: crc_errors, timeouts, invalid (wrong read-back or no result).
+
+    `_fail` and `_silent`, what to do about a read that went wrong: rack.drivers.bq79616_start.
+    """
 
     def __init__(self, uart, devices, longest_answer):
         self.crc_errors = 0

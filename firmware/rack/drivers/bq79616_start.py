@@ -46,7 +46,7 @@ STATE_LOOK = const(5)                # is a broken link whole again?
 
 
 class Starter(StackLink):
-    """What Bq79616 does before it runs, and when the link fails it. Attributes: see there."""
+    """What Bq79616 does before it runs, and when the link fails it. Attributes and `_begin_run`: see there."""
 
     def __init__(self, uart, devices, cells_per_device, temps_per_device):
         super().__init__(uart, devices, 2 * max(cells_per_device, temps_per_device + 1))

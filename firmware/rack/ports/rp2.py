@@ -1,5 +1,6 @@
-"""RP2040 boards (Pico, Pico W) and, with the addresses of its chip, the Pico 2: the only place, with its PIO programs
-and the constants of rack.ports.chip_rp2040, that knows the chip.
+"""RP2040 boards (Pico, Pico W) and the Pico 2. With its PIO programs the only place that knows the chip.
+
+Written with the numbers of rack.ports.chip_rp2040; a build for the Pico 2 puts those of chip_rp2350 in their place.
 
 Every pin comes from the board config. Order in `Port.__init__` matters: outputs are driven safe before
 any bus is made. Register addresses: RP2040 data sheet 2.2.1 (SIO), 2.19 (IO), 3.7 (PIO), 4.4 (SPI), 4.7 (watchdog).

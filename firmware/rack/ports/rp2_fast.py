@@ -20,7 +20,6 @@ from rack.control.response_kernel import period_kernel
 from rack.drivers.fast import ptr8, ptr32
 from rack.ports import chip_rp2040 as chip
 
-
 _FIRST_MS = const(50)           # longer than two of the longest periods, which the kernel refuses as one
 
 

@@ -1,0 +1,148 @@
+"""The causes whose reaction times are measured, and what the board takes meanwhile: data of `reaction_times`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from halite.bench import BARS
+from halite.paths import use_firmware
+
+use_firmware()
+
+from rack import ids as I  # noqa: E402
+from rack.control.bits import IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK  # noqa: E402
+from rig import Rig  # noqa: E402
+
+SCAN_ms = round(BARS["scan_10ms_us_max"].limit / 1000)
+COLLECT_ms = round(BARS["gc_collect_ms"].limit)
+SLICE_ms = round(BARS["scan_wait_us_max"].limit / 1000)     # what a scan may find running when it is due
+TAKE_OVER_ms = round(BARS["afe_longest_slice_us"].limit / 1000)
+HARDWARE_us = round(BARS["interlock_drop_us"].limit)    # a pin of the interlock to the coils' supply
+CONVERSION_us = 540     # INA228 as configured: shunt and bus in turn; a level counts that fills a whole conversion, so
+ALERT_us = HARDWARE_us + 3 * CONVERSION_us      # the one that runs, the one of the bus, and a whole one of the shunt
+CURRENT_ms = 2          # the same, before the scan that reads it
+RELEASE_ms = 12         # TE EVC500, Gigavac HX21: release at most 12 ms
+PERIOD_ms = 10
+LATE_ms = SCAN_ms + COLLECT_ms - PERIOD_ms
+CELLS_ms = 13           # 26 devices at 1 Mbit/s and one slice of 2 ms to take them over
+TEMPS_ms = 22
+STATUS_ms = 20          # period of the PCS status; the task that takes it over runs each 10 ms
+SLOW_ms = 100           # period of the task that reads the gas sensor
+# causes after what they just miss: a sample or a status, the answers of the AFE; each with a scan before it or without
+_SAMPLE_ms, _CELLS_SAID_ms, _TEMPS_SAID_ms = (1, SCAN_ms + 1), (12, SCAN_ms + 12), (21, SCAN_ms + 21)
+CHECK_ms = 10_000       # period of the AFE's check of its wires, and of the collection that takes the config's CRC
+RUNAWAY_ms = 4_000      # 3 s of rise in steps of half a second, the first and the last of them cut
+
+
+@dataclass
+class World:
+    """What is true at the rack, before any sensor: a change here is the cause."""
+
+    rig: Rig
+    current_dA: int = 0
+    in_bits: int = 0
+    slow: dict[int, int] = field(default_factory=lambda: {I.GAS_mV: 0})     # what the slow task reads
+    late_ms: int = 0
+    waits: bool = False
+    cell: int | None = None
+    heat_ddegC: int = 0
+    one_ddegC: int = 0      # heat at one sensor
+    broken: int = 0         # sensors
+    silent: str = ""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row: what happens, the alarm that answers, its bar in ms, and foxBMS 2's time for comparison.
+
+    hardware_us: to the open command without the scan, 0 none. after_ms: when it comes after the begin of an AFE
+    period or a status, () when it only minds the scan. played: set and clear value that the row is played with, without
+    its debounce, which is added; None: it is played as configured. wait_ms: until the cause is looked at, added too.
+    """
+
+    text: str
+    key: str
+    cause: Callable[[World], None]
+    bar_ms: int | None = None
+    foxbms: str = ""
+    hardware_us: int = 0
+    after_ms: tuple[int, ...] = ()
+    start_ddegC: int = 250
+    played: tuple[int, int] | None = None
+    wait_ms: int = 0
+
+
+def _set(**changes: object) -> Callable[[World], None]:
+    def cause(world: World) -> None:
+        for name, value in changes.items():
+            setattr(world, name, value)
+
+    return cause
+
+
+def _signal(signal: int, change: int) -> Callable[[World], None]:
+    """A signal of the process image moves."""
+
+    def cause(world: World) -> None:
+        world.rig.s[signal] += change
+
+    return cause
+
+
+def _spent(world: World) -> None:
+    """The whole budget of an overload is used up, and more than a scan without current would take back."""
+    used = world.rig.c.current._charge._w
+    used[2] = 2 * used[1]
+
+
+def _open(bit: int) -> Callable[[World], None]:
+    def cause(world: World) -> None:
+        world.in_bits &= ~bit
+
+    return cause
+
+
+FAULTS = (
+    Fault("interlock (HVIL) opens", "hvil", _open(IN_HVIL), 10, "–", HARDWARE_us),
+    Fault("emergency stop", "estop", _open(IN_ESTOP), 10, "–", HARDWARE_us),
+    Fault("over-current alert, or its wire broken", "oc_alert", _open(IN_OC_OK), 10, "–", HARDWARE_us),
+    Fault("over-current, discharge", "discharge_current_trip", _set(current_dA=3900), 20, "200", ALERT_us),
+    Fault("over-current, charge", "charge_current_trip", _set(current_dA=-3900), 20, "200", ALERT_us),
+    Fault("cell over-voltage", "cell_high_trip", _set(cell=3700), 150, "700", after_ms=_SAMPLE_ms),
+    Fault("cell under-voltage", "cell_low_trip", _set(cell=2400), 150, "700", after_ms=_SAMPLE_ms),
+    Fault("over-temperature", "hot_trip", _set(heat_ddegC=15), 500, "6 000", after_ms=_SAMPLE_ms, start_ddegC=590),
+    Fault("under-temperature", "cold_trip", _set(heat_ddegC=-15), 500, "6 000", after_ms=_SAMPLE_ms, start_ddegC=-190),
+    Fault("cell voltages not read (AFE)", "cells_lost", _set(silent="cells"), 200, "150", after_ms=_CELLS_SAID_ms),
+    Fault("temperatures not read (AFE)", "temps_lost", _set(silent="temps"), None, "150", after_ms=_TEMPS_SAID_ms),
+    Fault("current sensor silent", "current_lost", _set(silent="current"), 100, "1 200"),
+    Fault("PCS silent", "pcs_lost", _set(silent="pcs"), 300, "1 200", after_ms=_SAMPLE_ms),
+    Fault("open cell wire", "wire_trip", _set(cell=-1), None, "", after_ms=_SAMPLE_ms),
+    Fault("gas", "gas_trip", _set(slow={I.GAS_mV: 2500}), None, ""),
+    Fault("task overrun", "late_trip", _set(waits=True), None, ""),
+    Fault("overload (I²t), budget used up", "charge_i2t_trip", _spent, wait_ms=CURRENT_ms),
+    Fault("charging too hot", "charge_hot_trip", _set(heat_ddegC=15, current_dA=-500), after_ms=_SAMPLE_ms,
+          start_ddegC=590),
+    Fault("charging too cold", "charge_cold_trip", _set(heat_ddegC=-15, current_dA=-500), after_ms=_SAMPLE_ms,
+          start_ddegC=10),
+    Fault("cells too far apart", "spread_trip", _set(cell=3400), after_ms=_SAMPLE_ms, played=(100, 50)),
+    Fault("temperatures too far apart", "temp_spread_trip", _set(one_ddegC=80), after_ms=_SAMPLE_ms, played=(50, 20)),
+    Fault("cell sum contradicts rack voltage", "sum_trip", _signal(I.RACK_dV, -500), played=(408, 200)),
+    Fault("too many temperature sensors lost", "sensor_trip", _set(broken=12), after_ms=_SAMPLE_ms, played=(10, 6)),
+    Fault("thermal runaway, rise and witness", "runaway_trip", _signal(I.RUNAWAY, 2),
+          wait_ms=RUNAWAY_ms + 100 + TEMPS_ms),
+    Fault("controller too hot", "board_trip", _set(slow={I.GAS_mV: 0, I.BOARD_ddegC: 900}), played=(850, 750)),
+    Fault("insulation fault, once told", "insulation_trip", _signal(I.INSULATION_KOHM, -999_900), played=(150, 300)),
+    Fault("main contact falls open", "stuck", _open(IN_AUX_POS)),
+    Fault("open cell wire, the AFE's own check", "wire_check_trip", _set(slow={I.WIRE_CHECK: 7}), wait_ms=CHECK_ms),
+    Fault("config damaged in memory", "config_bad", _signal(I.CONFIG_BAD, 1), wait_ms=CHECK_ms),
+)
+
+# The other trips, and why they have no row.
+NO_ROW = {
+    "deep_discharge": "`cell_low_trip` has opened long before; it latches beyond that",
+    "current_bad": "a reading beyond the sensor's range is an over-current first",
+    "discharge_i2t_trip": "as `charge_i2t_trip`",
+    "welded": "found after the open command",
+    "precharge_fast_trip": "found while closing; the failed precharge itself has taken the coils off",
+    "precharge_slow_trip": "the same",
+    "time_trip": "the first scan after the gap; the dead-man has opened after its window",
+}
