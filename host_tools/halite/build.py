@@ -33,10 +33,11 @@ _NATIVE = re.compile(rb"^[ \t]*@micropython\.(viper|native)[ \t]*\r?\n", re.MULT
 
 @dataclass(frozen=True)
 class Built:
-    """The files of a build: path on the board → bytes, and the manifest over all of them."""
+    """The files of a build: path on the board → bytes, the manifest over all of them, the chip they are for."""
 
     files: dict[str, bytes]
     manifest: bytes
+    chip: str = "rp2040"
 
     @property
     def size(self) -> int:
@@ -150,7 +151,7 @@ def make(config: RackConfig, plain: bool = False, lean: bool = True, short: bool
     if not plain:
         files[in_place.INDEX] = in_place.index(files)
     files["config.bin"] = compile_config(config)
-    return Built(files, _manifest(config, files))
+    return Built(files, _manifest(config, files), config.chip)
 
 
 def write(built: Built, out: Path) -> None:

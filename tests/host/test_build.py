@@ -107,7 +107,9 @@ def pico_2(tmp_path_factory):
 
 
 def test_a_pico_2_gets_code_for_its_core_and_the_same_config(pico_2, built):
-    files = build.make(pico_2).files
+    ours = build.make(pico_2)
+    files = ours.files
+    assert (built.chip, ours.chip) == ("rp2040", "rp2350")
     assert files.keys() == built.files.keys() and files["config.bin"] == built.files["config.bin"]
     armv6m, armv7emsp = 4, 7  # MP_NATIVE_ARCH of MicroPython's py/persistentcode.h, in bits 2 to 5 of the third byte
     for made, arch in ((built.files, armv6m), (files, armv7emsp)):

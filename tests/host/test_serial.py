@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import tty
+from types import SimpleNamespace
 
 import pytest
 from halite import cli
@@ -299,6 +300,27 @@ def test_a_survey_that_came_garbled_is_a_reason(monkeypatch):
         job = flash.Job(rack.path, Built({}, b""), KEY, lambda *_: None)
         assert reason(lambda: flash.flash(job)).code == "board_error"
         assert list(job.seconds) == ["open", "service", "repl"]
+
+
+@pytest.mark.parametrize("chip", ["rp2040", "rp2350"])
+@pytest.mark.parametrize(
+    ("machine", "mpy", "fits"),
+    [
+        ("Raspberry Pi Pico W with RP2040", 0x1306, "rp2040"),
+        ("Raspberry Pi Pico2 with RP2350", 0x1F06, "rp2350"),
+        ("Raspberry Pi Pico2 with RP2350-RISCV", 0x2F06, ""),
+        ("Raspberry Pi Pico2 with RP2350", 0x1306, ""),
+    ],
+)
+def test_code_for_one_chip_is_not_put_on_another(chip, machine, mpy, fits):
+    job = flash.Job("port", Built({}, b"", chip), KEY, lambda *_: None)
+    job.repl = SimpleNamespace(run=lambda code, seconds: repr(("micropython", (1, 27, 0), machine, mpy, "id", 10**6)))
+    if chip == fits:
+        flash._compare(job)
+        assert job.survey.machine == machine
+    else:
+        found = reason(lambda: flash._compare(job))
+        assert found.code == "wrong_firmware" and chip.upper() in found.text and job.plan is None
 
 
 @pytest.mark.parametrize(

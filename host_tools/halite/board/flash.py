@@ -20,7 +20,10 @@ from halite.build import MANIFEST, Built
 
 Progress = Callable[[str, int, int], None]  # step, done, of
 
-_MPY = 0x1306  # .mpy version 6, sub-version 3, armv6m: what halite.build makes
+# What MicroPython says where the code of halite.build for a chip runs: a part of its name for the board, and _mpy:
+# .mpy version 6, sub-version 3, armv6m or armv7emsp (py/persistentcode.h; the second not yet seen on a board).
+# boot.py for another chip would read a register where this one has none.
+_BOARDS = {"rp2040": ("RP2040", 0x1306), "rp2350": ("RP2350", 0x1F06)}
 _CHUNK = 1024
 _PROMPTS = 3  # a REPL seen so often: the application has ended
 _PATIENCE_s = 20.0  # the longest wait for one answer
@@ -133,8 +136,10 @@ def _compare(job: Job) -> None:
         text = f"{job.path}: the list of its files cannot be read: {lines[:1]!r}"
         raise BoardError("board_error", text[:200]) from None
     firmware = f"{name} {'.'.join(str(part) for part in version)}"
-    if name != "micropython" or mpy != _MPY or "RP2040" not in machine:
-        raise BoardError("wrong_firmware", f"{job.path}: {firmware} on {machine} (mpy {mpy:#x}, wanted {_MPY:#x})")
+    chip, wanted = _BOARDS[job.built.chip]
+    if name != "micropython" or mpy != wanted or chip not in machine:
+        found = f"{firmware} on {machine} (mpy {mpy:#x})"
+        raise BoardError("wrong_firmware", f"{job.path}: {found}, the config is for {chip} (mpy {wanted:#x})")
     job.survey = Survey(firmware, machine, unique_id, free, dict(rows))
     job.plan = make_plan(job.wanted, job.survey.files)
 

@@ -21,7 +21,7 @@ HINTS = {
     "not_a_port": "give the path of a serial port; `halite boards` lists them",
     "not_micropython": "if it has just started, run this again; else hold BOOTSEL while plugging in, "
     "copy the MicroPython image onto the drive, run this again",
-    "wrong_firmware": "flash the tested MicroPython image first",
+    "wrong_firmware": "flash the tested MicroPython image first; another chip: see [rack] board in the config",
     "vanished": "check the cable; a half-done flash is finished by running it again",
     "silent": "power-cycle the board and run this again",
     "refused": "see `halite exec why`, bring the rack to that state, run this again",
