@@ -15,7 +15,7 @@ from rack.control.bits import (
     STATE_FAULT,
     STATE_OPEN,
 )
-from rack.control.charge import KEEP_TRIP
+from rack.control.charge import KEEP_LATCHED
 from rack.control.split import LINK_LOST_MS
 from rig import Rig
 
@@ -110,11 +110,21 @@ def test_a_restart_is_no_reset_a_latched_trip_outlives_the_power() -> None:
     third.until(lambda: third.s[I.STATE] == STATE_CLOSED)
 
 
+def test_a_deep_discharge_that_an_earlier_firmware_has_kept_is_latched() -> None:
+    """It wrote 1 and no trip's code."""
+    rig = Rig()
+    kept = list(rig.c.retained)
+    kept[KEEP_LATCHED] = 1
+    rig.c.restore(kept)
+    rig.run(50)
+    assert rig.s[I.TRIP_CODE] == code_of("deep_discharge")
+
+
 @pytest.mark.parametrize("code", [-1, 0, len(ROWS) + 1, 255, 2**29])
 def test_a_kept_trip_that_does_not_exist_is_none(code: int) -> None:
     rig = Rig()
     kept = list(rig.c.retained)
-    kept[KEEP_TRIP] = code
+    kept[KEEP_LATCHED] = code << 1
     rig.c.restore(kept)
     rig.run(50)
     assert rig.s[I.TRIP_CODE] == 0

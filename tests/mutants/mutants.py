@@ -141,8 +141,8 @@ MUTANTS = (
     ("why.py", "if latched or ALARM_ROWS[5 * at + 3] & actions:", "if latched:", "what holds it open"),
     ("why.py", "            derating |= ACT_LIMIT_DISCHARGE\n", "            derating |= 0\n", "which alarm derates"),
     # what a restart, an operator and a second sensor must not do
-    ("controller.py", "        self.alarms.latch(k[KEEP_TRIP])\n", "", "a trip over a power loss"),
-    ("controller.py", "        k[KEEP_TRIP] = self.s[I.TRIP_CODE]\n", "", "the trip is not kept"),
+    ("controller.py", "        self.alarms.latch(k[KEEP_LATCHED] >> 1)\n", "", "a trip over a power loss"),
+    ("controller.py", "self.s[I.TRIP_CODE] << 1 | deep", "deep", "the trip is not kept"),
     ("controller.py", "        if self.alarms.active[_STATION]:\n", "        if self.alarms.active[_STATION] < 0:\n", "a silent station's setpoint"),
     ("alarm_engine.py", "if 0 < code <= ALARMS and", "if 0 < code and", "a kept code that does not exist"),
     ("contactors.py", "        if self._again:\n            self.wanted =", "        if True:\n            self.wanted =", "a reset closes what an operator opened"),

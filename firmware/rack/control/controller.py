@@ -29,7 +29,7 @@ from rack.control.bits import (
     STATE_LOCKED_OUT,
 )
 from rack.control.cells import Cells
-from rack.control.charge import KEEP_DEEP, KEEP_TRIP, KEEP_TRIPS, Charge
+from rack.control.charge import KEEP_LATCHED, KEEP_TRIPS, Charge
 from rack.control.contactors import Contactors
 from rack.control.core_temp import Core
 from rack.control.current import Current
@@ -97,9 +97,9 @@ class Controller:
         """
         self.charge.restore(retained)
         k = self.charge.retained
-        if k[KEEP_DEEP]:
+        if k[KEEP_LATCHED] & 1:
             self.alarms.latch(_DEEP)
-        self.alarms.latch(k[KEEP_TRIP])
+        self.alarms.latch(k[KEEP_LATCHED] >> 1)
         self.s[I.TRIPS] = min(k[KEEP_TRIPS], self.params.contactor_trips)
         self.limits.start()
 
@@ -226,8 +226,8 @@ class Controller:
     def _keep(self):
         """What must survive a loss of power beside the charge: see `retained`."""
         k = self.charge.retained
-        k[KEEP_DEEP] = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0
-        k[KEEP_TRIP] = self.s[I.TRIP_CODE]
+        deep = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0
+        k[KEEP_LATCHED] = self.s[I.TRIP_CODE] << 1 | deep
         k[KEEP_TRIPS] = self.s[I.TRIPS]
 
     def _permitted(self, s):

@@ -13,7 +13,7 @@ from micropython import const
 from rack import ids as I
 from rack.control import why
 from rack.control.alarm_engine import EVENTS, OUT_EVENT, OUT_EVENTS
-from rack.control.charge import KEEP_DEEP, KEEP_TRIP, KEEP_TRIPS, KEEP_WORDS
+from rack.control.charge import KEEP_LATCHED, KEEP_TRIPS, KEEP_WORDS
 from rack.drivers.fram import Fram
 from rack.storage.event_log import EventLog
 from rack.storage.int_store import IntStore
@@ -147,7 +147,7 @@ class Memory:
         """At once when a latch or the counted trips changed, every 5 s when anything did."""
         w = self._words
         k = self._kept
-        if w[KEEP_DEEP] != k[KEEP_DEEP] or w[KEEP_TRIP] != k[KEEP_TRIP] or w[KEEP_TRIPS] != k[KEEP_TRIPS]:
+        if w[KEEP_LATCHED] != k[KEEP_LATCHED] or w[KEEP_TRIPS] != k[KEEP_TRIPS]:
             return True
         self._polls += 1
         if self._polls < _SAVE_POLLS:
