@@ -189,3 +189,44 @@ def test_a_trip_is_kept_at_once_and_a_new_state_is_logged_with_its_first_reason(
     again.s[I.IN_bits] = HEALTHY
     again.scan(10)
     assert again.s[I.TRIP_CODE] == code_of("estop")
+
+
+def test_a_trip_is_kept_before_the_events_that_came_with_it():
+    """What trips the rack may take the controller's supply along: a latch must not wait for a dozen records."""
+    chip = Chip()
+    controller = Controller(load_params("bench_rack"))
+    memory = Memory(I2c(chip), controller)
+    memory.start(REASON_POWER, -1)
+    controller.s[I.IN_bits] = HEALTHY
+    for now_ms in range(0, 400, 20):
+        memory.poll(now_ms * 1000)
+    controller.alarms.latch(code_of("estop"))
+    for now_ms in range(0, 90, 10):         # the slot of what is kept comes once in eight scans
+        controller.scan(now_ms)
+    for _ in range(12):
+        memory._put(KIND_STATE, 0, 0, 0)
+    for now_ms in range(0, 60, 20):
+        memory.poll(now_ms * 1000)
+    again = Controller(load_params("bench_rack"))
+    Memory(I2c(Chip(chip.content)), again).start(REASON_POWER, -1)
+    again.s[I.IN_bits] = HEALTHY
+    again.scan(10)
+    assert again.s[I.TRIP_CODE] == code_of("estop")
+    for now_ms in range(0, 20 * 13, 20):    # and none of them is lost
+        memory.poll(now_ms * 1000)
+    assert memory.lost == 0 and memory.log.head == 13
+
+
+@pytest.mark.parametrize("name", ["lfp", "bench"])
+def test_a_rack_whose_memory_is_lost_waits_for_an_operator_before_it_closes(name):
+    """Nobody knows whether a trip or a deep discharge was latched."""
+    chip = Chip()
+    params = load_params(f"{name}_rack")
+    Memory(I2c(chip), Controller(params)).start(REASON_POWER, -1)
+    chip.content[:128] = bytes([0x5A]) * 128
+    controller = Controller(params)
+    Memory(I2c(chip), controller).start(REASON_POWER, -1)
+    assert not controller.contactors.wanted
+    empty = Controller(params)
+    Memory(I2c(Chip()), empty).start(REASON_POWER, -1)
+    assert empty.contactors.wanted is (params.rack_auto_close == 1)
