@@ -80,6 +80,29 @@ def test_a_flipped_bit_falls_back_to_the_copy_before(first, second, data):
     assert IntStore(rig.fram, 0, 3).load(found) and list(found) == first
 
 
+@pytest.mark.parametrize("disturbed", [{0}, {1}, {2}, {0, 1}, {2, 3}, {0, 2, 4}])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_read_that_the_bus_disturbs_is_neither_believed_nor_the_end_of_the_newest_copy(disturbed, flipped):
+    """A start reads once: on noise it must not go back to numbers from before the trip."""
+    rig = Rig()
+    store = IntStore(rig.fram, 0, 3)
+    assert store.save(array("i", [1, 2, 3])) and store.save(array("i", [4, 5, 6]))
+    read_into, transfers = rig.fram.read_into, []
+
+    def noisy(at, buffer):
+        transfers.append(at)
+        ok = read_into(at, buffer)
+        if len(transfers) - 1 in disturbed:
+            buffer[5] ^= 0x40
+            return flipped and ok
+        return ok
+
+    rig.fram.read_into = noisy
+    found = array("i", [7] * 3)
+    assert IntStore(rig.fram, 0, 3).load(found) and list(found) == [4, 5, 6]
+    assert len(transfers) <= 9
+
+
 def test_sequence_numbers_may_wrap():
     rig = Rig()
     store = IntStore(rig.fram, 0, 1)
