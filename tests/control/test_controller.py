@@ -1,5 +1,7 @@
 """The whole controller on the smallest rack."""
 
+from array import array
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,3 +172,17 @@ def test_a_suspected_runaway_stops_the_power_and_keeps_the_contactors() -> None:
 
 def test_a_station_that_never_spoke_counts_as_lost() -> None:
     assert Rig("sodium").s[I.PAIR_AGE_ms] >= LINK_LOST_MS
+
+
+def test_a_setpoint_after_a_silence_counts_although_the_alarm_has_not_ended_yet() -> None:
+    """The console has said ok to it: the alarm may take its clear time, the setpoint does not wait for that."""
+    levels = array("i", Rig().params.alarms_levels)
+    levels[4 * code_of("station_lost") - 1] = 10_000     # clear_ms
+    rig = Rig(alarms_levels=levels)
+    rig.s[I.SETPOINT_W] = 50_000
+    rig.s[I.STATION_AGE_ms] = 20_000
+    rig.run(100)
+    assert rig.s[I.SETPOINT_W] == 0
+    rig.s[I.SETPOINT_W], rig.s[I.STATION_AGE_ms] = 40_000, 1
+    rig.run(100)
+    assert rig.c.alarms.active[code_of("station_lost") - 1] and rig.s[I.SETPOINT_W] == 40_000

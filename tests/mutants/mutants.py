@@ -143,7 +143,7 @@ MUTANTS = (
     # what a restart, an operator and a second sensor must not do
     ("controller.py", "        self.alarms.latch(k[KEEP_TRIP])\n", "", "a trip over a power loss"),
     ("controller.py", "        k[KEEP_TRIP] = self.s[I.TRIP_CODE]\n", "", "the trip is not kept"),
-    ("controller.py", "        if self.alarms.active[_STATION]:\n", "        if self.alarms.active[_STATION] < 0:\n", "a silent station's setpoint"),
+    ("controller.py", "        if self.alarms.active[_STATION] and ", "        if self.alarms.active[_STATION] < 0 and ", "a silent station's setpoint"),
     ("alarm_engine.py", "if 0 < code <= ALARMS and", "if 0 < code and", "a kept code that does not exist"),
     ("contactors.py", "        if self._again:\n            self.wanted =", "        if True:\n            self.wanted =", "a reset closes what an operator opened"),
     ("contactors.py", "self.wanted = self._again = False", "self.wanted = False", "an opening while tripped is forgotten"),

@@ -77,6 +77,7 @@ class Controller:
         self._last_ms = -1
         self._now_ms = 0        # of the last `protect`
         self._dt = 0            # before it
+        self._silent_ms = params.alarms_levels[4 * _STATION]
         self._temps_ms = 0      # since the last temperatures
         self._judged_ms = 0
         self._reset = False
@@ -140,7 +141,7 @@ class Controller:
         self.charge.scan(dt)
         self.alarms.scan(dt, not self.contactors.resting(), self._reset)
         self._reset = False
-        if self.alarms.active[_STATION]:
+        if self.alarms.active[_STATION] and s[I.STATION_AGE_ms] >= self._silent_ms:
             s[I.SETPOINT_W] = 0     # nobody asks for it any more
         self.contactors.scan(dt)
         if s[I.REQUEST_W] and not self._permitted(s):
