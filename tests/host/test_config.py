@@ -150,6 +150,8 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("precharge", "energy_J", 1_000, "less than one precharge takes"),
         ("deadman", "wdt_ms", 200, "must be longer than window_ms 200"),
         ("deadman", "window_ms", 20, None),
+        ("afe", "period_ms", 159, None),
+        ("afe", "period_ms", 160, "[afe] period_ms 160 must be shorter than [alarms] cells_lost, 160 ms"),
         ("afe", "devices", 23, "384 cells at 16 each need 24"),
         ("afe", "devices", 25, "384 cells at 16 each need 24"),
         ("sensor", "divider_pct", 1_700, "INA228"),

@@ -17,6 +17,7 @@ _INA228_SHUNT_uV = 163_840  # the same, ADCRANGE 0
 _INA228_BIT_uV = 5  # of SOVL and SUVL
 _ALERT_BITS = 100  # the alert comes up to two bits early: within 2 % of its level; engineering judgement
 _WINDOW_SAMPLES, _ROCOF_SAMPLES = 48, 100  # most that rack.control.frequency sums up
+_AFE_AGES = ("cells_lost", "temps_lost")  # a rack that reads them more seldom trips as soon as it is closed
 _WINDOW_SCANS = 2  # one late scan must not open the contactors
 
 
@@ -133,6 +134,9 @@ def _times(values: Values, tables: Tables) -> Iterator[str]:
         yield f"[deadman] wdt_ms {wdt} must be longer than window_ms {window}"
     if values["afe_period_ms"] <= scan:
         yield f"[afe] period_ms {values['afe_period_ms']} must be longer than [rack] scan_ms {scan}"
+    for key, _, _, _, (set_at, *_) in _levels(tables):
+        if key in _AFE_AGES and values["afe_period_ms"] >= set_at:
+            yield f"[afe] period_ms {values['afe_period_ms']} must be shorter than [alarms] {key}, {set_at} ms"
 
 
 def _windows(values: Values, tables: Tables) -> Iterator[str]:
