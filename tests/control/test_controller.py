@@ -9,6 +9,7 @@ from rack import ids as I
 from rack.alarms import ROWS, code_of
 from rack.control.bits import (
     CMD_CLOSE,
+    CMD_OPEN,
     CMD_RESET,
     IN_ESTOP,
     IN_HVIL,
@@ -110,6 +111,32 @@ def test_a_restart_is_no_reset_a_latched_trip_outlives_the_power() -> None:
     third = Rig(rack_auto_close=1)
     third.c.restore(again.c.retained)   # acknowledged for good
     third.until(lambda: third.s[I.STATE] == STATE_CLOSED)
+
+
+def test_a_restart_does_not_close_what_an_operator_has_opened() -> None:
+    """`open` is what the operator is told to use before somebody works on the rack."""
+    rig = Rig(rack_auto_close=1).close()
+    rig.c.command(CMD_OPEN)
+    rig.run(1_000)
+    again = Rig(rack_auto_close=1)
+    again.c.restore(rig.c.retained)
+    again.in_bits &= ~IN_ESTOP          # nor does a trip on the way
+    again.run(200)
+    again.in_bits |= IN_ESTOP
+    again.run(2_000)
+    assert again.c.command(CMD_RESET) == 0
+    third = Rig(rack_auto_close=1)
+    again.run(2_000)
+    third.c.restore(again.c.retained)
+    for rack in (again, third):
+        rack.run(3_000)
+        assert rack.s[I.COILS] == 0 and rack.s[I.TRIP_CODE] == 0
+    assert third.c.command(CMD_CLOSE) == 0
+    third.until(lambda: third.s[I.STATE] == STATE_CLOSED)
+    third.run(200)
+    fourth = Rig(rack_auto_close=1)
+    fourth.c.restore(third.c.retained)
+    fourth.until(lambda: fourth.s[I.STATE] == STATE_CLOSED)
 
 
 @pytest.mark.parametrize("code", [-1, 0, len(ROWS) + 1, 255, 2**29])

@@ -34,7 +34,7 @@ KEEP_IN_Ah = const(2)
 KEEP_OUT_dAs = const(3)
 KEEP_OUT_Ah = const(4)
 KEEP_SOH_cpct = const(5)
-KEEP_DEEP = const(6)            # 1: deep discharge latched
+KEEP_DEEP = const(6)            # 1: deep discharge latched; 2: opened by an operator
 KEEP_TRIPS = const(7)
 KEEP_TRIP = const(8)            # code of the first latched trip, 0 none
 KEEP_WORDS = const(9)
@@ -87,7 +87,7 @@ class Charge:
     def restore(self, retained):
         """Take what was kept over the power loss, word by word; a value outside its range is not taken."""
         k = self.retained
-        most = (self._nominal_dAs * 5 // 4, _dAs_PER_Ah, 2**29, _dAs_PER_Ah, 2**29, 12_000, 1, 100, 255)
+        most = (self._nominal_dAs * 5 // 4, _dAs_PER_Ah, 2**29, _dAs_PER_Ah, 2**29, 12_000, 3, 100, 255)
         for at in range(KEEP_WORDS):
             if 0 <= retained[at] <= most[at]:
                 k[at] = retained[at]

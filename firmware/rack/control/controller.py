@@ -94,12 +94,15 @@ class Controller:
     def restore(self, retained):
         """Take over what the run before has kept: charge, counters, latched trips, counted trips.
 
-        A restart is no operator's reset: the first trip and a deep discharge are latched again.
+        A restart is no operator's reset: the first trip and a deep discharge are latched again. Nor does it close
+        what an operator has opened: somebody may work there.
         """
         self.charge.restore(retained)
         k = self.charge.retained
-        if k[KEEP_DEEP]:
+        if k[KEEP_DEEP] & 1:
             self.alarms.latch(_DEEP)
+        if k[KEEP_DEEP] & 2:
+            self.contactors.open()
         self.alarms.latch(k[KEEP_TRIP])
         self.s[I.TRIPS] = min(k[KEEP_TRIPS], self.params.contactor_trips)
         self.limits.start()
@@ -227,7 +230,7 @@ class Controller:
     def _keep(self):
         """What must survive a loss of power beside the charge: see `retained`."""
         k = self.charge.retained
-        k[KEEP_DEEP] = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0
+        k[KEEP_DEEP] = (1 if self.alarms.active[_DEEP - 1] & LATCHED else 0) | self.contactors.opened() << 1
         k[KEEP_TRIP] = self.s[I.TRIP_CODE]
         k[KEEP_TRIPS] = self.s[I.TRIPS]
 
