@@ -139,6 +139,14 @@ def _times(values: Values, tables: Tables) -> Iterator[str]:
             yield f"[afe] period_ms {values['afe_period_ms']} must be shorter than [alarms] {key}, {set_at} ms"
 
 
+def _mains(values: Values, tables: Tables) -> Iterator[str]:
+    """One missing edge must not look like a loss of mains: rack.control.response finds it by an age in whole scans."""
+    scan, nominal = values["rack_scan_ms"], values["grid_nominal_mHz"]
+    lost = 3 * (1_000_000 // nominal) - scan * 3 // 2
+    if 2_000_000 // nominal // scan * scan >= lost:
+        yield f"[rack] scan_ms {scan}: one missing edge at {nominal} mHz would be a loss of mains; take 10 ms or less"
+
+
 def _windows(values: Values, tables: Tables) -> Iterator[str]:
     """The measurement's windows hold as many samples as asked for: rack.control.frequency would cut them short."""
     rate = values["grid_nominal_mHz"] // 1000 * values["grid_phases"]
@@ -222,6 +230,7 @@ CHECKS: tuple[Check, ...] = (
     _trips_in_window,
     _precharge,
     _times,
+    _mains,
     _windows,
     _cells,
     _thermal,
