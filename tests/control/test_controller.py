@@ -1,5 +1,7 @@
 """The whole controller on the smallest rack."""
 
+from array import array
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from rack import ids as I
 from rack.alarms import ROWS, code_of
 from rack.control.bits import (
     CMD_CLOSE,
+    CMD_OPEN,
     CMD_RESET,
     IN_ESTOP,
     IN_HVIL,
@@ -120,11 +123,37 @@ def test_a_deep_discharge_that_an_earlier_firmware_has_kept_is_latched() -> None
     assert rig.s[I.TRIP_CODE] == code_of("deep_discharge")
 
 
+def test_a_restart_does_not_close_what_an_operator_has_opened() -> None:
+    """`open` is what the operator is told to use before somebody works on the rack."""
+    rig = Rig(rack_auto_close=1).close()
+    rig.c.command(CMD_OPEN)
+    rig.run(1_000)
+    again = Rig(rack_auto_close=1)
+    again.c.restore(rig.c.retained)
+    again.in_bits &= ~IN_ESTOP          # nor does a trip on the way
+    again.run(200)
+    again.in_bits |= IN_ESTOP
+    again.run(2_000)
+    assert again.c.command(CMD_RESET) == 0
+    third = Rig(rack_auto_close=1)
+    again.run(2_000)
+    third.c.restore(again.c.retained)
+    for rack in (again, third):
+        rack.run(3_000)
+        assert rack.s[I.COILS] == 0 and rack.s[I.TRIP_CODE] == 0
+    assert third.c.command(CMD_CLOSE) == 0
+    third.until(lambda: third.s[I.STATE] == STATE_CLOSED)
+    third.run(200)
+    fourth = Rig(rack_auto_close=1)
+    fourth.c.restore(third.c.retained)
+    fourth.until(lambda: fourth.s[I.STATE] == STATE_CLOSED)
+
+
 @pytest.mark.parametrize("code", [-1, 0, len(ROWS) + 1, 255, 2**29])
 def test_a_kept_trip_that_does_not_exist_is_none(code: int) -> None:
     rig = Rig()
     kept = list(rig.c.retained)
-    kept[KEEP_LATCHED] = code << 1
+    kept[KEEP_LATCHED] = code << 2
     rig.c.restore(kept)
     rig.run(50)
     assert rig.s[I.TRIP_CODE] == 0
@@ -180,3 +209,17 @@ def test_a_suspected_runaway_stops_the_power_and_keeps_the_contactors() -> None:
 
 def test_a_station_that_never_spoke_counts_as_lost() -> None:
     assert Rig("sodium").s[I.PAIR_AGE_ms] >= LINK_LOST_MS
+
+
+def test_a_setpoint_after_a_silence_counts_although_the_alarm_has_not_ended_yet() -> None:
+    """The console has said ok to it: the alarm may take its clear time, the setpoint does not wait for that."""
+    levels = array("i", Rig().params.alarms_levels)
+    levels[4 * code_of("station_lost") - 1] = 10_000     # clear_ms
+    rig = Rig(alarms_levels=levels)
+    rig.s[I.SETPOINT_W] = 50_000
+    rig.s[I.STATION_AGE_ms] = 20_000
+    rig.run(100)
+    assert rig.s[I.SETPOINT_W] == 0
+    rig.s[I.SETPOINT_W], rig.s[I.STATION_AGE_ms] = 40_000, 1
+    rig.run(100)
+    assert rig.c.alarms.active[code_of("station_lost") - 1] and rig.s[I.SETPOINT_W] == 40_000

@@ -154,3 +154,14 @@ def test_a_first_sample_that_is_far_off_triggers_no_recording(first_ms):
         rig.period(49.7)
         recorder.on_period()
     assert recorder.cause == CAUSE_FREQUENCY
+
+
+@pytest.mark.parametrize("scan_ms", [5, 7, 10, 14, 20])
+@pytest.mark.parametrize("nominal_mHz", [50_000, 60_000])
+def test_a_mains_that_is_there_is_in_doubt_in_few_scans(scan_ms, nominal_mHz):
+    rig = Rig(rack_scan_ms=scan_ms, grid_nominal_mHz=nominal_mHz)
+    doubts = []
+    for _ in range(100):
+        rig.period(nominal_mHz / 1000)
+        doubts.append(rig.response.doubtful)
+    assert sum(doubts) <= 50

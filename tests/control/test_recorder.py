@@ -5,7 +5,15 @@ from array import array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
-from rack.control.recorder import CAUSE_COMMAND, CAUSE_FREQUENCY, CAUSE_TRIP, COLUMNS, FIELDS, Recorder
+from rack.control.recorder import (
+    CAUSE_COMMAND,
+    CAUSE_FREQUENCY,
+    CAUSE_NONE,
+    CAUSE_TRIP,
+    COLUMNS,
+    FIELDS,
+    Recorder,
+)
 from response_rig import Rig
 
 
@@ -114,3 +122,16 @@ def test_a_frozen_trace_keeps_its_cause_and_stays_frozen_whatever_triggers():
     before = recorder.cause
     recorder.trigger(CAUSE_TRIP)
     assert recorder.frozen and recorder.cause == before != CAUSE_TRIP
+
+
+def test_a_trip_that_was_kept_over_a_restart_is_none_of_this_runs_events():
+    """Its trace went with the power; a trace of the start would hold the place of the next event until a rearm."""
+    rig, recorder = recording()
+    rig.s[I.TRIP_CODE] = 7
+    run(rig, recorder, 50.0, 100)
+    assert not recorder.frozen and recorder.cause == CAUSE_NONE
+    rig.s[I.TRIP_CODE] = 0
+    run(rig, recorder, 50.0, 10)
+    rig.s[I.TRIP_CODE] = 9
+    run(rig, recorder, 50.0, 60)
+    assert recorder.frozen and recorder.cause == CAUSE_TRIP

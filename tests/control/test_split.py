@@ -91,6 +91,21 @@ def test_what_a_saturated_rack_owes_is_told_and_delivered_by_the_other():
     assert abs(sodium.request_W + lithium.request_W - sodium.response_W) < 2_000
 
 
+def test_what_a_partner_owed_when_the_station_fell_silent_is_not_delivered():
+    (_, _), (lithium, s_lithium) = pair(split_tau_ms=10_000)
+    s_lithium[I.PAIR_SHORT_W] = 40_000
+    s_lithium[I.PAIR_AGE_ms] = LINK_LOST_MS
+    for now in range(60):
+        lithium.on_period(1_250_000)
+        lithium.scan(now * 20)
+    assert lithium.request_W == 0
+    s_lithium[I.PAIR_AGE_ms] = 0
+    for now in range(60, 120):
+        lithium.on_period(1_250_000)
+        lithium.scan(now * 20)
+    assert lithium.request_W == 40_000
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 8_000)), max_size=60))
 def test_balancing_moves_one_watt_at_a_time_and_stays_within_its_most(story):

@@ -3,12 +3,15 @@
 import hashlib
 import hmac
 import json
+from itertools import islice
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rack.alarms import ROWS
+from rack.app import App
 from rack.comms.commands import Commands
 from rack.comms.console import Console
 from rack.comms.service import Challenge, hmac_sha256
@@ -133,3 +136,12 @@ def test_a_challenge_refuses_what_is_not_hexadecimal(answer: str) -> None:
     challenge = Challenge(b"key", lambda n: bytes(n))
     challenge.ask()
     assert not challenge.accepts(answer)
+
+
+@pytest.mark.parametrize(("scan_ms", "passed_us"), [(5, 0), (10, 4_000), (10, 9_000)])
+def test_an_answer_that_waits_for_a_quiet_moment_ends_without_one(scan_ms: int, passed_us: int) -> None:
+    port = SimpleNamespace(ticks_us=lambda: passed_us)
+    app = SimpleNamespace(port=port, _begun_us=0, _scan_us=1_000 * scan_ms)
+    app.scan_is_far = lambda: App.scan_is_far(app)
+    pieces = list(islice(Commands._heap(SimpleNamespace(_app=app), "heap_free", lambda: 7), 1_000))
+    assert len(pieces) > 1 and "".join(pieces) == ',"heap_free":7'

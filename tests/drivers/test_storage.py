@@ -80,6 +80,29 @@ def test_a_flipped_bit_falls_back_to_the_copy_before(first, second, data):
     assert IntStore(rig.fram, 0, 3).load(found) and list(found) == first
 
 
+@pytest.mark.parametrize("disturbed", [{0}, {1}, {2}, {0, 1}, {2, 3}, {0, 2, 4}])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_read_that_the_bus_disturbs_is_neither_believed_nor_the_end_of_the_newest_copy(disturbed, flipped):
+    """A start reads once: on noise it must not go back to numbers from before the trip."""
+    rig = Rig()
+    store = IntStore(rig.fram, 0, 3)
+    assert store.save(array("i", [1, 2, 3])) and store.save(array("i", [4, 5, 6]))
+    read_into, transfers = rig.fram.read_into, []
+
+    def noisy(at, buffer):
+        transfers.append(at)
+        ok = read_into(at, buffer)
+        if len(transfers) - 1 in disturbed:
+            buffer[5] ^= 0x40
+            return flipped and ok
+        return ok
+
+    rig.fram.read_into = noisy
+    found = array("i", [7] * 3)
+    assert IntStore(rig.fram, 0, 3).load(found) and list(found) == [4, 5, 6]
+    assert len(transfers) <= 9
+
+
 def test_sequence_numbers_may_wrap():
     rig = Rig()
     store = IntStore(rig.fram, 0, 1)
@@ -189,3 +212,50 @@ def test_a_trip_is_kept_at_once_and_a_new_state_is_logged_with_its_first_reason(
     again.s[I.IN_bits] = HEALTHY
     again.scan(10)
     assert again.s[I.TRIP_CODE] == code_of("estop")
+
+
+def test_a_trip_is_kept_before_the_events_that_came_with_it():
+    """What trips the rack may take the controller's supply along: a latch must not wait for a dozen records."""
+    chip = Chip()
+    controller = Controller(load_params("bench_rack"))
+    memory = Memory(I2c(chip), controller)
+    memory.start(REASON_POWER, -1)
+    controller.s[I.IN_bits] = HEALTHY
+    for now_ms in range(0, 400, 20):
+        memory.poll(now_ms * 1000)
+    controller.alarms.latch(code_of("estop"))
+    for now_ms in range(0, 90, 10):         # the slot of what is kept comes once in eight scans
+        controller.scan(now_ms)
+    for _ in range(12):
+        memory._put(KIND_STATE, 0, 0, 0)
+    for now_ms in range(0, 60, 20):
+        memory.poll(now_ms * 1000)
+    again = Controller(load_params("bench_rack"))
+    Memory(I2c(Chip(chip.content)), again).start(REASON_POWER, -1)
+    again.s[I.IN_bits] = HEALTHY
+    again.scan(10)
+    assert again.s[I.TRIP_CODE] == code_of("estop")
+    for now_ms in range(0, 20 * 13, 20):    # and none of them is lost
+        memory.poll(now_ms * 1000)
+    assert memory.lost == 0 and memory.log.head == 13
+
+
+@pytest.mark.parametrize("name", ["lfp", "bench"])
+def test_a_rack_whose_memory_is_lost_waits_for_an_operator_before_it_closes(name):
+    """Nobody knows whether a trip or a deep discharge was latched."""
+    chip = Chip()
+    params = load_params(f"{name}_rack")
+    Memory(I2c(chip), Controller(params)).start(REASON_POWER, -1)
+    chip.content[:128] = bytes([0x5A]) * 128
+    for _ in range(2):                      # the next start reads well what this one has written, and waits as well
+        controller = Controller(params)
+        memory = Memory(I2c(chip), controller)
+        memory.start(REASON_POWER, -1)
+        controller.s[I.IN_bits] = HEALTHY
+        for now_ms in range(0, 400, 10):
+            controller.scan(now_ms)
+            memory.poll(now_ms * 1000)
+        assert not controller.contactors.wanted
+    empty = Controller(params)
+    Memory(I2c(Chip()), empty).start(REASON_POWER, -1)
+    assert empty.contactors.wanted is (params.rack_auto_close == 1)

@@ -152,6 +152,10 @@ class Contactors:
         """An operator's opening: it stays open, whatever trips and is reset meanwhile."""
         self.wanted = self._again = False
 
+    def opened(self):
+        """1 while automatic closing waits for the operator who has opened it."""
+        return 1 if self._p.rack_auto_close and not (self.wanted or self._again) else 0
+
     def reset(self):
         """The operator has acknowledged: forget the failed precharges and a weld seen on the bus.
 

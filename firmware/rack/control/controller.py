@@ -77,6 +77,7 @@ class Controller:
         self._last_ms = -1
         self._now_ms = 0        # of the last `protect`
         self._dt = 0            # before it
+        self._silent_ms = params.alarms_levels[4 * _STATION]
         self._temps_ms = 0      # since the last temperatures
         self._judged_ms = 0
         self._reset = False
@@ -93,13 +94,17 @@ class Controller:
     def restore(self, retained):
         """Take over what the run before has kept: charge, counters, latched trips, counted trips.
 
-        A restart is no operator's reset: the first trip and a deep discharge are latched again.
+        A restart is no operator's reset: the first trip and a deep discharge are latched again. Nor does it close
+        what an operator has opened: somebody may work there.
         """
         self.charge.restore(retained)
         k = self.charge.retained
-        if k[KEEP_LATCHED] & 1:
+        latched = k[KEEP_LATCHED]
+        if latched & 1:
             self.alarms.latch(_DEEP)
-        self.alarms.latch(k[KEEP_LATCHED] >> 1)
+        if latched & 2:
+            self.contactors.open()
+        self.alarms.latch(latched >> 2)
         self.s[I.TRIPS] = min(k[KEEP_TRIPS], self.params.contactor_trips)
         self.limits.start()
 
@@ -140,7 +145,7 @@ class Controller:
         self.charge.scan(dt)
         self.alarms.scan(dt, not self.contactors.resting(), self._reset)
         self._reset = False
-        if self.alarms.active[_STATION]:
+        if self.alarms.active[_STATION] and s[I.STATION_AGE_ms] >= self._silent_ms:
             s[I.SETPOINT_W] = 0     # nobody asks for it any more
         self.contactors.scan(dt)
         if s[I.REQUEST_W] and not self._permitted(s):
@@ -227,7 +232,7 @@ class Controller:
         """What must survive a loss of power beside the charge: see `retained`."""
         k = self.charge.retained
         deep = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0
-        k[KEEP_LATCHED] = self.s[I.TRIP_CODE] << 1 | deep
+        k[KEEP_LATCHED] = self.s[I.TRIP_CODE] << 2 | self.contactors.opened() << 1 | deep
         k[KEEP_TRIPS] = self.s[I.TRIPS]
 
     def _permitted(self, s):

@@ -97,7 +97,7 @@ class Recorder:
         m[_AFTER] = params.recorder_after
         m[_LEFT] = -1
         m[_UNIT_W] = max(params.rack_power_max_W, response.contracted_W) // _FULL_SCALE + 1
-        self._tripped = False
+        self._tripped = True    # so a trip that was kept over a restart triggers nothing
 
     @property
     def arrays(self):

@@ -266,8 +266,8 @@ class Response:
 
     @property
     def doubtful(self):
-        """True in the two scans before a loss of mains would be found."""
-        return 0 < self._loss_ms - self.grid_age_ms <= 2 * self._params.rack_scan_ms
+        """True in the two scans before a loss of mains would be found, and never with an edge since the last scan."""
+        return max(1, self._loss_ms - 2 * self._params.rack_scan_ms) <= self.grid_age_ms < self._loss_ms
 
     @property
     def freq_mHz(self):

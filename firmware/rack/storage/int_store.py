@@ -6,10 +6,13 @@ was. Neither copy readable is reported, never replaced by zeros: a lost deep-dis
 
 import struct
 
+from micropython import const
+
 from rack.drivers.crc16 import TABLE, crc16
 
-_HEAD = 4          # u32 sequence, below 2**30
-_TAIL = 2          # CRC-16
+_HEAD = const(4)   # u32 sequence, below 2**30
+_TAIL = const(2)   # CRC-16
+_READS = const(3)  # of a copy at the start: engineering judgement
 
 
 class IntStore:
@@ -31,14 +34,13 @@ class IntStore:
         """Fill values (array('i') of count) from the newest whole copy; False, values untouched, if there is none."""
         newest = -1
         for slot in (0, 1):
-            sequence = self._read(slot)
+            sequence = self._read_well(slot)
             if sequence >= 0 and (newest < 0 or (sequence - newest) & 0x3FFFFFFF < 0x20000000):
                 newest = sequence
                 self._slot = slot
-        if newest < 0:
+        if newest < 0 or self._read_well(self._slot) != newest:
             return False
         self._sequence = newest
-        self._read(self._slot)
         for index in range(self._count):
             values[index] = struct.unpack_from("<i", self._buffer, _HEAD + 4 * index)[0]
         return True
@@ -78,6 +80,14 @@ class IntStore:
         self._sequence = sequence
         self._slot = 1 - self._slot
         return True
+
+    def _read_well(self, slot):
+        """As `_read`, again where the bus may have been disturbed: the copy before may lack a trip."""
+        for _ in range(_READS):
+            sequence = self._read(slot)
+            if sequence >= 0:
+                break
+        return sequence
 
     def _read(self, slot):
         """Sequence of a whole copy, now in the buffer; -1 for anything else."""

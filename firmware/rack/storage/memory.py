@@ -13,6 +13,7 @@ from micropython import const
 from rack import ids as I
 from rack.control import why
 from rack.control.alarm_engine import EVENTS, OUT_EVENT, OUT_EVENTS
+from rack.control.bits import CMD_OPEN
 from rack.control.charge import KEEP_LATCHED, KEEP_TRIPS, KEEP_WORDS
 from rack.drivers.fram import Fram
 from rack.storage.event_log import EventLog
@@ -65,7 +66,8 @@ class Memory:
 
         A start that the watchdog has caused counts as a task overrun, to be acknowledged.
 
-        An empty FRAM is a new one; one that holds something unreadable is an alarm until the operator's reset.
+        An empty FRAM is a new one; one that holds something unreadable is an alarm until the operator's reset, and the
+        rack does not close by itself: nobody knows what was latched.
         """
         words = self._words
         head = -1
@@ -76,6 +78,7 @@ class Memory:
             head = 0
         else:
             self.bad = BAD_LOST
+            self._controller.command(CMD_OPEN)
         if reason == _HANG:         # the dead-man has opened what was closed: no restart closes it again
             self._controller.alarms.latch(I.ALARM_LATE_TRIP)
         words[_BOOT] = (words[_BOOT] + 1) & 0xFFFF
@@ -103,11 +106,13 @@ class Memory:
         return self._out[OUT_EVENTS] or self._s[I.STATE] != self._state
 
     def poll(self, now_us):
-        """One step of at most one transfer, every 20 ms: events first, then the kept words."""
-        if self._count:
-            self._write_event()
-        elif self._step:
+        """One step of at most one transfer, every 20 ms: a new latch at once, then events, then what else is kept."""
+        if self._step:
             self._save()
+        elif self._latched():
+            self._stage()
+        elif self._count:
+            self._write_event()
         elif self._due():
             self._stage()
         self._s[I.MEMORY_BAD] = self.bad
@@ -143,12 +148,16 @@ class Memory:
 
     # -- kept words
 
-    def _due(self):
-        """At once when a latch or the counted trips changed, every 5 s when anything did."""
+    def _latched(self):
+        """Has a latch or the counted trips changed? What tripped the rack may end the supply before all is logged."""
         w = self._words
         k = self._kept
-        if w[KEEP_LATCHED] != k[KEEP_LATCHED] or w[KEEP_TRIPS] != k[KEEP_TRIPS]:
-            return True
+        return w[KEEP_LATCHED] != k[KEEP_LATCHED] or w[KEEP_TRIPS] != k[KEEP_TRIPS]
+
+    def _due(self):
+        """Every 5 s when anything changed."""
+        w = self._words
+        k = self._kept
         self._polls += 1
         if self._polls < _SAVE_POLLS:
             return False

@@ -17,6 +17,7 @@ _INA228_SHUNT_uV = 163_840  # the same, ADCRANGE 0
 _INA228_BIT_uV = 5  # of SOVL and SUVL
 _ALERT_BITS = 100  # the alert comes up to two bits early: within 2 % of its level; engineering judgement
 _WINDOW_SAMPLES, _ROCOF_SAMPLES = 48, 100  # most that rack.control.frequency sums up
+_AFE_AGES = ("cells_lost", "temps_lost")  # a rack that reads them more seldom trips as soon as it is closed
 _WINDOW_SCANS = 2  # one late scan must not open the contactors
 
 
@@ -133,6 +134,17 @@ def _times(values: Values, tables: Tables) -> Iterator[str]:
         yield f"[deadman] wdt_ms {wdt} must be longer than window_ms {window}"
     if values["afe_period_ms"] <= scan:
         yield f"[afe] period_ms {values['afe_period_ms']} must be longer than [rack] scan_ms {scan}"
+    for key, _, _, _, (set_at, *_) in _levels(tables):
+        if key in _AFE_AGES and values["afe_period_ms"] >= set_at:
+            yield f"[afe] period_ms {values['afe_period_ms']} must be shorter than [alarms] {key}, {set_at} ms"
+
+
+def _mains(values: Values, tables: Tables) -> Iterator[str]:
+    """One missing edge must not look like a loss of mains: rack.control.response finds it by an age in whole scans."""
+    scan, nominal = values["rack_scan_ms"], values["grid_nominal_mHz"]
+    lost = 3 * (1_000_000 // nominal) - scan * 3 // 2
+    if 2_000_000 // nominal // scan * scan >= lost:
+        yield f"[rack] scan_ms {scan}: one missing edge at {nominal} mHz would be a loss of mains; take 10 ms or less"
 
 
 def _windows(values: Values, tables: Tables) -> Iterator[str]:
@@ -218,6 +230,7 @@ CHECKS: tuple[Check, ...] = (
     _trips_in_window,
     _precharge,
     _times,
+    _mains,
     _windows,
     _cells,
     _thermal,
