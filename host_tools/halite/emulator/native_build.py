@@ -73,7 +73,8 @@ def build() -> None:
             list(pool.map(lambda source: _compile(command, source, built), sources))
         if not _loads(built):
             raise OSError("what was built does not load")
-        built.rename(target)
+        if not target.is_dir():  # another set-up may have been faster
+            built.rename(target)
 
 
 if __name__ == "__main__":  # python -m halite.emulator.native_build, once at set-up
