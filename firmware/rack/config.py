@@ -63,7 +63,8 @@ def _read_scalars(params, data, rows):
     at = _HEAD
     for name, least, most in rows:
         value = struct.unpack_from("<i", data, at)[0]
-        _expect(least <= value <= most, "config: %s = %d is outside %d..%d" % (name, value, least, most))
+        if not least <= value <= most:      # a text is made only when it is needed: there are hundreds of values
+            raise ConfigError("config: %s = %d is outside %d..%d" % (name, value, least, most))
         setattr(params, name, value)
         at += 4
 
@@ -76,7 +77,8 @@ def _read_tables(params, data, rows, table_at, ints_at, ints):
         _expect(fits, "config: table %s has a wrong length" % name)
         table = array("i", struct.unpack_from("<%di" % length, data, ints_at + 4 * offset))
         for value in table:
-            _expect(-_INT_MOST <= value <= _INT_MOST, "config: table %s: %d is out of range" % (name, value))
+            if not -_INT_MOST <= value <= _INT_MOST:
+                raise ConfigError("config: table %s: %d is out of range" % (name, value))
         setattr(params, name, table)
         table_at += 4
         expected += length

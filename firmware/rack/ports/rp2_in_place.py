@@ -14,6 +14,7 @@ by a reset (rules R6, R7): what was compared stays as it was.
 import sys
 
 import micropython
+import rp2
 from micropython import const
 
 from rack.control.fast import ptr8, ptr32
@@ -22,7 +23,7 @@ from rack.ports import chip_rp2040 as chip
 _INDEX = "code.bin"         # halite.in_place: per module its name, how its file begins, and where its contents are
 _HEAD = const(32)           # bytes that a file is recognised by
 _ROW = const(8)             # first word of the code or text, offset and size of it in the file, in two bytes each
-_FLASH = const(0x10000000)  # RP2040 data sheet 2.6.3, XIP
+_BLOCKS = const(4)          # ioctl: how many blocks the filesystem has; they end where the flash does
 _BLOCK = const(4096)
 _RAM = const(0x20000000)
 _CODE = const(12)           # offset of the address of code or text in an object
@@ -97,10 +98,10 @@ def _objects(module):
                     yield id(inner)
 
 
-def _move_module(objects, index, head_at, end):
+def _move_module(objects, index, head_at, end, block):
     """Bytes moved. A file that was replaced may still lie in a block that is free, so every match is tried."""
     moved = 0
-    block = _next_block(index, head_at, _FLASH)
+    block = _next_block(index, head_at, block)
     while block < chip.FLASH_END:
         for found in objects:
             moved += _move(found, index, head_at + _HEAD, end, block)
@@ -112,12 +113,13 @@ def move():
     """Let all loaded modules use what they have in flash; returns how many bytes that are."""
     with open(_INDEX, "rb") as file:
         index = file.read()
+    first = chip.FLASH_END - rp2.Flash().ioctl(_BLOCKS, 0) * _BLOCK
     moved = at = 0
     while at < len(index):
         head_at = at + 2 + index[at]
         end = head_at + _HEAD + _ROW * index[at + 1]
         module = sys.modules.get(str(index[at + 2 : head_at], "ascii"))
         if module is not None:
-            moved += _move_module(tuple(_objects(module)), index, head_at, end)
+            moved += _move_module(tuple(_objects(module)), index, head_at, end, first)
         at = end
     return moved
