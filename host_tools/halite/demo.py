@@ -242,7 +242,7 @@ def run(config_name: str, scenario_name: str, say: Callable[[str], None]) -> Res
     began = time.monotonic()
     config, script = load(config_name), scenario.load(scenario_name)
     emulated = emulated_rack(config, start=script)
-    with BoardRunner(emulated.board, speed=None) as runner:
+    with BoardRunner(emulated.board) as runner:
         say(f"emulated Raspberry Pi Pico W on {runner.port.path}, wired to a simulated {config.name}")
         flashed = flash_view.run(config_name, runner.port.path, quiet=True)
         flash_s = sum(flashed["seconds"].values())

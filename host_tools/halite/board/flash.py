@@ -151,13 +151,14 @@ def _upload(job: Job) -> None:
     if size + 4096 * len(files) > job.survey.free:
         raise BoardError("no_space", f"{job.path}: {size} bytes to write, {job.survey.free} free")
     if files:
+        stream = scripts.stream(files)  # before the board waits for it: its patience is 4 s
         with job.repl.running(scripts.UPLOAD, 60 + size / 500) as session:
-            _send(files, session, job.progress)
+            _send(list(files), stream, session, job.progress)
 
 
-def _send(files: dict[str, bytes], session: Session, progress: Progress) -> None:
+def _send(files: list[str], stream: bytes, session: Session, progress: Progress) -> None:
     """Feed the board's receiver; USB holds us back while the board writes its flash."""
-    stream, marks = scripts.stream(files), ""
+    marks = ""
     session.marks(wait=True)  # ready: before that a Ctrl-C among the bytes would stop it
     for at in range(0, len(stream), _CHUNK):
         session.send(stream[at : at + _CHUNK])
@@ -168,7 +169,7 @@ def _send(files: dict[str, bytes], session: Session, progress: Progress) -> None
     while len(marks) < len(files) and "-" not in marks and (more := session.marks(wait=True)):
         marks += more
     if "-" in marks:
-        raise BoardError("verify", f"{list(files)[marks.index('-')]} does not read back as it was sent")
+        raise BoardError("verify", f"{files[marks.index('-')]} does not read back as it was sent")
 
 
 def _exchange(job: Job) -> None:

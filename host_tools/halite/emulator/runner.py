@@ -20,11 +20,12 @@ Result = TypeVar("Result")
 class BoardRunner:
     """A board that lives in a thread, with a serial port for mpremote and the other tools.
 
-    speed: most emulated seconds per real second (1.0: as a real board; None: as fast as it goes). A busy
-    board is slower than real time in any case.
+    speed: most emulated seconds per real second. 1.0, as a real board: what waits on the board for the host waits as
+    long as there, while an idle board that went as fast as it could would lose its patience at once. A busy board is
+    slower than real time in any case.
     """
 
-    def __init__(self, board: EmulatedBoard, speed: float | None = 1.0) -> None:
+    def __init__(self, board: EmulatedBoard, speed: float = 1.0) -> None:
         self.board = board
         self.port = SerialPort(board.console)
         board.console_listeners.append(self.port.from_board)
@@ -104,8 +105,6 @@ class BoardRunner:
                 origin_s, origin_us = time.monotonic(), self.board.now_us
 
     def _ahead_s(self, origin_s: float, origin_us: float) -> float:
-        if self._speed is None:
-            return 0.0
         return (self.board.now_us - origin_us) / 1e6 / self._speed - (time.monotonic() - origin_s)
 
     def _pace(self, origin_s: float, origin_us: float) -> None:
