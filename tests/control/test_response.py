@@ -328,9 +328,21 @@ def test_recovery_moves_towards_the_target_and_yields_to_the_response():
     assert rig.periods(50.0, 10)[-1] == -10_000, "goes on inside the band until the target"
     rig.s[I.SOC_cpct] = 5_000
     assert rig.periods(50.0, 20)[-1] == 0
+    for inside in (4_500, 4_600, 5_400, 5_500):
+        rig.s[I.SOC_cpct] = inside
+        assert set(rig.periods(50.0, 10)) == {0}, "begins only outside the band"
     rig.s[I.SOC_cpct] = 6_000
     assert rig.periods(50.0, 20)[-1] == 10_000
     assert rig.periods(50.3, 60)[-1] < -100_000, "the grid comes first"
+
+
+def test_a_setpoint_s_ramp_loses_no_fraction_of_a_watt():
+    """30 kW at 1 permille a second: 0.3 W a scan."""
+    rig = Rig(rack_power_max_W=30_000, response_setpoint_permille_ps=1)
+    rig.periods(50.0, 20)
+    rig.s[I.SETPOINT_W] = 1_000
+    assert abs(rig.periods(50.0, 100)[-1] - 60) <= 1
+    assert abs(rig.periods(50.0, 100)[-1] - 120) <= 1
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
