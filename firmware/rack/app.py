@@ -139,7 +139,7 @@ class App:
         self._remember = self.memory.scan
         self._conversing = self._converse
         self._announce = self.console.notice
-        self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.scratch.note_task)
+        self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.task_register)
 
     def _unlocked(self, function, argument):
         """Call with the heap unlocked; only from the loop of `run`."""
@@ -358,14 +358,19 @@ class App:
         finally:
             self._unlock_heap()
 
-    def _idle(self):
+    def _idle(self, due_us):
+        """Until due_us no task is due: go on with an answer, or let the processor sleep."""
+        port = self.port
         if self.console.busy():
             self._poll_console(0)
-        elif not self._stdio.waiting or not self._unlocked(_flush, self.console):
-            ticks_us = self.port.ticks_us
-            start_us = ticks_us()
-            self.port.idle()
-            self._idle_us += (ticks_us() - start_us) & _MASK
+            return
+        start_us = port.ticks_us()
+        if self._stdio.waiting:
+            if self._unlocked(_flush, self.console):
+                return
+            due_us = start_us       # only until the next interrupt: the terminal may take bytes again
+        port.sleep(due_us)
+        self._idle_us += (port.ticks_us() - start_us) & _MASK
 
     def stop(self):
         """Outputs off, PCS request zero. After an exception."""

@@ -14,6 +14,7 @@ from rack import ids as I
 from rack import scheduler as sched
 from rack.alarms import code_of
 from rack.app import App
+from rack.ports.scratch import TASK_MAGIC
 from rack.scheduler import Scheduler
 from wires import TimeIsUp, settled_response
 
@@ -25,12 +26,12 @@ class Rig:
     def __init__(self, tasks, start_us=0):
         """tasks: (period_us, budget_us, phase_us, cost_us)."""
         self.now_us = start_us
-        self.running = -1
+        self.noted = array("i", [0])
         self.end_us = 0
         self.starts = [[] for _ in tasks]
         rows = [(f"t{i}", self._task(i, cost), period, budget, phase)
                 for i, (period, budget, phase, cost) in enumerate(tasks)]
-        self.scheduler = Scheduler(rows, self.ticks, self.note)
+        self.scheduler = Scheduler(rows, self.ticks, self.noted)
 
     def _task(self, index, cost):
         def run(now_us):
@@ -50,15 +51,19 @@ class Rig:
     def ticks(self):
         return self.now_us & MASK
 
-    def note(self, task):
-        self.running = task
+    @property
+    def running(self):
+        """The task that the register names, -1 none."""
+        return self.noted[0] - TASK_MAGIC if self.noted[0] else -1
 
     def run(self, us, idle_us=50):
         """Time passes in steps of idle_us while nothing is due."""
         self.end_us = self.now_us + us
 
-        def idle():
+        def idle(due_us):
             assert self.running == -1
+            left_us = (due_us - self.now_us) & MASK
+            assert 0 < left_us == min((due - self.now_us) & MASK for due in self.due_us())
             self.now_us += idle_us
             self._look_at_the_clock()
 
@@ -67,7 +72,10 @@ class Rig:
         assert self.running == -1
 
     def column(self, task, column):
-        return self.scheduler.rows[task * sched.COLUMNS + column]
+        return self.scheduler.rows[sched.HEAD + task * sched.COLUMNS + column]
+
+    def due_us(self):
+        return [self.column(task, sched.NEXT) for task in range(len(self.starts))]
 
 
 @given(st.integers(0, MASK), st.integers(1, 20))
@@ -130,7 +138,7 @@ def test_a_task_that_never_returns_is_named():
         raise KeyboardInterrupt
 
     tasks = [("ok", lambda now_us: None, 10_000, 100, 5), ("bad", hang, 10_000, 100, 0)]
-    hanging = Scheduler(tasks, rig.ticks, rig.note)
+    hanging = Scheduler(tasks, rig.ticks, rig.noted)
     with pytest.raises(KeyboardInterrupt):
         hanging.run(pytest.fail)
     assert seen == [1] and rig.running == -1
@@ -265,6 +273,6 @@ def test_clearing_keeps_the_phase():
     rig = Rig([(10_000, 3_000, 2_000, 100)])
     rig.run(45_000)
     rig.scheduler.clear()
-    assert array("i", rig.scheduler.rows)[sched.RUNS] == 0
+    assert rig.column(0, sched.RUNS) == 0
     rig.run(20_000)
     assert rig.starts[0][-1] % 10_000 == 2_000
