@@ -40,7 +40,7 @@ _COLLECT_US = const(10_000_000)
 _APART_US = const(500_000)  # between two collections: one fault's reaction meets one of them at most
 _COLLECT = const(1)  # places among the tasks, see App._tasks
 _AFE = const(3)
-_HURRY_US = const(1_200)  # from one poll of the AFEs to the next while their cells are waited for
+_POLL_US = const(1_200)  # from one poll of the AFEs to the next, at least
 # A collection must not make late what is late already: none begins while the cells are so old, until they are lost.
 _OLD_ms = const(65)  # of 100 between two scans, less a collection and the answer: engineering judgement
 _LOST_ms = const(200)  # above the shipped `[alarms] cells_lost`, 160; the periodic collection is planned as much early
@@ -258,8 +258,10 @@ class App:
             afe.poll(now_us)
         else:
             self._unlocked(self._afe_poll, now_us)
-        if afe.hurry:
-            self.scheduler.ask(_AFE, (now_us + _HURRY_US) & _MASK)
+        wait_us = afe.pause_us
+        if wait_us < _POLL_US:
+            wait_us = _POLL_US
+        self.scheduler.ask(_AFE, (now_us + wait_us) & _MASK)
 
     def _poll_memory(self, now_us):
         self._unlocked(self._memory_poll, now_us)

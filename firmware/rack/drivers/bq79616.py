@@ -34,7 +34,7 @@ _LOOK_CYCLES = const(20)             # with a broken link: look whether it is wh
 
 
 class Bq79616(Starter):
-    """Driver of one stack; `poll` it every 2 ms, while `hurry` every 1.2 ms; a call does at most about 1 ms of work.
+    """Driver of one stack; `poll` it every 1.2 ms, or after `pause_us` when they are more. A call does about 1 ms of work.
 
     devices: 1..26 expected; cells_per_device 6..16; temps_per_device 1..8 (GPIO1 upwards).
     cells_mV, temps_ddegC: array('i') outputs, device by device, may be shorter than the stack;
@@ -97,7 +97,12 @@ class Bq79616(Starter):
     def poll(self, now_us):
         """Advance by one small step; now_us wraps at 2**30. Does not block."""
         for _ in range(_ACTIONS_PER_POLL):
-            if ((now_us - self._since) & _TICKS_MASK) < self._wait_us or not self._advance(now_us):
+            left_us = self._wait_us - ((now_us - self._since) & _TICKS_MASK)
+            if left_us > 0:
+                self.pause_us = left_us
+                return
+            self.pause_us = 0
+            if not self._advance(now_us):
                 return
 
     def _advance(self, now_us):
@@ -136,6 +141,7 @@ class Bq79616(Starter):
     def _await_period(self, now_us, register, value):
         passed = (now_us - self._period_start) & _TICKS_MASK
         if passed < self._period_us:
+            self.pause_us = self._period_us - passed
             return False
         late_us = passed - self._period_us
         self._period_start = now_us if late_us >= self._period_us else (now_us - late_us) & _TICKS_MASK
@@ -162,7 +168,6 @@ class Bq79616(Starter):
             return False                       # the second half in the next call
         if self._side or not self._counts[1]:
             self.cells_ready = self.devices_seen == self._devices
-            self.hurry = False
         return True
 
     def _read_temps(self, now_us, register, size):

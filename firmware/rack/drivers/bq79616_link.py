@@ -39,6 +39,7 @@ class StackLink:
         self.crc_errors = 0
         self.timeouts = 0
         self.invalid = 0
+        self.pause_us = 0              # from a poll on: until then nothing will have come, and nothing be due
         self._uart = uart
         self._devices = devices
         self._counts = bytearray(2)    # devices reached in each direction, without the base in the second
@@ -125,12 +126,14 @@ class StackLink:
             if size == left:
                 self._phase = 2
                 return True
+        self._look_at_clock(now_us, frames, self._uart.any())
         return False
 
     def _look_at_clock(self, now_us, frames, waiting):
-        """Has an answer not begun in time, or not ended?"""
+        """Has an answer not begun in time, or not ended? Else the next look is at what one call can take of it."""
         passed_us = (now_us - self._since) & _TICKS_MASK
-        if passed_us > 10 * self._expected + 20 * frames + _ANSWER_US:
+        left_us = 10 * self._expected + 20 * frames + _ANSWER_US - passed_us
+        if left_us < 0:
             self.timeouts += 1
             self._fail(2)
         elif passed_us > _SILENT_US and not waiting and not self._taken:
@@ -138,6 +141,9 @@ class StackLink:
             self._uart.pulse_low(_CLEAR_US)
             self._pause(now_us, _CLEARED_US)
             self._silent()
+        else:
+            missing = min(self._expected - self._taken * _CHUNK, _CHUNKS_PER_POLL * _CHUNK) - waiting
+            self.pause_us = min(10 * missing, left_us + 1)
 
     def _read(self, now_us, register, size):
         """One read of the whole side, a phase a call; True in the call after all frames were in and good."""
