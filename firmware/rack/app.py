@@ -206,10 +206,10 @@ class App:
         Anywhere else in the period it would make the next scan later still. None begins while the next scan may find
         the mains lost, or while cells are waited for. At the end of the scan.
         """
-        if self.controller.response.doubtful or _OLD_ms <= self._s[I.CELLS_AGE_ms] < _LOST_ms:
-            return
         passed_us = (now_us - self._collected_us) & _MASK
-        if passed_us > _COLLECT_US - _LOST_ms * 1000 or (self._collect_due and passed_us >= _APART_US):
+        if passed_us < (_APART_US if self._collect_due else _COLLECT_US - _LOST_ms * 1000 + 1):
+            return
+        if not (self.controller.response.doubtful or _OLD_ms <= self._s[I.CELLS_AGE_ms] < _LOST_ms):
             self.scheduler.ask(_COLLECT, now_us)
 
     def _plan(self, now_us):
@@ -308,7 +308,9 @@ class App:
             self.controller.charge.metered(shunt.charge_dAs, shunt.charge_whole)
 
     def _poll_console(self, now_us):
-        self._unlocked(self._conversing, now_us)
+        stdio = self._stdio
+        if self.console.busy() or stdio.waiting or stdio.has_come():
+            self._unlocked(self._conversing, now_us)
 
     def _converse(self, now_us):
         answering = self.console.busy()
@@ -364,7 +366,7 @@ class App:
         """Until due_us no task is due: go on with an answer, or let the processor sleep."""
         port = self.port
         if self.console.busy():
-            self._poll_console(0)
+            self._unlocked(self._conversing, due_us)
             return
         start_us = port.ticks_us()
         if self._stdio.waiting:
