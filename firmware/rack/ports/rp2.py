@@ -12,7 +12,7 @@ from time import ticks_ms, ticks_us
 import machine
 import micropython
 import rp2
-from machine import ADC, I2C, PWM, SPI, UART, WDT, Pin, Timer
+from machine import ADC, I2C, PWM, SPI, UART, WDT, Pin, Timer, disable_irq, enable_irq
 from micropython import const
 
 from rack.control import bits
@@ -134,9 +134,9 @@ class AfeUart:
     def pulse_low(self, us):
         """Start a low pulse of `us` on the transmit line and return at once; a short one is over by then."""
         if us < _SHORT_us:
-            state = machine.disable_irq()
+            state = disable_irq()
             _short_low(self._tx, us)
-            machine.enable_irq(state)
+            enable_irq(state)
             return
         machine.mem32[self._set_at] = chip.DRIVE_LOW
         self._timer.init(mode=Timer.ONE_SHOT, period=us, tick_hz=1_000_000, hard=True, callback=self._release)
@@ -155,9 +155,9 @@ class CanSpi:
 
     def transfer(self, tx, rx, count):
         """Main loop only: interrupts wait for one transfer of at most 16 bytes (about 15 µs)."""
-        state = machine.disable_irq()
+        state = disable_irq()
         _spi_burst(tx, rx, count, self.mask)
-        machine.enable_irq(state)
+        enable_irq(state)
 
     def send_fast(self, frame):
         """Frame into transmit buffer 0 unless it still waits, then request to send; 1 if done. Interrupts held."""
