@@ -25,7 +25,7 @@ _CLEARED_US = const(100)
 _SMALL = const(200)                  # bytes of an answer that are checked and used in the call that collects them
 _CHUNK = const(128)                  # bytes taken from the UART at a time
 _CHUNKS_PER_POLL = const(3)
-SLICE = const(13)                    # frames that are checked and converted in one call
+_SLICE = const(13)                   # frames that are checked and converted in one call
 _WRITES = const(8)                   # broadcast writes at a time, at least, that there is room for
 
 
@@ -131,6 +131,9 @@ class StackLink:
 
     def _look_at_clock(self, now_us, frames, waiting):
         """Has an answer not begun in time, or not ended? Else the next look is at what one call can take of it."""
+        missing = min(self._expected - self._taken * _CHUNK, _CHUNKS_PER_POLL * _CHUNK) - waiting
+        if missing <= 0:
+            return
         passed_us = (now_us - self._since) & _TICKS_MASK
         left_us = 10 * self._expected + 20 * frames + _ANSWER_US - passed_us
         if left_us < 0:
@@ -142,7 +145,6 @@ class StackLink:
             self._pause(now_us, _CLEARED_US)
             self._silent()
         else:
-            missing = min(self._expected - self._taken * _CHUNK, _CHUNKS_PER_POLL * _CHUNK) - waiting
             self.pause_us = min(10 * missing, left_us + 1)
 
     def _read(self, now_us, register, size):
@@ -165,7 +167,7 @@ class StackLink:
                 self._fail(1)
                 return False
             self._phase = 3
-            if frames > SLICE:
+            if frames > _SLICE:
                 return False
         return True
 
