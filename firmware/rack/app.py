@@ -40,7 +40,7 @@ _COLLECT_US = const(10_000_000)
 _APART_US = const(500_000)  # between two collections: one fault's reaction meets one of them at most
 _COLLECT = const(1)  # places among the tasks, see App._tasks
 _AFE = const(3)
-_HURRY_US = const(1_200)  # from one poll of the AFEs to the next while their cells are waited for
+_POLL_US = const(1_200)  # from one poll of the AFEs to the next, at least
 # A collection must not make late what is late already: none begins while the cells are so old, until they are lost.
 _OLD_ms = const(65)  # of 100 between two scans, less a collection and the answer: engineering judgement
 _LOST_ms = const(200)  # above the shipped `[alarms] cells_lost`, 160; the periodic collection is planned as much early
@@ -139,7 +139,7 @@ class App:
         self._remember = self.memory.scan
         self._conversing = self._converse
         self._announce = self.console.notice
-        self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.scratch.note_task)
+        self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.task_register)
 
     def _unlocked(self, function, argument):
         """Call with the heap unlocked; only from the loop of `run`."""
@@ -206,10 +206,10 @@ class App:
         Anywhere else in the period it would make the next scan later still. None begins while the next scan may find
         the mains lost, or while cells are waited for. At the end of the scan.
         """
-        if self.controller.response.doubtful or _OLD_ms <= self._s[I.CELLS_AGE_ms] < _LOST_ms:
-            return
         passed_us = (now_us - self._collected_us) & _MASK
-        if passed_us > _COLLECT_US - _LOST_ms * 1000 or (self._collect_due and passed_us >= _APART_US):
+        if passed_us < (_APART_US if self._collect_due else _COLLECT_US - _LOST_ms * 1000 + 1):
+            return
+        if not (self.controller.response.doubtful or _OLD_ms <= self._s[I.CELLS_AGE_ms] < _LOST_ms):
             self.scheduler.ask(_COLLECT, now_us)
 
     def _plan(self, now_us):
@@ -258,8 +258,10 @@ class App:
             afe.poll(now_us)
         else:
             self._unlocked(self._afe_poll, now_us)
-        if afe.hurry:
-            self.scheduler.ask(_AFE, (now_us + _HURRY_US) & _MASK)
+        wait_us = afe.pause_us
+        if wait_us < _POLL_US:
+            wait_us = _POLL_US
+        self.scheduler.ask(_AFE, (now_us + wait_us) & _MASK)
 
     def _poll_memory(self, now_us):
         self._unlocked(self._memory_poll, now_us)
@@ -306,7 +308,9 @@ class App:
             self.controller.charge.metered(shunt.charge_dAs, shunt.charge_whole)
 
     def _poll_console(self, now_us):
-        self._unlocked(self._conversing, now_us)
+        stdio = self._stdio
+        if self.console.busy() or stdio.waiting or stdio.has_come():
+            self._unlocked(self._conversing, now_us)
 
     def _converse(self, now_us):
         answering = self.console.busy()
@@ -358,14 +362,19 @@ class App:
         finally:
             self._unlock_heap()
 
-    def _idle(self):
+    def _idle(self, due_us):
+        """Until due_us no task is due: go on with an answer, or let the processor sleep."""
+        port = self.port
         if self.console.busy():
-            self._poll_console(0)
-        elif not self._stdio.waiting or not self._unlocked(_flush, self.console):
-            ticks_us = self.port.ticks_us
-            start_us = ticks_us()
-            self.port.idle()
-            self._idle_us += (ticks_us() - start_us) & _MASK
+            self._unlocked(self._conversing, due_us)
+            return
+        start_us = port.ticks_us()
+        if self._stdio.waiting:
+            if self._unlocked(_flush, self.console):
+                return
+            due_us = start_us       # only until the next interrupt: the terminal may take bytes again
+        port.sleep(due_us)
+        self._idle_us += (port.ticks_us() - start_us) & _MASK
 
     def stop(self):
         """Outputs off, PCS request zero. After an exception."""

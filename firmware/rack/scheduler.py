@@ -9,12 +9,19 @@ from array import array
 import micropython
 from micropython import const
 from rack.control.fast import ptr32
+from rack.ports.scratch import TASK_MAGIC
 
 _MASK = const(0x3FFFFFFF)
 _HALF = const(0x20000000)
 
+# words of Scheduler.rows before the first task's row
+_WAITED = const(0)     # µs, the longest that any task has waited since take_late_us
+_BEGUN = const(1)      # when the running task began
+_DUE = const(2)        # when the next task is due, while none is
+HEAD = const(3)
+
 # columns of one task in Scheduler.rows
-PERIOD = const(0)      # µs; 0: runs whenever nothing else is due
+PERIOD = const(0)      # µs
 BUDGET = const(1)      # µs
 NEXT = const(2)        # due time
 RUNS = const(3)
@@ -31,55 +38,60 @@ GRACE_US = const(100_000)
 
 
 @micropython.viper
-def _plan(rows: ptr32, at: int, end: int, now_us: int) -> int:
-    """Where the row of the first due task begins, its next time planned, or -1.
+def _next(rows: ptr32, ran: int, end: int, now_us: int, noted: ptr32) -> int:  # noqa: C901 one call
+    """Account for the task at `ran` (0: none), then plan and note the first one that is due; its place, or 0.
 
-    Keeps the phase; what was missed is skipped and counted as late, never caught up in a burst.
-    rows[end]: the longest that any task has waited.
+    Keeps the phases; what was missed is skipped and counted as late, never caught up in a burst.
+    end: of the tasks that may be planned, 0: none of them.
     """
+    if ran != 0:
+        took = (now_us - rows[_BEGUN]) & _MASK
+        rows[ran + LAST] = took
+        rows[ran + MEAN_16] += took - (rows[ran + MEAN_16] >> 4)
+        if rows[ran + RUNS] < _COUNT_MOST:
+            rows[ran + RUNS] += 1
+        if took > rows[ran + WORST]:
+            rows[ran + WORST] = took
+        if took > rows[ran + BUDGET] and rows[ran + OVERRUN] < _COUNT_MOST:
+            rows[ran + OVERRUN] += 1
+    soonest = _HALF
+    task = TASK_MAGIC
+    at = HEAD
     while at < end:
-        period = rows[at + PERIOD]
-        if period == 0:
-            return at
-        waited = (now_us - rows[at + NEXT]) & _MASK
+        due = rows[at + NEXT]
+        waited = (now_us - due) & _MASK
         if waited < _HALF:
+            period = rows[at + PERIOD]
             if waited + waited > period and rows[at + LATE] < _COUNT_MOST:
                 rows[at + LATE] += 1
-            if waited > rows[end]:
-                rows[end] = waited
+            if waited > rows[_WAITED]:
+                rows[_WAITED] = waited
             if waited >= period:
-                rows[at + NEXT] = (now_us + period - waited % period) & _MASK
-            else:
-                rows[at + NEXT] = (rows[at + NEXT] + period) & _MASK
+                due = now_us - waited % period
+            rows[at + NEXT] = (due + period) & _MASK
+            rows[_BEGUN] = now_us
+            noted[0] = task
             return at
+        if _MASK - waited < soonest:
+            soonest = _MASK - waited
         at += COLUMNS
-    return -1
+        task += 1
+    rows[_DUE] = (now_us + soonest + 1) & _MASK
+    noted[0] = 0
+    return 0
 
 
 @micropython.viper
-def _account(rows: ptr32, at: int, took: int):
-    """Note a run of `took` µs."""
-    rows[at + LAST] = took
-    rows[at + MEAN_16] += took - (rows[at + MEAN_16] >> 4)
-    if rows[at + RUNS] < _COUNT_MOST:
-        rows[at + RUNS] += 1
-    if took > rows[at + WORST]:
-        rows[at + WORST] = took
-    if took > rows[at + BUDGET] and rows[at + OVERRUN] < _COUNT_MOST:
-        rows[at + OVERRUN] += 1
-
-
-@micropython.viper
-def _overdue(rows: ptr32, at: int, end: int, now_us: int) -> int:
-    """How many periodic tasks are overdue by more than their period and GRACE_US; rows[end] as in _plan."""
+def _overdue(rows: ptr32, end: int, now_us: int) -> int:
+    """How many tasks are overdue by more than their period and GRACE_US; they count into _WAITED as in _next."""
     overdue = 0
+    at = HEAD
     while at < end:
-        period = rows[at + PERIOD]
         waited = (now_us - rows[at + NEXT]) & _MASK
-        if period != 0 and waited < _HALF:
-            if waited > rows[end]:
-                rows[end] = waited
-            if waited > period + GRACE_US:
+        if waited < _HALF:
+            if waited > rows[_WAITED]:
+                rows[_WAITED] = waited
+            if waited > rows[at + PERIOD] + GRACE_US:
                 overdue += 1
         at += COLUMNS
     return overdue
@@ -88,20 +100,21 @@ def _overdue(rows: ptr32, at: int, end: int, now_us: int) -> int:
 class Scheduler:
     """tasks: (name, function(now_us), period_us, budget_us, phase_us) in order of priority.
 
-    ticks_us: clock that wraps at 2**30; note_task(id): called before each task, with -1 when none is due and at the
-    end. Functions return nothing; an exception leaves `run` after the task's time was counted.
+    ticks_us: clock that wraps at 2**30; noted: a register (its address, or an array('i') of one) that holds
+    TASK_MAGIC + the task's place while it runs, 0 while none does. Functions return nothing; an exception leaves
+    `run` after the task's time was counted.
     """
 
-    def __init__(self, tasks, ticks_us, note_task):
+    def __init__(self, tasks, ticks_us, noted):
         self.names = tuple(task[0] for task in tasks)
-        self.rows = array("i", (0 for _ in range(COLUMNS * len(tasks) + 1)))    # the last one: the longest wait
+        self._end = HEAD + COLUMNS * len(tasks)
+        self.rows = array("i", (0 for _ in range(self._end)))
         self._functions = tuple(task[1] for task in tasks)
         self._ticks_us = ticks_us
-        self._note_task = note_task
-        self._end = COLUMNS * len(tasks)
+        self._noted = noted
         self._begun_us = now_us = ticks_us()
         for index, task in enumerate(tasks):
-            at = index * COLUMNS
+            at = HEAD + index * COLUMNS
             self.rows[at + PERIOD] = task[2]
             self.rows[at + BUDGET] = task[3]
             self.rows[at + NEXT] = (now_us + task[4]) & _MASK
@@ -111,63 +124,58 @@ class Scheduler:
         now_us = self._ticks_us()
         passed_us = now_us - self._begun_us
         self._begun_us = now_us
-        for at in range(NEXT, self._end, COLUMNS):
+        for at in range(HEAD + NEXT, self._end, COLUMNS):
             self.rows[at] = (self.rows[at] + passed_us) & _MASK
 
     def run(self, idle):
-        """Run the first task that is due, again and again; idle() while none is. Does not allocate.
+        """Run the first task that is due, again and again; idle(due_us) while none is. Does not allocate.
 
-        Ends only by an exception of a task or of idle. One loop with everything in locals: a call more for each of a
-        thousand tasks a second is a percent of the processor.
+        Ends only by an exception of a task or of idle. One loop with everything in locals, and one kernel for all that
+        is between two tasks: a call more for each of a thousand tasks a second is a percent of the processor.
         """
         rows = self.rows
         end = self._end
         ticks_us = self._ticks_us
-        note_task = self._note_task
+        noted = self._noted
         functions = self._functions
-        at = -1
+        plan = _next
+        at = 0              # where the running task's row begins; the words before the rows are fewer than a row has
         try:
             while True:
                 now_us = ticks_us()
-                at = _plan(rows, 0, end, now_us)
-                if at < 0:
-                    note_task(-1)
-                    idle()
+                at = plan(rows, at, end, now_us, noted)
+                if at:
+                    functions[at // COLUMNS](now_us)
                 else:
-                    index = at // COLUMNS
-                    note_task(index)
-                    functions[index](now_us)
-                    _account(rows, at, (ticks_us() - now_us) & _MASK)
+                    idle(rows[_DUE])
         finally:
-            if at >= 0:
-                _account(rows, at, (ticks_us() - now_us) & _MASK)
-            note_task(-1)
+            plan(rows, at, 0, ticks_us(), noted)
 
     def ask(self, index, now_us):
         """Make a task due at now_us whatever was planned; its period counts from there. Does not allocate."""
-        self.rows[index * COLUMNS + NEXT] = now_us
+        self.rows[HEAD + index * COLUMNS + NEXT] = now_us
 
     def all_advance(self, now_us):
         """Is no periodic task overdue by more than its period and GRACE_US? The end of a scan asks before it feeds."""
-        return _overdue(self.rows, 0, self._end, now_us) == 0
+        return _overdue(self.rows, self._end, now_us) == 0
 
     def runs(self, index):
         """How often the task has run since the start or `clear`."""
-        return self.rows[index * COLUMNS + RUNS]
+        return self.rows[HEAD + index * COLUMNS + RUNS]
 
     def take_late_us(self):
         """The longest that any periodic task has waited beyond its due time, since the last call."""
-        late_us = self.rows[self._end]
-        self.rows[self._end] = 0
+        late_us = self.rows[_WAITED]
+        self.rows[_WAITED] = 0
         return late_us
 
     def mean_us(self, index):
-        return self.rows[index * COLUMNS + MEAN_16] >> 4
+        return self.rows[HEAD + index * COLUMNS + MEAN_16] >> 4
 
     def row(self, index):
         """(name, value) of what is known of one task, times in µs."""
         rows = self.rows
-        at = index * COLUMNS
+        at = HEAD + index * COLUMNS
         yield "period", rows[at + PERIOD]
         yield "worst", rows[at + WORST]
         yield "mean", self.mean_us(index)
@@ -180,4 +188,4 @@ class Scheduler:
         """Forget worst times and counters, keep the phases (console command)."""
         for index in range(len(self._functions)):
             for column in (RUNS, WORST, MEAN_16, LATE, OVERRUN, LAST):
-                self.rows[index * COLUMNS + column] = 0
+                self.rows[HEAD + index * COLUMNS + column] = 0

@@ -19,6 +19,7 @@ from rack.control.bits import (
     STATE_OPEN,
 )
 from rack.control.charge import KEEP_LATCHED
+from rack.control.limits import PERMILLE, TABLE
 from rack.control.split import LINK_LOST_MS
 from rig import Rig
 
@@ -184,8 +185,8 @@ def test_the_response_is_requested_within_the_limits_and_not_at_all_while_power_
     asked = rig.s[I.REQUEST_W]
     assert 0 < asked <= rig.s[I.LIMIT_DISCHARGE_W]
     assert rig.s[I.FREQ_mHz] == 49_400 and rig.s[I.RESPONSE_W] >= asked
-    rig.c.limits.discharge.permille = 0
-    rig.c.limits.discharge.table = 100
+    rig.c.limits.discharge.words[PERMILLE] = 0
+    rig.c.limits.discharge.words[TABLE] = 100
     rig.scan()
     assert 0 <= rig.s[I.REQUEST_W] <= rig.s[I.LIMIT_DISCHARGE_W] < asked
     rig.in_bits = 0

@@ -7,7 +7,7 @@ from math import floor
 
 from hypothesis import given
 from hypothesis import strategies as st
-from rack.control.interp import interpolate, ratio, scale
+from rack.control.interp import interpolate, ratio
 
 _knots = st.lists(st.tuples(st.integers(-20_000, 20_000), st.integers(-1000, 10_000)), min_size=1, max_size=12,
                   unique_by=lambda knot: knot[0]).map(sorted)  # fmt: skip
@@ -41,8 +41,3 @@ def test_a_table_never_leaves_the_range_of_its_values(knots: list[tuple[int, int
 @given(st.integers(0, 10**8), st.integers(1, 10**8))
 def test_a_ratio_is_exact_and_rounded_down(part: int, whole: int) -> None:
     assert ratio(part, whole) == part * 10_000 // whole
-
-
-@given(st.integers(0, 2_000_000), st.integers(0, 1000))
-def test_scaling_is_exact_and_rounded_down(whole: int, part: int) -> None:
-    assert scale(whole, part, 1000) == whole * part // 1000

@@ -19,7 +19,7 @@ from rack.control.bits import (
     LIM_TEMP_HIGH,
     LIM_TEMP_LOW,
 )
-from rack.control.limits import Limits
+from rack.control.limits import PERMILLE, TABLE, Limits, _apply
 from rig import params
 
 NAMES = ["sodium", "lfp", "bench"]
@@ -138,17 +138,17 @@ def test_a_derating_alarm_takes_its_own_direction_at_once(action: int, own: int,
 def test_a_limit_falls_at_once_and_rises_no_faster_than_configured(moves: list[tuple[int, int]]) -> None:
     limits, s, p = _limits("lfp")
     elapsed = 0
-    before = limits.charge.permille
+    before = limits.charge.words[PERMILLE]
     lowest_at, lowest = 0, before
     for mV, dt in moves:
         s[I.CELL_MAX_mV] = mV
         limits.slot(0)
         limits.scan(dt)
         elapsed += dt
-        now = limits.charge.permille
-        assert now <= limits.charge.table
+        now = limits.charge.words[PERMILLE]
+        assert now <= limits.charge.words[TABLE]
         assert now <= lowest + p.limit_rise_permilleps * (elapsed - lowest_at) // 1000 + 1
-        if now == limits.charge.table and now < before:
+        if now == limits.charge.words[TABLE] and now < before:
             lowest_at, lowest = elapsed, now
         before = now
 
@@ -163,7 +163,7 @@ def test_a_rise_takes_its_time_exactly_and_is_named() -> None:
     limits.slot(0)
     for n in range(1, 1000):
         limits.scan(10)
-        assert limits.charge.permille == n
+        assert limits.charge.words[PERMILLE] == n
         assert s[I.LIMIT_CHARGE_BY] == LIM_RISING
     limits.scan(10)
     assert s[I.LIMIT_CHARGE_W] == p.rack_power_max_W and s[I.LIMIT_CHARGE_BY] == LIM_NONE
@@ -178,4 +178,11 @@ def test_a_rise_in_uneven_steps_carries_its_remainder() -> None:
     limits.slot(0)
     for n in range(1, 200):
         limits.scan(7)
-        assert limits.charge.permille == 7 * n * 100 // 1000
+        assert limits.charge.words[PERMILLE] == 7 * n * 100 // 1000
+
+
+@given(st.integers(0, 2_000_000), st.integers(0, 1000))
+def test_the_power_of_a_limit_is_exact_and_rounded_down(most_W: int, permille: int) -> None:
+    s = array("i", [0] * I.COUNT)
+    _apply(array("i", [permille, LIM_NONE, permille, 0, 0, most_W]), s, 1000, 0, I.LIMIT_CHARGE_W, I.LIMIT_CHARGE_BY)
+    assert s[I.LIMIT_CHARGE_W] == most_W * permille // 1000

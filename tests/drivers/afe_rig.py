@@ -9,7 +9,7 @@ from wires import Clock
 
 A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
 NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)
-POLL_US, HURRY_US = 2000, 1200     # as rack.app polls
+POLL_US = 1200     # as rack.app polls
 
 
 class AfeRig:
@@ -34,7 +34,7 @@ class AfeRig:
             if self.driver.cells_ready:
                 self.driver.cells_ready = False
                 self.scans.append(self.clock.now_us)
-            self.clock.now_us += HURRY_US if self.driver.hurry else POLL_US
+            self.clock.now_us += max(POLL_US, self.driver.pause_us)
 
     def cells_right(self):
         expected = [1000 * volts for device in self.volts for volts in device]

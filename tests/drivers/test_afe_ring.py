@@ -4,6 +4,7 @@ The application's own tasks, scheduler and planning of collections, each task as
 and the stack model are real. What trips is the age that the scan sees, `[alarms] cells_lost`.
 """
 
+from array import array
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -48,7 +49,7 @@ class BoardRig(AfeRig):
             _unlocked=lambda function, argument: function(argument))  # fmt: skip
         rows = [(name, self._task(name), period, budget, phase)
                 for name, _, period, budget, phase in App._tasks(self.app)]
-        self.scheduler = self.app.scheduler = Scheduler(rows, lambda: self.clock.ticks, lambda task: None)
+        self.scheduler = self.app.scheduler = Scheduler(rows, lambda: self.clock.ticks, array("i", [0]))
 
     def _task(self, name):
         work = {"scan": self._scan, "afe": lambda now_us: App._poll_afe(self.app, now_us),
@@ -66,7 +67,7 @@ class BoardRig(AfeRig):
         if self.clock.now_us >= self.end_us:
             raise TimeIsUp
 
-    def _idle(self):
+    def _idle(self, due_us):
         self.clock.now_us += 50
         self._look_at_the_clock()
 

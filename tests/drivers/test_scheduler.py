@@ -14,6 +14,7 @@ from rack import ids as I
 from rack import scheduler as sched
 from rack.alarms import code_of
 from rack.app import App
+from rack.ports.scratch import TASK_MAGIC
 from rack.scheduler import Scheduler
 from wires import TimeIsUp, settled_response
 
@@ -25,12 +26,12 @@ class Rig:
     def __init__(self, tasks, start_us=0):
         """tasks: (period_us, budget_us, phase_us, cost_us)."""
         self.now_us = start_us
-        self.running = -1
+        self.noted = array("i", [0])
         self.end_us = 0
         self.starts = [[] for _ in tasks]
         rows = [(f"t{i}", self._task(i, cost), period, budget, phase)
                 for i, (period, budget, phase, cost) in enumerate(tasks)]
-        self.scheduler = Scheduler(rows, self.ticks, self.note)
+        self.scheduler = Scheduler(rows, self.ticks, self.noted)
 
     def _task(self, index, cost):
         def run(now_us):
@@ -50,14 +51,16 @@ class Rig:
     def ticks(self):
         return self.now_us & MASK
 
-    def note(self, task):
-        self.running = task
+    @property
+    def running(self):
+        """The task that the register names, -1 none."""
+        return self.noted[0] - TASK_MAGIC if self.noted[0] else -1
 
     def run(self, us, idle_us=50):
         """Time passes in steps of idle_us while nothing is due."""
         self.end_us = self.now_us + us
 
-        def idle():
+        def idle(due_us):
             assert self.running == -1
             self.now_us += idle_us
             self._look_at_the_clock()
@@ -67,7 +70,7 @@ class Rig:
         assert self.running == -1
 
     def column(self, task, column):
-        return self.scheduler.rows[task * sched.COLUMNS + column]
+        return self.scheduler.rows[sched.HEAD + task * sched.COLUMNS + column]
 
 
 @given(st.integers(0, MASK), st.integers(1, 20))
@@ -78,6 +81,27 @@ def test_tasks_run_in_their_period_over_any_wrap(start_us, periods_ms):
     gaps = [b - a for a, b in zip(rig.starts[0], rig.starts[0][1:], strict=False)]
     assert all(abs(gap - 1000 * periods_ms) <= 50 for gap in gaps)
     assert rig.column(0, sched.LATE) == rig.column(0, sched.OVERRUN) == 0
+
+
+@given(st.integers(0, MASK), st.lists(st.integers(1, 50_000), min_size=1, max_size=5))
+@settings(max_examples=25)
+def test_an_idle_processor_is_told_when_the_next_task_is_due(start_us, phases_us):
+    """It may sleep so long: whoever wakes it then finds a task that is not late."""
+    rig = Rig([(100_000, 1_000, phase_us, 10) for phase_us in phases_us], start_us)
+    told = []
+
+    def sleep(due_us):
+        told.append((due_us - rig.now_us) & MASK)
+        rig.now_us += told[-1]
+
+    rig.end_us = start_us + 50_100
+    with pytest.raises(TimeIsUp):
+        rig.scheduler.run(sleep)
+        rig.now_us = rig.end_us
+    assert all(0 < us <= 100_000 for us in told)
+    for starts, phase_us in zip(rig.starts, phases_us, strict=True):
+        before = [other for other in phases_us if other <= phase_us]
+        assert starts[0] - start_us - phase_us <= 10 * len(before)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
@@ -130,7 +154,7 @@ def test_a_task_that_never_returns_is_named():
         raise KeyboardInterrupt
 
     tasks = [("ok", lambda now_us: None, 10_000, 100, 5), ("bad", hang, 10_000, 100, 0)]
-    hanging = Scheduler(tasks, rig.ticks, rig.note)
+    hanging = Scheduler(tasks, rig.ticks, rig.noted)
     with pytest.raises(KeyboardInterrupt):
         hanging.run(pytest.fail)
     assert seen == [1] and rig.running == -1
@@ -265,6 +289,6 @@ def test_clearing_keeps_the_phase():
     rig = Rig([(10_000, 3_000, 2_000, 100)])
     rig.run(45_000)
     rig.scheduler.clear()
-    assert array("i", rig.scheduler.rows)[sched.RUNS] == 0
+    assert rig.column(0, sched.RUNS) == 0
     rig.run(20_000)
     assert rig.starts[0][-1] % 10_000 == 2_000

@@ -16,7 +16,8 @@ def registers(noise=0):
 @given(st.integers(0, 255))
 def test_the_task_that_hung_is_named_once(task):
     memory = registers()
-    Scratch(memory).note_task(task)
+    Scratch(memory)
+    memory[TASK] = scratch.TASK_MAGIC + task
     after = Scratch(memory)
     assert after.task_before == task and after.reset_reason(True) == scratch.REASON_HANG
     assert Scratch(memory).task_before == -1
@@ -24,9 +25,9 @@ def test_the_task_that_hung_is_named_once(task):
 
 def test_no_task_is_named_between_tasks():
     memory = registers()
-    before = Scratch(memory)
-    before.note_task(3)
-    before.note_task(-1)
+    Scratch(memory)
+    for noted in (scratch.TASK_MAGIC + 3, 0):
+        memory[TASK] = noted
     assert Scratch(memory).task_before == -1
 
 
@@ -34,7 +35,7 @@ def test_no_task_is_named_between_tasks():
 def test_a_deliberate_reset_keeps_its_reason_once(reason):
     memory = registers()
     before = Scratch(memory)
-    before.note_task(7)     # the console, which was told to reset
+    memory[TASK] = scratch.TASK_MAGIC + 7   # the console, which was told to reset
     before.note_reason(reason)
     after = Scratch(memory)
     assert after.reset_reason(True) == reason

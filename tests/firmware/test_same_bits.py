@@ -105,7 +105,8 @@ class Chip:
             if tx[1] == 0x0F:
                 r[0x0E] = tx[2] & 0xE0
         elif tx[0] == 3:
-            r[0x2D] = (0, 0, 0, 0, 0, 0, 0, 0x40, 0xC0, 0x20)[self.draw() % 10]
+            if tx[1] <= 0x2D < tx[1] + count - 2:       # the error flags are read
+                r[0x2D] = (0, 0, 0, 0, 0, 0, 0, 0x40, 0xC0, 0x20)[self.draw() % 10]
             if r[0x0E] == 0:        # normal mode: a request may wait
                 r[0x30] = r[0x30] & 0xF7 | self.draw() & 8
             for i in range(count - 2):

@@ -11,7 +11,7 @@ import micropython
 from micropython import const
 
 from rack import ids as I
-from rack.control.fast import ptr8
+from rack.control.fast import ptr8, ptr32
 
 BITRATE = const(500_000)
 REQUEST_ID = const(0x181)
@@ -155,16 +155,29 @@ def decode_status(frame, s):
     Returns OK, BAD_LENGTH, BAD_CRC or STALE (the counter did not move: the PCS hangs). Only OK changes
     the values; a refused frame counts into pcs_rejected. Any bytes may come. Does not allocate.
     """
-    result = _check(frame, s, I.PCS_SEQUENCE)
+    result = _take_status(frame, s) if len(frame) == LENGTH else BAD_LENGTH
     if result != OK:
         s[I.PCS_REJECTED] = (s[I.PCS_REJECTED] + 1) & _COUNTER
-        return result
-    s[I.PCS_POWER_W] = _signed24(frame)
-    s[I.BUS_dV] = frame[3] | frame[4] << 8
-    s[I.PCS_STATE] = frame[5] & 15
-    s[I.PCS_ECHO] = frame[5] >> 4
-    s[I.PCS_FAULT] = frame[6] >> 4
-    s[I.PCS_SEQUENCE] = frame[6] & 15
+    return result
+
+
+@micropython.viper
+def _take_status(frame, s: ptr32) -> int:
+    b = ptr8(frame)
+    if int(crc8(frame)) != int(b[7]):
+        return BAD_CRC
+    sequence = b[6] & 15
+    if sequence == s[I.PCS_SEQUENCE]:
+        return STALE
+    power_W = b[0] | b[1] << 8 | b[2] << 16
+    if power_W >= 0x80_0000:
+        power_W -= 0x100_0000
+    s[I.PCS_POWER_W] = power_W
+    s[I.BUS_dV] = b[3] | b[4] << 8
+    s[I.PCS_STATE] = b[5] & 15
+    s[I.PCS_ECHO] = b[5] >> 4
+    s[I.PCS_FAULT] = b[6] >> 4
+    s[I.PCS_SEQUENCE] = sequence
     return OK
 
 

@@ -58,14 +58,19 @@ class PcsLink:
 
     def poll(self, now_us):
         """Controller upkeep and received status frames; a bounded number a call. Main loop."""
-        self._can.poll(now_us)
-        for _ in range(_MOST_A_POLL):
-            if not self._can.receive(self._received):
-                return
-            if self._is_status() and pcs_can.decode_status(self._received_data, self._s) == pcs_can.OK:
-                self._s[I.PCS_AGE_ms] = 0
-
-    def _is_status(self):
+        can = self._can
         received = self._received
+        can.poll(now_us)
+        for _ in range(_MOST_A_POLL):
+            waited = can.receive(received)
+            if waited:
+                self._take(received)
+            if waited < 2:
+                return
+
+    def _take(self, received):
         identifier = received[0] << 3 | received[1] >> 5
-        return identifier == pcs_can.STATUS_ID and received[4] == pcs_can.LENGTH
+        if identifier != pcs_can.STATUS_ID or received[4] != pcs_can.LENGTH:
+            return
+        if pcs_can.decode_status(self._received_data, self._s) == pcs_can.OK:
+            self._s[I.PCS_AGE_ms] = 0

@@ -86,11 +86,16 @@ class Stdio(Terminal):
         self._poll_out = select.poll()
         self._poll_out.register(sys.stdout, select.POLLOUT)
         self._one = bytearray(1)
+        self.has_come()         # the first call makes what the others use again
+
+    def has_come(self):
+        """Does a byte wait to be read? Does not allocate."""
+        for _ in self._poll_in.ipoll(0):        # poll() would allocate a list each time
+            return True
+        return False
 
     def read(self):
-        for _ in self._poll_in.ipoll(0):        # poll() would allocate a list each time
-            return self._one[0] if self._in.readinto(self._one) else -1
-        return -1
+        return self._one[0] if self.has_come() and self._in.readinto(self._one) else -1
 
     def _send(self, byte):
         for _ in self._poll_out.ipoll(0):

@@ -8,6 +8,7 @@ after the contactors: an app may run the second half a little later, so that pro
 
 from array import array
 
+import micropython
 from micropython import const
 from rack import ids as I
 from rack.control.alarm_engine import LATCHED, Alarms
@@ -33,6 +34,7 @@ from rack.control.charge import KEEP_LATCHED, KEEP_TRIPS, Charge
 from rack.control.contactors import Contactors
 from rack.control.core_temp import Core
 from rack.control.current import Current
+from rack.control.fast import ptr32
 from rack.control.limits import Limits
 from rack.control.response import Response
 from rack.control.runaway import Runaway
@@ -46,6 +48,28 @@ _SLOT_CLOCK = const(0x0FFF_FFFF)  # their clock wraps early, so that no sum with
 _DEEP = I.ALARM_DEEP_DISCHARGE
 _STATION = I.ALARM_STATION_LOST - 1
 _DT_MOST_ms = const(1000)       # a longer gap is not believed: nobody watched
+
+# words of a Controller
+_NOW_ms = const(0)              # of the last `protect`, -1 before the first
+_DT_ms = const(1)               # before it
+_TEMPS_ms = const(2)            # since the last temperatures
+
+
+@micropython.viper
+def _begin(s: ptr32, w: ptr32, now_ms: int) -> int:
+    """ms since the last scan, at most _DT_MOST_ms; what is beyond goes into time_jump_ms. Sum of cells against rack."""
+    dt = (now_ms - w[_NOW_ms]) & _NOW_WRAP
+    if w[_NOW_ms] < 0:
+        dt = 0
+    w[_NOW_ms] = now_ms
+    s[I.TIME_JUMP_ms] = dt - _DT_MOST_ms if dt > _DT_MOST_ms else 0
+    if dt > _DT_MOST_ms:
+        dt = _DT_MOST_ms
+    w[_DT_ms] = dt
+    w[_TEMPS_ms] += dt
+    error = s[I.CELL_SUM_dV] - s[I.RACK_dV]
+    s[I.SUM_ERROR_dV] = error if error >= 0 else 0 - error
+    return dt
 
 
 class Controller:
@@ -74,11 +98,8 @@ class Controller:
         self.thermal = Thermal(params, s)
         self.limits = Limits(params, s)
         self.response = Response(params, s)
-        self._last_ms = -1
-        self._now_ms = 0        # of the last `protect`
-        self._dt = 0            # before it
+        self._w = array("i", [-1, 0, 0])
         self._silent_ms = params.alarms_levels[4 * _STATION]
-        self._temps_ms = 0      # since the last temperatures
         self._judged_ms = 0
         self._reset = False
         self._slot = 0
@@ -119,8 +140,8 @@ class Controller:
 
     def judge_temps(self):
         """First half of temps_arrived, for an app that cannot spend the time at once."""
-        self._judged_ms = ms = self._temps_ms
-        self._temps_ms = 0
+        self._judged_ms = ms = self._w[_TEMPS_ms]
+        self._w[_TEMPS_ms] = 0
         self.temperatures.arrived(ms)
 
     def judge_runaway(self):
@@ -134,12 +155,8 @@ class Controller:
 
     def protect(self, now_ms):
         """First half: judge the inputs, move the contactors, withdraw the request that an alarm forbids."""
-        self._now_ms = now_ms
-        self._dt = dt = self._elapsed(now_ms)
         s = self.s
-        self._temps_ms += dt
-        error = s[I.CELL_SUM_dV] - s[I.RACK_dV]
-        s[I.SUM_ERROR_dV] = error if error >= 0 else -error
+        dt = _begin(s, self._w, now_ms)
         self.response.look(now_ms)
         self.current.scan(dt)
         self.charge.scan(dt)
@@ -155,10 +172,11 @@ class Controller:
 
     def plan(self):
         """Second half, before the next `protect`: slots, limits, request; an app may let other tasks run in between."""
-        dt = self._dt
+        w = self._w
+        dt = w[_DT_ms]
         self._run_slot(dt)
         self.limits.scan(dt)
-        self._request(self._now_ms, self.s)
+        self._request(w[_NOW_ms], self.s)
 
     def command(self, what):
         """An operator's CMD_*; returns 0 when accepted, else REFUSED_*. Not from an interrupt."""
@@ -195,19 +213,6 @@ class Controller:
         self.contactors.reset()
         self._reset = True
         return 0
-
-    def _elapsed(self, now_ms):
-        """ms since the last scan, at most _DT_MOST_ms; what is beyond goes into time_jump_ms."""
-        last = self._last_ms
-        self._last_ms = now_ms
-        if last < 0:
-            return 0
-        dt = (now_ms - last) & _NOW_WRAP
-        if dt > _DT_MOST_ms:
-            self.s[I.TIME_JUMP_ms] = dt - _DT_MOST_ms
-            return _DT_MOST_ms
-        self.s[I.TIME_JUMP_ms] = 0
-        return dt
 
     def _run_slot(self, dt):
         self._clock = now = (self._clock + dt) & _SLOT_CLOCK

@@ -50,8 +50,10 @@ def _overload(w: ptr32, current_A2: int, dt: int) -> int:
 
 
 @micropython.viper
-def _scan(s: ptr32, w: ptr32, dt: int) -> int:
-    """Fault flags, mean square and the temperatures while charging; returns the square of the current in A2."""
+def _scan(s: ptr32, w: ptr32, charge, discharge, dt: int):
+    """Fault flags, mean square, overloads, temperatures while charging. charge, discharge: words of an Overload."""
+    if dt > 100:
+        dt = 100
     bits = s[I.IN_bits]
     s[I.HVIL_OPEN] = 0 if bits & IN_HVIL else 1
     s[I.ESTOP_PRESSED] = 0 if bits & IN_ESTOP else 1
@@ -66,6 +68,8 @@ def _scan(s: ptr32, w: ptr32, dt: int) -> int:
     elif current < -20_000:
         current = -20_000
     square = current * current // 100
+    s[I.I2T_CHARGE_PERMILLE] = int(_overload(charge, square if current < 0 else 0, dt))
+    s[I.I2T_DISCHARGE_PERMILLE] = int(_overload(discharge, square if current > 0 else 0, dt))
     product = square * dt + w[_SQUARE_A2ms]
     moved = product // 1000
     w[_SQUARE_A2ms] = product - moved * 1000
@@ -77,21 +81,20 @@ def _scan(s: ptr32, w: ptr32, dt: int) -> int:
     else:
         s[I.CHARGE_TEMP_MAX_ddegC] = _NEUTRAL_ddegC
         s[I.CHARGE_TEMP_MIN_ddegC] = _NEUTRAL_ddegC
-    return square
 
 
 class Overload:
     """I2t above a continuous rating. Budget in A2s; `add` once a scan."""
 
     def __init__(self, rated_dA, budget_A2s):
-        self._w = array("i", [rated_dA * rated_dA // 100, budget_A2s, 0, 0])
+        self.words = array("i", [rated_dA * rated_dA // 100, budget_A2s, 0, 0])
 
     def add(self, current_A2, dt):
         """current_A2: square of the current in this direction, 0 in the other; dt: ms, up to 100.
 
         Returns the used part in permille of the budget, 0..2000.
         """
-        return _overload(self._w, current_A2, dt)
+        return _overload(self.words, current_A2, dt)
 
 
 class Current:
@@ -102,18 +105,12 @@ class Current:
         self._s = s
         stale_ms = p.alarms_levels[4 * I.ALARM_CURRENT_LOST - 4]
         self._w = array("i", [p.overload_sensor_dA, p.charge_rest_dA, 0, 0, stale_ms])
-        self._charge = Overload(p.overload_charge_dA, p.overload_charge_A2s)
-        self._discharge = Overload(p.overload_discharge_dA, p.overload_discharge_A2s)
+        self._charge = Overload(p.overload_charge_dA, p.overload_charge_A2s).words
+        self._discharge = Overload(p.overload_discharge_dA, p.overload_discharge_A2s).words
 
     def scan(self, dt):
         """Fault flags from the inputs, overloads, and the temperatures that count while charging."""
-        s = self._s
-        if dt > 100:
-            dt = 100
-        square = _scan(s, self._w, dt)
-        current = s[I.CURRENT_dA]
-        s[I.I2T_CHARGE_PERMILLE] = self._charge.add(square if current < 0 else 0, dt)
-        s[I.I2T_DISCHARGE_PERMILLE] = self._discharge.add(square if current > 0 else 0, dt)
+        _scan(self._s, self._w, self._charge, self._discharge, dt)
 
     def take_mean_square(self, ms):
         """Mean square current in A2 over the ms since the last call, 100 or more; for the heat of the cells."""

@@ -28,11 +28,6 @@ def interpolate(table, ints: int, x: int) -> int:
     return t[ints - 1]
 
 
-def scale(whole, part, parts):
-    """whole * part // parts without leaving 30 bits; part in 0..parts, parts up to 30 000."""
-    return whole // parts * part + whole % parts * part // parts
-
-
 def ratio(part, whole):
     """part / whole in 0.01 %, exact and rounded down, for 0 <= part and 1 <= whole <= 10**8."""
     result = part // whole

@@ -8,6 +8,7 @@ knot table over one quantity, in permille of the rack's power; the lowest wins a
 from array import array
 
 import micropython
+from micropython import const
 from rack import ids as I
 from rack.control.bits import (
     ACT_LIMIT_CHARGE,
@@ -22,12 +23,20 @@ from rack.control.bits import (
     LIM_TEMP_LOW,
 )
 from rack.control.fast import ptr32
-from rack.control.interp import interpolate, scale
+from rack.control.interp import interpolate
+
+# words of a Side
+TABLE = const(0)            # permille, from the tables
+TABLE_BY = const(1)         # LIM_* of the lowest of them
+PERMILLE = const(2)         # available, after the slow rise
+_REST = const(3)            # of the rise, permille * ms / s
+_DERATE_ACTION = const(4)
+_MOST_W = const(5)
 
 
 @micropython.viper
 def _look_up(s, temp, temps: int, best: int, cell, cells: int, signal: int, soc, socs: int, out):
-    """out: the lowest permille of the tables, and LIM_* of the one it comes from; best: where the heat begins."""
+    """out: TABLE and TABLE_BY, words of a Side; best: where the heat begins."""
     v = ptr32(s)
     o = ptr32(out)
     coldest = v[I.TEMP_MIN_ddegC]
@@ -54,12 +63,37 @@ def _look_up(s, temp, temps: int, best: int, cell, cells: int, signal: int, soc,
     if x < least:
         least = x
         by = LIM_SOC
-    o[0] = least
-    o[1] = by
+    o[TABLE] = least
+    o[TABLE_BY] = by
+
+
+@micropython.viper
+def _apply(w: ptr32, s: ptr32, derate: int, grow: int, power: int, reason: int):
+    """Fall at once to what tables and alarms allow, rise by `grow`; power, reason: the signals that this goes into."""
+    target = w[TABLE]
+    by = w[TABLE_BY]
+    if s[I.ACTIONS] & w[_DERATE_ACTION] and derate < target:
+        target = derate
+        by = LIM_ALARM
+    if target <= w[PERMILLE]:
+        w[PERMILLE] = target
+        w[_REST] = 0
+    else:
+        grown = w[_REST] + grow
+        w[PERMILLE] += grown // 1000
+        w[_REST] = grown % 1000
+        if w[PERMILLE] >= target:
+            w[PERMILLE] = target
+            w[_REST] = 0
+        else:
+            by = LIM_RISING
+    permille = w[PERMILLE]
+    s[power] = w[_MOST_W] // 1000 * permille + w[_MOST_W] % 1000 * permille // 1000
+    s[reason] = by
 
 
 class Side:
-    """One direction. permille, power_W: available; by: LIM_* that was the lowest."""
+    """One direction. words: TABLE, TABLE_BY and PERMILLE, and what the kernel needs beside them."""
 
     def __init__(self, temp, cell, soc, cell_signal, derate_action, most_W):
         self._temp = temp
@@ -71,50 +105,14 @@ class Side:
         self._cell = cell
         self._soc = soc
         self._cell_signal = cell_signal
-        self._derate_action = derate_action
-        self.permille = 0       # available, after the slow rise
-        self.by = LIM_RISING
-        self.table = 0         # from the tables
-        self.table_by = LIM_NONE
-        self._rest = 0          # of the rise, permille * ms / s
-        self._most_W = most_W
-        self._scaled = -1       # the permille that power_W was made from
-        self.power_W = 0
-        self._out = array("i", [0, 0])
+        self.words = array("i", [0, LIM_NONE, 0, 0, derate_action, most_W])
 
     def look_up(self, s):
         """Read the tables at the present cell state: 5 interpolations, a slot of the scan."""
         temp = self._temp
         cell = self._cell
         soc = self._soc
-        out = self._out
-        _look_up(s, temp, len(temp), self._best_ddegC, cell, len(cell), self._cell_signal, soc, len(soc), out)
-        self.table = out[0]
-        self.table_by = out[1]
-
-    def apply(self, actions, derate, rise, dt):
-        """Fall at once to what tables and alarms allow, rise by `rise` permille per second."""
-        target = self.table
-        by = self.table_by
-        if actions & self._derate_action and derate < target:
-            target = derate
-            by = LIM_ALARM
-        if target <= self.permille:
-            self.permille = target
-            self._rest = 0
-        else:
-            grown = self._rest + rise * dt
-            self.permille += grown // 1000
-            self._rest = grown % 1000
-            if self.permille >= target:
-                self.permille = target
-                self._rest = 0
-            else:
-                by = LIM_RISING
-        self.by = by
-        if self.permille != self._scaled:
-            self._scaled = self.permille
-            self.power_W = scale(self._most_W, self.permille, 1000)
+        _look_up(s, temp, len(temp), self._best_ddegC, cell, len(cell), self._cell_signal, soc, len(soc), self.words)
 
 
 class Limits:
@@ -132,13 +130,14 @@ class Limits:
             p.limit_discharge_temp, p.limit_discharge_cell, p.limit_discharge_soc, I.CELL_MIN_mV,
             ACT_LIMIT_DISCHARGE, p.rack_power_max_W,
         )
+        self._charge = self.charge.words
+        self._discharge = self.discharge.words
 
     def start(self):
         """Begin at what the tables allow: the slow rise is for a limit that has been low."""
-        self.slot(0)
-        self.slot(1)
-        self.charge.permille = self.charge.table
-        self.discharge.permille = self.discharge.table
+        for side in (self.charge, self.discharge):
+            side.look_up(self._s)
+            side.words[PERMILLE] = side.words[TABLE]
 
     def slot(self, side):
         """Read the tables of one side, 0 charge, 1 discharge; several times a second, no allocation."""
@@ -148,14 +147,7 @@ class Limits:
         """Apply alarms and the slow rise; dt: ms since the last scan, up to 1000."""
         s = self._s
         p = self._p
-        actions = s[I.ACTIONS]
         derate = p.limit_derate_permille
-        rise = p.limit_rise_permilleps
-        side = self.charge
-        side.apply(actions, derate, rise, dt)
-        s[I.LIMIT_CHARGE_W] = side.power_W
-        s[I.LIMIT_CHARGE_BY] = side.by
-        side = self.discharge
-        side.apply(actions, derate, rise, dt)
-        s[I.LIMIT_DISCHARGE_W] = side.power_W
-        s[I.LIMIT_DISCHARGE_BY] = side.by
+        grow = p.limit_rise_permilleps * dt
+        _apply(self._charge, s, derate, grow, I.LIMIT_CHARGE_W, I.LIMIT_CHARGE_BY)
+        _apply(self._discharge, s, derate, grow, I.LIMIT_DISCHARGE_W, I.LIMIT_DISCHARGE_BY)

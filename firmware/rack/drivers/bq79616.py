@@ -13,7 +13,6 @@ readinto(buf, n) and pulse_low(us); none of them may block.
 from micropython import const
 
 from rack.drivers.bq79616_data import first_with, take_bytes, to_cells, to_temps
-from rack.drivers.bq79616_link import SLICE
 from rack.drivers.bq79616_start import Starter
 
 _TICKS_MASK = const(0x3FFFFFFF)      # ticks_us wraps at 2**30
@@ -34,7 +33,7 @@ _LOOK_CYCLES = const(20)             # with a broken link: look whether it is wh
 
 
 class Bq79616(Starter):
-    """Driver of one stack; `poll` it every 2 ms, while `hurry` every 1.2 ms; a call does at most about 1 ms of work.
+    """Driver of one stack; `poll` it every 1.2 ms, or after `pause_us` where that is more; a call takes about 1 ms.
 
     devices: 1..26 expected; cells_per_device 6..16; temps_per_device 1..8 (GPIO1 upwards).
     cells_mV, temps_ddegC: array('i') outputs, device by device, may be shorter than the stack;
@@ -97,7 +96,12 @@ class Bq79616(Starter):
     def poll(self, now_us):
         """Advance by one small step; now_us wraps at 2**30. Does not block."""
         for _ in range(_ACTIONS_PER_POLL):
-            if ((now_us - self._since) & _TICKS_MASK) < self._wait_us or not self._advance(now_us):
+            left_us = self._wait_us - ((now_us - self._since) & _TICKS_MASK)
+            if left_us > 0:
+                self.pause_us = left_us
+                return
+            self.pause_us = 0
+            if not self._advance(now_us):
                 return
 
     def _advance(self, now_us):
@@ -136,45 +140,30 @@ class Bq79616(Starter):
     def _await_period(self, now_us, register, value):
         passed = (now_us - self._period_start) & _TICKS_MASK
         if passed < self._period_us:
+            self.pause_us = self._period_us - passed
             return False
         late_us = passed - self._period_us
         self._period_start = now_us if late_us >= self._period_us else (now_us - late_us) & _TICKS_MASK
         return True
 
-    def _last_frame(self):
-        """Of the slice of an answer that is converted in this call; it begins with frame 0 or where it left off."""
-        frames = self._counts[self._side]
-        return frames if self._index or frames <= SLICE else frames // 2
-
     def _read_cells(self, now_us, register, size):
         if not self._read(now_us, register, size):
             return False
-        frames = self._counts[self._side]
-        last = self._last_frame()
-        if to_cells(self._rx, frames // 2 if self._index else 0, last, self._cells, self.cells_mV,
-                    len(self.cells_mV), self._positions[self._side]):
+        cells = self.cells_mV
+        if to_cells(self._rx, self._counts[self._side], self._cells, cells, len(cells), self._positions[self._side]):
             self.invalid += 1
-            self._index = 0
             self._fail(1)
             return False
-        self._index += 1
-        if last < frames:
-            return False                       # the second half in the next call
         if self._side or not self._counts[1]:
             self.cells_ready = self.devices_seen == self._devices
-            self.hurry = False
         return True
 
     def _read_temps(self, now_us, register, size):
         if not self._read(now_us, register, size):
             return False
-        frames = self._counts[self._side]
-        last = self._last_frame()
-        to_temps(self._rx, frames // 2 if self._index else 0, last, self._temps, self.temps_ddegC,
-                 len(self.temps_ddegC), self._positions[self._side], self._ntc)
-        self._index += 1
-        if last < frames:
-            return False
+        temps = self.temps_ddegC
+        to_temps(self._rx, self._counts[self._side], self._temps, temps, len(temps), self._positions[self._side],
+                 self._ntc)
         if not self._side:
             self.temps_ready = self.devices_seen == self._devices
             self.scan_us = (now_us - self._period_start) & _TICKS_MASK

@@ -96,8 +96,8 @@ def first_with(data, count: int, mask: int) -> int:
 
 
 @micropython.viper
-def to_cells(rx, frame: int, frames: int, cells: int, out, count: int, positions) -> int:
-    """Convert checked voltage frames frame..frames - 1 to mV in out[0:count].
+def to_cells(rx, frames: int, cells: int, out, count: int, positions) -> int:
+    """Convert checked voltage frames to mV in out[0:count].
 
     positions: bytes, place in the stack by device address. Returns the cells without a result (0x8000).
     """
@@ -105,8 +105,8 @@ def to_cells(rx, frame: int, frames: int, cells: int, out, count: int, positions
     place = ptr8(positions)
     o = ptr32(out)
     missing = 0
-    at = 4 + frame * (2 * cells + 6)
-    while frame < frames:
+    at = 4
+    while frames > 0:
         index = int(place[int(b[at - 3])]) * cells + cells - 1
         cell = 0
         while cell < cells:
@@ -121,13 +121,13 @@ def to_cells(rx, frame: int, frames: int, cells: int, out, count: int, positions
             at += 2
             cell += 1
         at += 6
-        frame += 1
+        frames -= 1
     return missing
 
 
 @micropython.viper
-def to_temps(rx, frame: int, frames: int, temps: int, out, count: int, positions, ntc):
-    """Convert checked TSREF + GPIO frames frame..frames - 1 to 0.1 °C in out[0:count] by the NTC table.
+def to_temps(rx, frames: int, temps: int, out, count: int, positions, ntc):
+    """Convert checked TSREF + GPIO frames to 0.1 °C in out[0:count] by the NTC table.
 
     NO_OPEN, NO_SHORT and NO_VALUE (reference voltage missing) stand for a sensor that is none.
     """
@@ -135,8 +135,8 @@ def to_temps(rx, frame: int, frames: int, temps: int, out, count: int, positions
     o = ptr32(out)
     t = ptr32(ntc)
     place = ptr8(positions)
-    at = 4 + frame * (2 * temps + 8)
-    while frame < frames:
+    at = 4
+    while frames > 0:
         index = int(place[int(b[at - 3])]) * temps
         reference = (int(b[at]) << 8) + int(b[at + 1])
         at += 2
@@ -163,4 +163,4 @@ def to_temps(rx, frame: int, frames: int, temps: int, out, count: int, positions
             at += 2
             sensor += 1
         at += 6
-        frame += 1
+        frames -= 1

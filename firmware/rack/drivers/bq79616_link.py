@@ -25,7 +25,7 @@ _CLEARED_US = const(100)
 _SMALL = const(200)                  # bytes of an answer that are checked and used in the call that collects them
 _CHUNK = const(128)                  # bytes taken from the UART at a time
 _CHUNKS_PER_POLL = const(3)
-SLICE = const(13)                    # frames that are checked and converted in one call
+_SLICE = const(13)                   # frames that are checked and converted in one call
 _WRITES = const(8)                   # broadcast writes at a time, at least, that there is room for
 
 
@@ -39,6 +39,7 @@ class StackLink:
         self.crc_errors = 0
         self.timeouts = 0
         self.invalid = 0
+        self.pause_us = 0              # from a poll on: until then nothing will have come, and nothing be due
         self._uart = uart
         self._devices = devices
         self._counts = bytearray(2)    # devices reached in each direction, without the base in the second
@@ -125,12 +126,17 @@ class StackLink:
             if size == left:
                 self._phase = 2
                 return True
+        self._look_at_clock(now_us, frames, self._uart.any())
         return False
 
     def _look_at_clock(self, now_us, frames, waiting):
-        """Has an answer not begun in time, or not ended?"""
+        """Has an answer not begun in time, or not ended? Else the next look is at what one call can take of it."""
+        missing = min(self._expected - self._taken * _CHUNK, _CHUNKS_PER_POLL * _CHUNK) - waiting
+        if missing <= 0:
+            return
         passed_us = (now_us - self._since) & _TICKS_MASK
-        if passed_us > 10 * self._expected + 20 * frames + _ANSWER_US:
+        left_us = 10 * self._expected + 20 * frames + _ANSWER_US - passed_us
+        if left_us < 0:
             self.timeouts += 1
             self._fail(2)
         elif passed_us > _SILENT_US and not waiting and not self._taken:
@@ -138,6 +144,8 @@ class StackLink:
             self._uart.pulse_low(_CLEAR_US)
             self._pause(now_us, _CLEARED_US)
             self._silent()
+        else:
+            self.pause_us = min(10 * missing, left_us + 1)
 
     def _read(self, now_us, register, size):
         """One read of the whole side, a phase a call; True in the call after all frames were in and good."""
@@ -159,7 +167,7 @@ class StackLink:
                 self._fail(1)
                 return False
             self._phase = 3
-            if frames > SLICE:
+            if frames > _SLICE:
                 return False
         return True
 

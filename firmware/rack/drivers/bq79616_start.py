@@ -54,7 +54,6 @@ class Starter(StackLink):
         self.wakes = 0
         self.devices_seen = 0
         self.state = STATE_WAKE
-        self.hurry = True
         self._cells = cells_per_device
         self._step = 0
         self._index = 0
@@ -152,7 +151,6 @@ class Starter(StackLink):
     def _enter(self, state):
         """Go to the first row of another program; the action that calls this returns True."""
         self.state = state
-        self.hurry = True
         self._step = 0
         self._index = 0
         self._phase = 0

@@ -41,12 +41,13 @@ _ALERT_CHECKS = const(20)        # 2 s low, for scans of 10 ms to see; the trip 
 
 
 @micropython.viper
-def _signed20(three) -> int:
+def _scaled(three, factor: int, half: int, divisor: int) -> int:
+    """The signed 20 bits of a result register, times factor over divisor, rounded."""
     b = ptr8(three)
     raw = (int(b[0]) << 12) | (int(b[1]) << 4) | (int(b[2]) >> 4)
     if raw >= 0x80000:
         raw -= 0x100000
-    return raw
+    return (raw * factor + half) // divisor
 
 
 def _limit(amps, shunt_uohm):
@@ -130,9 +131,9 @@ class Ina228:
             address = self._address
             three = self._three
             i2c.readfrom_mem_into(address, _CURRENT, three)
-            self.current_dA = (_signed20(three) * _CURRENT_LSB_mA + 50) // 100
+            self.current_dA = _scaled(three, _CURRENT_LSB_mA, 50, 100)
             i2c.readfrom_mem_into(address, _VBUS, three)      # 195.3125 µV = 1/5120 V
-            self.rack_dV = (_signed20(three) * self._divider_pct + 25600) // 51200
+            self.rack_dV = _scaled(three, self._divider_pct, 25600, 51200)
         except OSError:
             return self._failed()
         self.ok = True

@@ -86,7 +86,7 @@ class Ltc681x:
         self.cells_ready = False
         self.temps_ready = False
         self.link_broken = False
-        self.hurry = False             # each scan starts anew: nothing to catch up with
+        self.pause_us = 0              # a poll that finds nothing due is short
         self.fault = 0                 # this family has no summary of faults; its results show them
         self.crc_errors = 0
         self.timeouts = 0

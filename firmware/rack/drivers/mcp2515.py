@@ -10,7 +10,10 @@ n bytes in one chip select, full duplex, 16 at most, not interruptible by the fa
 send_fast(frame), see ports.
 """
 
+import micropython
 from micropython import const
+
+from rack.drivers.fast import ptr8
 
 _TICKS_MASK = const(0x3FFFFFFF)
 
@@ -57,6 +60,17 @@ STATE_BACKOFF = const(4)
 
 # CNF3, CNF2, CNF1 for 500 kbit/s, sample point 75 %, by crystal in MHz: 8 and 16 time quanta a bit
 _TIMING = {8: (0x01, 0x91, 0x00), 16: (0x03, 0xAC, 0x40)}
+
+
+@micropython.viper
+def _copy_received(frame, rx):
+    """The 13 bytes behind the instruction."""
+    f = ptr8(frame)
+    r = ptr8(rx)
+    i = 0
+    while i < 13:
+        f[i] = r[i + 1]
+        i += 1
 
 
 class Mcp2515:
@@ -142,7 +156,7 @@ class Mcp2515:
         self._STEPS[self.state](self)
 
     def receive(self, frame):
-        """Copy the oldest received frame into frame[0:13] (SIDH SIDL EID8 EID0 DLC data[8]); 1 if there was one."""
+        """Copy the oldest received frame into frame[0:13] (SIDH SIDL EID8 EID0 DLC data[8]); how many waited, 0..2."""
         if self.state != STATE_RUN:
             return 0
         self._tx[0] = _READ_STATUS
@@ -152,10 +166,8 @@ class Mcp2515:
             return 0
         self._tx[0] = _READ_RX0 if status & 1 else _READ_RX1
         self._command(14)
-        rx = self._rx
-        for index in range(13):
-            frame[index] = rx[index + 1]
-        return 1
+        _copy_received(frame, self._rx)
+        return 2 if status & 3 == 3 else 1
 
     def send_fast(self, frame):
         """LOAD TXB0 (frame[0:14], frame[0] = LOAD_TX0) and request to send. Hard interrupt; 1 if handed over.
@@ -220,14 +232,16 @@ class Mcp2515:
     def _step_run(self):
         self._wait_us = _HEALTH_US
         rx = self._rx
-        self._read(_TEC, 3)                        # TEC, REC and, as at the end of every row, CANSTAT
+        timing = self._setup[0][1]
+        self._read(_TEC, 2)
         self.tec = rx[2]
         self.rec = rx[3]
-        if rx[4] & 0xE0 != _MODE_NORMAL or not self._holds(_CNF3, self._setup[0][1]):
+        self._read(_CNF3, 9)                       # to CNF1, CANINTE, CANINTF, EFLG, CANSTAT, CANCTRL, TXB0CTRL
+        if rx[8] & 0xE0 != _MODE_NORMAL or rx[2] != timing[0] or rx[3] != timing[1] or rx[4] != timing[2]:
             self._wait(STATE_RESET, 0)
             return
-        self._read(_EFLG, 1)
-        flags = rx[2]
+        flags = rx[7]
+        control = rx[10]
         if flags & _EFLG_TXBO:
             self._bus_off()
             return
@@ -237,13 +251,16 @@ class Mcp2515:
         if flags & _EFLG_OVERFLOW:
             self.rx_overflows += 1
             self._modify(_EFLG, _EFLG_OVERFLOW, 0)
-        self._check_buffers()
+        self._check_buffers(control)
 
-    def _check_buffers(self):
-        """What noise may change in normal mode, and frames that do not leave."""
+    def _check_buffers(self, control):
+        """What noise may change in normal mode, and frames that do not leave. control: of transmit buffer 0."""
+        rx = self._rx
         self._read(_RXB0CTRL, 1)
-        kept = self._rx[2] & _RXB0_MODE == 0x04
-        if not (self._check_stuck(0, _TXB0CTRL, 3) and self._check_stuck(1, _TXB1CTRL, 1) and kept):
+        kept = rx[2] & _RXB0_MODE == 0x04
+        self._read(_TXB1CTRL, 1)
+        other = rx[2]
+        if not (self._check_stuck(0, _TXB0CTRL, control, 3) and self._check_stuck(1, _TXB1CTRL, other, 1) and kept):
             self._wait(STATE_RESET, 0)
 
     def _modify(self, register, mask, value):
@@ -254,13 +271,11 @@ class Mcp2515:
         tx[3] = value
         self._command(4)
 
-    def _check_stuck(self, buffer, register, priority):
+    def _check_stuck(self, buffer, register, control, priority):
         """A frame that nobody acknowledges blocks its buffer: take it back, the next one is fresher.
 
         False: the buffer has lost its priority.
         """
-        self._read(register, 1)
-        control = self._rx[2]
         if not control & 8:
             self._stuck[buffer] = 0
         else:

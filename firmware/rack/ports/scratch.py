@@ -10,7 +10,7 @@ from micropython import const
 from rack.ports import chip_rp2040 as chip
 
 SERVICE_MAGIC = const(0x05E41CE5)
-_TASK_MAGIC = const(0x0A5C0000)
+TASK_MAGIC = const(0x0A5C0000)     # with the id of the running task: rack.scheduler notes it, 0 between tasks
 _REASON_MAGIC = const(0x0DE50000)
 
 REASON_POWER = const(0)        # power-on or reset pin
@@ -26,17 +26,13 @@ class Scratch:
         self._mem = mem32
         self.task_before = -1
         last = mem32[chip.SCRATCH_TASK]
-        if last & 0x3FFF0000 == _TASK_MAGIC:
+        if last & 0x3FFF0000 == TASK_MAGIC:
             self.task_before = last & 0xFF
         mem32[chip.SCRATCH_TASK] = 0
 
     def request_service(self):
         self._mem[chip.SCRATCH_MODE] = SERVICE_MAGIC
         self.note_reason(REASON_SERVICE)
-
-    def note_task(self, task):
-        """The task about to run, 0..255; -1 none. Does not allocate."""
-        self._mem[chip.SCRATCH_TASK] = _TASK_MAGIC | task & 0xFF if task >= 0 else 0
 
     def note_reason(self, reason):
         self._mem[chip.SCRATCH_REASON] = _REASON_MAGIC | reason

@@ -6,6 +6,7 @@ halite.unix_board. Messages, little-endian: one byte that says what, then fixed 
 """
 
 import struct
+from array import array
 
 from micropython import const
 
@@ -14,6 +15,7 @@ from rack.ports import chip_rp2040 as chip
 from rack.ports.scratch import Scratch
 
 _MASK = const(0x3FFFFFFF)
+_HALF = const(0x20000000)
 _IDLE_STEP_us = const(500)
 
 
@@ -135,6 +137,7 @@ class Port:
         self.can_spi = _CanSpi(self._pipe)
         self.i2c = _I2c(self._pipe)
         self.scratch = Scratch({chip.SCRATCH_MODE: 0, chip.SCRATCH_TASK: 0, chip.SCRATCH_REASON: 0})
+        self.task_register = array("i", [0])
 
     def ticks_us(self):
         return self._now_us & _MASK
@@ -150,6 +153,12 @@ class Port:
             count = struct.unpack("<i", self._pipe.more(4))[0]
             if self._fast and self._fast.started:
                 self._fast.edge(count)
+
+    def sleep(self, due_us):
+        """Idle at least once, and until due_us."""
+        self.idle()
+        while (due_us - self._now_us - 1) & _MASK < _HALF:
+            self.idle()
 
     def lock_heap(self):
         """Nothing: the pipe to the host allocates, so the loop cannot be locked on this port."""
