@@ -11,12 +11,12 @@ import micropython
 from micropython import const
 
 from rack import ids as I
-from rack.control import frequency, mains
+from rack.control import frequency, mains, services
 from rack.control import response_state as K
 from rack.control.fast import ptr32
-from rack.control.mains import look_kernel
+from rack.control.mains import look_kernel, second_look
 from rack.control.response_kernel import period_kernel
-from rack.control.services import Services
+from rack.control.services import AUTHORITY, BASE_W, STEP_ppm, services_kernel
 from rack.control.split import LINK_LOST_MS, Balance
 
 PERIOD_TICK_NS = const(16)      # two cycles of the PIO at 125 MHz
@@ -70,12 +70,11 @@ class Response:
         self._rings = array("i", [0] * (3 * K.RING))
         self._curve = frequency.knots(params.response_curve)
         self._params = params
-        self._services = Services(params)
+        self._services = services.make(params)
+        self.contracted_W = services.contracted_W(params)   # the power that 1000 permille of the curve mean
         self._balance = Balance(params)
         self._role = params.split_role
-        self._hold_ms = params.response_hold_ms
         self._enabled = params.response_enabled
-        self._unknown_ms = 0            # since the frequency was last known
         mains.set_up(k, params)
         self.test = self._make_test(params, s) if params.response_test_enabled else None
         for index, value in (
@@ -95,8 +94,8 @@ class Response:
             (K.UP, params.response_up_permille_ps),
             (K.DOWN, params.response_down_permille_ps),
             (K.RELEASE, params.response_release_permille_ps),
-            (K.POWER_HI, self._services.power_W // 1000),
-            (K.POWER_LO, self._services.power_W % 1000),
+            (K.POWER_HI, self.contracted_W // 1000),
+            (K.POWER_LO, self.contracted_W % 1000),
             (K.ROLE, params.split_role),
             (K.TAU, frequency.samples(params, params.split_tau_ms)),
             (K.SHARE, params.split_share_permille),
@@ -124,41 +123,20 @@ class Response:
     def scan(self, now_ms):
         """Slow services and what there is without mains; now_ms as for `look`. Scan context, does not allocate."""
         k = self._k
+        v = self._services
         if now_ms != k[K.LAST_ms]:
             self.look(now_ms)
-        elif k[K.SEEN] != k[K.SEEN_BEFORE]:
-            k[K.SEEN_BEFORE] = k[K.SEEN]
-            k[K.AGE_ms] = 0
         elapsed_ms = k[K.ELAPSED_ms]
+        services_kernel(v, k, self._s, elapsed_ms, second_look(k))
         k[K.ELAPSED_ms] = 0
-        lost = k[K.LOST]
-        services = self._services
-        valid = not lost and k[K.FILLED] >= k[K.WINDOW]
-        self._hold(elapsed_ms, lost, valid)
-        services.scan(elapsed_ms, k[K.DEVIATION], k[K.RESPONSE], valid, self._s, k[K.CHARGE], k[K.DISCHARGE])
-        k[K.STEP] = services.step_ppm
-        k[K.AUTHORITY] = services.authority if self._enabled else 0
-        base_W = services.base_W
-        if self._role:
-            base_W += self._pair(elapsed_ms)
-        k[K.BASE] = base_W          # one store: the interrupt never sees half of it
+        k[K.STEP] = v[STEP_ppm]
+        k[K.AUTHORITY] = v[AUTHORITY] if self._enabled else 0
+        # one store: the interrupt never sees half of it
+        k[K.BASE] = v[BASE_W] + self._pair(elapsed_ms) if self._role else v[BASE_W]
         if self.test:
             self.test.scan(elapsed_ms)
-        if lost:
+        if k[K.LOST]:
             self._without_mains(elapsed_ms)
-
-    def _hold(self, elapsed_ms, lost, valid):
-        """Whether an unknown frequency keeps the response as it is: for its time, and a window more if mains is back.
-
-        The time runs on through a mains that comes and goes, so that flicker does not hold for ever.
-        """
-        if valid:
-            self._unknown_ms = 0
-            return
-        most_ms = self._hold_ms if lost else self._hold_ms + self._params.grid_window_ms
-        if self._unknown_ms < 60_000:
-            self._unknown_ms += elapsed_ms
-        self._k[K.HOLD] = 1 if self._unknown_ms < most_ms else 0
 
     def _pair(self, elapsed_ms):
         """Balance with the other rack of the pair; returns what to stand in for, W."""
@@ -211,11 +189,6 @@ class Response:
         if p.response_step_permille and deviation_mHz <= -p.response_step_below_mHz:
             permille += p.response_step_permille
         return max(-1000, min(1000, permille)) * (self.contracted_W // 100) // 10
-
-    @property
-    def contracted_W(self):
-        """The power that 1000 permille of the curve mean."""
-        return self._services.power_W
 
     @property
     def permitted(self):
