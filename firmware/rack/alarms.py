@@ -124,6 +124,7 @@ ROWS = (
     ("memory_warn", "memory_bad", ABOVE, WARN, INFORM, NEVER, 26, "memory lost or silent"),
     ("coolant_lost", "coolant_ddegC", BELOW, WARN, INFORM, NEVER, 26, "coolant sensor lost, no heating"),
     ("afe_warn", "afe_fault", ABOVE, WARN, INFORM, NEVER, 26, "AFE device reports a fault"),
+    ("phase_lost", "phases_lost", ABOVE, WARN, INFORM, NEVER, 26, "mains phase lost"),
 )
 
 

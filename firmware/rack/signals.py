@@ -49,6 +49,7 @@ SIGNALS = (
     # grid
     ("freq_mHz", "c", "grid frequency"),
     ("rocof_mHzps", "c", "rate of change of frequency"),
+    ("phases_lost", "c", "mains phases without a period while another has them: 1 a, 2 b, 4 c; 0 without mains"),
     # cells
     ("cell_max_mV", "c", "highest cell voltage"),
     ("cell_max_at", "c", "its cell, 0-based"),

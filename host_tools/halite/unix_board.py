@@ -25,6 +25,7 @@ from halite.simulator.rack import Rack
 
 _HANG_s = 5.0  # of real time without a request
 _PERIOD_TICK_NS = 16.0
+_MOST_TICKS = 0x1FFF_FFFF  # as rack.ports.rp2_fast cuts longer ones
 _LAUNCH = """
 import sys
 sys.path.insert(0, {folder!r})
@@ -178,16 +179,19 @@ class UnixBoard:
     def _advance(self, data: bytes) -> bytes:
         """Physics, CAN bus and zero crossings up to the firmware's time."""
         goal_us = float(struct.unpack("<Q", data)[0])
-        counts = []
+        counts = b""
+        number = 0
         while (edge := self._next_rise())[0] <= goal_us:
             rise_us, phase = edge
             self._step_to(max(rise_us, self.now_us))
             before_us = self._rises_us[phase]
             if before_us is not None:
-                counts.append(round((rise_us - before_us) * 1000.0 / _PERIOD_TICK_NS))
+                count = min(round((rise_us - before_us) * 1000.0 / _PERIOD_TICK_NS), _MOST_TICKS)
+                counts += struct.pack("<iB", count, phase)
+                number += 1
             self._rises_us[phase] = rise_us
         self._step_to(goal_us)
-        return bytes((len(counts),)) + struct.pack(f"<{len(counts)}i", *counts)
+        return bytes((number,)) + counts
 
     def _next_rise(self) -> tuple[float, int]:
         """The next rising zero crossing of any phase: (time in us, phase); infinite without mains.

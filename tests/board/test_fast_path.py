@@ -7,13 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 from halite.build import make
-from halite.config import load
+from halite.config import load, load_params
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
 from halite.emulator.rig import EmulatedRack, emulated_rack
 from halite.image import image_path
 from halite.paths import BOARD_CONFIGS
+from rack import ids as I
+from rack.alarms import code_of
+from rack.comms import link_state as L
 from rack.control import response_state as K
 from rp2040py.gpio_pin import GPIOPinState
 
@@ -48,6 +51,38 @@ for _ in range({times}):
     port._heater(0)
 time.sleep_ms(2)
 print([b - a for a, b in zip(before, link.state)])
+"""
+# `which` is away from the beginning: scans each 10 ms; when the loss was told and the alarm came, ms; then RoCoF
+LOSE = """
+import machine
+def scans(times, alarm, bits):
+    told = came = -1
+    start = time.ticks_ms()
+    for n in range(times):
+        while time.ticks_diff(time.ticks_ms(), start) < 10 * n:
+            machine.idle()
+        c.scan(time.ticks_ms())
+        now = time.ticks_diff(time.ticks_ms(), start)
+        if told < 0 and c.s[{lost}] == bits:
+            told = now
+        if came < 0 and c.alarms.active[alarm]:
+            came = now
+    return told, came, c.s[{rocof}], link.state[{faults}], c.s[{age}]
+"""
+# The kernel's state after so many counts of phases that come and go, from a fresh response: what viper makes of them
+REPLAY = """
+import binascii
+from array import array
+from rack.control.response import Response
+r = Response(p, array("i", [0] * len(c.s)))
+r.set_limits(10_000, 10_000, 1)
+for i in range({number}):
+    count, phase = 1_250_000 + 7 * i % 9_000, i % 3
+    if i // 60 % 3 != 2 - phase:
+        r.on_period(count if i % 23 else 3 * count, phase)
+    if i % 2:
+        r.scan(10 * i)
+print(binascii.crc32(r.state), r.request_W)
 """
 MOST_us = 250.0  # from an edge to its request
 AFTER_us = tuple(range(0, 132, 6))  # after the main loop's mark, which comes before it holds interrupts back
@@ -85,6 +120,36 @@ def test_every_phase_gives_a_sample_of_the_same_frequency_each_period_from_the_f
     assert {event.detail[1] for event in edges} == {0, 1, 2}
     assert abs(later - seen - len(edges)) <= 2 and len(edges) >= 3 * WATCHED_ms * 49.8 / 1000 - 3
     assert abs(real + 2_000) <= 2 and abs(deviation + 2_000) <= 2
+
+
+def test_a_lost_phase_is_told_and_alarmed_in_its_time_and_rocof_stays_right(rack: EmulatedRack) -> None:
+    board, alarm = rack.board, code_of("phase_lost") - 1
+    set_ms = rack.config.tables["alarms_levels"][4 * alarm + 2]
+    run_code(board, LOSE.format(lost=I.PHASES_LOST, rocof=I.ROCOF_mHzps, faults=L.FAULTS, age=I.GRID_AGE_ms))
+    rack.rack.grid.ramp(47.0, 0.5, board.now_us)
+    run_code(board, f"_ = scans(60, {alarm}, 0)", 1_000, 300)  # a whole window of the ramp
+    rack.rack.start_fault("phase_lost", 2, at_us=board.now_us)
+    told_ms, came_ms, rocof, faults, _ = tuple_of(run_code(board, f"print(scans(35, {alarm}, 4))", 1_000, 300))
+    assert 0 < told_ms <= 60 + 10 and told_ms + set_ms <= came_ms <= told_ms + set_ms + 20
+    assert rocof == pytest.approx(-500, rel=0.03) and faults == 0
+    rack.rack.stop_fault("phase_lost", 2, at_us=board.now_us)
+    back_ms, _, rocof, faults, age_ms = tuple_of(run_code(board, f"print(scans(10, {alarm}, 0))", 1_000, 300))
+    assert 20 <= back_ms <= 60 and rocof == pytest.approx(-500, rel=0.03)
+    assert faults == 0 and age_ms <= 10
+
+
+def tuple_of(shown: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in shown.strip("()\r\n ").split(","))
+
+
+def test_viper_makes_the_same_of_phases_that_come_and_go_as_cpython(rack: EmulatedRack) -> None:
+    number = 400
+    scope: dict[str, object] = {"p": load_params(rack.config.path), "c": SimpleNamespace(s=[0] * I.COUNT)}
+    shown: list[object] = []
+    scope["print"] = lambda *words: shown.extend(words)
+    exec(REPLAY.format(number=number), scope)
+    assert shown[1]
+    assert run_code(rack.board, REPLAY.format(number=number), 8_000, 300).split() == [str(word) for word in shown]
 
 
 def noted(board: EmulatedBoard, machine: int) -> list[float]:

@@ -5,7 +5,8 @@ import random
 import pytest
 from rack import ids as I
 from rack.control import frequency
-from rack.control.services import Services
+from rack.control import response_state as K
+from rack.control.services import AUTHORITY, make, services_kernel
 from response_rig import Rig, parameters
 
 FULL_W = 200_000
@@ -60,12 +61,14 @@ def test_a_grid_that_swings_about_nominal_does_not_wear_a_regulating_service_out
     """Six hours, 65 mHz rms with a correlation time of five minutes: engineering judgement, after the grid of GB."""
     curve = [-200, 1000, -15, 0, 15, 0, 200, -1000]
     params = parameters(curve, response_duration_s=3_600, response_recovery_delay_s=60)
-    services, curve, noise = Services(params), frequency.knots(params.response_curve), random.Random(2)
-    image = [0] * I.COUNT
+    services, curve, noise = make(params), frequency.knots(params.response_curve), random.Random(2)
+    image, state = [0] * I.COUNT, [0] * K.STATES
+    state[K.CHARGE] = state[K.DISCHARGE] = FULL_W
     deviation_mHz = 0.0
     for _ in range(6 * 36_000):
         deviation_mHz += -deviation_mHz / 3_000 + 65 * (2 / 3_000) ** 0.5 * noise.gauss(0, 1)
         deviation = round(deviation_mHz * 10)
         response_W = frequency.on_curve(curve, deviation) * (FULL_W // 1000)
-        services.scan(100, deviation, response_W, True, image, FULL_W, FULL_W)
-        assert services.authority == 1000
+        state[K.DEVIATION], state[K.RESPONSE] = deviation, response_W
+        services_kernel(services, state, image, 100, 1)
+        assert services[AUTHORITY] == 1000

@@ -169,8 +169,8 @@ def test_the_window_is_as_long_as_configured(nominal_mHz, window_ms, samples):
 
 def test_three_phases_give_the_same_answer_in_a_third_of_the_time():
     rig = Rig(grid_phases=3)
-    for _ in range(60):
-        rig.response.on_period(round(1e9 / 16 / 49.75))
+    for i in range(60):
+        rig.response.on_period(round(1e9 / 16 / 49.75), i % 3)
         rig.scans_until(rig.now_us)
         rig.now_us += 20_100 / 3
     assert abs(deviation(rig) + 2_500) <= 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rack import ids as I
 from rack.control import response_state as K
 from rack.control.response import Response
-from rack.control.services import STEP_ACTIVE, STEP_READY, STEP_SPENT
+from rack.control.services import STEP_ACTIVE, STEP_READY, STEP_SPENT, STEP_STATE
 from response_rig import DC_LOW, STRAIGHT, Rig, parameters
 
 FREQUENCIES = st.floats(46.0, 54.0)
@@ -285,19 +285,19 @@ def test_the_step_service_triggers_holds_releases_and_rearms():
     rig = step_rig()
     service = rig.response._services
     rig.periods(49.71, 60)
-    assert (service.step_state, rig.response.request_W) == (STEP_READY, 0)
+    assert (service[STEP_STATE], rig.response.request_W) == (STEP_READY, 0)
     rig.periods(49.69, 30)
-    assert (service.step_state, rig.response.request_W) == (STEP_ACTIVE, 200_000)
+    assert (service[STEP_STATE], rig.response.request_W) == (STEP_ACTIVE, 200_000)
     rig.periods(50.0, 200)
     assert rig.response.request_W == 200_000, "held for its minimum duration although the grid recovered"
     released = rig.periods(50.0, 320)
     assert released == sorted(released, reverse=True)
     assert released[-1] == 0
-    assert service.step_state == STEP_SPENT
+    assert service[STEP_STATE] == STEP_SPENT
     rig.periods(49.6, 30)
     assert rig.response.request_W == 0, "not again before the grid has rested"
     rig.periods(50.0, 520)
-    assert service.step_state == STEP_READY
+    assert service[STEP_STATE] == STEP_READY
     rig.periods(49.6, 30)
     assert rig.response.request_W == 200_000
 

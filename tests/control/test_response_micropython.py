@@ -57,6 +57,7 @@ recorder = Recorder(p, response, s)
 response.set_limits(200_000, 200_000, 1)
 frame = bytearray(8)
 counts = array("i", COUNTS)
+phases = bytes(PHASES)
 out = array("i", counts)
 crc = 0
 now = 0
@@ -66,7 +67,7 @@ for i in range(len(counts)):
         for _ in range(30):
             now += 10
             response.scan(now)
-    out[i] = response.on_period(counts[i])
+    out[i] = response.on_period(counts[i], phases[i])
     pcs_can.encode_request(frame, out[i], i, 3)
     recorder.on_period()
     response.scan(now)
@@ -93,33 +94,51 @@ def periods():
     return counts
 
 
-@pytest.fixture(scope="module")
-def unix_answer(tmp_path_factory):
+def phases_of(number, phases):
+    """Whose each count is: one after the other; every hundred counts another phase is silent, then two are."""
+    if phases == 1:
+        return [0] * number
+    found, turn = [], 0
+    for i in range(number):
+        story = i // 100 % 4
+        while turn % 3 in ((), (2,), (0, 1), (1,))[story]:
+            turn += 1
+        found.append(turn % 3)
+        turn += 1
+    return found
+
+
+@pytest.fixture(scope="module", params=[1, 3], ids=["one phase", "three phases"])
+def unix_answer(tmp_path_factory, request):
     root = tmp_path_factory.mktemp("firmware")
     for source in FIRMWARE.rglob("*.py"):
         target = root / source.relative_to(FIRMWARE)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(strip_native(source.read_bytes()))
-    params = parameters(DC_LOW, **SERVICE)
+    params = parameters(DC_LOW, **SERVICE, grid_phases=request.param)
     values = {name: list(value) if isinstance(value, array) else value for name, value in vars(params).items()}
-    (root / "replay.py").write_text(f"VALUES = {values!r}\nCOUNTS = {periods()!r}\n{SCRIPT}")
+    counts = periods()
+    given = f"VALUES = {values!r}\nCOUNTS = {counts!r}\nPHASES = {phases_of(len(counts), request.param)!r}\n"
+    (root / "replay.py").write_text(given + SCRIPT)
     micropython = Path(sys.executable).with_name("micropython")
     done = subprocess.run([micropython, "replay.py"], cwd=root, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
-    return [int(word) for word in done.stdout.split()]
+    return request.param, [int(word) for word in done.stdout.split()]
 
 
 def test_cpython_and_micropython_agree_to_the_bit_without_allocating(unix_answer):
-    rig = Rig(parameters(DC_LOW, **SERVICE))
+    phases, answer = unix_answer
+    rig = Rig(parameters(DC_LOW, **SERVICE, grid_phases=phases))
     response, s = rig.response, rig.s
     recorder = Recorder(rig.params, response, s)
     frame, requests, now = bytearray(8), array("i"), 0
-    for i, count in enumerate(periods()):
+    counts = periods()
+    for i, (count, phase) in enumerate(zip(counts, phases_of(len(counts), phases), strict=True)):
         if i % 50 == 49:
             for _ in range(30):
                 now += 10
                 response.scan(now)
-        requests.append(response.on_period(count))
+        requests.append(response.on_period(count, phase))
         pcs_can.encode_request(frame, requests[-1], i, 3)
         recorder.on_period()
         response.scan(now)
@@ -131,7 +150,7 @@ def test_cpython_and_micropython_agree_to_the_bit_without_allocating(unix_answer
     for line in recorder.lines():
         crc = binascii.crc32(line.encode(), crc)
     digests = [binascii.crc32(requests), binascii.crc32(response.state), binascii.crc32(s)]
-    assert unix_answer == [*digests, crc, frame[7], recorder.cause]
+    assert answer == [*digests, crc, frame[7], recorder.cause]
     assert max(requests) > 100_000 > -1 > min(requests), "the grid of the test moves the request both ways"
 
 

@@ -22,9 +22,9 @@ class _RecordingResponse:
         self._response = response
         self._write = write
 
-    def on_period(self, count: int) -> int:
-        self._write(PERIOD, [count])
-        return int(self._response.on_period(count))
+    def on_period(self, count: int, phase: int) -> int:
+        self._write(PERIOD, [count, phase])
+        return int(self._response.on_period(count, phase))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._response, name)

@@ -34,8 +34,8 @@ def replay(controller, stream, inputs, guard=None):
     """
     image = memoryview(controller.s)
     parts = [image[first:end] for first, end in runs(inputs)]
-    word = array("i", [0])
-    payload = {CELLS: controller.cells_mV, TEMPS: controller.temps_ddegC, PERIOD: word, SCAN: word, COMMAND: word}
+    word, pair = array("i", [0]), array("i", [0, 0])
+    payload = {CELLS: controller.cells_mV, TEMPS: controller.temps_ddegC, PERIOD: pair, SCAN: word, COMMAND: word}
     digests = []
     crc = 0
     while True:
@@ -50,7 +50,7 @@ def replay(controller, stream, inputs, guard=None):
         elif op in (TEMPS, TEMPS_AGAIN):
             _decide(controller.temps_arrived, guard)
         elif op == PERIOD:
-            _decide(controller.response.on_period, guard, word[0])
+            _decide(controller.response.on_period, guard, pair[0], pair[1])
         elif op == SCAN:
             for part in parts:
                 stream.readinto(part)
@@ -63,13 +63,15 @@ def replay(controller, stream, inputs, guard=None):
             raise ValueError("record %d" % op)
 
 
-def _decide(call, guard, argument=None):
+def _decide(call, guard, argument=None, second=None):
     """One call under the guard; a call with * would allocate by itself."""
     if guard is not None:
         guard(True)
     try:
         if argument is None:
             call()
+        elif second is not None:
+            call(argument, second)
         else:
             call(argument)
     finally:

@@ -107,6 +107,32 @@ def test_three_phases_give_the_frequency_three_times_a_period(tmp_path: Path) ->
         assert signals["grid_age_ms"] <= 10
 
 
+def test_a_lost_phase_is_told_the_others_go_on_measuring_and_it_is_taken_in_again(tmp_path: Path) -> None:
+    with UnixBoard(three_phases(tmp_path)) as board:
+        board.rack.grid.ramp(48.0, 0.5, 1_000_000)
+        board.run_for(1_400)
+        assert "mains phase lost" not in alarms(board)
+        board.rack.start_fault("phase_lost", 1)
+        board.run_for(300)
+        board.rack.start_fault("phase_lost", 0)
+        board.run_for(300)
+        signals = asked(board, "status")["signals"]
+        assert signals["phases_lost"] == 0b011
+        assert signals["rocof_mHzps"] == pytest.approx(-500, rel=0.03)
+        assert "mains phase lost" in alarms(board)
+        for phase in (0, 1):
+            board.rack.stop_fault("phase_lost", phase)
+        board.run_for(100)
+        signals = asked(board, "status")["signals"]
+        assert signals["phases_lost"] == 0
+        assert signals["rocof_mHzps"] == pytest.approx(-500, rel=0.03)
+        board.rack.start_fault("mains_lost")
+        board.run_for(300)
+        status = asked(board, "status")["signals"]
+        assert status["phases_lost"] == 0 and status["grid_age_ms"] > 100
+        assert "no mains signal" in alarms(board)
+
+
 def asked(board: UnixBoard, command: str) -> dict[str, Any]:
     board.console = b""
     board.send(command + "\n")

@@ -96,6 +96,42 @@ def test_a_ramp_ends_at_its_frequency_after_the_time_its_rate_says():
     assert grid.hz_at(1.5e6) == grid.hz_at(9e6) == 49.5
 
 
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.sampled_from([None, 0, 1, 2]), st.integers(0, 200), st.integers(1, 200)), max_size=5),
+    st.integers(0, 2),
+)
+def test_a_phase_has_the_crossings_of_an_undisturbed_mains_but_for_those_in_a_loss_of_its_own_or_of_all(losses, phase):
+    grid, whole = Grid(), Grid()
+    spans = []
+    for which, after_ms, for_ms in losses:
+        begin_us = 1000.0 * after_ms + (spans[-1][2] if spans else 0.0)
+        grid.lose(begin_us, which)
+        grid.restore(begin_us + 1000 * for_ms, which)
+        spans.append((which, begin_us, begin_us + 1000 * for_ms))
+    away = [(begin, end) for which, begin, end in spans if which in (None, phase)]
+    us = seen_us = 0.0
+    for _ in range(60):
+        us = whole.next_edge_us(us, phase)
+        if not any(begin <= us < end for begin, end in away):
+            seen_us = grid.next_edge_us(seen_us, phase)
+            assert abs(seen_us - us) < 1e-3
+
+
+def test_the_loss_of_a_phase_is_no_loss_of_the_mains_and_ends_alone_or_with_all():
+    rack = Rack.from_params(PARAMS)
+    for phase in range(3):
+        rack.start_fault("phase_lost", phase)
+    assert rack.grid.present(rack.now_us)
+    edges = [rack.grid.next_edge_us(rack.now_us, phase) for phase in range(3)]
+    assert edges == [None] * 3
+    rack.stop_fault("phase_lost", 1)
+    edges = [rack.grid.next_edge_us(rack.now_us, phase) for phase in range(3)]
+    assert edges[0] is None and edges[1] is not None and edges[2] is None
+    rack.stop_fault("phase_lost")
+    assert None not in [rack.grid.next_edge_us(rack.now_us, phase) for phase in range(3)]
+
+
 def test_no_crossing_while_the_mains_is_lost_and_the_phase_goes_on_behind_it():
     grid = Grid(50.0)
     grid.lose(100_000)
@@ -300,7 +336,7 @@ def measurable(rack):
         rack.in_bits(us), rack.contact_bits(us), round(rack.bus_V, 3), round(rack.measured_current_A, 3),
         rack.pcs.state, rack.pcs.silent, rack.gas_mV, rack.measured_cells_V().round(4).tobytes(),
         rack.measured_temps_degC().round(2).tobytes(), rack.afe_devices_reached(),
-        "current_lost" in rack.faults, rack.grid.next_edge_us(us) is None,
+        "current_lost" in rack.faults, tuple(rack.grid.next_edge_us(us, phase) is None for phase in range(3)),
     )  # fmt: skip
 
 

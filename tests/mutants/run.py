@@ -17,11 +17,12 @@ from mutants import MUTANTS
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("test_controller.py", "test_contactors.py", "test_integers.py", "test_machine.py")
 _RESPONSE = ("test_mains_return.py", "test_delivery.py", "test_response.py", "test_frequency.py", "test_split.py",
-             "test_response_range.py")
+             "test_response_range.py", "test_phases.py")
 _TESTS = {
     "alarm_engine.py": ("test_alarms.py",),
     "commissioning.py": ("test_response_commissioning.py",),
     "core_temp.py": ("test_core_temp.py",),
+    "mains.py": ("test_mains_return.py", "test_phases.py"),
     "recorder.py": ("test_recorder.py", "test_mains_return.py"),
     "response.py": _RESPONSE,
     "response_kernel.py": _RESPONSE,

@@ -11,19 +11,20 @@ import micropython
 from micropython import const
 
 from rack import ids as I
-from rack.control import frequency
+from rack.control import frequency, mains, services
 from rack.control import response_state as K
 from rack.control.fast import ptr32
+from rack.control.mains import look_kernel, second_look
 from rack.control.response_kernel import period_kernel
-from rack.control.services import Services
+from rack.control.services import AUTHORITY, BASE_W, STEP_ppm, services_kernel
 from rack.control.split import LINK_LOST_MS, Balance
 
 PERIOD_TICK_NS = const(16)      # two cycles of the PIO at 125 MHz
-_NOW_WRAP = const(0x3FFF_FFFF)  # the scan's clock wraps at 2**30 ms
 
 # What a loss of mains makes void.
 _MEASURED = (
     K.PENDING, K.PIECES, K.FILLED, K.HELD, K.WEIGHT, K.SUM, K.SUM_AGE, K.SUM_WEIGHT, K.SLOPE_SUM, K.SLOPE_AGE, K.SLOPE,
+    K.PHASE_BEHIND, K.PHASE_REST,
 )  # fmt: skip
 
 
@@ -56,6 +57,8 @@ def _publish(k: ptr32, s: ptr32, permitted: int):
     s[I.FREQ_mHz] = k[K.FACTOR] * 10_000 + (k[K.DEVIATION] + 5) // 10
     s[I.ROCOF_mHzps] = k[K.SLOPE] * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
     s[I.RESPONSE_W] = k[K.RESPONSE]
+    s[I.GRID_AGE_ms] = k[K.AGE_ms]
+    s[I.PHASES_LOST] = k[K.PHASES_LOST]
 
 
 class Response:
@@ -67,21 +70,12 @@ class Response:
         self._rings = array("i", [0] * (3 * K.RING))
         self._curve = frequency.knots(params.response_curve)
         self._params = params
-        self._services = Services(params)
+        self._services = services.make(params)
+        self.contracted_W = services.contracted_W(params)   # the power that 1000 permille of the curve mean
         self._balance = Balance(params)
         self._role = params.split_role
-        # The age begins with the scan after the edge, and scans may seem a millisecond short: half a scan of room.
-        self._loss_ms = 3 * frequency.period_ms(params) - params.rack_scan_ms * 3 // 2
-        # Edges since a late scan are taken to be at most so old: a period less than a loss.
-        self._late_ms = self._loss_ms - frequency.period_ms(params) - params.rack_scan_ms // 2
-        self._hold_ms = params.response_hold_ms
         self._enabled = params.response_enabled
-        self._last_ms = -1
-        self._elapsed_ms = 0            # from `look` to `scan`
-        self._seen = 0
-        self._was_lost = True
-        self._unknown_ms = 0            # since the frequency was last known
-        self.grid_age_ms = 0
+        mains.set_up(k, params)
         self.test = self._make_test(params, s) if params.response_test_enabled else None
         for index, value in (
             (K.LEAST, frequency.ticks(params.grid_nominal_mHz + params.grid_plausible_mHz)),
@@ -100,8 +94,8 @@ class Response:
             (K.UP, params.response_up_permille_ps),
             (K.DOWN, params.response_down_permille_ps),
             (K.RELEASE, params.response_release_permille_ps),
-            (K.POWER_HI, self._services.power_W // 1000),
-            (K.POWER_LO, self._services.power_W % 1000),
+            (K.POWER_HI, self.contracted_W // 1000),
+            (K.POWER_LO, self.contracted_W % 1000),
             (K.ROLE, params.split_role),
             (K.TAU, frequency.samples(params, params.split_tau_ms)),
             (K.SHARE, params.split_share_permille),
@@ -114,74 +108,35 @@ class Response:
 
         return ResponseTest(params, self, s)
 
-    def on_period(self, count):
+    def on_period(self, count, phase=0):
         """A mains period of `count` ticks of PERIOD_TICK_NS; returns the request in W. Interrupt context."""
-        return period_kernel(self._k, self._rings, self._curve, count)
+        return period_kernel(self._k, self._rings, self._curve, count, phase)
 
     def look(self, now_ms):
         """Age of the mains and its loss, at the very beginning of a scan; now_ms wraps at 2**30. Scan context.
 
         With a second look for edges in `scan` a loss is seen in three periods also when that half is late.
         """
-        elapsed_ms = 0 if self._last_ms < 0 else (now_ms - self._last_ms) & _NOW_WRAP
-        self._last_ms = now_ms
-        if elapsed_ms > 100:
-            elapsed_ms = 100        # a late scan moves no further than ten punctual ones
-        self._elapsed_ms = elapsed_ms
-        if self._new_edges():       # since a scan that was late they may be older
-            self.grid_age_ms = max(0, min(elapsed_ms - self._params.rack_scan_ms, self._late_ms))
-        elif self.grid_age_ms < 60_000:
-            self.grid_age_ms += elapsed_ms
-        lost = self.grid_age_ms >= self._loss_ms
-        if lost and not self._was_lost:
+        if look_kernel(self._k, now_ms):
             self._forget()
-        self._was_lost = lost
-
-    def _new_edges(self):
-        seen = self._k[K.SEEN]
-        if seen == self._seen:
-            return False
-        self._seen = seen
-        self.grid_age_ms = 0
-        return True
 
     def scan(self, now_ms):
         """Slow services and what there is without mains; now_ms as for `look`. Scan context, does not allocate."""
         k = self._k
-        if now_ms == self._last_ms:
-            self._new_edges()
-        else:
+        v = self._services
+        if now_ms != k[K.LAST_ms]:
             self.look(now_ms)
-        elapsed_ms = self._elapsed_ms
-        self._elapsed_ms = 0
-        lost = self._was_lost
-        services = self._services
-        valid = not lost and k[K.FILLED] >= k[K.WINDOW]
-        self._hold(elapsed_ms, lost, valid)
-        services.scan(elapsed_ms, k[K.DEVIATION], k[K.RESPONSE], valid, self._s, k[K.CHARGE], k[K.DISCHARGE])
-        k[K.STEP] = services.step_ppm
-        k[K.AUTHORITY] = services.authority if self._enabled else 0
-        base_W = services.base_W
-        if self._role:
-            base_W += self._pair(elapsed_ms)
-        k[K.BASE] = base_W          # one store: the interrupt never sees half of it
+        elapsed_ms = k[K.ELAPSED_ms]
+        services_kernel(v, k, self._s, elapsed_ms, second_look(k))
+        k[K.ELAPSED_ms] = 0
+        k[K.STEP] = v[STEP_ppm]
+        k[K.AUTHORITY] = v[AUTHORITY] if self._enabled else 0
+        # one store: the interrupt never sees half of it
+        k[K.BASE] = v[BASE_W] + self._pair(elapsed_ms) if self._role else v[BASE_W]
         if self.test:
             self.test.scan(elapsed_ms)
-        if lost:
+        if k[K.LOST]:
             self._without_mains(elapsed_ms)
-
-    def _hold(self, elapsed_ms, lost, valid):
-        """Whether an unknown frequency keeps the response as it is: for its time, and a window more if mains is back.
-
-        The time runs on through a mains that comes and goes, so that flicker does not hold for ever.
-        """
-        if valid:
-            self._unknown_ms = 0
-            return
-        most_ms = self._hold_ms if lost else self._hold_ms + self._params.grid_window_ms
-        if self._unknown_ms < 60_000:
-            self._unknown_ms += elapsed_ms
-        self._k[K.HOLD] = 1 if self._unknown_ms < most_ms else 0
 
     def _pair(self, elapsed_ms):
         """Balance with the other rack of the pair; returns what to stand in for, W."""
@@ -200,8 +155,10 @@ class Response:
         k[K.OWNED] = 1
         for index in _MEASURED:
             k[index] = 0
+        for phase in range(K.MOST_PHASES):
+            k[K.PHASE_CLOCKS + phase] = -1
         k[K.OUT] = k[K.AT]
-        k[K.CLOCK_NOW] = (k[K.CLOCK_NOW] + self.grid_age_ms * 100) & K.CLOCK    # the scan goes on from here
+        k[K.CLOCK_NOW] = (k[K.CLOCK_NOW] + k[K.AGE_ms] * 100) & K.CLOCK     # the scan goes on from here
         k[K.OWNED] = 0
 
     def _without_mains(self, elapsed_ms):
@@ -209,7 +166,7 @@ class Response:
         k = self._k
         k[K.OWNED] = 1               # an edge in this moment waits for the next period
         k[K.SCAN_TIME] = elapsed_ms * 100
-        period_kernel(k, self._rings, self._curve, K.WITHOUT_MAINS)
+        period_kernel(k, self._rings, self._curve, K.WITHOUT_MAINS, 0)
         self._rings[K.TARGETS + k[K.AT]] = k[K.NOW_PPM] if k[K.HOLD] else 0     # due until what comes next is
         k[K.OWNED] = 0
 
@@ -220,7 +177,6 @@ class Response:
     def publish(self, permitted):
         """Frequency, RoCoF, response and the request within the limits into the process image; after scan."""
         _publish(self._k, self._s, permitted)
-        self._s[I.GRID_AGE_ms] = self.grid_age_ms
 
     def inject(self, deviation_mHz):
         """Add a virtual deviation to every measured period: commissioning tests only, see commissioning.py."""
@@ -233,11 +189,6 @@ class Response:
         if p.response_step_permille and deviation_mHz <= -p.response_step_below_mHz:
             permille += p.response_step_permille
         return max(-1000, min(1000, permille)) * (self.contracted_W // 100) // 10
-
-    @property
-    def contracted_W(self):
-        """The power that 1000 permille of the curve mean."""
-        return self._services.power_W
 
     @property
     def permitted(self):
@@ -262,12 +213,18 @@ class Response:
     def grid_valid(self):
         """True while mains is seen and a whole window has been measured."""
         k = self._k
-        return not self._was_lost and k[K.FILLED] >= k[K.WINDOW]
+        return not k[K.LOST] and k[K.FILLED] >= k[K.WINDOW]
+
+    @property
+    def grid_age_ms(self):
+        """Time since the newest period, as of the last scan."""
+        return self._k[K.AGE_ms]
 
     @property
     def doubtful(self):
         """True in the two scans before a loss of mains would be found, and never with an edge since the last scan."""
-        return max(1, self._loss_ms - 2 * self._params.rack_scan_ms) <= self.grid_age_ms < self._loss_ms
+        k = self._k
+        return max(1, k[K.LOSS_ms] - 2 * k[K.SCAN_ms]) <= k[K.AGE_ms] < k[K.LOSS_ms]
 
     @property
     def freq_mHz(self):

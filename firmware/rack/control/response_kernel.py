@@ -14,27 +14,41 @@ from rack.control.fast import ptr32
 
 
 @micropython.viper
-def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # noqa: C901 - one kernel: see above
+def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int, phase: int) -> int:  # noqa: C901 - one kernel: see above
     """One mains period into one power request in W; count K.WITHOUT_MAINS: a scan without mains.
 
-    k, ring, knots: array('i') made by `Response`. count: ticks, any value. Rejects what is no
-    period; never divides by zero as `Response` keeps every divisor above zero. Interrupt context.
+    k, ring, knots: array('i') made by `Response`. count: ticks, any value; phase: whose, 0 and up. Rejects what
+    is no period; never divides by zero as `Response` keeps every divisor above zero. Interrupt context.
     """
     elapsed = k[K.SCAN_TIME]
     target = k[K.NOW_PPM]
     valid = 0
+    samples = 1
     if count != K.WITHOUT_MAINS:
+        gap = 0
+        if count <= 0 or count > k[K.MOST] + k[K.MOST]:
+            gap = 1
+        phases = k[K.PHASES]
+        now = 0
+        if phases != 1:
+            # Each phase's counts add up to a clock of its own, so time is right whichever phases there are.
+            now = k[K.PHASE_CLOCKS + phase]
+            if gap != 0:
+                now = -1
+            elif now >= 0:
+                now = (now + count) & K.CLOCK
+            k[K.PHASE_CLOCKS + phase] = now
         if k[K.OWNED] != 0:
             return k[K.REQUEST]
         # Edges: a piece too short is added to the next; one missing edge is forgiven.
-        if count <= 0 or count > k[K.MOST] + k[K.MOST]:
+        if gap != 0:
             k[K.REJECTED] += 1
             k[K.PENDING] = 0
             k[K.PIECES] = 0
             return k[K.REQUEST]
         period = count + k[K.PENDING]
         if period < k[K.LEAST]:
-            if k[K.PHASES] == 1:
+            if phases == 1:
                 k[K.PENDING] = period
                 k[K.PIECES] += 1
             k[K.REJECTED] += 1
@@ -50,8 +64,38 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
             k[K.REJECTED] += 1
             return k[K.REQUEST]
         k[K.SEEN] = (k[K.SEEN] + 1) & K.CLOCK
-        if k[K.PHASES] != 1:
-            elapsed = elapsed // k[K.PHASES]
+        if phases != 1:
+            k[K.PHASE_SEEN + phase] = (k[K.PHASE_SEEN + phase] + 1) & K.CLOCK
+            ticks = (now - k[K.PHASE_NOW]) & K.CLOCK
+            if now < 0 or (ticks > k[K.MOST] << 2 and ticks < K.BACKWARDS):
+                # Not heard before: it belongs so many shares of a period behind the phase before it.
+                ticks = phase - k[K.PHASE_LAST]
+                if ticks <= 0:
+                    ticks += phases
+                if k[K.FILLED] == 0:
+                    ticks = 1
+                ticks = period * ticks // phases
+            elif ticks >= K.BACKWARDS:
+                ticks = 0
+            now = (k[K.PHASE_NOW] + ticks) & K.CLOCK
+            k[K.PHASE_CLOCKS + phase] = now
+            k[K.PHASE_NOW] = now
+            k[K.PHASE_LAST] = phase
+            # The windows want a sample each share of a period; those of a phase that is away are filled in.
+            behind = k[K.PHASE_BEHIND] + ticks * phases
+            samples = 0
+            while samples < phases and behind + behind >= period:
+                behind -= period
+                samples += 1
+            if behind + behind >= period:
+                behind = 0
+            k[K.PHASE_BEHIND] = behind
+            ticks += k[K.PHASE_REST]
+            k[K.PHASE_REST] = ticks
+            if samples == 0:
+                return k[K.REQUEST]
+            elapsed = ticks // 625
+            k[K.PHASE_REST] = ticks - elapsed * 625
 
         # Deviation of this period, rounded to 0.1 mHz: exact, see frequency.py.
         off = 6_250_000 - k[K.FACTOR] * period
@@ -65,54 +109,64 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
         elif sample < 0 - K.FAR:
             sample = 0 - K.FAR
 
-        # Least-squares frequency over the window, by running sums.
-        at = (k[K.AT] + 1) & K.NEXT
-        before = ring[k[K.AT]]
         n = k[K.WINDOW]
-        held = k[K.HELD]
-        leaving = 0
-        if held == n:
-            leaving = ring[(at - n) & K.NEXT]
-        k[K.SUM_WEIGHT] += n * (k[K.SUM] + sample) - 2 * k[K.SUM_AGE]
-        k[K.SUM_AGE] += k[K.SUM] - (n + 1) * leaving + sample
-        k[K.SUM] += sample - leaving
-        if held < n:
-            held += 1
-            k[K.HELD] = held
-            k[K.WEIGHT] += held * (n + 1 - held)
-        deviation = (k[K.SUM_WEIGHT] + (k[K.WEIGHT] >> 1)) // k[K.WEIGHT]
-        # Two samples far off on the same side are no noise: the window begins anew with them, or
-        # with the newest alone if the step fell inside the older one.
-        jump = k[K.JUMP]
-        above = sample > deviation + jump and before > deviation + jump
-        if above or (sample < deviation - jump and before < deviation - jump):
-            held = 1
-            k[K.SUM] = sample
-            k[K.SUM_AGE] = sample
-            k[K.SUM_WEIGHT] = n * sample
-            k[K.WEIGHT] = n
-            deviation = sample
-            spread = sample - before
-            if spread + spread < jump and spread + spread > 0 - jump:
-                held = 2
-                k[K.SUM] += before
-                k[K.SUM_AGE] += 2 * before
-                k[K.SUM_WEIGHT] += 2 * (n - 1) * before
-                k[K.WEIGHT] += 2 * (n - 1)
-                deviation = (sample + before) >> 1
-            k[K.HELD] = held
-        filled = k[K.FILLED]
         slope_n = k[K.SLOPE_N]
-        leaving = 0
-        if filled >= slope_n:
-            leaving = ring[(at - slope_n) & K.NEXT]
-        k[K.SLOPE_AGE] += k[K.SLOPE_SUM] - (slope_n + 1) * leaving + sample
-        k[K.SLOPE_SUM] += sample - leaving
-        ring[at] = sample
-        k[K.AT] = at
-        if filled < K.RING:
-            filled += 1
-            k[K.FILLED] = filled
+        jump = k[K.JUMP]
+        left = samples
+        while left > 0:
+            left -= 1
+            # Least-squares frequency over the window, by running sums.
+            before = ring[k[K.AT]]
+            at = (k[K.AT] + 1) & K.NEXT
+            if k[K.OUT] == at:
+                k[K.OUT] = (at + 1) & K.NEXT
+            value = sample
+            if left > 0:                 # filled in: what was known before, so that a step needs two periods still
+                value = before
+                ring[K.TARGETS + at] = ring[K.TARGETS + k[K.AT]]
+                ring[K.STAMPS + at] = k[K.CLOCK_NOW]
+            held = k[K.HELD]
+            leaving = 0
+            if held == n:
+                leaving = ring[(at - n) & K.NEXT]
+            k[K.SUM_WEIGHT] += n * (k[K.SUM] + value) - 2 * k[K.SUM_AGE]
+            k[K.SUM_AGE] += k[K.SUM] - (n + 1) * leaving + value
+            k[K.SUM] += value - leaving
+            if held < n:
+                held += 1
+                k[K.HELD] = held
+                k[K.WEIGHT] += held * (n + 1 - held)
+            deviation = (k[K.SUM_WEIGHT] + (k[K.WEIGHT] >> 1)) // k[K.WEIGHT]
+            # Two samples far off on the same side are no noise: the window begins anew with them, or
+            # with the newest alone if the step fell inside the older one.
+            above = value > deviation + jump and before > deviation + jump
+            if above or (value < deviation - jump and before < deviation - jump):
+                held = 1
+                k[K.SUM] = value
+                k[K.SUM_AGE] = value
+                k[K.SUM_WEIGHT] = n * value
+                k[K.WEIGHT] = n
+                deviation = value
+                spread = value - before
+                if spread + spread < jump and spread + spread > 0 - jump:
+                    held = 2
+                    k[K.SUM] += before
+                    k[K.SUM_AGE] += 2 * before
+                    k[K.SUM_WEIGHT] += 2 * (n - 1) * before
+                    k[K.WEIGHT] += 2 * (n - 1)
+                    deviation = (value + before) >> 1
+                k[K.HELD] = held
+            filled = k[K.FILLED]
+            leaving = 0
+            if filled >= slope_n:
+                leaving = ring[(at - slope_n) & K.NEXT]
+            k[K.SLOPE_AGE] += k[K.SLOPE_SUM] - (slope_n + 1) * leaving + value
+            k[K.SLOPE_SUM] += value - leaving
+            ring[at] = value
+            k[K.AT] = at
+            if filled < K.RING:
+                filled += 1
+                k[K.FILLED] = filled
         target = 0
         if filled >= n:
             valid = 1
@@ -163,8 +217,6 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
         ring[K.TARGETS + at] = target
         ring[K.STAMPS + at] = clock
         out = k[K.OUT]
-        if out == at:
-            out = (out + 1) & K.NEXT
         while out != at and ((clock - ring[K.STAMPS + ((out + 1) & K.NEXT)]) & K.CLOCK) >= k[K.DELAY]:
             out = (out + 1) & K.NEXT
         k[K.OUT] = out
@@ -207,7 +259,7 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
         watt = quotient * k[K.POWER_HI] + (quotient * k[K.POWER_LO] + (power - quotient * 1000) * k[K.POWER_HI]) // 1000
     k[K.RESPONSE] = watt
     if k[K.ROLE] != 0:
-        rest = watt - k[K.LOW] + k[K.LOW_REST]
+        rest = (watt - k[K.LOW]) * samples + k[K.LOW_REST]
         quotient = rest // k[K.TAU]
         low = k[K.LOW] + quotient
         k[K.LOW] = low

@@ -14,6 +14,9 @@ NEXT = const(127)              # its mask
 TARGETS = const(128)           # where the ring of delayed targets begins
 STAMPS = const(256)            # where the ring of their times begins
 CLOCK = const(0xFFF_FFFF)      # the kernel's clock wraps at 2**28 x 10 us = 44 minutes
+BACKWARDS = const(0x800_0000)  # half of that: more is a negative difference
+MOST_PHASES = const(3)
+NOW_WRAP = const(0x3FFF_FFFF)  # the scan's clock wraps at 2**30 ms
 
 # The state. Entries below 32 are the ones of every period: there a viper access is one instruction.
 LEAST = const(0)       # shortest plausible period, ticks
@@ -74,4 +77,26 @@ SCAN_TIME = const(52)  # time of a call without a period, 10 us
 PHASES = const(53)
 WANTED = const(54)     # W, the share and the base before limits
 WEIGHT = const(55)     # sum of the weights of the samples held
-STATES = const(56)
+# More than one phase
+PHASE_LAST = const(56)    # phase of the newest period
+PHASE_NOW = const(57)     # ticks: when it ended, on a clock that wraps at 2**28
+PHASE_REST = const(58)    # ticks that the kernel's clock has not counted yet
+PHASE_BEHIND = const(59)  # time without samples yet, ticks times phases
+PHASE_CLOCKS = const(60)  # and the next two: when each phase's last period ended; -1 not known
+PHASE_SEEN = const(63)    # and the next two: periods taken from each phase, wraps
+# What the scan knows of the mains, see mains.py
+LOSS_ms = const(66)       # older than this the newest period means a loss
+LATE_ms = const(67)       # most that an edge since a late scan may be old
+SCAN_ms = const(68)
+LAST_ms = const(69)       # time of the last scan; -1 before the first
+ELAPSED_ms = const(70)    # since the scan before
+SEEN_BEFORE = const(71)   # SEEN at the last scan
+AGE_ms = const(72)        # of the newest period
+LOST = const(73)          # 1: no mains
+PHASE_BEFORE = const(74)  # and the next two: PHASE_SEEN at the last scan
+PHASE_AGES = const(77)    # and the next two
+PHASES_LOST = const(80)   # bits of the phases that are silent while another is not
+HOLD_ms = const(81)       # how long a response is kept without a known frequency
+WINDOW_ms = const(82)
+UNKNOWN_ms = const(83)    # since the frequency was last known
+STATES = const(84)

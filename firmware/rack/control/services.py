@@ -3,12 +3,18 @@
 They run in the scan and hand the kernel three numbers: a step in ppm, the share of the response that
 may still be delivered, and the power beside the response. The hazards: a step that never ends, a rack
 drained by a service that outlasts its contract, recovery that works against the grid.
+
+State and parameters are one array, the decisions viper functions over it: every scan runs all of them.
 """
+
+from array import array
 
 import micropython
 from micropython import const
 
 from rack import ids as I
+from rack.control import response_state as K
+from rack.control.fast import ptr32
 
 _PPM = const(1_000_000)
 
@@ -19,138 +25,201 @@ STEP_SPENT = const(3)
 
 _MOST_MS = const(100_000_000)
 
+# The state; read by others: STEP_STATE and the four after it
+STEP_STATE = const(0)
+STEP_ppm = const(1)
+AUTHORITY = const(2)        # permille
+BASE_W = const(3)
+RECOVERING = const(4)       # -1 charging, 1 discharging towards the target
+_STEP_ms = const(5)
+_REST_ms = const(6)         # since the grid has left the rest band
+_DELIVERED_ms = const(7)    # at full power; positive discharged
+_DELIVERED_REST = const(8)
+_FADE = const(9)
+_BASE_REST = const(10)
+# Parameters
+_POWER_W = const(11)
+_RECOVERY_W = const(12)
+_BASE_PER_S = const(13)
+_RESERVE_W = const(14)      # room that a setpoint leaves in both directions
+_REST_BAND = const(15)      # frequencies in 0.1 mHz
+_STEP_POWER = const(16)     # permille; 0: no such service
+_STEP_BELOW = const(17)
+_STEP_DELAY_ms = const(18)
+_STEP_HOLD_ms = const(19)
+_STEP_RELEASE = const(20)   # permille/s
+_STEP_REARM = const(21)
+_STEP_REARM_ms = const(22)
+_DURATION_ms = const(23)    # 0: as long as energy lasts
+_RELEASE = const(24)        # permille/s
+_RECOVERY_ms = const(25)    # rest before recovery, and before spent energy is forgotten
+_TARGET_cpct = const(26)
+_BAND_cpct = const(27)
+_STATES = const(28)
+
+
+def contracted_W(params):
+    """The power that 1000 permille of the curve mean."""
+    return params.split_power_W if params.split_role else params.rack_power_max_W
+
+
+def make(params):
+    """The array that `services_kernel` works with."""
+    p = params
+    power_W = contracted_W(p)
+    share = p.response_recovery_permille
+    v = array("i", [0] * _STATES)
+    for index, value in (
+        (AUTHORITY, 1000),
+        (_FADE, _PPM),
+        (_POWER_W, power_W),
+        (_RECOVERY_W, power_W // 1000 * share + power_W % 1000 * share // 1000),
+        (_BASE_PER_S, power_W * p.response_setpoint_permille_ps // 1000),
+        (_RESERVE_W, power_W if p.response_priority else 0),
+        (_REST_BAND, p.response_rest_mHz * 10),
+        (_STEP_POWER, p.response_step_permille),
+        (_STEP_BELOW, -p.response_step_below_mHz * 10),
+        (_STEP_DELAY_ms, p.response_step_delay_ms),
+        (_STEP_HOLD_ms, p.response_step_hold_ms),
+        (_STEP_RELEASE, p.response_step_release_permille_ps),
+        (_STEP_REARM, -p.response_step_rearm_mHz * 10),
+        (_STEP_REARM_ms, p.response_step_rearm_ms),
+        (_DURATION_ms, p.response_duration_s * 1000),
+        (_RELEASE, p.response_release_permille_ps),
+        (_RECOVERY_ms, p.response_recovery_delay_s * 1000),
+        (_TARGET_cpct, p.response_recovery_target_cpct),
+        (_BAND_cpct, p.response_recovery_band_cpct),
+    ):
+        v[index] = value
+    return v
+
 
 @micropython.viper
-def _within(setpoint_W: int, charge_W: int, discharge_W: int, reserve_W: int) -> int:
-    """The setpoint within limits that leave room for reserve_W in both directions."""
-    most = discharge_W - reserve_W
+def _step(state, elapsed_ms: int, deviation: int, valid: int):  # noqa: C901 - one state machine
+    """Ready, active for its hold time, release at its rate, spent until the grid has recovered."""
+    v = ptr32(state)
+    now = v[STEP_STATE]
+    after = now
+    ms = v[_STEP_ms] + elapsed_ms
+    if now == STEP_READY:
+        if valid == 0 or deviation > v[_STEP_BELOW]:
+            ms = 0
+        elif ms >= v[_STEP_DELAY_ms]:
+            v[STEP_ppm] = v[_STEP_POWER] * 1000
+            after = STEP_ACTIVE
+    elif now == STEP_ACTIVE:
+        if ms >= v[_STEP_HOLD_ms]:
+            after = STEP_RELEASE
+    elif now == STEP_RELEASE:
+        v[STEP_ppm] -= v[_STEP_RELEASE] * elapsed_ms
+        if v[STEP_ppm] <= 0:
+            v[STEP_ppm] = 0
+            after = STEP_SPENT
+    elif valid == 0 or deviation < v[_STEP_REARM]:
+        ms = 0
+    elif ms >= v[_STEP_REARM_ms]:
+        after = STEP_READY
+    if after != now:
+        v[STEP_STATE] = after
+        ms = 0
+    v[_STEP_ms] = ms
+
+
+@micropython.viper
+def _duration(state, elapsed_ms: int, deviation: int, response_W: int):
+    """Fade the response in the direction whose energy is spent, until it comes back or the grid has rested.
+
+    Energy, not time: a grid that swings about its nominal frequency takes and gives.
+    """
+    v = ptr32(state)
+    fade = v[_FADE]
+    delivered = v[_DELIVERED_ms]
+    if v[_REST_ms] != 0 and v[_REST_ms] >= v[_RECOVERY_ms]:
+        delivered = 0
+        v[_DELIVERED_REST] = 0
+        fade = _PPM
+    else:
+        energy = response_W * elapsed_ms + v[_DELIVERED_REST]
+        more = energy // v[_POWER_W]
+        v[_DELIVERED_REST] = energy - more * v[_POWER_W]
+        delivered += more
+        if delivered > _MOST_MS:
+            delivered = _MOST_MS
+        elif delivered < 0 - _MOST_MS:
+            delivered = 0 - _MOST_MS
+    v[_DELIVERED_ms] = delivered
+    step = v[_RELEASE] * elapsed_ms
+    if delivered < v[_DURATION_ms] and delivered > 0 - v[_DURATION_ms]:
+        fade += step
+        if fade > _PPM:
+            fade = _PPM
+    else:
+        fade -= step
+        if fade < 0:
+            fade = 0
+    v[_FADE] = fade
+    v[AUTHORITY] = fade // 1000
+    if delivered > 0:               # low frequency discharges
+        if deviation > 0:
+            v[AUTHORITY] = 1000
+    elif deviation < 0:
+        v[AUTHORITY] = 1000
+
+
+@micropython.viper
+def services_kernel(state, k: ptr32, s: ptr32, elapsed_ms: int, valid: int):  # noqa: C901 - a call costs as much as a branch
+    """One scan of 0..100 ms. state: `make`; k: the response's; s: process image; valid: the frequency is known."""
+    v = ptr32(state)
+    deviation = k[K.DEVIATION]
+    rest_ms = 0
+    if valid != 0 and deviation <= v[_REST_BAND] and deviation >= 0 - v[_REST_BAND]:
+        rest_ms = v[_REST_ms]
+        if rest_ms < _MOST_MS:
+            rest_ms += elapsed_ms
+    v[_REST_ms] = rest_ms
+    if v[_STEP_POWER] != 0:
+        _step(state, elapsed_ms, deviation, valid)
+    if v[_DURATION_ms] != 0:
+        _duration(state, elapsed_ms, deviation, k[K.RESPONSE])
+    # The setpoint within the limits, less the room for the response.
+    wanted = s[I.SETPOINT_W]
+    most = k[K.DISCHARGE] - v[_RESERVE_W]
     if most < 0:
         most = 0
-    if setpoint_W > most:
-        setpoint_W = most
-    most = charge_W - reserve_W
+    if wanted > most:
+        wanted = most
+    most = k[K.CHARGE] - v[_RESERVE_W]
     if most < 0:
         most = 0
-    if setpoint_W < 0 - most:
-        setpoint_W = 0 - most
-    return setpoint_W
-
-
-class Services:
-    def __init__(self, params):
-        p = self._p = params
-        self.power_W = p.split_power_W if p.split_role else p.rack_power_max_W
-        self.step_ppm = 0
-        self.authority = 1000       # permille
-        self.base_W = 0
-        self.step_state = STEP_READY
-        self.recovering = 0         # -1 charging, 1 discharging towards the target
-        self._step_ms = 0
-        self._delivered_ms = 0      # at full power; positive discharged
-        self._delivered_rest = 0
-        self._rest_ms = 0
-        self._fade = _PPM
-        self._base_rest = 0
-        share = p.response_recovery_permille
-        self._recovery_W = self.power_W // 1000 * share + self.power_W % 1000 * share // 1000
-        self._base_per_s = self.power_W * p.response_setpoint_permille_ps // 1000
-
-    def scan(self, elapsed_ms, deviation, response_W, valid, s, charge_W, discharge_W):
-        """One scan: elapsed_ms 0..100; deviation 0.1 mHz; valid: the frequency is known; s: process image."""
-        p = self._p
-        rest = p.response_rest_mHz * 10
-        if not valid or deviation > rest or deviation < -rest:
-            self._rest_ms = 0
-        elif self._rest_ms < _MOST_MS:
-            self._rest_ms += elapsed_ms
-        if p.response_step_permille:
-            self._step(elapsed_ms, deviation, valid)
-        if p.response_duration_s:
-            self._duration(elapsed_ms, response_W, deviation)
-        recovery_W = self._recovery(s[I.SOC_cpct]) if p.response_recovery_permille else 0
-        self._base(elapsed_ms, s[I.SETPOINT_W], recovery_W, valid, charge_W, discharge_W)
-
-    def _step(self, elapsed_ms, deviation, valid):
-        """Ready, active for its hold time, release at its rate, spent until the grid has recovered."""
-        p = self._p
-        self._step_ms += elapsed_ms
-        state = self.step_state
-        if state == STEP_READY:
-            if not valid or deviation > -p.response_step_below_mHz * 10:
-                self._step_ms = 0
-            elif self._step_ms >= p.response_step_delay_ms:
-                self.step_ppm = p.response_step_permille * 1000
-                self._enter(STEP_ACTIVE)
-        elif state == STEP_ACTIVE:
-            if self._step_ms >= p.response_step_hold_ms:
-                self._enter(STEP_RELEASE)
-        elif state == STEP_RELEASE:
-            self.step_ppm -= p.response_step_release_permille_ps * elapsed_ms
-            if self.step_ppm <= 0:
-                self.step_ppm = 0
-                self._enter(STEP_SPENT)
-        else:
-            if not valid or deviation < -p.response_step_rearm_mHz * 10:
-                self._step_ms = 0
-            elif self._step_ms >= p.response_step_rearm_ms:
-                self._enter(STEP_READY)
-
-    def _enter(self, state):
-        self.step_state = state
-        self._step_ms = 0
-
-    def _duration(self, elapsed_ms, response_W, deviation):
-        """Fade the response in the direction whose energy is spent, until it comes back or the grid has rested.
-
-        Energy, not time: a grid that swings about its nominal frequency takes and gives.
-        """
-        p = self._p
-        if self._rest_ms and self._rest_ms >= p.response_recovery_delay_s * 1000:
-            self._delivered_ms = self._delivered_rest = 0
-            self._fade = _PPM
-        else:
-            energy = response_W * elapsed_ms + self._delivered_rest
-            delivered_ms = energy // self.power_W
-            self._delivered_rest = energy - delivered_ms * self.power_W
-            self._delivered_ms = max(-_MOST_MS, min(_MOST_MS, self._delivered_ms + delivered_ms))
-        most_ms = p.response_duration_s * 1000
-        step = p.response_release_permille_ps * elapsed_ms
-        if -most_ms < self._delivered_ms < most_ms:
-            self._fade = min(_PPM, self._fade + step)
-        else:
-            self._fade = max(0, self._fade - step)
-        other_way = deviation > 0 if self._delivered_ms > 0 else deviation < 0  # low frequency discharges
-        self.authority = 1000 if other_way else self._fade // 1000
-
-    def _recovery(self, soc_cpct):
-        """Power towards the target SoC, only while the grid rests; stops at the target, starts outside the band."""
-        p = self._p
-        off = soc_cpct - p.response_recovery_target_cpct
-        if self._rest_ms < p.response_recovery_delay_s * 1000 or self._rest_ms == 0:
-            self.recovering = 0
-        elif off > p.response_recovery_band_cpct:
-            self.recovering = 1
-        elif off < -p.response_recovery_band_cpct:
-            self.recovering = -1
-        elif self.recovering * off <= 0:
-            self.recovering = 0
-        return self.recovering * self._recovery_W
-
-    def _base(self, elapsed_ms, setpoint_W, recovery_W, valid, charge_W, discharge_W):
-        """Setpoint and recovery, ramped; with priority 1 the setpoint leaves room for the whole response."""
-        reserve = self.power_W if self._p.response_priority else 0
-        wanted = _within(setpoint_W, charge_W, discharge_W, reserve) + recovery_W if valid else 0
-        travel = self._base_per_s * elapsed_ms + self._base_rest
-        step = travel // 1000
-        self._base_rest = travel - step * 1000
-        base = self.base_W
-        if wanted > base:
-            base += step
-            if base > wanted:
-                base = wanted
-            self.base_W = base
-        elif wanted < base:
-            base -= step
-            if base < wanted:
-                base = wanted
-            self.base_W = base
+    if wanted < 0 - most:
+        wanted = 0 - most
+    # Recovery towards the target SoC, only while the grid rests; stops at the target, starts outside the band.
+    if v[_RECOVERY_W] != 0:
+        off = s[I.SOC_cpct] - v[_TARGET_cpct]
+        way = v[RECOVERING]
+        if rest_ms < v[_RECOVERY_ms] or rest_ms == 0:
+            way = 0
+        elif off > v[_BAND_cpct]:
+            way = 1
+        elif off < 0 - v[_BAND_cpct]:
+            way = -1
+        elif way * off <= 0:
+            way = 0
+        v[RECOVERING] = way
+        wanted += way * v[_RECOVERY_W]
+    if valid == 0:
+        wanted = 0
+    # The power beside the response follows at its ramp; no fraction of a watt is lost.
+    travel = v[_BASE_PER_S] * elapsed_ms + v[_BASE_REST]
+    step = travel // 1000
+    v[_BASE_REST] = travel - step * 1000
+    base = v[BASE_W]
+    if wanted > base:
+        base += step
+        if base > wanted:
+            base = wanted
+    elif wanted < base:
+        base -= step
+        if base < wanted:
+            base = wanted
+    v[BASE_W] = base

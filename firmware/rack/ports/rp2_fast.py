@@ -127,7 +127,7 @@ class FastPath:
                     count = int(pio[8 + phase])
                     if count < 0 or count > 0x1FFF_FFFF:
                         count = 0x1FFF_FFFF  # no period either way, and still a small integer
-                    power_W = int(kernel(k, rings, curve, count + int(overhead)))
+                    power_W = int(kernel(k, rings, curve, count + int(overhead), phase))
                     periods += 1
                 phase += 1
             asked = int(link[L.ASKED])

@@ -111,9 +111,9 @@ class _FastPath:
     def send(self):
         self._link.send_request(self._response.request_W)
 
-    def edge(self, count):
+    def edge(self, count, phase):
         try:
-            self._link.send_request(self._response.on_period(count))
+            self._link.send_request(self._response.on_period(count, phase))
             self._recorder.on_period()
         except EOFError:
             raise
@@ -150,9 +150,9 @@ class Port:
         self._now_us += _IDLE_STEP_us
         edges = self._pipe.ask(1, struct.pack("<Q", self._now_us - self._start_us), 1)[0]
         for _ in range(edges):
-            count = struct.unpack("<i", self._pipe.more(4))[0]
+            count, phase = struct.unpack("<iB", self._pipe.more(5))
             if self._fast and self._fast.started:
-                self._fast.edge(count)
+                self._fast.edge(count, phase)
 
     def sleep(self, due_us):
         """Idle at least once, and until due_us."""

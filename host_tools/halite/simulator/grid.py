@@ -56,6 +56,18 @@ class _Sine:
         return self.amplitude_hz / turn * (1 - math.cos(turn * t))
 
 
+@dataclass
+class _Loss:
+    """No crossings of `phase`, None: of any, from `start_us` to `stop_us`."""
+
+    start_us: float
+    phase: int | None
+    stop_us: float = math.inf
+
+    def holds(self, us: float) -> bool:
+        return self.start_us <= us < self.stop_us
+
+
 class Grid:
     """Mains frequency and its zero crossings.
 
@@ -68,7 +80,7 @@ class Grid:
         self._segments = [_Segment(0.0, nominal_hz, 0.0, 0.0)]
         self._starts = [0.0]
         self._sines: list[_Sine] = []
-        self._lost: list[list[float]] = []
+        self._lost: list[_Loss] = []
         self.nominal_hz = nominal_hz
         noise = np.random.default_rng(seed).normal(0.0, 1.0, _JITTER_LENGTH)
         self._jitter: list[float] = (jitter_us * np.clip(noise, -4, 4)).tolist()
@@ -101,14 +113,15 @@ class Grid:
         """Superpose an oscillation of the frequency."""
         self._sines.append(_Sine(at_us, amplitude_hz, rate_hz, stop_us))
 
-    def lose(self, at_us: float) -> None:
-        """No zero crossings from `at_us` until `restore`."""
-        self._lost.append([at_us, math.inf])
+    def lose(self, at_us: float, phase: int | None = None) -> None:
+        """No zero crossings from `at_us` until `restore`, of one phase (0, 1, 2) or of the whole mains."""
+        self._lost.append(_Loss(at_us, phase))
 
-    def restore(self, at_us: float) -> None:
-        """End the present loss of mains at `at_us`."""
-        for span in self._lost:
-            span[1] = min(span[1], at_us) if span[0] <= at_us else span[1]
+    def restore(self, at_us: float, phase: int | None = None) -> None:
+        """End the present loss of this phase, or of the whole mains, at `at_us`."""
+        for loss in self._lost:
+            if loss.phase == phase and loss.start_us <= at_us:
+                loss.stop_us = min(loss.stop_us, at_us)
 
     def _add(self, at_us: float, hz: float, slope: float) -> None:
         index = bisect_right(self._starts, at_us)
@@ -133,8 +146,13 @@ class Grid:
         return self._segment(us).cycles_at(us) + sum(s.cycles_at(us) for s in self._sines)
 
     def present(self, us: float) -> bool:
-        """Whether the mains is there."""
-        return not any(start <= us < stop for start, stop in self._lost)
+        """Whether the mains is there; the loss of a phase is no loss of the mains."""
+        return not any(loss.holds(us) for loss in self._lost if loss.phase is None)
+
+    def _loss(self, us: float, phase: int) -> "_Loss | None":
+        """The loss that keeps a crossing of this phase away, the longest where there are several."""
+        found = (loss for loss in self._lost if loss.phase in (None, phase) and loss.holds(us))
+        return max(found, key=lambda loss: loss.stop_us, default=None)
 
     def _time_of(self, cycles: float, guess_us: float) -> float:
         """Solve the phase for its time; the frequency is positive, so Newton's way is monotone."""
@@ -156,8 +174,8 @@ class Grid:
     ) -> tuple[float, int] | None:
         """The next zero crossing after `after_us`: (time in µs, level after it: 1 rising, 0 falling).
 
-        phase: 0, 1 or 2, each a third of a cycle behind the one before. None when the mains stays away. During
-        a loss no crossing happens.
+        phase: 0, 1 or 2, each a third of a cycle behind the one before. None when the mains or the phase stays away.
+        During a loss no crossing happens.
         """
         behind = 2 * phase / 3
         # Jitter moves a crossing by far less than 0.05 half cycles: none before this one can be the answer.
@@ -167,12 +185,12 @@ class Grid:
             half += half % 2 if rising_only else 0
             us = self._crossing(half, us, phase)
             if us > after_us + _SAME_US:
-                lost = next((span for span in self._lost if span[0] <= us < span[1]), None)
+                lost = self._loss(us, phase)
                 if lost is None:
                     return us, (half + 1) % 2
-                if math.isinf(lost[1]):
+                if math.isinf(lost.stop_us):
                     return None
-                half = max(half, math.floor(2 * self.cycles_at(lost[1]) - behind - 1))
+                half = max(half, math.floor(2 * self.cycles_at(lost.stop_us) - behind - 1))
             half += 1
 
     def next_edge_us(self, after_us: float, phase: int = 0) -> float | None:

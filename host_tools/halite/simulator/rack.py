@@ -25,6 +25,7 @@ SLOW_STEPS = 10  # cells and heat move once in ten steps
 IN_HVIL, IN_ESTOP, IN_OC_OK, IN_AUX_POS, IN_AUX_NEG, IN_COOLANT_FLOW = (1 << n for n in range(6))
 COIL_NEG, COIL_PRE, COIL_POS = (1 << n for n in range(3))
 
+_MAINS = ("mains_lost", "phase_lost")
 _CONTACT_OHM = 0.5e-3
 _GAS_CLEAN_mV = 400.0
 _COOLANT_J_PER_K = 120_000.0  # 30 l of glycol-water: engineering judgement
@@ -295,11 +296,11 @@ class Rack:
     # faults
 
     def start_fault(self, name: str, at: int = 0, value: float | None = None, at_us: float | None = None) -> None:
-        """Start a fault of FAULTS by name at cell, sensor or device `at`."""
+        """Start a fault of FAULTS by name at cell, sensor, device or phase `at`."""
         us = float(self.now_us) if at_us is None else at_us
         self.faults.start(name, at, value)
-        if name == "mains_lost":
-            self.grid.lose(us)
+        if name in _MAINS:
+            self.grid.lose(us, at if name == "phase_lost" else None)
         spec = FAULTS[name]
         if self._coils:
             self.command_coils(self._coils, us)
@@ -308,8 +309,9 @@ class Rack:
     def stop_fault(self, name: str, at: int | None = None, at_us: float | None = None) -> None:
         """End a fault."""
         us = float(self.now_us) if at_us is None else at_us
-        if name == "mains_lost":
-            self.grid.restore(us)
+        if name in _MAINS:
+            for phase in (None,) if name == "mains_lost" else range(3) if at is None else (at,):
+                self.grid.restore(us, phase)
         self.faults.stop(name, at)
         self._note(us, f"{FAULTS[name].text}: over")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class FaultSpec:
-    """What a fault applies to (`where`: "" the rack, else cell, sensor or device) and its value's range."""
+    """What a fault applies to (`where`: "" the rack, else cell, sensor, device or phase) and its value's range."""
 
     where: str
     unit: str
@@ -46,6 +46,7 @@ FAULTS: dict[str, FaultSpec] = {
     "coolant_stopped": FaultSpec("", "", 0, 1, 1, "no coolant flow"),
     "gas": FaultSpec("", "mV", 0, 3300, 2500, "gas sensor voltage"),
     "mains_lost": FaultSpec("", "", 0, 1, 1, "no mains"),
+    "phase_lost": FaultSpec("phase", "", 0, 1, 1, "mains phase not seen: sense wire or fuse"),
 }
 
 

@@ -79,7 +79,7 @@ class SineFrequency(_Action):
 
 
 class StartFault(_Action):
-    """A fault of the rack starts; `at` is its cell, sensor or device."""
+    """A fault of the rack starts; `at` is its cell, sensor, device or phase."""
 
     do: Literal["fault"]
     name: str

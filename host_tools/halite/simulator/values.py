@@ -93,7 +93,7 @@ class ValuesFace:
         last_us = self._last_edges_us[phase]
         if last_us is not None:
             count = round((us - last_us) * 1000 / PERIOD_TICK_NS)
-            self._request(self.controller.response.on_period(min(count, _NOW_WRAP)), us)
+            self._request(self.controller.response.on_period(min(count, _NOW_WRAP), phase), us)
         self._last_edges_us[phase] = us
         self._next_edges_us[phase] = self.rack.grid.next_edge_us(us, phase)
 
@@ -241,8 +241,8 @@ class _Recorder:
 
 
 def check_places(scenario: Scenario, rack: Rack) -> None:
-    """Refuse a fault at a cell, sensor or device that this rack does not have."""
-    sizes = {"cell": rack.plant.series, "sensor": rack.plant.sensors, "device": rack.plant.devices, "": 1}
+    """Refuse a fault at a cell, sensor, device or phase that this rack does not have."""
+    sizes = {"cell": rack.plant.series, "sensor": rack.plant.sensors, "device": rack.plant.devices, "phase": 3, "": 1}
     for action in scenario.action:
         if isinstance(action, StartFault | ClearFault) and (action.at or 0) >= sizes[FAULTS[action.name].where]:
             where = FAULTS[action.name].where or "place"
