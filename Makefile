@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/
 READY := $(VENV)/halite.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench mutants lint flash console generate clean
+.PHONY: help demo test scenarios bench mutants lint flash console generate clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,6 +29,9 @@ demo: $(READY)  ## flash an emulated rack, run the demonstration, write its repo
 
 test: lint  ## run lint, types and every test
 	@$(RUN)pytest -n 2 --dist loadfile --durations=12
+
+scenarios: $(READY)  ## play every scenario whole on the emulated board, about half an hour
+	@$(RUN)halite simulate --suite board
 
 bench: $(READY)  ## measure the project's figures into build/bench.json
 	@$(RUN)halite bench

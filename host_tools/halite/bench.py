@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,8 +17,8 @@ from halite.arguments import Parser
 from halite.config import load
 from halite.emulator import deadman_rig, response_times
 from halite.emulator.board import EmulatedBoard
+from halite.emulator.console import ask
 from halite.emulator.scan_watch import ScanWatch
-from halite.errors import HaliteError
 from halite.simulator import scenario, values
 
 OUTPUT = Path("build/bench.json")
@@ -87,35 +86,23 @@ def measure_demo() -> Iterator[tuple[str, float]]:
     yield "boot_to_standby_ms", round(result.boot_ms, 1)
 
 
-def _ask(board: EmulatedBoard, command: str) -> dict[str, Any]:
-    """The application's answer to a console command; HaliteError when none comes."""
-    board.forget_received()
-    board.send(command.encode() + b"\n")
-    start = b'{"re":"%s"' % command.split()[0].encode()
-    if not board.run_until(lambda: b"}\n" in board.received.partition(start)[2].replace(b"\r", b""), 2_000, 300, 20):
-        raise HaliteError(f"the emulated board does not answer {command!r}")
-    line = start + board.received.partition(start)[2].partition(b"\n")[0]
-    answer: dict[str, Any] = json.loads(line)
-    return answer
-
-
 def _free_after(board: EmulatedBoard, question: str) -> int:
     """Free heap in bytes right after an answer: asked back to back, most of the answers' garbage is still there."""
-    _ask(board, question)
-    return int(_ask(board, "tasks")["heap_free"])
+    ask(board, question)
+    return int(ask(board, "tasks")["heap_free"])
 
 
 def measure_board() -> Iterator[tuple[str, float]]:
     """Memory and time of the real application on the emulated board with the largest rack, closed and at work."""
     board = response_times.running_rack(load(_LARGEST)).board
-    _ask(board, "tasks clear")
+    ask(board, "tasks clear")
     board.run_for(_WATCHED_MS)
-    tasks = _ask(board, "tasks")
+    tasks = ask(board, "tasks")
     rows = {row["name"]: row for row in tasks["tasks"]}
     watch = ScanWatch(board, 10_000)
     lowest = min([_free_after(board, question) for question in _QUESTIONS])
     board.run_for(_COLLECTED_MS)
-    heap = _ask(board, "tasks")
+    heap = ask(board, "tasks")
     yield "scan_10ms_us_max", rows["scan"]["worst"]
     yield "cell_evaluation_us_max", tasks["judge_us"]
     yield "cpu_share_percent", tasks["busy_permille"] / 10

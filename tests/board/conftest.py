@@ -1,9 +1,11 @@
 """Emulated boards that have booted the real MicroPython image; rule R6 is watched over every one of them."""
 
 from collections.abc import Callable, Iterator
+from weakref import WeakKeyDictionary
 
 import pytest
 from halite.emulator.board import EmulatedBoard
+from halite.emulator.flash_watch import ClosedWatch
 from halite.emulator.repl import at_prompt
 from halite.image import image_path
 
@@ -15,17 +17,13 @@ class FlashWatch:
 
     def __init__(self) -> None:
         self.writes: list[str] = []
-        self.closings = 0
-        self._closed: dict[int, set[object]] = {}
+        self._boards: WeakKeyDictionary[EmulatedBoard, ClosedWatch] = WeakKeyDictionary()
 
     def see(self, board: EmulatedBoard, what: str, detail: tuple[object, ...]) -> None:
-        closed = self._closed.setdefault(id(board), set())
-        if what == "contact":
-            name, is_closed = detail
-            (closed.add if is_closed else closed.discard)(name)
-            self.closings += bool(is_closed)
-        elif what == "flash" and closed:
-            self.writes.append(f"{board.now_us:.0f} us: {detail} with {closed} closed")
+        watch = self._boards.setdefault(board, ClosedWatch())
+        watch.see(board.now_us, what, detail)
+        self.writes += watch.writes
+        watch.writes.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

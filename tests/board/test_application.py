@@ -4,10 +4,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from halite.bench import _ask as asked
 from halite.build import make
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
+from halite.emulator.console import ask
 from halite.emulator.filesystem import with_files
 from halite.emulator.rig import EmulatedRack, emulated_rack
 from halite.image import image_path
@@ -55,7 +55,7 @@ def rack(config: RackConfig, flash: bytes) -> EmulatedRack:
         return any(event.what == "enable" for event in board.events)
 
     while not armed():
-        asked(board, "close")
+        ask(board, "close")
         board.run_until(armed, 100, WALL_s, 5)
     return rack
 
@@ -79,7 +79,7 @@ def test_a_long_answer_a_collection_an_afe_restart_and_a_lost_reading_together_d
 ) -> None:
     board, chips = rack.board, rack.chips
     fed = feeds(board)
-    before = asked(board, "tasks")
+    before = ask(board, "tasks")
     board.events.clear()
     board.send(b"status\ncells\nlogs 100\n")  # each ends in a collection
     board.run_for(20)
@@ -90,7 +90,7 @@ def test_a_long_answer_a_collection_an_afe_restart_and_a_lost_reading_together_d
     chips.ina228.faults.missing = False
     board.run_for(MEETING_ms)
     dropped = [event for event in board.events if event.what in ("enable", "reset") or event[1:] == ("coil", (0,))]
-    after = asked(board, "tasks")
+    after = ask(board, "tasks")
     assert dropped == [] and rack.wires.coil_driver.alive
     gaps = [b - a for a, b in pairwise(fed)]
     assert len(fed) > MEETING_ms / 20 and max(gaps) < WINDOW_us, (max(gaps), len(fed))
@@ -104,14 +104,14 @@ def test_a_deep_discharge_is_still_latched_on_the_board_that_gets_the_power_back
 ) -> None:
     board = rack.board
     rack.rack.start_fault("cell_offset", 7, -2.0, at_us=board.now_us)
-    latched = board.run_until(lambda: "deep discharge" in str(asked(board, "alarms")), 1_500, WALL_s, 50)
+    latched = board.run_until(lambda: "deep discharge" in str(ask(board, "alarms")), 1_500, WALL_s, 50)
     assert latched
     board.run_for(200)
     assert rack.wires.coil_driver.coils == 0
     fram = bytes(rack.chips.fram.content)
     again = healthy(config, flash, fram)  # its cells are well
-    refused = asked(again.board, "close")
+    refused = ask(again.board, "close")
     assert "trip is latched" in refused["error"]
-    assert any("deep discharge" in reason for reason in asked(again.board, "why")["why"])
+    assert any("deep discharge" in reason for reason in ask(again.board, "why")["why"])
     new = emulated_rack(config, flash=flash)
     assert fram != bytes(new.chips.fram.content)

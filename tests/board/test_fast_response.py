@@ -1,7 +1,8 @@
 """The fast response on the emulated board: edges on the pin, frames on the bus, the whole application between.
 
 The largest rack with the fast service. One story, looked at by every test: closing, half a hertz of low frequency, a
-ramp above nominal, back to a small deviation, then no mains at all, then the console is asked what it has seen.
+ramp above nominal, back to a small deviation, then no mains at all, then the console is asked what it has seen. At the
+end a link between two AFEs of the closed rack breaks, and is mended.
 """
 
 from array import array
@@ -11,9 +12,11 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from halite.config import load, load_params
 from halite.emulator import response_times
+from halite.emulator.console import ask
 from halite.paths import BOARD_CONFIGS
 from rack import ids as I
 from rack.control import response_state as K
@@ -30,6 +33,7 @@ CHANGES = (
     ("tau_ms = 200 ", "tau_ms = 60 "),
     ("early_ms = 300 ", "early_ms = 90 "),
     ("late_ms = 1_400", "late_ms = 420"),
+    ("link_warn = [1, 0, 0, 5_000]", "link_warn = [1, 0, 0, 100]"),  # the clear time is another test's matter, too
 )
 PERIOD_US = 20_000.0
 SCAN_US = 10_000.0
@@ -44,6 +48,7 @@ class Story:
         self.params: Any = load_params(path)
         emulated = response_times.rack_with_application(load(path))
         self.board = board = emulated.board
+        self.emulated = emulated
         grid = emulated.rack.grid
         head = self.fresh_response().state[: K.HELD]
         self.tap = response_times.KernelTap(board, head, K.STATES)
@@ -188,3 +193,75 @@ def test_the_console_tells_the_event_as_it_was(story: Story, replay: SimpleNames
     assert [row[:pcs] + row[pcs + 1 :] for row in rows] == [row[:pcs] + row[pcs + 1 :] for row in expected]
     asked = [row[COLUMNS.split(",").index("request_W")] for row in rows]
     assert max(row[pcs] for row in rows) > 0.8 * max(asked) and min(row[pcs] for row in rows) < 0
+
+
+BROKEN_LINK = 11  # of 26 devices: eleven are left on the one side, fifteen on the other
+READ_ms = 145  # docs/wiring.md: at most so long between two readings of a cell
+TEMPS_ms = 60  # behind the cells
+NEAR = 3  # mV or 0.1 degC: the chip's counts and the NTC's table
+MENDED_ms = 2_000 + 100 + 100  # docs/wiring.md, the alarm's clear time, the task that tells it
+
+
+class Readings:
+    """The readings in the board's RAM, looked at from outside.
+
+    Every cell and sensor moves by 10 mV or 1 degC at each `move`: an old reading is not taken for a new one.
+    """
+
+    def __init__(self, story: Story) -> None:
+        self.board, self.rack = story.board, story.emulated.rack
+        words = np.frombuffer(self.board.rp2040.sram, dtype="<i4")
+        self._cells = self._found(words, self.cells())
+        self._temps = self._found(words, self.temps())
+        self._moves = 0
+
+    def cells(self) -> Any:
+        return 1000 * self.rack.measured_cells_V()
+
+    def temps(self) -> Any:
+        return 10 * self.rack.measured_temps_degC()
+
+    @staticmethod
+    def _found(words: Any, values: Any) -> list[Any]:
+        """The places of RAM that hold these values: where the driver writes them, and who has taken them over."""
+        starts = np.flatnonzero(np.abs(words[: -len(values)] - values[0]) <= NEAR)
+        places = [words[at : at + len(values)] for at in starts]
+        found = [place for place in places if np.abs(place - values).max() <= NEAR]
+        assert found
+        return found
+
+    def move(self) -> None:
+        self._moves += 1
+        at_us = self.board.now_us
+        for cell in range(self.rack.plant.series):
+            self.rack.start_fault("cell_offset", cell, 0.010 * self._moves, at_us=at_us)
+        for sensor in range(self.rack.plant.sensors):
+            self.rack.start_fault("ntc_offset", sensor, 1.0 * self._moves, at_us=at_us)
+
+    def cells_right(self) -> bool:
+        return any(np.abs(place - self.cells()).max() <= NEAR for place in self._cells)
+
+    def temps_right(self) -> bool:
+        return any(np.abs(place - self.temps()).max() <= NEAR for place in self._temps)
+
+
+def test_a_broken_afe_link_loses_no_cell_and_no_temperature_and_is_a_warning_until_it_is_mended(story: Story) -> None:
+    board, stack = story.board, story.emulated.chips.afe
+    readings = Readings(story)
+    assert len(readings.cells()) == 416 and len(readings.temps()) == 208
+    board.events.clear()
+    stack.broken_links = {BROKEN_LINK}
+    for limit_ms in (READ_ms, READ_ms):  # at the break, and a while later
+        readings.move()
+        assert not readings.cells_right() and not readings.temps_right()
+        assert board.run_until(readings.cells_right, limit_ms, WALL_S, 1)
+        assert board.run_until(readings.temps_right, TEMPS_ms, WALL_S, 1)
+    told = {alarm["text"]: alarm for alarm in ask(board, "alarms")["alarms"]}
+    warning = told["AFE link broken, read from both ends"]
+    assert warning["level"] == "warn" and not any(alarm["latched"] for alarm in told.values())
+    stack.broken_links = set()
+    board.run_for(MENDED_ms)
+    assert "link" not in str(ask(board, "alarms")["alarms"])
+    readings.move()
+    assert board.run_until(readings.cells_right, READ_ms, WALL_S, 1)
+    assert not [event for event in board.events if event.what in ("contact", "coil", "enable", "reset")]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from halite import build
-from halite.bench import _ask as asked
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
+from halite.emulator.console import ask
 from halite.emulator.filesystem import with_files
 from halite.emulator.rig import EmulatedRack, emulated_rack
 from halite.image import image_path
@@ -68,8 +68,8 @@ def test_a_task_that_never_returns_drops_the_coils_and_is_named_after_the_reset(
     assert dropped_us < reset_us <= hung_us[0] + 1000 * (WDT_MS + 1)
     board.forget_received()
     healthy(board)
-    version = asked(board, "version")
+    version = ask(board, "version")
     assert (version["reset"], version["hung"]) == ("hang", HUNG)
-    assert asked(board, "tasks")["tasks"][HUNG]["name"] == TASK
-    assert emulated.wires.coil_driver.coils == 0 and asked(board, "status")["state"] == "fault"
-    assert asked(board, "why")["why"][0] == "task overrun"  # a restart is no operator's reset
+    assert ask(board, "tasks")["tasks"][HUNG]["name"] == TASK
+    assert emulated.wires.coil_driver.coils == 0 and ask(board, "status")["state"] == "fault"
+    assert ask(board, "why")["why"][0] == "task overrun"  # a restart is no operator's reset

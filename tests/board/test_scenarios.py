@@ -1,131 +1,160 @@
-"""Every shipped scenario on the emulated board, cut down to what happens in it, under the watch of rule R6.
+"""Every shipped scenario on the emulated board in a minute or two: what happens in it, under the watch of rule R6.
 
-One desk rack boots and closes once. Each scenario is played in a process that branches off from there, so that all of
-them begin from the same closed rack, warm and half charged, and none has to wait for another's trip to clear. Its
-actions come in their order 0.06 s apart, a curve of the grid is run through in 0.2 s, and a cell, sensor or device is
-one that the rack has; then an operator opens. Whole scenarios are played under CPython (tests/host), the demonstration
-whole in test_demo.py.
+One sodium rack boots to standby. For each start state a process branches off there, before anything of the rack has
+been measured, puts the rack into that state and closes it; from there each scenario has a branch of its own. Its
+actions come in their order and close together, a curve of the grid is run through in 0.2 s; what the rack needs for
+its answer it gets. A scenario has to come to what it promises (halite.simulator.outcome), then an operator opens.
+Whole and unchanged the scenarios are played by `make scenarios`, the demonstration in test_demo.py.
 """
 
 import json
 import os
+import traceback
+from collections.abc import Callable
 from functools import cache
-from types import SimpleNamespace
-from typing import cast
+from typing import Any
 
 import pytest
-from conftest import FlashWatch
-from halite.build import make
+from halite.board.event_log import decoded
 from halite.config import load
-from halite.emulator.board import EmulatedBoard
-from halite.emulator.filesystem import with_files
-from halite.emulator.rig import EmulatedRack, emulated_rack
-from halite.image import image_path
+from halite.emulator.console import ask
+from halite.emulator.flash_watch import ClosedWatch
+from halite.emulator.response_times import rack_with_application
+from halite.emulator.rig import EmulatedRack
 from halite.simulator import scenario as scenarios
-from halite.simulator.rack_faults import FAULTS
-from halite.simulator.scenario import Command, Scenario, StartFault, TraceFrequency
+from halite.simulator.outcome import LEVELS, PROMISES, trip_key
+from halite.simulator.scenario import Command, Scenario, Start, StartFault, TraceFrequency
 
 NAMES = sorted({path.stem for path in scenarios.FOLDER.glob("*.toml")} - {"demo"})
 FROM_OPEN = {"precharge_leak"}  # what happens in it happens while it closes
-OPENS_BY_ITSELF = {"afe_lost", "hvil_open", "overvoltage", "pcs_silent", "precharge_leak", "weld"}
 STEP_ms, CURVE_ms, OPEN_ms = 60, 200, 100
-LAST_ms = {"pcs_silent": 280, "afe_lost": 220, "overvoltage": 180, "precharge_leak": 700}  # until the alarm has opened
+CLEAR_ms = 620  # [alarms] hvil: 500 ms until a cause counts as gone, and its debounce
+WAITS_ms = {("hvil_open", "reset"): CLEAR_ms}
+# from the last action to the promised end, engineering judgement where the time is the plant's own
+LAST_ms = {"afe_lost": 300, "cold_start": 900, "overvoltage": 260, "pcs_silent": 330, "precharge_leak": 2_800,
+           "runaway": 8_000, "weld": 400}  # fmt: skip
+UNTIL_OPEN = {"runaway"}  # not longer than it takes
+TOLD_ms = 60  # from the opening to its records in the log
+HOTTER_degC = {"runaway": 52.0}  # 17 K above the file: the trip comes after 6 s instead of 18 s, by the same row
+LOGGED = 16
 WALL_S = 300.0
-KEPT = ("contact", "flash", "fault", "operator", "reset")
+Seen = dict[str, Any]
 
 
-def condensed(whole: Scenario, emulated: EmulatedRack, from_open: bool) -> Scenario:
-    plant = emulated.rack.plant
-    sizes = {"": 1, "cell": plant.series, "sensor": plant.sensors, "device": plant.devices}
-    actions = []
+def starts(whole: Scenario) -> Start:
+    hotter = HOTTER_degC.get(whole.name)
+    return whole.start.model_copy(update={"temp_degC": hotter}) if hotter else whole.start
+
+
+def condensed(whole: Scenario) -> Scenario:
+    """The same actions close together; the closing is left out where the rack is closed already."""
+    actions, at_ms = [], 10
     for action in sorted(whole.action, key=lambda action: action.at_ms):
-        if isinstance(action, Command) and action.what == "close" and not from_open:
-            continue
-        changes: dict[str, object] = {"at_ms": 10 + STEP_ms * len(actions)}
+        if isinstance(action, Command):
+            if action.what == "close" and whole.name not in FROM_OPEN:
+                continue
+            at_ms += WAITS_ms.get((whole.name, action.what), 0)
+        changes: dict[str, object] = {"at_ms": at_ms}
         if isinstance(action, StartFault):
-            changes |= {"at": action.at % sizes[FAULTS[action.name].where], "for_ms": action.for_ms and STEP_ms // 2}
+            changes["for_ms"] = action.for_ms and STEP_ms // 2
         elif isinstance(action, TraceFrequency):
             longest = action.points[-1][0]
-            changes |= {"points": [(ms * CURVE_ms // longest, mHz) for ms, mHz in action.points]}
+            changes["points"] = [(ms * CURVE_ms // longest, mHz) for ms, mHz in action.points]
         actions.append(action.model_copy(update=changes))
-    length_ms = STEP_ms * len(actions) + LAST_ms.get(whole.name, STEP_ms)
-    return whole.model_copy(update={"action": actions, "duration_ms": length_ms})
+        at_ms += STEP_ms
+    return whole.model_copy(update={"action": actions, "duration_ms": at_ms + LAST_ms.get(whole.name, CURVE_ms)})
 
 
-def play(emulated: EmulatedRack, name: str) -> None:
-    """In a branch of the process: the scenario, then an operator who opens."""
-    whole = scenarios.load(name)
-    player = emulated.play(condensed(whole, emulated, name in FROM_OPEN))
-    emulated.board.run_until(lambda: player.over, 5_000, WALL_S, 5)
-    emulated.board.record("operator", "open")
-    emulated.board.send(b"open\n")
-    emulated.board.run_for(OPEN_ms)
+def in_a_branch(job: Callable[[], Any]) -> Any:
+    """Do job in a process that branches off here; its answer comes back through a pipe, this process stays as it is."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            answer = {"answer": job()}
+        except BaseException:
+            answer = {"failed": traceback.format_exc()}
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(answer, pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        got = json.load(pipe)
+    os.waitpid(child, 0)
+    if "failed" in got:
+        raise AssertionError(f"in the branch:\n{got['failed']}")
+    return got["answer"]
 
 
-Events = list[tuple[str, tuple[object, ...]]]
+def play(emulated: EmulatedRack, whole: Scenario) -> Seen:
+    """The scenario, what it has come to, then an operator who opens."""
+    board, driver = emulated.board, emulated.wires.coil_driver
+    player = emulated.play(condensed(whole))
+    opened = whole.name in UNTIL_OPEN and board.run_until(lambda: not driver.coils, LAST_ms[whole.name], WALL_S, 5)
+    assert board.run_until(lambda: opened or player.over, 10_000, WALL_S, 5)
+    board.run_for(TOLD_ms)
+    alarms = ask(board, "alarms")["alarms"]
+    records = [decoded(record) for record in ask(board, f"logs {LOGGED}")["log"]]
+    since = [row for row in records if row["ms"] >= player.started_ms]
+    board.send(b"open\n")
+    board.run_for(OPEN_ms)
+    return {
+        "states": [row["state"] for row in since if row["event"] == "state"],
+        "trips": [row["alarm"] for row in since if row["event"] == "alarm_came" and row["level"] == "trip"],
+        "level": LEVELS[max((LEVELS.index(alarm["level"]) for alarm in alarms), default=0)],
+        "latched": [trip_key(alarm["code"]) for alarm in alarms if alarm["latched"]],
+        "events": [event for event in board.events if event.what in ("contact", "flash", "reset")],
+        "refused": board.received.decode(errors="replace").count('"error"'),
+    }
 
 
-def watched(events: Events) -> FlashWatch:
-    """What the watch of this folder says to them."""
-    watch, board = FlashWatch(), cast(EmulatedBoard, SimpleNamespace(now_us=0.0))
-    for what, detail in events:
-        watch.see(board, what, detail)
-    return watch
+def close(emulated: EmulatedRack) -> None:
+    board, rack = emulated.board, emulated.rack
+    board.send(b"close\n")
+    assert board.run_until(lambda: rack.main_pos.closed(board.now_us), 3_000, WALL_S, 10), board.received[-200:]
+    board.run_for(20)
 
 
-class Start:
-    """The rack, healthy, and a second later closed; branches leave it as it is."""
-
-    def __init__(self) -> None:
-        config = load("bench_rack")
-        flash = with_files(EmulatedBoard(image_path()).flash_snapshot(), make(config).files)
-        self.emulated = emulated_rack(config, flash=flash)
-        self.board = self.emulated.board
-        assert self.board.run_until(lambda: b"# healthy" in self.board.received, 6_000, WALL_S, 10)
-        self.board.run_for(400)
-        self._closed = False
-
-    def close(self) -> None:
-        if self._closed:
-            return
-        self.board.send(b"close\n")
-        rack = self.emulated.rack
-        assert self.board.run_until(lambda: rack.main_pos.closed(self.board.now_us), 3_000, WALL_S, 10)
-        self.board.run_for(20)
-        self._closed = True
-
-    def branch(self, name: str) -> Events:
-        """Play a scenario in a process of its own; what happened since the boot comes back through a pipe."""
-        if name not in FROM_OPEN:
-            self.close()
-        reading, writing = os.pipe()
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                play(self.emulated, name)
-                with os.fdopen(writing, "w") as pipe:
-                    json.dump([(e.what, e.detail) for e in self.board.events if e.what in KEPT], pipe)
-                status = 0
-            finally:
-                os._exit(status)
-        os.close(writing)
-        with os.fdopen(reading) as pipe:
-            text = pipe.read()
-        assert os.waitpid(child, 0)[1] == 0, "the branch has failed"
-        return [(what, tuple(detail)) for what, detail in json.loads(text)]
+def group(emulated: EmulatedRack, start: Start, members: list[Scenario]) -> dict[str, Seen]:
+    """All scenarios of one start state."""
+    board = emulated.board
+    emulated.rack.stand(
+        soc=start.soc_pct / 100, start_degC=start.temp_degC, ambient_degC=start.ambient_degC, jitter_us=start.jitter_us
+    )
+    assert board.run_until(lambda: b"# healthy" in board.received, 3_000, WALL_S, 10)
+    board.run_for(250)  # the AFEs have been heard for [alarms] cells_lost's 500 ms
+    seen = {}
+    for whole in sorted(members, key=lambda whole: whole.name not in FROM_OPEN):
+        if whole.name not in FROM_OPEN and not emulated.rack.main_pos.closed(board.now_us):
+            close(emulated)
+        seen[whole.name] = in_a_branch(lambda whole=whole: play(emulated, whole))
+    return seen
 
 
 @cache
-def start() -> Start:
-    return Start()
+def in_standby() -> EmulatedRack:
+    """The rack when its application has begun; no AFE is awake, so nothing of the rack is known to it."""
+    emulated = rack_with_application(load("sodium_rack"))
+    board = emulated.board
+    assert board.run_until(lambda: b"#" in board.received, 4_000, WALL_S, 1)
+    assert not emulated.chips.afe.devices[0].awake
+    return emulated
 
 
-@pytest.mark.parametrize("name", sorted(NAMES, key=lambda name: name not in FROM_OPEN))
-def test_no_scenario_writes_flash_while_a_contactor_is_closed(name: str) -> None:
-    events = start().branch(name)
-    watch = watched(events)
-    assert watch.writes == [] and watch.closings >= 1 and not any(what == "reset" for what, _ in events)
-    said = events.index(("operator", ("open",)))
-    opened = [at for at, event in enumerate(events) if event == ("contact", ("main_neg", 0))]
-    assert opened and (opened[0] < said) == (name in OPENS_BY_ITSELF)
+@cache
+def played(start: Start) -> dict[str, Seen]:
+    members = [whole for whole in map(scenarios.load, NAMES) if starts(whole) == start]
+    return in_a_branch(lambda: group(in_standby(), start, members))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scenario_keeps_its_promise_and_no_flash_is_written_while_a_contactor_is_closed(name: str) -> None:
+    in_standby()
+    seen, promise = played(starts(scenarios.load(name)))[name], PROMISES[name]
+    watch = ClosedWatch.over((at_us, what, tuple(detail)) for at_us, what, detail in seen["events"])
+    assert watch.writes == [] and watch.closings >= 2
+    assert not any(what == "reset" for _, what, _ in seen["events"]) and not seen["refused"]
+    assert seen["trips"][:1] == ([promise.trip] if promise.trip else [])
+    assert (seen["states"] or ["closed"])[-1] == promise.state  # the log has changes; it began closed
+    assert seen["level"] == promise.level
+    assert promise.left in seen["latched"] if promise.left else not seen["latched"]

@@ -50,16 +50,16 @@ def numbers(words: list[str]):
 
 
 def table():
-    return {"numbers": (numbers, "count")}
+    return {"numbers": (numbers, "count", "")}
 
 
 def answers(terminal: Pipe) -> list[str]:
     return terminal.sent.decode("ascii").splitlines()
 
 
-def talk(data: bytes, polls: int = 4_000) -> Pipe:
+def talk(data: bytes, polls: int = 4_000, commands: dict | None = None) -> Pipe:
     terminal = Pipe()
-    console = Console(terminal, table())
+    console = Console(terminal, commands or table())
     terminal.incoming += data
     for _ in range(polls):
         console.poll()
@@ -101,6 +101,33 @@ def test_a_host_that_does_not_read_stops_the_answer_and_not_the_console() -> Non
 def test_an_unknown_command_is_refused_with_its_name() -> None:
     (line,) = answers(talk(b"reboot now\n"))
     assert json.loads(line) == {"re": "reboot", "error": "no such command; try help"}
+
+
+TAKE_WORDS = {"insulation", "logs", "open", "pair", "response", "service", "setpoint", "unlock"}
+TAKE_ONE = {"tasks": "clear", "events": "now"}
+
+
+@pytest.mark.parametrize("name", sorted(Commands(MagicMock()).table))
+def test_words_that_a_command_does_not_take_are_refused_and_nothing_is_done(name: str) -> None:
+    rest, one = Commands(MagicMock()).table[name][1:], TAKE_ONE.get(name, "")
+    asked = MagicMock(return_value=(',"ok":true',))
+    taken = {"": True, one: True, "nope": name in TAKE_WORDS, f"{one} nope": name in TAKE_WORDS}
+    for words, is_taken in taken.items():
+        asked.reset_mock()
+        (line,) = answers(talk(f"{name} {words}\n".encode(), commands={name: (asked, *rest)}))
+        refusal = json.loads(line).get("error")
+        assert (asked.called, refusal is None) == (is_taken, is_taken), line
+        assert is_taken or refusal == (f"takes nothing, or {one}" if one else "takes no words")
+
+
+@pytest.mark.parametrize(("line", "says"), [("logs 5 6", "number of records"), ("logs x", "number of records"),
+                                            ("unlock ab cd", "wrong answer"), ("service ab cd", "wrong answer"),
+                                            ("setpoint 1 2", "one whole number")])  # fmt: skip
+def test_one_word_too_many_is_not_passed_over(line: str, says: str) -> None:
+    app = MagicMock()
+    app.params.service_key, app.params.rack_power_max_W = bytes(32), 1_000
+    (answer,) = answers(talk(line.encode() + b"\n", commands=Commands(app).table))
+    assert says in json.loads(answer)["error"]
 
 
 def test_the_texts_that_are_sent_without_quoting_need_none() -> None:

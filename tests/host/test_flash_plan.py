@@ -1,7 +1,11 @@
 """However a board looks and wherever a flash is cut, running it again ends with exactly the wanted files."""
 
+import contextlib
 import hashlib
+from types import SimpleNamespace
 
+import pytest
+from halite.board import flash
 from halite.board.flash import MANIFEST, make_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,3 +69,21 @@ def test_the_manifest_is_there_only_for_a_complete_set(wanted, files, cut):
 def test_an_equal_board_is_left_alone():
     wanted = {"main.py": b"x", MANIFEST: b"m"}
     assert operations(wanted, dict(wanted)) == []
+
+
+def test_the_upload_is_packed_before_the_board_waits_for_it(monkeypatch: pytest.MonkeyPatch):
+    """The receiver's patience is 4 s, and packing takes the host longer than that when it is busy."""
+    order = []
+
+    @contextlib.contextmanager
+    def running(code, seconds):
+        order.append("the board waits")
+        yield None
+
+    files = {"main.py": b"x", MANIFEST: b"m"}
+    job = SimpleNamespace(repl=SimpleNamespace(running=running), plan=make_plan(files, {}), wanted=files,
+                          survey=SimpleNamespace(free=1 << 20), path="", progress=None)  # fmt: skip
+    monkeypatch.setattr(flash.scripts, "stream", lambda files: order.append("packed") or b"packed")
+    monkeypatch.setattr(flash, "_send", lambda names, stream, session, progress: order.append(f"{stream!r} sent"))
+    flash._upload(job)
+    assert order == ["packed", "the board waits", "b'packed' sent"]

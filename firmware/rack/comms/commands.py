@@ -63,7 +63,7 @@ class Commands:
             self._reset = _RESETS[self._port.reset_reason() if app is None else app.reset_reason]
         self.table = {
             "version": (self._version, "firmware, rack, config, mode, health"),
-            "service": (self._service, "ask for a nonce, or answer it, to enter service mode"),
+            "service": (self._service, "ask for a nonce, or answer it, to enter service mode", ""),
         }
         self._challenge = None
         if app is not None:
@@ -75,14 +75,14 @@ class Commands:
                     "temps": (self._temps, "temperatures in 0.1 degC"),
                     "alarms": (self._alarms, "active and latched alarms"),
                     "why": (self._why, "why it is open, not closing or derated"),
-                    "tasks": (self._tasks, "times of the tasks in us"),
-                    "logs": (self._logs, "newest records of the event log"),
+                    "tasks": (self._tasks, "times of the tasks in us", "clear"),
+                    "logs": (self._logs, "newest records of the event log", ""),
                     "close": (self._close, "close the contactors"),
-                    "open": (self._open, "open the contactors"),
+                    "open": (self._open, "open the contactors", ""),  # whatever else is on the line
                     "reset": (self._acknowledge, "acknowledge latched trips"),
-                    "unlock": (self._unlock, "leave the lock-out, with the answer to a nonce"),
-                    "setpoint": (self._setpoint, "station power in W, positive discharges"),
-                    "insulation": (self._insulation, "what the station's monitor measures, in kohm"),
+                    "unlock": (self._unlock, "leave the lock-out, with the answer to a nonce", ""),
+                    "setpoint": (self._setpoint, "station power in W, positive discharges", ""),
+                    "insulation": (self._insulation, "what the station's monitor measures, in kohm", ""),
                 }
             )
             self.table.update(ResponseCommands(app).table)
@@ -173,12 +173,12 @@ class Commands:
         yield ',"busy_permille":%d' % app.busy_permille
         yield ',"crc_errors":%d,"timeouts":%d' % (app.afe.crc_errors, app.afe.timeouts)
         yield ',"sent":%d,"unsent":%d' % (link[L.SENT], link[L.UNSENT])
-        if words == ["clear"]:
+        if words:
             app.clear()
 
     def _logs(self, words):
         """A number of records, else 32; each: sequence, boot, ms, kind, code, and four values (rack.storage.memory)."""
-        if words and not words[0].isdigit():
+        if words and not (len(words) == 1 and words[0].isdigit()):
             raise ValueError("logs takes a number of records")
         return self._records(int(words[0]) if words else 32)
 
@@ -197,9 +197,7 @@ class Commands:
 
     # -- commands
 
-    def _do(self, command, words):
-        if words and command != bits.CMD_OPEN:      # half a garbled line must not close anything
-            raise ValueError("takes no words")
+    def _do(self, command):
         app = self._app
         refused = app.acknowledge() if command == bits.CMD_RESET else app.controller.command(command)
         if refused:
@@ -207,13 +205,13 @@ class Commands:
         return (',"ok":true',)
 
     def _close(self, words):
-        return self._do(bits.CMD_CLOSE, words)
+        return self._do(bits.CMD_CLOSE)
 
     def _open(self, words):
-        return self._do(bits.CMD_OPEN, words)
+        return self._do(bits.CMD_OPEN)
 
     def _acknowledge(self, words):
-        return self._do(bits.CMD_RESET, words)
+        return self._do(bits.CMD_RESET)
 
     def _setpoint(self, words):
         most = self._app.params.rack_power_max_W
@@ -249,13 +247,13 @@ class Commands:
         return self._enter_service()
 
     def _prove(self, words):
-        if not words or not self._challenge.accepts(words[0]):
+        if len(words) != 1 or not self._challenge.accepts(words[0]):
             raise ValueError("wrong answer: ask for a new nonce")
 
     def _unlock(self, words):
         """A service right: takes the HMAC of a nonce, as service does."""
         self._prove(words)
-        return self._do(bits.CMD_UNLOCK, ())
+        return self._do(bits.CMD_UNLOCK)
 
     def _enter_service(self):
         if self._port is not None:

@@ -40,17 +40,15 @@ class ResponseCommands:
         self._app = app
         self._asked = None      # (kind, value, time in ms) that waits to be acknowledged
         self.table = {
-            "events": (self._events, "recorded event as CSV rows; events now freezes it"),
+            "events": (self._events, "recorded event as CSV rows; events now freezes it", "now"),
             "rearm": (self._rearm, "forget the recorded event, record again"),
-            "response": (self._response, "commissioning: response test step -500"),
-            "pair": (self._pair, "what the station tells about the pair"),
+            "response": (self._response, "commissioning: response test step -500", ""),
+            "pair": (self._pair, "what the station tells about the pair", ""),
         }
 
     # -- recorder
 
     def _events(self, words):
-        if words not in ([], ["now"]):
-            raise ValueError("events takes nothing, or now")
         if words:
             self._app.recorder.freeze()
         return self._trace()

@@ -37,6 +37,7 @@ class Console:
 
     table: {name: (handler, help)}; a handler takes the list of the line's other words and returns
     an iterable of text pieces, each below 64 characters; it refuses by raising ValueError(reason).
+    A command takes no words, unless its row has a third entry: the one word it may be given, "" for any.
     """
 
     def __init__(self, stdio, table):
@@ -110,6 +111,9 @@ class Console:
         entry = self._table.get(words[0])
         if entry is None:
             self._refuse(words[0], "no such command; try help")
+            return
+        if len(words) > 1 and (len(entry) < 3 or (entry[2] and words[1:] != [entry[2]])):
+            self._refuse(words[0], "takes nothing, or " + entry[2] if len(entry) > 2 else "takes no words")
             return
         try:
             answer = entry[0](words[1:])

@@ -104,7 +104,7 @@ class EmulatedBoard:
         """Run for emulated_ms or for about 5 ms of real time, whichever is shorter."""
         with self._lock:
             self._stop_alarm.schedule(emulated_ms * 1e6)
-            self.simulator.stopped = False
+            self._batches.stopped = False
             self._batches.run()
 
     def after(self, emulated_ms: float, job: Callable[[], None]) -> None:
@@ -114,12 +114,12 @@ class EmulatedBoard:
 
     def _run_to(self, end_ns: float) -> None:
         self._stop_alarm.schedule(max(end_ns - self.clock.nanos, 0.0))
-        self.simulator.stopped = False
-        while not self.simulator.stopped:
+        self._batches.stopped = False
+        while not self._batches.stopped:
             self._batches.run()
 
     def _stop_batch(self) -> None:
-        self.simulator.stopped = True
+        self._batches.stopped = True
 
     # -- console ---------------------------------------------------------------------------
 

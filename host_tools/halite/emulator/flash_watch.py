@@ -5,7 +5,7 @@ program 0.4 to 3 ms (W25Q16JV data sheet, AC characteristics); on RP2040 nothing
 and MicroPython masks interrupts, so the core as a whole stands still while PIO, timers and buses go on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rp2040py.peripherals.ssi import (
     CMD_BLOCK_ERASE,
@@ -55,3 +55,32 @@ class FlashWatch:
             callback(what, address, size)
         if stall_ms:
             self._clock.tick(stall_ms * 1e6)
+
+
+class ClosedWatch:
+    """Rule R6: writes of flash while a contact of the rack is closed, among the recorded events of one board."""
+
+    def __init__(self) -> None:
+        self.writes: list[str] = []
+        self.closings = 0
+        self.openings = 0
+        self._closed: set[object] = set()
+
+    def see(self, at_us: float, what: str, detail: tuple[object, ...]) -> None:
+        """Take one event, in order of time."""
+        if what == "contact":
+            name, is_closed = detail
+            (self._closed.add if is_closed else self._closed.discard)(name)
+            self.closings += bool(is_closed)
+            self.openings += not is_closed
+        elif what == "flash" and self._closed:
+            closed = ", ".join(sorted(map(str, self._closed)))
+            self.writes.append(f"{at_us:.0f} us: flash written, {detail}, with {closed} closed")
+
+    @classmethod
+    def over(cls, events: Iterable[tuple[float, str, tuple[object, ...]]]) -> "ClosedWatch":
+        """The watch over all that a board has recorded."""
+        watch = cls()
+        for at_us, what, detail in events:
+            watch.see(at_us, what, detail)
+        return watch

@@ -20,6 +20,7 @@ from halite.image import image_path
 from halite.paths import use_firmware
 from halite.simulator.chips.can_bus import Frame
 from halite.simulator.chips.pcs_codec import FirmwareTableCodec
+from halite.simulator.scenario import Scenario
 
 _LOAD_REQUEST = 0x40
 _REQUEST_ID = 0x181
@@ -47,10 +48,10 @@ class Request(NamedTuple):
     flags: int
 
 
-def rack_with_application(config: RackConfig) -> EmulatedRack:
-    """A rack whose files are in flash at power-on; no time has passed yet."""
+def rack_with_application(config: RackConfig, start: Scenario | None = None) -> EmulatedRack:
+    """A rack whose files are in flash at power-on, in the state that a scenario starts from; no time has passed yet."""
     blank = EmulatedBoard(image_path()).flash_snapshot()
-    return emulated_rack(config, flash=with_files(blank, make(config).files))
+    return emulated_rack(config, start=start, flash=with_files(blank, make(config).files))
 
 
 def close(emulated: EmulatedRack, wall_s: float = 600.0) -> EmulatedRack:

@@ -54,16 +54,12 @@ class Rack:
         ambient_degC: float = 25.0,
         jitter_us: float = 0.0,
     ) -> None:
-        rng = np.random.default_rng(seed)
         self.plant = plant
-        self.cells = Cells(plant, soc, start_degC, rng)
-        self.grid = Grid(plant.nominal_hz, jitter_us, seed)
+        self.stand(seed, soc, start_degC, ambient_degC, jitter_us)
         self.pcs = Pcs(plant.pcs_lag_ms, plant.pcs_ramp_W_per_s, plant.pcs_timeout_ms, plant.power_max_W)
         self.main_pos, self.main_neg, self.precharge = (Contactor(plant.pull_in_us, plant.release_us) for _ in range(3))
         self.faults = Faults()
         self.events: list[Event] = []
-        self.ambient_degC = ambient_degC
-        self.coolant_degC = min(start_degC, ambient_degC + 5.0)
         self.fan_pct = self.pump_pct = 0
         self.heater = False
         self.current_A = 0.0
@@ -76,6 +72,20 @@ class Rack:
         self._faults_seen = 0
         self._coils = 0
         self._cut = False
+
+    def stand(
+        self,
+        seed: int = 1,
+        soc: float = 0.5,
+        start_degC: float = 25.0,
+        ambient_degC: float = 25.0,
+        jitter_us: float = 0.0,
+    ) -> None:
+        """Be in this state as if it had been so all along: before a controller has measured anything of the rack."""
+        self.cells = Cells(self.plant, soc, start_degC, np.random.default_rng(seed))
+        self.grid = Grid(self.plant.nominal_hz, jitter_us, seed)
+        self.ambient_degC = ambient_degC
+        self.coolant_degC = min(start_degC, ambient_degC + 5.0)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Mapping[str, Any]], **start: Any) -> "Rack":

@@ -14,7 +14,7 @@ from halite.simulator.rack_faults import FAULTS
 from halite.simulator.trace import Trace
 
 _DEFAULT_CONFIG = "sodium_rack"
-_SUITES = {"compliance": "halite.simulator.compliance"}
+_SUITES = {"board": "halite.emulator.board_suite", "compliance": "halite.simulator.compliance"}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,175 @@
+"""`halite simulate --suite board`: every shipped scenario, whole and unchanged, on the emulated board.
+
+Each one begins with the boot of a rack in the scenario's own start state; its zero is the rack's `# healthy`. Rule R6
+is watched from power-on to the end: a flash write while a contact is closed is a failure. The board must come to what
+the scenario promises, and to what the control core under CPython comes to (halite.simulator.outcome).
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from halite.arguments import Parser, parsed
+from halite.board.event_log import decoded
+from halite.config import RackConfig, load
+from halite.emulator.board import EmulatedBoard
+from halite.emulator.console import ask
+from halite.emulator.flash_watch import ClosedWatch
+from halite.emulator.response_times import rack_with_application, requests
+from halite.emulator.rig import EmulatedRack
+from halite.errors import HaliteError
+from halite.simulator import scenario as scenarios
+from halite.simulator import values
+from halite.simulator.outcome import PROMISES, Outcome, broken, differences, of_trace, trip_key
+from halite.simulator.recording import rack_events
+from halite.simulator.scenario import Command, Scenario, StartFault
+
+OUTPUT = Path("build/scenarios.json")
+_PROCESSES = 2  # the cores of a small machine; each takes 100 MB
+_BOOT_MS, _STEP_MS = 6_000.0, 10.0
+_WALL_S = 4 * 3600.0
+_LOGGED = 100  # records: more than any scenario writes
+
+
+@dataclass(frozen=True)
+class Played:
+    """One scenario on the board. wrong: what does not hold, in words; empty when all does."""
+
+    name: str
+    config: str
+    wall_s: float
+    emulated_s: float
+    writes: tuple[str, ...]
+    closings: int
+    openings: int
+    board: Outcome
+    cpython: Outcome
+    wrong: tuple[str, ...]
+
+    def __str__(self) -> str:
+        trip = "no trip"
+        if self.board.trip_ms is not None:
+            against = f"{self.cpython.trip_ms:.0f}" if self.cpython.trip_ms is not None else "none"
+            trip = f"{self.board.trip} at {self.board.trip_ms:.0f} ms ({against} under CPython)"
+        return (
+            f"{self.name:14} {self.emulated_s:6.1f} s in {self.wall_s:6.0f} s  flash writes while closed "
+            f"{len(self.writes)}, closings {self.closings}, openings {self.openings}, {self.board.state}, {trip}"
+        )
+
+
+def boot(config: RackConfig, script: Scenario) -> EmulatedRack:
+    """A rack in the scenario's start state whose application calls itself healthy; HaliteError when it does not."""
+    emulated = rack_with_application(config, start=script)
+    board = emulated.board
+    if not board.run_until(lambda: b"# healthy" in board.received, _BOOT_MS, _WALL_S, _STEP_MS):
+        raise HaliteError(f"the emulated rack does not become healthy: {board.received[-300:]!r}")
+    return emulated
+
+
+def outcome_of(emulated: EmulatedRack, started_ms: float) -> Outcome:
+    """What the board and its rack say now of what has happened since started_ms; asks the console."""
+    board = emulated.board
+    said = board.received.decode(errors="replace").splitlines()
+    signals = ask(board, "status")
+    records = [decoded(record) for record in ask(board, f"logs {_LOGGED}")["log"]]
+    trips = [
+        (row["ms"] - started_ms, row["alarm"])
+        for row in records
+        if row["event"] == "alarm_came" and row["level"] == "trip" and row["ms"] >= started_ms
+    ]
+    trip_ms, trip = min(trips, default=(None, ""))
+    asked = [request.power_W for request in requests(board.events) if request.at_us >= started_ms * 1000]
+    return Outcome(
+        state=signals["state"],
+        level=signals["level"],
+        trip=trip,
+        trip_ms=trip_ms,
+        left=trip_key(signals["signals"]["trip_code"]),
+        refused=tuple(line for line in said if '"error"' in line),
+        rack=tuple((e.time_ms - started_ms, e.text) for e in rack_events(emulated.rack) if e.time_ms >= started_ms),
+        peak_W=max(asked, key=abs, default=0),
+    )
+
+
+def cause_ms(script: Scenario) -> float:
+    """When the last fault begins, or the last command that is not `close`; 0 without."""
+    causes = [
+        a.at_ms for a in script.action if isinstance(a, StartFault) or (isinstance(a, Command) and a.what == "open")
+    ]
+    return float(max(causes, default=0))
+
+
+def _resets(board: EmulatedBoard) -> list[str]:
+    return [f"reset at {e.at_us / 1000:.0f} ms: {e.detail[0]}" for e in board.events if e.what == "reset"]
+
+
+def play(name: str, config_name: str) -> Played:
+    """Play one scenario whole on a board of its own, and under CPython."""
+    began = time.monotonic()
+    script, config = scenarios.load(name), load(config_name)
+    cpython = of_trace(values.run(script, config.path))
+    emulated = boot(config, script)
+    board = emulated.board
+    player = emulated.play(script)
+    while not player.over:
+        board.run_for(min(1_000.0, player.ends_ms - board.now_us / 1000 + 0.01))
+    board_outcome = outcome_of(emulated, player.started_ms)
+    watch = ClosedWatch.over(board.events)
+    wrong = [*watch.writes, *_resets(board), *differences(board_outcome, cpython, cause_ms(script))]
+    if script.name in PROMISES:
+        wrong += broken(board_outcome, PROMISES[script.name])
+    if not watch.closings:
+        wrong.append("no contactor has closed: nothing was watched")
+    return Played(
+        script.name, config.name, time.monotonic() - began, script.duration_ms / 1000, tuple(watch.writes),
+        watch.closings, watch.openings, board_outcome, cpython, tuple(wrong),
+    )  # fmt: skip
+
+
+def suite(names: list[str], config_name: str, processes: int) -> Iterator[Played]:
+    """All of them, the longest first, as they end."""
+    longest_first = sorted(names, key=lambda name: -scenarios.load(name).duration_ms)
+    with ProcessPoolExecutor(min(processes, len(names))) as pool:
+        for done in as_completed([pool.submit(play, name, config_name) for name in longest_first]):
+            yield done.result()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="halite simulate --suite board",
+        description="Play scenarios whole on the emulated board, and judge each against its promise and against the "
+        "control logic under CPython. No flash may be written while a contactor is closed.",
+        epilog="Example: halite simulate --suite board hvil_open weld",
+    )
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="file, or name of a shipped one; all of these")
+    parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
+    parser.add_argument("--processes", type=int, choices=range(1, 65), default=_PROCESSES, metavar="N")
+    parser.add_argument("--out", type=Path, default=OUTPUT, help="where the figures go as JSON")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Run the suite; 0 when all of it holds, 1 otherwise."""
+    options = parsed(_parser(), arguments)
+    if options is None:
+        return 0
+    names = options.scenarios or [path.stem for path in scenarios.FOLDER.glob("*.toml")]
+    found: list[Played] = []
+    for played in suite(names, options.config, options.processes):
+        found.append(played)
+        if not options.json:
+            print(played, flush=True)
+            for line in played.wrong:
+                print(f"  WRONG: {line}", flush=True)
+    figures: list[dict[str, Any]] = [asdict(played) for played in found]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if options.json:
+        print(json.dumps(figures))
+    return 1 if any(played.wrong for played in found) else 0

@@ -1,0 +1,115 @@
+"""What the shipped scenarios promise: kept by the control core under CPython, and missed by a run that is too quiet."""
+
+import pickle
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from halite.config import load
+from halite.emulator import board_suite
+from halite.emulator.flash_watch import ClosedWatch
+from halite.errors import HaliteError
+from halite.simulator import run as verb
+from halite.simulator import scenario
+from halite.simulator.outcome import PROMISES, Outcome, PHASE_ms, broken, differences, of_trace
+from halite.simulator.values import run
+
+CONFIG = load("sodium_rack").path
+FAULT_ms = 3_503.0
+
+
+def outcome(name: str) -> Outcome:
+    return of_trace(run(scenario.load(name), CONFIG))
+
+
+@pytest.fixture(scope="module")
+def overvoltage() -> Outcome:
+    return outcome("overvoltage")
+
+
+def test_every_shipped_scenario_has_a_promise() -> None:
+    assert set(PROMISES) == {path.stem for path in scenario.FOLDER.glob("*.toml")}
+
+
+@pytest.mark.parametrize("name", sorted(PROMISES))
+def test_every_shipped_scenario_keeps_its_promise_under_cpython(name: str) -> None:
+    kept = outcome(name)
+    assert broken(kept, PROMISES[name]) == []
+    assert any(text == "main - closed" for _, text in kept.rack)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"trip": "", "trip_ms": None, "left": ""}, "trip is none, promised is cell_high_trip"),
+        ({"trip": "spread_trip"}, "trip is spread_trip"),
+        ({"left": ""}, "left is none"),
+        ({"state": "closed"}, "state is closed"),
+        ({"level": "warn"}, "level is warn"),
+        ({"refused": ("command close refused (2)",)}, "command close refused"),
+    ],
+)
+def test_a_run_in_which_the_promised_does_not_happen_breaks_it(
+    overvoltage: Outcome, change: dict[str, Any], says: str
+) -> None:
+    (line,) = [line for line in broken(replace(overvoltage, **change), PROMISES["overvoltage"]) if says in line]
+    assert line
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"trip": "spread_trip"}, "trip is spread_trip, under CPython cell_high_trip"),
+        ({"trip_ms": 3_620.0 + PHASE_ms + 1}, "tripped at"),
+        ({"state": "opening"}, "state is opening"),
+        ({"rack": ()}, "in the rack happened"),
+        ({"peak_W": -114_000}, "largest request"),
+        ({"peak_W": 116_667}, "largest request"),
+    ],
+)
+def test_a_board_that_does_otherwise_than_cpython_is_told(
+    overvoltage: Outcome, change: dict[str, Any], says: str
+) -> None:
+    assert differences(overvoltage, overvoltage, FAULT_ms) == []
+    (line,) = differences(replace(overvoltage, **change), overvoltage, FAULT_ms)
+    assert says in line
+
+
+def test_a_phase_of_the_afes_is_no_difference(overvoltage: Outcome) -> None:
+    rack = tuple((ms + 90, text) for ms, text in overvoltage.rack)
+    later = replace(overvoltage, trip_ms=3_700.0, peak_W=-116_000, rack=rack)
+    assert differences(later, overvoltage, FAULT_ms) == []
+
+
+@pytest.mark.parametrize("missing", ["main + open", "main - closed"])
+def test_a_contact_that_does_not_move_is_a_difference(overvoltage: Outcome, missing: str) -> None:
+    without = replace(overvoltage, rack=tuple(event for event in overvoltage.rack if event[1] != missing))
+    assert "in the rack happened" in differences(without, overvoltage, FAULT_ms)[0]
+
+
+def test_a_write_between_closing_and_opening_is_seen_and_one_outside_is_not() -> None:
+    contact, flash = ("contact", ("main_neg", 1)), ("flash", ("erase", 0, 4096))
+    opened = ("contact", ("main_neg", 0))
+    watch = ClosedWatch.over([(at, *event) for at, event in enumerate([flash, contact, flash, opened, flash])])
+    assert (watch.closings, watch.openings) == (1, 1)
+    (write,) = watch.writes
+    assert write.startswith("2 us") and "main_neg" in write
+
+
+def test_the_suite_refuses_what_it_cannot_play_before_it_plays(tmp_path: Any) -> None:
+    with pytest.raises(HaliteError, match="no such scenario"):
+        verb.main(["--suite", "board", "no_such_story", "--out", str(tmp_path / "out.json")])
+    refused = pickle.loads(pickle.dumps(HaliteError("what", "do")))  # it comes out of a process of its own
+    assert str(refused) == "what (do)"
+
+
+def test_the_suite_fails_and_says_so_when_something_is_wrong(
+    overvoltage: Outcome, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = board_suite.Played("overvoltage", "sodium", 1.0, 5.0, (), 3, 3, overvoltage, overvoltage, ())
+    for wrong, status in ((), 0), (("1 us: flash written",), 1):
+        found = [replace(right, wrong=wrong)]
+        monkeypatch.setattr(board_suite, "suite", lambda *_, found=found: iter(found))
+        assert verb.main(["--suite", "board", "overvoltage", "--out", str(tmp_path / "out.json")]) == status
+        said = capsys.readouterr().out
+        assert "cell_high_trip at 3620 ms (3620 under CPython)" in said and ("WRONG" in said) == bool(status)
