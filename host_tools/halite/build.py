@@ -28,6 +28,9 @@ HOST_ONLY = {"rack/alarms.py", "rack/signals.py", "rack/comms/pcs_frames.py", *m
 _VERSION = "rack/version.py"
 _SOURCES = ("boot.py", "main.py")  # MicroPython starts these two by their .py names
 _ARCHITECTURES = {"rp2040": "armv6m", "rp2350": "armv7emsp"}  # Cortex-M0+; Cortex-M33 with its FPU
+# Names that the viper compiler knows as casts; only the plain build needs them as functions.
+_POINTERS = {"rack/control/fast.py", "rack/drivers/fast.py"}
+_POINTER_IMPORT = re.compile(r"^from rack\.(?:control|drivers)\.fast import .*$", re.MULTILINE)
 _NATIVE = re.compile(rb"^[ \t]*@micropython\.(viper|native)[ \t]*\r?\n", re.MULTILINE)
 
 
@@ -54,6 +57,11 @@ def sources() -> Iterator[tuple[str, Path]]:
 def strip_native(source: bytes) -> bytes:
     """A module without its viper and native decorators; the line numbers stay."""
     return _NATIVE.sub(b"\n", source)
+
+
+def without_pointers(source: str) -> str:
+    """A module that does not import the names of viper's pointers; the line numbers stay."""
+    return _POINTER_IMPORT.sub("", source)
 
 
 def _compile(name: str, source: bytes, folder: Path, chip: str = "rp2040") -> bytes:
@@ -109,11 +117,12 @@ def _addresses_of(text: str, chip: str) -> str:
 def board_sources(plain: bool = False, lean: bool = True, chip: str = "rp2040") -> dict[str, str]:
     """Every module that a board gets, before its names are shortened; see `make`."""
     known, public = of_chip(chip), shared()
+    left_out = (HOST_ONLY if lean else set()) | (set() if plain else _OTHER_PORTS | _POINTERS)
     modules = {
-        name: board_source(name, path, known, public)
-        for name, path in sources()
-        if not (lean and name in HOST_ONLY) and (plain or name not in _OTHER_PORTS)
+        name: board_source(name, path, known, public) for name, path in sources() if name not in left_out
     }
+    if not plain:
+        modules = {name: without_pointers(source) for name, source in modules.items()}
     return {**modules, "boot.py": _addresses_of(modules["boot.py"], chip)}
 
 

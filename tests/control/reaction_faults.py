@@ -90,7 +90,7 @@ def _signal(signal: int, change: int) -> Callable[[World], None]:
 
 def _spent(world: World) -> None:
     """The whole budget of an overload is used up, and more than a scan without current would take back."""
-    used = world.rig.c.current._charge._w
+    used = world.rig.c.current._charge
     used[2] = 2 * used[1]
 
 

@@ -1,5 +1,6 @@
 """What a board receives: complete, compiled, reproducible, and written whole or not at all."""
 
+import ast
 import hashlib
 import json
 import os
@@ -51,6 +52,23 @@ def test_the_plain_build_has_no_native_code_and_the_same_lines():
     files = build.make(load("bench_rack"), plain=True).files
     assert not any(b"\n@micropython.viper" in data for data in files.values())
     assert {name for name in files if name.endswith(".mpy")} == set()
+
+
+def _pointers(node, viper=False):
+    """(name, whether a viper function holds it) of every use of a viper pointer."""
+    if isinstance(node, ast.FunctionDef):
+        viper = any(ast.unparse(decorator) == "micropython.viper" for decorator in node.decorator_list)
+    if isinstance(node, ast.Name) and node.id in ("ptr8", "ptr16", "ptr32"):
+        yield node.id, viper
+    for inner in ast.iter_child_nodes(node):
+        yield from _pointers(inner, viper)
+
+
+def test_a_board_has_no_functions_for_pointers_as_only_viper_functions_use_them(built):
+    used = [use for source in build.board_sources().values() for use in _pointers(ast.parse(source))]
+    assert len(used) > 100 and all(viper for _, viper in used)
+    assert not {"rack/control/fast.mpy", "rack/drivers/fast.mpy"} & set(built.files)
+    assert not any(".fast import" in source for name, source in build.board_sources().items() if "ports" not in name)
 
 
 def test_a_module_that_does_not_compile_is_named(tmp_path):

@@ -32,12 +32,10 @@ LATCHED = const(2)          # with ON: stays until reset
 
 # words of `out`
 OUT_COUNT = const(0)        # rows
-OUT_ACTIONS = const(1)
-OUT_LEVEL = const(2)
-OUT_TRIP = const(3)         # code of the first latched trip
-OUT_LATCHED = const(4)      # how many alarms are latched
-OUT_EVENTS = const(5)       # alarms that came or went in this scan
-OUT_EVENT = const(6)        # their codes, negative when it went
+OUT_TRIP = const(1)         # code of the first latched trip
+OUT_LATCHED = const(2)      # how many alarms are latched
+OUT_EVENTS = const(3)       # alarms that came or went in this scan
+OUT_EVENT = const(4)        # their codes, negative when it went
 EVENTS = const(16)          # room for so many
 
 MODE_ENERGISED = const(1)
@@ -109,12 +107,13 @@ def _evaluate(i: int, x: int, t: ptr32, v: ptr32, r: ptr8, q: ptr32, a: ptr32, o
         i += 1
         row += _COLUMNS
         limits += _LIMITS
-    o[OUT_ACTIONS] = actions
-    o[OUT_LEVEL] = level
     o[OUT_LATCHED] = latched
     o[OUT_EVENTS] = events
     if latched == 0:
         o[OUT_TRIP] = 0
+    v[I.ACTIONS] = actions
+    v[I.ALARM_LEVEL] = level
+    v[I.TRIP_CODE] = o[OUT_TRIP]
 
 
 class Alarms:
@@ -131,12 +130,7 @@ class Alarms:
     def scan(self, dt, energised, reset):
         """Evaluate every row; dt: ms since the last scan; reset: release latched rows whose cause is gone."""
         mode = (MODE_ENERGISED if energised else 0) | (MODE_RESET if reset else 0)
-        s = self._s
-        out = self.out
-        _evaluate(0, 0, self._timers, s, ALARM_ROWS, self._limits, self.active, out, dt, mode)
-        s[I.ACTIONS] = out[OUT_ACTIONS]
-        s[I.ALARM_LEVEL] = out[OUT_LEVEL]
-        s[I.TRIP_CODE] = out[OUT_TRIP]
+        _evaluate(0, 0, self._timers, self._s, ALARM_ROWS, self._limits, self.active, self.out, dt, mode)
 
     def latch(self, code):
         """Restore an alarm that was latched before the power went; 0 or a code that there is not does nothing."""

@@ -77,10 +77,12 @@ def precharge_verdict(elapsed_ms, bus_dV, rack_dV, done_permille, early_ms, late
 
 @micropython.viper
 def _watch_contacts(s: ptr32, ms: ptr32, dt: int, aux_ms: int, welded: int):
-    """A contact that contradicts its coil for too long is stuck (1: -, 2: +) or welded (4: by the bus).
+    """Time of the step. A contact that contradicts its coil for too long is stuck (1: -, 2: +), welded (4: by the bus).
 
     ms: how long the auxiliary contacts - and + have contradicted their coils; welded: seen on the bus.
     """
+    if s[I.STEP_ms] < _MS_MOST:
+        s[I.STEP_ms] += dt
     coils = s[I.COILS]
     bits = s[I.IN_bits]
     stuck = 0
@@ -121,6 +123,8 @@ class Contactors:
         self._fails = 0         # failed precharges since a good one
         self._mJ = 0            # energy in the precharge resistor
         self._mJ_most = params.precharge_energy_J * 1000
+        self._mJ_per_ms = self._mJ_most // params.precharge_cooldown_ms + 1     # that it loses
+        self._contact_ms = params.contactor_aux_ms
         self._forgive_ms = 0
         self._forgive_s = 0
 
@@ -133,9 +137,7 @@ class Contactors:
         """One step of at most one transition; dt: ms since the last scan."""
         s = self._s
         step = s[I.STEP]
-        if s[I.STEP_ms] < _MS_MOST:
-            s[I.STEP_ms] += dt
-        _watch_contacts(s, self._aux_ms, dt, self._p.contactor_aux_ms, self._bus_weld)
+        _watch_contacts(s, self._aux_ms, dt, self._contact_ms, self._bus_weld)
         if self._mJ or step == STEP_PRE:
             self._watch_resistor(dt)
         if s[I.TRIPS]:
@@ -199,12 +201,11 @@ class Contactors:
     def _watch_resistor(self, dt):
         """Energy in the precharge resistor: in by (rack - bus)^2 / R, out within the cool-down time."""
         s = self._s
-        p = self._p
         if s[I.STEP] == STEP_PRE:
             volts = (s[I.RACK_dV] - s[I.BUS_dV]) // 10
-            self._mJ = min(self._mJ + volts * volts // p.precharge_ohm * min(dt, 100), 2 * self._mJ_most)
+            self._mJ = min(self._mJ + volts * volts // self._p.precharge_ohm * min(dt, 100), 2 * self._mJ_most)
         elif self._mJ:
-            self._mJ = max(0, self._mJ - (self._mJ_most // p.precharge_cooldown_ms + 1) * dt)
+            self._mJ = max(0, self._mJ - self._mJ_per_ms * dt)
         s[I.PRECHARGE_J] = self._mJ // 1000
 
     def _forgive(self, dt):

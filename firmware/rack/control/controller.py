@@ -49,10 +49,26 @@ _DEEP = I.ALARM_DEEP_DISCHARGE
 _STATION = I.ALARM_STATION_LOST - 1
 _DT_MOST_ms = const(1000)       # a longer gap is not believed: nobody watched
 
+# words of the slots
+_SLOT = const(0)                # the next one
+_CLOCK_ms = const(1)            # wraps at _SLOT_CLOCK
+_SLOT_ms = const(2)
+_LAST_ms = const(3)             # when each slot ran last
 # words of a Controller
 _NOW_ms = const(0)              # of the last `protect`, -1 before the first
 _DT_ms = const(1)               # before it
 _TEMPS_ms = const(2)            # since the last temperatures
+
+
+@micropython.viper
+def _turn(w: ptr32, dt: int) -> int:
+    """The slot whose turn it is; w[_SLOT_ms]: the time since its own last run."""
+    at = w[_SLOT]
+    now = (w[_CLOCK_ms] + dt) & _SLOT_CLOCK
+    w[_SLOT_ms] = (now - w[_LAST_ms + at]) & _SLOT_CLOCK
+    w[_LAST_ms + at] = w[_CLOCK_ms] = now
+    w[_SLOT] = (at + 1) & _SLOT_MASK
+    return at
 
 
 @micropython.viper
@@ -102,9 +118,7 @@ class Controller:
         self._silent_ms = params.alarms_levels[4 * _STATION]
         self._judged_ms = 0
         self._reset = False
-        self._slot = 0
-        self._clock = 0         # of the slots, wraps at _SLOT_CLOCK
-        self._slot_ms = array("i", [0] * _SLOTS)    # when each slot ran last
+        self._turns = array("i", [0] * (_LAST_ms + _SLOTS))
         self.limits.start()
 
     @property
@@ -215,11 +229,8 @@ class Controller:
         return 0
 
     def _run_slot(self, dt):
-        self._clock = now = (self._clock + dt) & _SLOT_CLOCK
-        at = self._slot
-        ms = (now - self._slot_ms[at]) & _SLOT_CLOCK
-        self._slot_ms[at] = now
-        self._slot = (at + 1) & _SLOT_MASK
+        at = _turn(self._turns, dt)
+        ms = self._turns[_SLOT_ms]
         if at == 0 or at == 4:
             self.limits.slot(at >> 2)
         elif at == 1:

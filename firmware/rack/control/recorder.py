@@ -37,7 +37,8 @@ _UNIT_W = const(6)
 _ROW = const(7)         # the powers of one entry; the scan leaves the PCS's here
 _PCS_W = const(9)
 _SINCE = const(12)      # entries since the trigger
-_STATES = const(13)
+_TRIPPED = const(13)    # a trip was latched at the last scan
+_STATES = const(14)
 
 CAUSE_NONE = const(0)
 CAUSE_FREQUENCY = const(1)
@@ -85,6 +86,20 @@ def record_kernel(m: ptr32, ring: ptr16, k: ptr32):
             m[_COUNT] += 1
 
 
+@micropython.viper
+def _watch(m: ptr32, s: ptr32):
+    """Pass on the PCS's power; a new trip triggers as Recorder.trigger, and without mains a triggered trace ends."""
+    m[_PCS_W] = s[I.PCS_POWER_W]
+    tripped = 1 if s[I.TRIP_CODE] != 0 else 0
+    if tripped > m[_TRIPPED] and m[_LEFT] < 0:
+        m[_CAUSE] = CAUSE_TRIP
+        m[_SINCE] = 0
+        m[_LEFT] = m[_AFTER]
+    m[_TRIPPED] = tripped
+    if m[_LEFT] > 0 and s[I.GRID_AGE_ms] > _SILENCE_ms:
+        m[_LEFT] = 0
+
+
 class Recorder:
     """on_period after the request is on its way; scan each scan; lines() in idle time."""
 
@@ -97,7 +112,7 @@ class Recorder:
         m[_AFTER] = params.recorder_after
         m[_LEFT] = -1
         m[_UNIT_W] = max(params.rack_power_max_W, response.contracted_W) // _FULL_SCALE + 1
-        self._tripped = True    # so a trip that was kept over a restart triggers nothing
+        m[_TRIPPED] = 1         # so a trip that was kept over a restart triggers nothing
 
     @property
     def arrays(self):
@@ -110,15 +125,7 @@ class Recorder:
 
     def scan(self):
         """Pass on the PCS's power and let a new trip trigger. Scan context, does not allocate."""
-        s = self._s
-        m = self._m
-        m[_PCS_W] = s[I.PCS_POWER_W]
-        tripped = s[I.TRIP_CODE] != 0
-        if tripped and not self._tripped:
-            self.trigger(CAUSE_TRIP)
-        self._tripped = tripped
-        if m[_LEFT] > 0 and s[I.GRID_AGE_ms] > _SILENCE_ms:
-            m[_LEFT] = 0
+        _watch(self._m, self._s)
 
     def trigger(self, cause):
         """Freeze after the configured number of periods; a trace already triggered keeps its cause."""

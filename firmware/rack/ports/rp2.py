@@ -278,7 +278,8 @@ class Port:
 
     def feed(self):
         """Feed dead-man and watchdog, at the end of a checked scan. False: the dead-man was armed and has dropped."""
-        self.feed_wdt()
+        if self._wdt is not None:
+            self._wdt.feed()
         return not self._armed or _feed_window() == 1
 
     def feed_wdt(self):
