@@ -76,6 +76,7 @@ class Response:
         self._role = params.split_role
         self._enabled = params.response_enabled
         mains.set_up(k, params)
+        self.kernel = self._kernel_of(params.grid_phases)
         self.test = self._make_test(params, s) if params.response_test_enabled else None
         for index, value in (
             (K.LEAST, frequency.ticks(params.grid_nominal_mHz + params.grid_plausible_mHz)),
@@ -103,14 +104,23 @@ class Response:
         ):
             k[index] = value
 
+    def _kernel_of(self, phases):
+        """What answers a count whose phase is in the state."""
+        if phases == 1:
+            return period_kernel
+        from rack.control.phases import phase_kernel    # costs memory only where it is wanted
+
+        return phase_kernel
+
     def _make_test(self, params, s):
         from rack.control.commissioning import ResponseTest     # costs memory only where it is wanted
 
         return ResponseTest(params, self, s)
 
     def on_period(self, count, phase=0):
-        """A mains period of `count` ticks of PERIOD_TICK_NS; returns the request in W. Interrupt context."""
-        return period_kernel(self._k, self._rings, self._curve, count, phase)
+        """A period of `count` ticks of PERIOD_TICK_NS of a phase; returns the request in W. Interrupt context."""
+        self._k[K.PHASE] = phase
+        return self.kernel(self._k, self._rings, self._curve, count)
 
     def look(self, now_ms):
         """Age of the mains and its loss, at the very beginning of a scan; now_ms wraps at 2**30. Scan context.
@@ -166,7 +176,7 @@ class Response:
         k = self._k
         k[K.OWNED] = 1               # an edge in this moment waits for the next period
         k[K.SCAN_TIME] = elapsed_ms * 100
-        period_kernel(k, self._rings, self._curve, K.WITHOUT_MAINS, 0)
+        period_kernel(k, self._rings, self._curve, K.WITHOUT_MAINS)
         self._rings[K.TARGETS + k[K.AT]] = k[K.NOW_PPM] if k[K.HOLD] else 0     # due until what comes next is
         k[K.OWNED] = 0
 
