@@ -214,7 +214,7 @@ MUTANTS = (
     ("split.py", "        if s[I.PAIR_AGE_ms] < LINK_LOST_MS:\n            aim", "        if True:\n            aim", "bias without the station"),
     # commissioning and record
     ("commissioning.py", "        if not self._p.response_test_enabled:\n            return REFUSED_OFF\n", "", "a test that is not allowed"),
-    ("commissioning.py", "        self._response.inject(0)\n", "", "a virtual frequency that stays"),
+    ("commissioning.py", "        self._k[K.INJECT] = 0\n", "", "a virtual frequency that stays"),
     ("recorder.py", "        if m[_LEFT] < 0:\n            m[_CAUSE] = cause\n", "        if m[_LEFT] < 1:\n            m[_CAUSE] = cause\n", "a frozen trace is overwritten"),
     ("recorder.py", "            m[_COUNT] += 1\n", "            m[_COUNT] += 0\n", "entries counted"),
     ("recorder.py", "k[K.FILLED] >= k[K.WINDOW] and (deviation", "(deviation", "recording of a first sample"),

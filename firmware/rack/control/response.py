@@ -188,35 +188,14 @@ class Response:
         """Frequency, RoCoF, response and the request within the limits into the process image; after scan."""
         _publish(self._k, self._s, permitted)
 
-    def inject(self, deviation_mHz):
-        """Add a virtual deviation to every measured period: commissioning tests only, see commissioning.py."""
-        self._k[K.INJECT] = deviation_mHz * 10
-
-    def steady_W(self, deviation_mHz):
-        """What the curve and the step service ask at a lasting deviation, W, before split and limits."""
-        permille = frequency.on_curve(self._curve, deviation_mHz * 10)
-        p = self._params
-        if p.response_step_permille and deviation_mHz <= -p.response_step_below_mHz:
-            permille += p.response_step_permille
-        return max(-1000, min(1000, permille)) * (self.contracted_W // 100) // 10
-
-    @property
-    def permitted(self):
-        return self._k[K.PERMIT] != 0
-
-    @property
-    def real_dmHz(self):
-        """The newest period's deviation without the virtual one, 0.1 mHz."""
-        return self._k[K.REAL]
-
     @property
     def arrays(self):
-        """State, rings and curve: what `on_period` gives to period_kernel, for a port that calls it itself."""
+        """State, rings and curve: what `on_period` gives to `kernel`, for a port that calls it itself."""
         return self._k, self._rings, self._curve
 
     @property
     def state(self):
-        """The kernel's state, for the recorder."""
+        """The kernel's state, see response_state.py: for the recorder and for commissioning tests."""
         return self._k
 
     @property
@@ -226,25 +205,10 @@ class Response:
         return not k[K.LOST] and k[K.FILLED] >= k[K.WINDOW]
 
     @property
-    def grid_age_ms(self):
-        """Time since the newest period, as of the last scan."""
-        return self._k[K.AGE_ms]
-
-    @property
     def doubtful(self):
         """True in the two scans before a loss of mains would be found, and never with an edge since the last scan."""
         k = self._k
         return max(1, k[K.LOSS_ms] - 2 * k[K.SCAN_ms]) <= k[K.AGE_ms] < k[K.LOSS_ms]
-
-    @property
-    def freq_mHz(self):
-        k = self._k
-        return k[K.FACTOR] * 10_000 + (k[K.DEVIATION] + 5) // 10
-
-    @property
-    def rocof_mHzps(self):
-        k = self._k
-        return k[K.SLOPE] * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
 
     @property
     def response_W(self):
@@ -254,8 +218,3 @@ class Response:
     @property
     def request_W(self):
         return self._k[K.REQUEST]
-
-    @property
-    def rejected(self):
-        """Edges that were no period, since the start."""
-        return self._k[K.REJECTED]
