@@ -13,6 +13,7 @@ INDEX = "code.bin"
 IN_HEAP = {
     "rack/start.mpy",
     "rack/ports/rp2_in_place.mpy",
+    "rack/control/phases.mpy",
     "rack/control/response_kernel.mpy",
     "rack/ports/rp2_fast.mpy",
 }

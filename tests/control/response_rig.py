@@ -4,6 +4,7 @@ from array import array
 from types import SimpleNamespace
 
 from rack import ids as I
+from rack.control import response_state as K
 from rack.control.response import PERIOD_TICK_NS, Response
 from rack.params import SCALARS
 
@@ -47,6 +48,17 @@ def parameters(curve=STRAIGHT, **changes):
     values.update(USUAL)
     values.update(changes)
     return SimpleNamespace(**values, response_curve=array("i", curve))
+
+
+def freq_mHz(response):
+    """The frequency as `publish` tells it, at any time between two scans."""
+    k = response.state
+    return k[K.FACTOR] * 10_000 + (k[K.DEVIATION] + 5) // 10
+
+
+def rocof_mHzps(response):
+    k = response.state
+    return k[K.SLOPE] * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
 
 
 class Rig:

@@ -6,6 +6,7 @@ import pytest
 from rack import ids as I
 from rack.control import frequency
 from rack.control import response_state as K
+from rack.control.commissioning import on_curve
 from rack.control.services import AUTHORITY, make, services_kernel
 from response_rig import Rig, parameters
 
@@ -68,7 +69,7 @@ def test_a_grid_that_swings_about_nominal_does_not_wear_a_regulating_service_out
     for _ in range(6 * 36_000):
         deviation_mHz += -deviation_mHz / 3_000 + 65 * (2 / 3_000) ** 0.5 * noise.gauss(0, 1)
         deviation = round(deviation_mHz * 10)
-        response_W = frequency.on_curve(curve, deviation) * (FULL_W // 1000)
+        response_W = on_curve(curve, deviation) * (FULL_W // 1000)
         state[K.DEVIATION], state[K.RESPONSE] = deviation, response_W
         services_kernel(services, state, image, 100, 1)
         assert services[AUTHORITY] == 1000

@@ -123,7 +123,7 @@ def test_the_curve_for_people_is_the_curve_of_the_kernel(deviation):
     points = sorted((curve[i], curve[i + 1]) for i in range(1, len(curve), 2))
     for (a, p), (b, q) in pairwise(points):
         if a <= x <= b:
-            assert abs(frequency.on_curve(curve, deviation) - (p + (q - p) * (x - a) / (b - a))) <= 1
+            assert abs(c.on_curve(curve, deviation) - (p + (q - p) * (x - a) / (b - a))) <= 1
             return
     raise AssertionError("no segment")
 

@@ -20,7 +20,8 @@ from rack.comms import pcs_can
 from rack.control.recorder import Recorder
 from response_rig import DC_LOW, Rig, parameters
 
-KERNELS = ("control/response_kernel.py", "control/recorder.py", "comms/pcs_can.py")
+_CONTROL = ("response_kernel", "phases", "mains", "services", "recorder")
+KERNELS = (*(f"control/{name}.py" for name in _CONTROL), "comms/pcs_can.py")
 SERVICE = {
     "response_delay_ms": 100,
     "response_up_permille_ps": 3_000,

@@ -23,6 +23,7 @@ _TESTS = {
     "commissioning.py": ("test_response_commissioning.py",),
     "core_temp.py": ("test_core_temp.py",),
     "mains.py": ("test_mains_return.py", "test_phases.py"),
+    "phases.py": ("test_phases.py", "test_response_range.py"),
     "recorder.py": ("test_recorder.py", "test_mains_return.py"),
     "response.py": _RESPONSE,
     "response_kernel.py": _RESPONSE,

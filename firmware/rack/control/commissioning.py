@@ -7,6 +7,7 @@ it, on a quiet grid, for a bounded time, and a real deviation ends it at once.
 from micropython import const
 
 from rack import ids as I
+from rack.control import response_state as K
 
 STEP = const(0)             # deviation in mHz, at once
 RAMP = const(1)             # mHz/s, until the end of the curve or _MOST_mHz
@@ -35,6 +36,17 @@ def _aim(kind, value):
     return value if kind == STEP else (_MOST_mHz if value > 0 else -_MOST_mHz)
 
 
+def on_curve(curve, deviation):
+    """The curve of `knots` at a deviation in 0.1 mHz, permille rounded down; for people, the kernel has its own."""
+    if deviation <= curve[1]:
+        return curve[2]
+    for at in range(1, curve[0], 2):
+        if deviation <= curve[at + 2]:
+            rise = curve[at + 3] - curve[at + 1]
+            return curve[at + 1] + (deviation - curve[at]) * rise // (curve[at + 2] - curve[at])
+    return curve[curve[0] + 1]
+
+
 class ResponseTest:
     """Figures in ms since the start, NEVER until they are reached; resolution is one scan.
 
@@ -45,6 +57,7 @@ class ResponseTest:
     def __init__(self, params, response, s):
         self._p = params
         self._response = response
+        self._k = response.state
         self._s = s
         self.result = IDLE
         self.kind = STEP
@@ -76,7 +89,7 @@ class ResponseTest:
         self.value = value
         self._aim_mHz = _aim(kind, value)
         self.expected_W = self.expects(kind, value)
-        self._start_request_W = self._response.response_W
+        self._start_request_W = self._k[K.RESPONSE]
         self._start_W = self._s[I.PCS_POWER_W]
         self.result = RUNNING
         return 0
@@ -93,13 +106,18 @@ class ResponseTest:
             return REFUSED_GRID
         expected_W = self.expects(kind, value)
         limit = self._s[I.LIMIT_DISCHARGE_W] if expected_W > 0 else self._s[I.LIMIT_CHARGE_W]
-        if abs(expected_W) > limit or not self._response.permitted:
+        if abs(expected_W) > limit or not self._k[K.PERMIT]:
             return REFUSED_LIMITS
         return 0
 
     def expects(self, kind, value):
-        """Power at the end of such a test by the service's curve, W."""
-        return self._response.steady_W(_aim(kind, value))
+        """Power at the end of such a test by the curve and the step service, W, before split and limits."""
+        aim_mHz = _aim(kind, value)
+        permille = on_curve(self._response.arrays[2], aim_mHz * 10)
+        p = self._p
+        if p.response_step_permille and aim_mHz <= -p.response_step_below_mHz:
+            permille += p.response_step_permille
+        return max(-1000, min(1000, permille)) * (self._response.contracted_W // 100) // 10
 
     @property
     def error_permille(self):
@@ -128,23 +146,23 @@ class ResponseTest:
             self.injected_mHz = max(-_MOST_mHz, min(_MOST_mHz, way))
         if self.injected_mHz == self._aim_mHz and self._arrived_ms == NEVER:
             self._arrived_ms = self.elapsed_ms
-        self._response.inject(self.injected_mHz)
+        self._k[K.INJECT] = self.injected_mHz * 10
         if self._arrived_ms != NEVER and self.elapsed_ms - self._arrived_ms >= _STAY_ms:
             self._end(DONE)
 
     def _quiet(self):
         """Whether the newest real period is near nominal: its own jitter is allowed for."""
-        response = self._response
-        return response.grid_valid and abs(response.real_dmHz) <= (self._p.response_rest_mHz + _JITTER_mHz) * 10
+        most_dmHz = (self._p.response_rest_mHz + _JITTER_mHz) * 10
+        return self._response.grid_valid and abs(self._k[K.REAL]) <= most_dmHz
 
     def _end(self, result):
-        self._response.inject(0)
+        self._k[K.INJECT] = 0
         self.injected_mHz = 0
         self.result = result
 
     def _measure(self):
         power_W = self._s[I.PCS_POWER_W] - self._start_W
-        if self.delay_ms == NEVER and self._response.response_W != self._start_request_W:
+        if self.delay_ms == NEVER and self._k[K.RESPONSE] != self._start_request_W:
             self.delay_ms = self.elapsed_ms
         toward = power_W if self.expected_W >= 0 else -power_W
         expected = abs(self.expected_W)

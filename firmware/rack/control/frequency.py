@@ -80,14 +80,3 @@ def knots(table):
         curve.append(table[2 * i] * 10)
         curve.append(table[2 * i + 1])
     return curve
-
-
-def on_curve(curve, deviation):
-    """The curve of `knots` at a deviation in 0.1 mHz, permille rounded down; for people, the kernel has its own."""
-    if deviation <= curve[1]:
-        return curve[2]
-    for at in range(1, curve[0], 2):
-        if deviation <= curve[at + 2]:
-            rise = curve[at + 3] - curve[at + 1]
-            return curve[at + 1] + (deviation - curve[at]) * rise // (curve[at + 2] - curve[at])
-    return curve[curve[0] + 1]

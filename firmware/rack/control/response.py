@@ -76,6 +76,7 @@ class Response:
         self._role = params.split_role
         self._enabled = params.response_enabled
         mains.set_up(k, params)
+        self.kernel = self._kernel_of(params.grid_phases)
         self.test = self._make_test(params, s) if params.response_test_enabled else None
         for index, value in (
             (K.LEAST, frequency.ticks(params.grid_nominal_mHz + params.grid_plausible_mHz)),
@@ -103,14 +104,23 @@ class Response:
         ):
             k[index] = value
 
+    def _kernel_of(self, phases):
+        """What answers a count whose phase is in the state."""
+        if phases == 1:
+            return period_kernel
+        from rack.control.phases import phase_kernel    # costs memory only where it is wanted
+
+        return phase_kernel
+
     def _make_test(self, params, s):
         from rack.control.commissioning import ResponseTest     # costs memory only where it is wanted
 
         return ResponseTest(params, self, s)
 
     def on_period(self, count, phase=0):
-        """A mains period of `count` ticks of PERIOD_TICK_NS; returns the request in W. Interrupt context."""
-        return period_kernel(self._k, self._rings, self._curve, count, phase)
+        """A period of `count` ticks of PERIOD_TICK_NS of a phase; returns the request in W. Interrupt context."""
+        self._k[K.PHASE] = phase
+        return self.kernel(self._k, self._rings, self._curve, count)
 
     def look(self, now_ms):
         """Age of the mains and its loss, at the very beginning of a scan; now_ms wraps at 2**30. Scan context.
@@ -166,7 +176,7 @@ class Response:
         k = self._k
         k[K.OWNED] = 1               # an edge in this moment waits for the next period
         k[K.SCAN_TIME] = elapsed_ms * 100
-        period_kernel(k, self._rings, self._curve, K.WITHOUT_MAINS, 0)
+        period_kernel(k, self._rings, self._curve, K.WITHOUT_MAINS)
         self._rings[K.TARGETS + k[K.AT]] = k[K.NOW_PPM] if k[K.HOLD] else 0     # due until what comes next is
         k[K.OWNED] = 0
 
@@ -178,35 +188,14 @@ class Response:
         """Frequency, RoCoF, response and the request within the limits into the process image; after scan."""
         _publish(self._k, self._s, permitted)
 
-    def inject(self, deviation_mHz):
-        """Add a virtual deviation to every measured period: commissioning tests only, see commissioning.py."""
-        self._k[K.INJECT] = deviation_mHz * 10
-
-    def steady_W(self, deviation_mHz):
-        """What the curve and the step service ask at a lasting deviation, W, before split and limits."""
-        permille = frequency.on_curve(self._curve, deviation_mHz * 10)
-        p = self._params
-        if p.response_step_permille and deviation_mHz <= -p.response_step_below_mHz:
-            permille += p.response_step_permille
-        return max(-1000, min(1000, permille)) * (self.contracted_W // 100) // 10
-
-    @property
-    def permitted(self):
-        return self._k[K.PERMIT] != 0
-
-    @property
-    def real_dmHz(self):
-        """The newest period's deviation without the virtual one, 0.1 mHz."""
-        return self._k[K.REAL]
-
     @property
     def arrays(self):
-        """State, rings and curve: what `on_period` gives to period_kernel, for a port that calls it itself."""
+        """State, rings and curve: what `on_period` gives to `kernel`, for a port that calls it itself."""
         return self._k, self._rings, self._curve
 
     @property
     def state(self):
-        """The kernel's state, for the recorder."""
+        """The kernel's state, see response_state.py: for the recorder and for commissioning tests."""
         return self._k
 
     @property
@@ -216,25 +205,10 @@ class Response:
         return not k[K.LOST] and k[K.FILLED] >= k[K.WINDOW]
 
     @property
-    def grid_age_ms(self):
-        """Time since the newest period, as of the last scan."""
-        return self._k[K.AGE_ms]
-
-    @property
     def doubtful(self):
         """True in the two scans before a loss of mains would be found, and never with an edge since the last scan."""
         k = self._k
         return max(1, k[K.LOSS_ms] - 2 * k[K.SCAN_ms]) <= k[K.AGE_ms] < k[K.LOSS_ms]
-
-    @property
-    def freq_mHz(self):
-        k = self._k
-        return k[K.FACTOR] * 10_000 + (k[K.DEVIATION] + 5) // 10
-
-    @property
-    def rocof_mHzps(self):
-        k = self._k
-        return k[K.SLOPE] * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
 
     @property
     def response_W(self):
@@ -244,8 +218,3 @@ class Response:
     @property
     def request_W(self):
         return self._k[K.REQUEST]
-
-    @property
-    def rejected(self):
-        """Edges that were no period, since the start."""
-        return self._k[K.REJECTED]

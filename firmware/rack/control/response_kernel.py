@@ -14,43 +14,29 @@ from rack.control.fast import ptr32
 
 
 @micropython.viper
-def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int, phase: int) -> int:  # noqa: C901 - one kernel: see above
+def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # noqa: C901 - one kernel: see above
     """One mains period into one power request in W; count K.WITHOUT_MAINS: a scan without mains.
 
-    k, ring, knots: array('i') made by `Response`. count: ticks, any value; phase: whose, 0 and up. Rejects what
-    is no period; never divides by zero as `Response` keeps every divisor above zero. Interrupt context.
+    k, ring, knots: array('i') made by `Response`. count: ticks, any value. Rejects what is no
+    period; never divides by zero as `Response` keeps every divisor above zero. Interrupt context.
     """
     elapsed = k[K.SCAN_TIME]
     target = k[K.NOW_PPM]
     valid = 0
     samples = 1
     if count != K.WITHOUT_MAINS:
-        gap = 0
-        if count <= 0 or count > k[K.MOST] + k[K.MOST]:
-            gap = 1
-        phases = k[K.PHASES]
-        now = 0
-        if phases != 1:
-            # Each phase's counts add up to a clock of its own, so time is right whichever phases there are.
-            now = k[K.PHASE_CLOCKS + phase]
-            if gap != 0:
-                now = -1
-            elif now >= 0:
-                now = (now + count) & K.CLOCK
-            k[K.PHASE_CLOCKS + phase] = now
         if k[K.OWNED] != 0:
             return k[K.REQUEST]
         # Edges: a piece too short is added to the next; one missing edge is forgiven.
-        if gap != 0:
+        if count <= 0 or count > k[K.MOST] + k[K.MOST]:
             k[K.REJECTED] += 1
             k[K.PENDING] = 0
             k[K.PIECES] = 0
             return k[K.REQUEST]
         period = count + k[K.PENDING]
         if period < k[K.LEAST]:
-            if phases == 1:
-                k[K.PENDING] = period
-                k[K.PIECES] += 1
+            k[K.PENDING] = period
+            k[K.PIECES] += 1
             k[K.REJECTED] += 1
             return k[K.REQUEST]
         pieces = k[K.PIECES]
@@ -64,38 +50,9 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int, phase: int) -
             k[K.REJECTED] += 1
             return k[K.REQUEST]
         k[K.SEEN] = (k[K.SEEN] + 1) & K.CLOCK
-        if phases != 1:
-            k[K.PHASE_SEEN + phase] = (k[K.PHASE_SEEN + phase] + 1) & K.CLOCK
-            ticks = (now - k[K.PHASE_NOW]) & K.CLOCK
-            if now < 0 or (ticks > k[K.MOST] << 2 and ticks < K.BACKWARDS):
-                # Not heard before: it belongs so many shares of a period behind the phase before it.
-                ticks = phase - k[K.PHASE_LAST]
-                if ticks <= 0:
-                    ticks += phases
-                if k[K.FILLED] == 0:
-                    ticks = 1
-                ticks = period * ticks // phases
-            elif ticks >= K.BACKWARDS:
-                ticks = 0
-            now = (k[K.PHASE_NOW] + ticks) & K.CLOCK
-            k[K.PHASE_CLOCKS + phase] = now
-            k[K.PHASE_NOW] = now
-            k[K.PHASE_LAST] = phase
-            # The windows want a sample each share of a period; those of a phase that is away are filled in.
-            behind = k[K.PHASE_BEHIND] + ticks * phases
-            samples = 0
-            while samples < phases and behind + behind >= period:
-                behind -= period
-                samples += 1
-            if behind + behind >= period:
-                behind = 0
-            k[K.PHASE_BEHIND] = behind
-            ticks += k[K.PHASE_REST]
-            k[K.PHASE_REST] = ticks
-            if samples == 0:
-                return k[K.REQUEST]
-            elapsed = ticks // 625
-            k[K.PHASE_REST] = ticks - elapsed * 625
+        if k[K.PHASES] != 1:             # see phases.py
+            elapsed = k[K.PHASE_ELAPSED]
+            samples = k[K.SAMPLES]
 
         # Deviation of this period, rounded to 0.1 mHz: exact, see frequency.py.
         off = 6_250_000 - k[K.FACTOR] * period

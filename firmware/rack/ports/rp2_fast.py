@@ -16,7 +16,6 @@ from rack.comms import link_state as L
 from rack.comms.pcs_can import encode_request
 from rack.control import response_state as K
 from rack.control.recorder import record_kernel
-from rack.control.response_kernel import period_kernel
 from rack.drivers.fast import ptr8, ptr32
 from rack.ports import chip_rp2040 as chip
 
@@ -82,7 +81,7 @@ class FastPath:
         m, entries = recorder.arrays
         # One tuple: the interrupt unpacks it in a microsecond, where each attribute would take three.
         self._parts = (
-            link.state, k, rings, curve, period_kernel, overhead,
+            link.state, k, rings, curve, response.kernel, overhead,
             link.can, encode_request, link.request_data, send_fast, link.request, select,
             record_kernel, m, entries,
         )  # fmt: skip
@@ -127,7 +126,8 @@ class FastPath:
                     count = int(pio[8 + phase])
                     if count < 0 or count > 0x1FFF_FFFF:
                         count = 0x1FFF_FFFF  # no period either way, and still a small integer
-                    power_W = int(kernel(k, rings, curve, count + int(overhead), phase))
+                    ptr32(k)[K.PHASE] = phase
+                    power_W = int(kernel(k, rings, curve, count + int(overhead)))
                     periods += 1
                 phase += 1
             asked = int(link[L.ASKED])

@@ -196,11 +196,11 @@ k, rings, curve = response.arrays
 for index, value in {changes}:
     k[index] = value
 def run(count, times):
-    for _ in range(times): period_kernel(k, rings, curve, count, 0)
-def nothing(k, rings, curve, count, phase): pass
+    for _ in range(times): period_kernel(k, rings, curve, count)
+def nothing(k, rings, curve, count): pass
 def time_of(function):
     start = time.ticks_us()
-    for _ in range({calls}): function(k, rings, curve, 1_257_000, 0)
+    for _ in range({calls}): function(k, rings, curve, 1_257_000)
     return time.ticks_us() - start
 run(1_250_000, 130)
 state = machine.disable_irq()

@@ -43,6 +43,7 @@ def parameters(name: str, nominal_hz: float = 50.0) -> Any:
 def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000) -> Track:
     """Run the firmware's response on a grid; one sample each STEP_S."""
     from rack import ids as I
+    from rack.control import response_state as K
     from rack.control.response import PERIOD_TICK_NS, Response
 
     s = array("i", [0] * I.COUNT)
@@ -63,7 +64,7 @@ def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000) -> Track
                 pcs.ask(edge + CAN_DELAY_US, response.request_W)
             before, edge = edge, grid.next_edge_us(edge)
         response.scan(round(now_us / 1000) & 0x3FFF_FFFF)
-        if response.grid_age_ms > 40:
+        if response.state[K.AGE_ms] > 40:
             pcs.ask(now_us + CAN_DELAY_US, response.request_W)
         pcs.at(now_us)
         track[:, i] = now_us * 1e-6, grid.hz_at(now_us), response.request_W / contract, pcs.power_W / contract
