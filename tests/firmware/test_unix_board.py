@@ -187,8 +187,8 @@ def _stall(words):
 def _flip(words):
     app.params.alarms_levels[12] ^= 1 << 8
     return (',"ok":true',)
-app.console._table["stall"] = (_stall, "")
-app.console._table["flip"] = (_flip, "")
+app.console._table["stall"] = (_stall, "", "")
+app.console._table["flip"] = (_flip, "", "")
 """
 
 

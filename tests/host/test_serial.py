@@ -233,7 +233,7 @@ def test_a_nonce_that_is_none_is_no_answer(nonce):
     ("word", "said", "code"),
     [
         ("close", "a trip is latched", "refused"),
-        ("close", "takes no words", "not_taken"),
+        ("close", "takes no such words", "not_taken"),
         ("nope", "no such command; try help", "not_taken"),
         ("setpoint", "setpoint in W: one whole number, -1000 to 1000", "not_taken"),
     ],

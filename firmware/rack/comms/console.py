@@ -113,7 +113,7 @@ class Console:
             self._refuse(words[0], "no such command; try help")
             return
         if len(words) > 1 and (len(entry) < 3 or (entry[2] and words[1:] != [entry[2]])):
-            self._refuse(words[0], "takes nothing, or " + entry[2] if len(entry) > 2 else "takes no words")
+            self._refuse(words[0], "takes no such words")
             return
         try:
             answer = entry[0](words[1:])
