@@ -15,6 +15,7 @@ from rack.comms import link_state as L
 from rack.comms.commands_response import ResponseCommands
 from rack.comms.console import quote
 from rack.comms.service import Challenge
+from rack.comms.station import INSULATION, SETPOINT
 from rack.control import bits
 from rack.control.alarm_engine import LATCHED
 from rack.control import why
@@ -24,7 +25,6 @@ from rack.version import VERSION
 
 _REASONS = const(12)
 _REASON = const(144)        # characters of the reason for standby
-_INSULATION_kohm = const(1_000_000)
 _TRIES = const(100)         # slices of an answer that wait; a slice comes every 5 ms at least: engineering judgement
 
 _STATES = ("open", "precharge", "closed", "opening", "fault", "locked_out")
@@ -212,24 +212,24 @@ class Commands:
         return self._do(bits.CMD_RESET, words)
 
     def _setpoint(self, words):
-        most = self._app.params.rack_power_max_W
-        return self._written(I.SETPOINT_W, words, -most, most, "setpoint in W")
+        return self._said(SETPOINT, words, "setpoint in W")
 
     def _insulation(self, words):
-        return self._written(I.INSULATION_KOHM, words, 0, _INSULATION_kohm, "insulation in kohm")
+        return self._said(INSULATION, words, "insulation in kohm")
 
-    def _written(self, signal, words, least, most, what):
-        """The station writes a signal; from then on its silence is an alarm (`station_lost`)."""
+    def _said(self, at, words, what):
+        """A word of the station; from then on its silence is an alarm (`station_lost`)."""
+        station = self._app.station
+        least, most = station.least[at], station.most[at]
         try:
             (text,) = words
             value = int(text)
-            if not least <= value <= most:
+            if not least <= value <= most:      # before an array of 32 bits can cut it
                 raise ValueError
         except ValueError:
             raise ValueError("%s: one whole number, %d to %d" % (what, least, most))
-        s = self._app.controller.s
-        s[signal] = value
-        s[I.STATION_AGE_ms] = 1
+        station.values[at] = value
+        station.say(at, at + 1)
         return (',"ok":true',)
 
     def _service(self, words):

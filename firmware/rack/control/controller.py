@@ -75,7 +75,7 @@ class Controller:
         self.limits = Limits(params, s)
         self.response = Response(params, s)
         self._last_ms = -1
-        self._now_ms = 0        # of the last `protect`
+        self.now_ms = 0        # of the last `protect`
         self._dt = 0            # before it
         self._silent_ms = params.alarms_levels[4 * _STATION]
         self._temps_ms = 0      # since the last temperatures
@@ -134,7 +134,7 @@ class Controller:
 
     def protect(self, now_ms):
         """First half: judge the inputs, move the contactors, withdraw the request that an alarm forbids."""
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._dt = dt = self._elapsed(now_ms)
         s = self.s
         self._temps_ms += dt
@@ -158,7 +158,7 @@ class Controller:
         dt = self._dt
         self._run_slot(dt)
         self.limits.scan(dt)
-        self._request(self._now_ms, self.s)
+        self._request(self.now_ms, self.s)
 
     def command(self, what):
         """An operator's CMD_*; returns 0 when accepted, else REFUSED_*. Not from an interrupt."""

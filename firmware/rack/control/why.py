@@ -4,6 +4,8 @@ A technician who has to guess opens the wrong cabinet. The first reason is the o
 Codes below 1000 are alarms (rack.alarms, row = code - 1), others WHY_* of rack.control.bits.
 """
 
+import micropython
+from micropython import const
 from rack import ids as I
 from rack.control.alarm_engine import LATCHED, OUT_LATCHED
 from rack.control.bits import (
@@ -30,7 +32,10 @@ from rack.control.bits import (
     WHY_SETTLING,
     WHY_TRIPPED,
 )
+from rack.control.fast import ptr8, ptr32
 from rack.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS
+
+_ANY = const(0xFF)      # actions
 
 TEXTS = {
     WHY_TRIPPED: "tripped: reset when the cause is gone",
@@ -45,6 +50,19 @@ TEXTS = {
     WHY_ALARM: "an alarm holds it open",
 }
 LIMITS = ("rated power", "cold", "hot", "core hot", "cell voltage", "SoC", "alarm", "not closed", "rising")
+
+
+@micropython.viper
+def _next(active, rows, at: int, latched: int, actions: int) -> int:
+    """The first alarm from `at` on that is active, and latched or not as asked, with one of the actions; ALARMS: none."""
+    a = ptr32(active)
+    r = ptr8(rows)
+    while at < ALARMS:
+        state = int(a[at])
+        if state and state & LATCHED == latched and int(r[5 * at + 3]) & actions:
+            return at
+        at += 1
+    return at
 
 
 def piece(joined, index):
@@ -83,7 +101,7 @@ class Reasons:
         first = s[I.TRIP_CODE]
         if first:
             self._add(first)
-        self._alarms(LATCHED, first, 0)
+        self._alarms(LATCHED, first, _ANY)
         if first:
             self._add(WHY_TRIPPED)
         self._alarms(0, first, ACT_OPEN | ACT_ZERO)
@@ -105,12 +123,11 @@ class Reasons:
         if not wanted or self.count == len(self.codes):
             return
         active = self._c.alarms.active
-        for at in range(len(active)):
-            state = active[at]
-            if not state or state & LATCHED != latched or at + 1 == first:
-                continue
-            if latched or ALARM_ROWS[5 * at + 3] & actions:
+        at = _next(active, ALARM_ROWS, 0, latched, actions)
+        while at < ALARMS:
+            if at + 1 != first:
                 self._add(at + 1)
+            at = _next(active, ALARM_ROWS, at + 1, latched, actions)
 
     def _sequence(self, s):
         state = s[I.STATE]

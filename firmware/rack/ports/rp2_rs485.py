@@ -1,0 +1,150 @@
+"""The RS-485 line on RP2040: a state machine that sends and holds the driver enable, UART1 that hears, DMA for both.
+
+A driver that stays enabled jams the line of every rack, so no software ends it: the state machine raises the driver
+enable before the first start bit, and lowers it right behind the last stop bit, when its FIFO is empty; a hung
+interpreter changes nothing about that. Neither direction has an interrupt, so none can delay the zero crossing's.
+Registers: RP2040 data sheet 2.5.7 (DMA), 3.7 (PIO), 4.2.8 (UART).
+"""
+
+import machine
+import micropython
+import rp2
+from machine import UART, Pin
+from micropython import const
+from uctypes import addressof
+
+from rack.drivers.fast import ptr8, ptr32
+from rack.ports import chip_rp2040 as chip
+
+_SM = const(7)                      # the last one of PIO1; the first three measure the mains
+_CYCLES = const(8)                  # of the program, a bit
+_TX_DREQ = const(11)                # PIO1_TX3
+_TX_FIFO = const(0x5030001C)        # TXF3 of PIO1
+_EXECCTRL_SET = const(0x50302114)   # atomic set alias of SM3_EXECCTRL of PIO1
+_RING_bits = const(8)               # as long as the longest frame
+_RING = const(256)
+_COUNT = const(0x0FFFFFFF)          # most transfers of an RP2350, and days of a busy line
+
+# places in the program that the parity changes, see `transmit`
+_AT_START = const(3)
+_AT_PARITY = const(12)
+_ODD = const(1)                     # SET Y, 1 instead of SET Y, 0
+_SECOND_STOP = const(0xF701)        # SET PINS, 1, side 1, delay 7
+
+
+@rp2.asm_pio(out_init=rp2.PIO.OUT_HIGH, set_init=rp2.PIO.OUT_HIGH, sideset_init=rp2.PIO.OUT_LOW,
+             out_shiftdir=rp2.PIO.SHIFT_RIGHT, pull_thresh=8)
+def transmit():
+    """Eleven bits a byte: start, eight from the lowest, parity, stop. Side-set is the driver enable."""
+    wrap_target()
+    pull(block)             .side(0)        # nothing to send
+    set(pins, 1)            .side(1)[15]    # driver on, and the line idle for two bits
+    label("byte")
+    set(pins, 0)            .side(1)
+    set(y, 0)               .side(1)[5]     # even: parity of what has been sent
+    label("bit")
+    out(x, 1)               .side(1)
+    mov(pins, x)            .side(1)
+    jmp(not_x, "zero")      .side(1)
+    mov(y, invert(y))       .side(1)
+    jmp("sent")             .side(1)
+    label("zero")
+    nop()                   .side(1)[1]
+    label("sent")
+    jmp(not_osre, "bit")    .side(1)[2]
+    nop()                   .side(1)
+    mov(pins, y)            .side(1)[7]
+    set(pins, 1)            .side(1)[3]
+    mov(x, status)          .side(1)        # all ones when the FIFO is empty
+    jmp(not_x, "more")      .side(1)
+    nop()                   .side(1)[1]
+    wrap()
+    label("more")
+    pull(block)             .side(1)
+    jmp("byte")             .side(1)
+
+
+class Rs485:
+    """What rack.comms.modbus wants of a line. Nothing but `stop` allocates."""
+
+    def __init__(self, p):
+        tx, rx = Pin(p.pins_rs485_tx), Pin(p.pins_rs485_rx, Pin.IN, Pin.PULL_UP)
+        parity = (None, 1, 0)[p.modbus_parity]
+        self._uart = UART(1, p.modbus_baud, parity=parity, tx=tx, rx=rx, rxbuf=32, txbuf=32)
+        machine.mem32[chip.UART1 + 0x38] = 0        # UARTIMSC: no interrupts
+        machine.mem32[chip.UART1 + 0x48] = 1        # UARTDMACR: RXDMAE
+        space = bytearray(2 * _RING)                # DMA wraps at a multiple of the ring's length
+        self._space = space
+        self._ring = (addressof(space) + _RING - 1) & -_RING
+        self._in = dma = rp2.DMA()
+        dma.config(read=chip.UART1, write=self._ring, count=_COUNT, trigger=True, ctrl=dma.pack_ctrl(
+            size=0, inc_read=False, ring_size=_RING_bits, ring_sel=True, treq_sel=chip.UART1_RX_DREQ))
+        self._in_at = 0x50000000 + 0x40 * dma.channel
+        self._out = dma = rp2.DMA()
+        dma.config(write=_TX_FIFO, ctrl=dma.pack_ctrl(size=0, inc_write=False, treq_sel=_TX_DREQ))
+        self._out_at = 0x50000000 + 0x40 * dma.channel
+        self._de = p.pins_rs485_de
+        self._baud = p.modbus_baud
+        self._pins = (tx, Pin(self._de))
+        code = transmit[0]
+        if p.modbus_parity == 0:
+            code[_AT_PARITY] = _SECOND_STOP         # Modbus over Serial Line 2.5.1: two stop bits without parity
+        elif p.modbus_parity == 1:
+            code[_AT_START] |= _ODD
+        self._sm = rp2.StateMachine(_SM)
+        self._start()
+
+    def _start(self):
+        tx, de = self._pins
+        sm = self._sm
+        sm.init(transmit, freq=_CYCLES * self._baud, out_base=tx, set_base=tx, sideset_base=de)
+        machine.mem32[_EXECCTRL_SET] = 1            # STATUS: transmit FIFO level < 1
+        sm.active(1)
+
+    @micropython.viper
+    def received(self) -> int:
+        """How many bytes have come since the start; begins anew at 2**28 - 1."""
+        dma = ptr32(self._in_at)                    # 2 TRANS_COUNT, 7 the same with a trigger
+        left = int(dma[2]) & _COUNT
+        if left == 0:
+            dma[7] = _COUNT
+            return 0
+        return _COUNT - left
+
+    @micropython.viper
+    def take(self, frame, count: int) -> int:
+        """The last count bytes that have come, at most 256, into the frame; how many."""
+        if count <= 0 or count > _RING:
+            count = _RING
+        ring = ptr8(self._ring)
+        b = ptr8(frame)
+        dma = ptr32(self._in_at)
+        begin = int(dma[1]) - count                 # WRITE_ADDR
+        at = 0
+        while at < count:
+            b[at] = ring[(begin + at) & (_RING - 1)]
+            at += 1
+        return count
+
+    @micropython.viper
+    def send(self, frame, length: int):
+        """Send frame[:length] and return at once; the frame must stay as it is until `sending` is 0."""
+        dma = ptr32(self._out_at)
+        dma[0] = int(ptr8(frame))                   # READ_ADDR
+        dma[7] = length                             # TRANS_COUNT, and go
+
+    @micropython.viper
+    def sending(self) -> int:
+        """1 from `send` until the driver is off."""
+        dma = ptr32(self._out_at)
+        sio = ptr32(0xD0000000)
+        busy = int(dma[2]) & _COUNT
+        if busy or int(sio[1]) >> int(self._de) & 1:
+            return 1
+        return 0
+
+    def stop(self, now_us):
+        """Driver off whatever it does. For a transmitter that does not end; takes longer than a slice, and allocates."""
+        self._sm.active(0)
+        self._out.active(False)
+        self._start()
