@@ -46,7 +46,7 @@ _HURRY_US = const(1_200)  # from one poll of the AFEs to the next while their ce
 # A collection must not make late what is late already: none begins while the cells are so old, until they are lost.
 _OLD_ms = const(65)  # of 100 between two scans, less a collection and the answer: engineering judgement
 _LOST_ms = const(200)  # above the shipped `[alarms] cells_lost`, 160; the periodic collection is planned as much early
-_MODBUS_US = const(10_000)      # a request is noticed so late at most; the station's patience is ten times that
+_MODBUS_US = const(20_000)  # a request is noticed so late at most; the station's patience is ten times that
 _SHARE_US = const(1_000_000)
 _LONG_US = const(6_000)  # something long: counting the heap, 5 ms on the emulated board
 _NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests

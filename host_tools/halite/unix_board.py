@@ -21,8 +21,8 @@ from halite import build
 from halite.config import RackConfig, load
 from halite.errors import HaliteError
 from halite.simulator.attach import chips_of, coolant_ratio
-from halite.simulator.rs485 import SlaveLine
 from halite.simulator.rack import Rack
+from halite.simulator.rs485 import SlaveLine
 
 _HANG_s = 5.0  # of real time without a request
 _PERIOD_TICK_NS = 16.0

@@ -168,6 +168,8 @@ class Commands:
         yield ',"busy_permille":%d' % app.busy_permille
         yield ',"crc_errors":%d,"timeouts":%d' % (app.afe.crc_errors, app.afe.timeouts)
         yield ',"sent":%d,"unsent":%d' % (link[L.SENT], link[L.UNSENT])
+        if app.modbus:
+            yield ',"modbus_answers":%d,"modbus_faults":%d' % (app.modbus.answers, app.modbus.faults)
         yield from self._heap("heap_free", gc.mem_free)
         if words == ["clear"]:
             app.clear()

@@ -23,7 +23,7 @@ from rack.control.bits import (
     STATE_CLOSED,
 )
 from rack.control.why import Reasons
-from rack.drivers.crc16 import TABLE, crc16, seal
+from rack.drivers.crc16 import TABLE, seal
 from rack.tables import ALARMS
 from rack.version import VERSION
 
@@ -169,10 +169,9 @@ class Modbus:
             if not frame[0]:
                 return 0
             return self._read(frame, length)
-        if function == WRITE or function == WRITES:
+        code = _FUNCTION
+        if function in (WRITE, WRITES):
             code = self._write(frame, length, function)
-        else:
-            code = _FUNCTION
         if not frame[0]:
             return 0
         if code:
@@ -289,7 +288,7 @@ class Modbus:
         self._x[M.X_REFUSED] = refused
         if refused == REFUSED_ADDRESS:
             return _ADDRESS
-        if refused == REFUSED_VALUE or refused == REFUSED_PART:
+        if refused in (REFUSED_VALUE, REFUSED_PART):
             return _VALUE
         return _FAILURE if refused else 0
 

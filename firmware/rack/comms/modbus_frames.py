@@ -29,19 +29,19 @@ def find_request(frame, size: int, unit: int, table) -> int:
         return -1
     if int(crc16(frame, 0, size, table)) == 0:
         to = int(b[0])
-        if to == unit or to == _ALL:
-            return 0
-        return -1
+        if to != _ALL and to != unit:
+            return -1
+        return 0
     at = size - 8
     while at >= 0:
         to = int(b[at])
-        if to == unit or to == _ALL:
+        if to == unit or to == _ALL:            # noqa: SIM109 viper has no tuples
             function = int(b[at + 1])
             length = 0
-            if function == READ or function == WRITE:
-                length = 8
-            elif function == WRITES:
+            if function == WRITES:
                 length = 9 + int(b[at + 6])
+            elif function == READ or function == WRITE:     # noqa: SIM109 viper has no tuples
+                length = 8
             if at + length == size and int(crc16(frame, at, length, table)) == 0:
                 return at
         at -= 1
@@ -90,7 +90,7 @@ def events(active, bits, count: int) -> int:
 
 
 @micropython.viper
-def fill(frame, first: int, count: int, rows, signals, words, text):
+def fill(frame, first: int, count: int, rows, signals, words, text):  # noqa: C901 one loop
     """Registers first to first + count - 1 into the frame from byte 3 on; rows: MAP of rack.comms.modbus_map."""
     b = ptr8(frame)
     r = ptr8(rows)
@@ -110,10 +110,7 @@ def fill(frame, first: int, count: int, rows, signals, words, text):
         elif kind == 7:                     # text
             value = int(t[2 * index]) << 8 | int(t[2 * index + 1])
         elif kind != before + 1 or (kind != 2 and kind != 6):   # a low half behind its high half is there already
-            if kind < 5:
-                value = int(s[index])
-            else:
-                value = int(x[index])
+            value = int(s[index]) if kind < 5 else int(x[index])
         if kind == 3:                       # signed; 0x8000 would be "not implemented"
             if value > 0x7FFF:
                 value = 0x7FFF

@@ -32,8 +32,8 @@ X_REFUSED = const(17)
 X_REASONS = const(18)
 REASONS = const(12)
 WORDS = const(31)
-# per register: how it is made (0 constant, 1 2 halves of a signal, 3 4 a signal clamped to 16 bits with and
-# without sign, 5 6 halves of a word, 7 text), and the constant or an index
+# per register: how it is made (0 constant, 1 2 halves of a signal, 3 4 a signal clamped to 16 bits with
+# and without sign, 5 6 halves of a word, 7 text), and the constant or an index
 MAP = (
     b"\x00\x53\x75\x00\x6e\x53\x00\x00\x01\x00\x00\x42\x00\x48\x61\x00\x6c\x69\x00\x74\x65\x00\x00\x00"
     b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"

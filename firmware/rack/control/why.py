@@ -54,7 +54,7 @@ LIMITS = ("rated power", "cold", "hot", "core hot", "cell voltage", "SoC", "alar
 
 @micropython.viper
 def _next(active, rows, at: int, latched: int, actions: int) -> int:
-    """The first alarm from `at` on that is active, and latched or not as asked, with one of the actions; ALARMS: none."""
+    """The first alarm from `at` on that is active, latched or not as asked, with one of the actions; ALARMS: none."""
     a = ptr32(active)
     r = ptr8(rows)
     while at < ALARMS:

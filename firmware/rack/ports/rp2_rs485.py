@@ -144,7 +144,7 @@ class Rs485:
         return 0
 
     def stop(self, now_us):
-        """Driver off whatever it does. For a transmitter that does not end; takes longer than a slice, and allocates."""
+        """Driver off, for a transmitter that does not end. Takes longer than a slice, and allocates."""
         self._sm.active(0)
         self._out.active(False)
         self._start()
