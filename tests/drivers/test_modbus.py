@@ -155,20 +155,31 @@ def test_a_request_is_found_behind_frames_of_others_that_came_too_close(data: by
     assert answer == (frame[:6] if write else bytes((UNIT, 3, 4)) + struct.pack(">2H", *sunspec.SUNS))
 
 
-@pytest.mark.parametrize("echo", [False, True])
-@pytest.mark.parametrize("pause_us", [0, 2_000, 9_000])
-def test_a_request_right_behind_an_answer_is_heard(echo: bool, pause_us: int) -> None:
-    """Also by a receiver that hears its own answer."""
+BEAT = address("CtrlHb", 802)
+SHORT = st.sampled_from([
+    read_request(BASE, 1), read_request(BASE, 2), read_request(BASE, 120), read_request(BASE, 200), read_request(0, 1),
+    single_request(BEAT, 5), single_request(BEAT, 6), single_request(BASE, 5), write_request(BEAT, [7]),
+])  # fmt: skip
+
+
+@given(st.lists(st.tuples(SHORT, st.integers(0, 25_000)), min_size=1, max_size=8), st.booleans(), st.booleans())
+@settings(deadline=None)
+def test_each_request_right_behind_an_answer_is_answered_once(
+    requests: list[tuple[bytes, int]], echo: bool, late: bool
+) -> None:
+    """Also by a receiver that hears its own answers, by a slave that looks late, and when a request comes again."""
     slave = Slave(echo=echo, modbus_baud=115_200)
-    ends_us = slave.line.put(read_request(BASE, 120))
-    for n in range(1, 4):
+    for n, (request, pause_us) in enumerate(requests, 1):
+        begin_us = max(slave.line.ended_us() + slave.modbus._silence_us + pause_us, slave.now_us if n == 1 else 0)
+        slave.line.put(request, begin_us)
         while len(slave.line.sent) < n:
+            slave.due_us += 15_000 * late
             slave.poll()
-        ends_us = slave.line.ended_us() + slave.modbus._silence_us + pause_us
-        slave.line.put(single_request(address("CtrlHb", 802), n), ends_us)
-    slave.run(100_000)
-    assert len(slave.line.sent) == 4 and slave.modbus.faults == 0
-    assert slave.value("CtrlHb", 802) == 3
+            assert slave.now_us < begin_us + 300_000
+    slave.run(200_000)
+    assert len(slave.line.sent) == len(requests) and slave.modbus.faults == 0
+    for (request, _), (_, answer) in zip(requests, slave.line.sent, strict=True):
+        assert answer[1] & 0x7F == request[1]
 
 
 def test_a_transmitter_that_does_not_end_is_stopped_in_bounded_time() -> None:
@@ -247,7 +258,7 @@ def test_half_a_value_and_half_a_pair_are_refused() -> None:
     before = list(slave.s)
     assert slave.code(slave.ask(single_request(address("SetW"), 0)), 6) == VALUE
     assert slave.value("Refused") == bits.REFUSED_PART
-    assert slave.code(slave.ask(single_request(address("SetW") + 1, 5)), 6) == VALUE
+    assert slave.code(slave.ask(single_request(address("SetW") + 1, 5)), 6) == ADDRESS
     assert slave.code(slave.ask(write_request(address("SetW"), [0, 5, 0])), 16) == VALUE
     assert slave.code(slave.ask(write_request(address("PairHigh"), [5_000])), 16) == VALUE
     assert slave.code(slave.ask(write_request(address("PairLow"), [5_000, 0, 0, 0])), 16) == VALUE

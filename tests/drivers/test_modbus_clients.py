@@ -75,12 +75,12 @@ def port(slave: Slave) -> Iterator[OnPort]:
         yield port
 
 
-def scanned(path: str) -> Any:
+def scanned(path: str, timeout: float = 5) -> Any:
     """The device as pysunspec2 finds it, with the rack's own model from docs/protocols."""
     kept = sunspec_device.get_model_defs_path()
     sunspec_device.set_model_defs_path([*kept, str(PROTOCOLS)])
     try:
-        found = SunSpecModbusClientDeviceRTU(slave_id=UNIT, name=path, baudrate=19_200, timeout=5)
+        found = SunSpecModbusClientDeviceRTU(slave_id=UNIT, name=path, baudrate=19_200, timeout=timeout)
         found.scan()
     finally:
         sunspec_device.set_model_defs_path(kept)

@@ -94,6 +94,7 @@ class Line:
     def sending(self):
         self.left -= 1
         return 1 if self.left > 0 else 0
+    def echoed(self): return 0
     def stop(self, now): pass
 
 class Scheduler:

@@ -55,6 +55,15 @@ _HOLDING_dA = const(10)                     # less is no charging: engineering j
 _TEXT = const(48)                           # bytes: version 16, rack 32
 
 
+def _scaled(value):
+    """(value in a larger unit, its power of ten), so that it fits 16 bits with a sign."""
+    power = 0
+    while value > 0x7FFF:
+        value //= 10
+        power += 1
+    return value, power
+
+
 def _padded(text, size):
     return (bytes(text, "ascii") + bytes(size))[:size]
 
@@ -78,7 +87,7 @@ class Modbus:
         self._silence_us = max(_SILENCE_us, self._character_us * 7 // 2)
         self._frame = bytearray(_FRAME)
         self._text = _padded(VERSION, 16) + _padded(params.rack_name, _TEXT - 16)
-        self._x = array("i", (0 for _ in range(M.WORDS)))
+        self._x = array("i", [0] * M.WORDS)
         self._reasons = Reasons(controller, memoryview(self._x)[M.X_REASONS + 1 :])
         self._scheduler = None
         self._task = 0
@@ -101,21 +110,12 @@ class Modbus:
             area += (knots[at + 2] - knots[at]) * (knots[at + 1] + knots[at + 3]) // 2
         energy_Wh = params.cell_capacity_dAh * params.cell_series // 10 * (area // 10_000) // 1000
         x[M.X_CAPACITY] = params.cell_capacity_dAh
-        x[M.X_ENERGY], x[M.X_ENERGY_SF] = self._scaled(energy_Wh)
-        _, x[M.X_POWER_SF] = self._scaled(2 * params.rack_power_max_W)     # an overload still fits
+        x[M.X_ENERGY], x[M.X_ENERGY_SF] = _scaled(energy_Wh)
+        _, x[M.X_POWER_SF] = _scaled(2 * params.rack_power_max_W)     # an overload still fits
         self._unit_W = 10 ** x[M.X_POWER_SF]
         x[M.X_RATING] = params.rack_power_max_W // self._unit_W
         x[M.X_TYPE] = _TYPES[params.rack_chemistry]
         x[M.X_LOCAL] = 1 - params.modbus_control
-
-    @staticmethod
-    def _scaled(value):
-        """(value in a larger unit, its power of ten), so that it fits 16 bits with a sign."""
-        power = 0
-        while value > 0x7FFF:
-            value //= 10
-            power += 1
-        return value, power
 
     def begin(self, scheduler, task):
         """Before the first poll; task: index of `poll` among the scheduler's tasks."""
@@ -165,6 +165,8 @@ class Modbus:
     def _request(self, frame, length):
         """Answer, or begin to, a request whose CRC is right."""
         function = frame[1]
+        if function & 0x80:         # an exception, our own perhaps
+            return 0
         if function == READ:
             if not frame[0]:
                 return 0
@@ -241,7 +243,7 @@ class Modbus:
             if (self._until_us - now_us) & _MASK <= _MASK >> 1:
                 return 0
             self._unlocked(self._stop, now_us)
-        if self._received() - self._begin >= length:    # a receiver that stays on has heard the answer: no request
+        if self._line.echoed():     # a receiver that stays on has heard the answer, and perhaps a request behind it
             self._begin += length
         self._step = _QUIET
         return 0
@@ -299,7 +301,7 @@ class Modbus:
         while rows[row] << 8 | rows[row + 1] != at:
             row += 4
             if row == len(rows):
-                return self._half(at)
+                return REFUSED_ADDRESS
         values = self._station.values
         said = rows[row + 3]
         first = said
@@ -322,14 +324,6 @@ class Modbus:
         if said < M.CTRL_HB:
             return self._station.say(first, said + 1)
         return self._act(first, said, frame, value)
-
-    def _half(self, at):
-        """Why nothing that can be written begins at this register."""
-        rows = M.WRITABLE
-        for row in range(0, len(rows), 4):
-            if rows[row + 2] == 2 and (rows[row] << 8 | rows[row + 1]) + 1 == at:
-                return REFUSED_PART
-        return REFUSED_ADDRESS
 
     def _act(self, first, said, frame, value):
         """CtrlHb, AlmRst (also both together, as they are neighbours) or SetOp."""

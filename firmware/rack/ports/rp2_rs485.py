@@ -23,6 +23,7 @@ _TX_FIFO = const(0x5030001C)        # TXF3 of PIO1
 _EXECCTRL_SET = const(0x50302114)   # atomic set alias of SM3_EXECCTRL of PIO1
 _RING_bits = const(8)               # as long as the longest frame
 _RING = const(256)
+_BLOCK = const(16)                  # of the heap
 _COUNT = const(0x0FFFFFFF)          # most transfers of an RP2350, and days of a busy line
 
 # places in the program that the parity changes, see `transmit`
@@ -64,6 +65,18 @@ def transmit():
     jmp("byte")             .side(1)
 
 
+def _aligned():
+    """(object, address) of a ring at a multiple of its length, where DMA wraps; the heap cannot be asked for that."""
+    tried = []
+    while len(tried) < _RING // _BLOCK:
+        space = bytearray(_RING + _BLOCK)       # one block longer, so that each lies differently
+        if addressof(space) % _RING == 0:
+            return space, addressof(space)
+        tried.append(space)
+    space = bytearray(2 * _RING)
+    return space, (addressof(space) + _RING - 1) & -_RING
+
+
 class Rs485:
     """What rack.comms.modbus wants of a line. Nothing but `stop` allocates."""
 
@@ -73,15 +86,18 @@ class Rs485:
         self._uart = UART(1, p.modbus_baud, parity=parity, tx=tx, rx=rx, rxbuf=32, txbuf=32)
         machine.mem32[chip.UART1 + 0x38] = 0        # UARTIMSC: no interrupts
         machine.mem32[chip.UART1 + 0x48] = 1        # UARTDMACR: RXDMAE
-        space = bytearray(2 * _RING)                # DMA wraps at a multiple of the ring's length
-        self._space = space
-        self._ring = (addressof(space) + _RING - 1) & -_RING
+        self._space, self._ring = _aligned()
         self._in = dma = rp2.DMA()
         dma.config(read=chip.UART1, write=self._ring, count=_COUNT, trigger=True, ctrl=dma.pack_ctrl(
             size=0, inc_read=False, ring_size=_RING_bits, ring_sel=True, treq_sel=chip.UART1_RX_DREQ))
         self._in_at = 0x50000000 + 0x40 * dma.channel
+        self._marks = bytearray(8)                  # TRANS_COUNT of it as an answer begins and ends, see `echoed`
+        self._mark = mark = rp2.DMA()
+        mark.config(read=self._in_at + 8, write=addressof(self._marks) + 4, count=1,
+                    ctrl=mark.pack_ctrl(size=2, inc_read=False, inc_write=False))
         self._out = dma = rp2.DMA()
-        dma.config(write=_TX_FIFO, ctrl=dma.pack_ctrl(size=0, inc_write=False, treq_sel=_TX_DREQ))
+        dma.config(write=_TX_FIFO, ctrl=dma.pack_ctrl(
+            size=0, inc_write=False, treq_sel=_TX_DREQ, chain_to=mark.channel))
         self._out_at = 0x50000000 + 0x40 * dma.channel
         self._de = p.pins_rs485_de
         self._baud = p.modbus_baud
@@ -129,6 +145,10 @@ class Rs485:
     @micropython.viper
     def send(self, frame, length: int):
         """Send frame[:length] and return at once; the frame must stay as it is until `sending` is 0."""
+        dma = ptr32(self._in_at)
+        marks = ptr32(self._marks)
+        marks[0] = int(dma[2])
+        marks[1] = int(dma[2])
         dma = ptr32(self._out_at)
         dma[0] = int(ptr8(frame))                   # READ_ADDR
         dma[7] = length                             # TRANS_COUNT, and go
@@ -142,6 +162,17 @@ class Rs485:
         if busy or int(sio[1]) >> int(self._de) & 1:
             return 1
         return 0
+
+    @micropython.viper
+    def echoed(self) -> int:
+        """1 when the receiver has heard the beginning of the answer: it was on. Answers of five bytes are too short.
+
+        DMA notes how much was heard when the last byte is in the FIFO: four others are still to be sent then.
+        """
+        marks = ptr32(self._marks)
+        if int(marks[0]) == int(marks[1]):
+            return 0
+        return 1
 
     def stop(self, now_us):
         """Driver off, for a transmitter that does not end. Takes longer than a slice, and allocates."""

@@ -115,6 +115,9 @@ class _Rs485:
     def sending(self):
         return self._pipe.ask(19, b"", 1)[0]
 
+    def echoed(self):
+        return 0
+
     def stop(self, now_us):
         self._pipe.tell(20)
 

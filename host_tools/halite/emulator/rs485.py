@@ -28,13 +28,15 @@ class Character(NamedTuple):
 class BoardLine:
     """Wires UART1's pins of a board to a line; `send` is the far end's voice, `characters` what the board has said.
 
-    driver: (time in us, 1 on or 0 off) of each change. on_byte: called with each byte, at the end of its stop bit.
+    driver: (time in us, 1 on or 0 off) of each change. on_byte: called with each byte, at the end of its stop bit;
+    on_frame: with the bytes of a frame, three characters after the driver went off.
     """
 
     def __init__(self, board: EmulatedBoard, pins: Mapping[str, int], baud: int, parity: int) -> None:
         self.characters: list[Character] = []
         self.driver: list[tuple[float, int]] = []
         self.on_byte: Callable[[int], None] = lambda byte: None
+        self.on_frame: Callable[[bytes], None] = lambda frame: None
         self.has_room: Callable[[], bool] = lambda: True  # as a console: see halite.emulator.serial_port
         self._board = board
         self._bit_us = 1e6 / baud
@@ -43,6 +45,8 @@ class BoardLine:
         self._de = board.rp2040.gpio[pins["rs485_de"]]
         self._line = SerialLine(board.corrected.uart[1])
         self._sample = board.clock.create_alarm(self._sampled)
+        self._ended = board.clock.create_alarm(self._frame_ended)
+        self._frame_at = 0
         self._begin_us = -1.0
         self._bits: list[int] = []
         self._on = 0
@@ -61,19 +65,6 @@ class BoardLine:
     def resume(self) -> None:
         """Nothing: a line does not hold the board back."""
 
-    def frames(self, since_us: float = 0.0) -> list[bytes]:
-        """What the board has sent, cut where the line was silent for more than 1.5 characters."""
-        found: list[bytearray] = []
-        last_us = -1e18
-        for character in self.characters:
-            if character.begin_us < since_us:
-                continue
-            if character.begin_us - last_us > 1.5 * CHARACTER_bits * self._bit_us:
-                found.append(bytearray())
-            found[-1].append(character.byte)
-            last_us = character.end_us
-        return [bytes(frame) for frame in found]
-
     # -- the board
 
     @property
@@ -86,6 +77,12 @@ class BoardLine:
         if on != self._on:
             self._on = on
             self.driver.append((self._board.now_us, on))
+            if not on:
+                self._ended.schedule(3 * CHARACTER_bits * self._bit_us * 1000.0)
+
+    def _frame_ended(self) -> None:
+        said, self._frame_at = self.characters[self._frame_at :], len(self.characters)
+        self.on_frame(bytes(character.byte for character in said))
 
     def _level_changed(self, new: GPIOPinState, old: GPIOPinState) -> None:
         if new == GPIOPinState.LOW and self._on and self._begin_us < 0:

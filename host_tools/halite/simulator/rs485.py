@@ -6,7 +6,7 @@ For CPython and the unix port; the emulated board has its own pins (halite.emula
 from collections.abc import Callable
 
 CHARACTER_bits = 11
-_LONGEST = 256
+_LONGEST, _SHORTEST = 256, 5
 
 
 class SlaveLine:
@@ -60,6 +60,10 @@ class SlaveLine:
 
     def sending(self) -> int:
         return int(self.stuck or self._now_us() < self._until_us)
+
+    def echoed(self) -> int:
+        """As on the board, where answers of five bytes are too short to be told."""
+        return int(self._echo and len(self.sent[-1][1]) > _SHORTEST)
 
     def stop(self, now_us: int) -> None:
         self.stuck = False
