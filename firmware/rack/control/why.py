@@ -20,16 +20,10 @@ from rack.control.bits import (
     STATE_OPENING,
     STATE_PRECHARGE,
     WHY_ALARM,
-    WHY_BUS,
     WHY_CHARGE,
     WHY_CLOSING,
-    WHY_COOLING,
     WHY_DISCHARGE,
-    WHY_LOCKED,
-    WHY_NO_RACK,
-    WHY_NOT_ASKED,
     WHY_OPENING,
-    WHY_SETTLING,
     WHY_TRIPPED,
 )
 from rack.control.fast import ptr8, ptr32
@@ -37,19 +31,13 @@ from rack.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS
 
 _ANY = const(0xFF)      # actions
 
-TEXTS = {
-    WHY_TRIPPED: "tripped: reset when the cause is gone",
-    WHY_LOCKED: "locked out after repeated trips: unlock",
-    WHY_NOT_ASKED: "nobody asked to close",
-    WHY_SETTLING: "waiting before closing",
-    WHY_COOLING: "precharge resistor cools",
-    WHY_BUS: "DC bus still charged",
-    WHY_NO_RACK: "no rack voltage",
-    WHY_CLOSING: "closing",
-    WHY_OPENING: "opening",
-    WHY_ALARM: "an alarm holds it open",
-}
-LIMITS = ("rated power", "cold", "hot", "core hot", "cell voltage", "SoC", "alarm", "not closed", "rising")
+# from WHY_TRIPPED on, and from LIM_NONE on; each one text, as long ones are used where they lie in flash
+TEXTS = (
+    "tripped: reset when the cause is gone|locked out after repeated trips: unlock|nobody asked to close"
+    "|waiting before closing|precharge resistor cools|DC bus still charged|no rack voltage|closing|opening"
+    "|an alarm holds it open"
+)
+LIMITS = "rated power|cold|hot|core hot|cell voltage|SoC|alarm|not closed|rising"
 
 
 @micropython.viper
@@ -79,10 +67,10 @@ def text(code):
     if code <= ALARMS:
         return piece(ALARM_TEXTS, code - 1)
     if code >= WHY_DISCHARGE:
-        return "discharge limited: " + LIMITS[code - WHY_DISCHARGE]
+        return "discharge limited: " + piece(LIMITS, code - WHY_DISCHARGE)
     if code >= WHY_CHARGE:
-        return "charge limited: " + LIMITS[code - WHY_CHARGE]
-    return TEXTS[code]
+        return "charge limited: " + piece(LIMITS, code - WHY_CHARGE)
+    return piece(TEXTS, code - WHY_TRIPPED)
 
 
 class Reasons:

@@ -6,7 +6,6 @@ interpreter changes nothing about that. Neither direction has an interrupt, so n
 Registers: RP2040 data sheet 2.5.7 (DMA), 3.7 (PIO), 4.2.8 (UART).
 """
 
-import machine
 import micropython
 import rp2
 from machine import UART, Pin
@@ -77,6 +76,26 @@ def _aligned():
     return space, (addressof(space) + _RING - 1) & -_RING
 
 
+@micropython.viper
+def _connect(in_at: int, out_at: int):
+    """Both DMA channels to their ends, and the first one started. In viper, as such numbers are objects elsewhere."""
+    uart = ptr32(chip.UART1)
+    uart[14] = 0                        # UARTIMSC: no interrupts
+    uart[18] = 1                        # UARTDMACR: RXDMAE
+    dma = ptr32(in_at)
+    dma[0] = int(chip.UART1)            # READ_ADDR: UARTDR
+    dma[7] = _COUNT                     # TRANS_COUNT, and go
+    dma = ptr32(out_at)
+    dma[1] = int(_TX_FIFO)              # WRITE_ADDR
+
+
+@micropython.viper
+def _watch_fifo():
+    """STATUS of the program: transmit FIFO level < 1."""
+    register = ptr32(_EXECCTRL_SET)
+    register[0] = 1
+
+
 class Rs485:
     """What rack.comms.modbus wants of a line. Nothing but `stop` allocates."""
 
@@ -84,11 +103,9 @@ class Rs485:
         tx, rx = Pin(p.pins_rs485_tx), Pin(p.pins_rs485_rx, Pin.IN, Pin.PULL_UP)
         parity = (None, 1, 0)[p.modbus_parity]
         self._uart = UART(1, p.modbus_baud, parity=parity, tx=tx, rx=rx, rxbuf=32, txbuf=32)
-        machine.mem32[chip.UART1 + 0x38] = 0        # UARTIMSC: no interrupts
-        machine.mem32[chip.UART1 + 0x48] = 1        # UARTDMACR: RXDMAE
         self._space, self._ring = _aligned()
         self._in = dma = rp2.DMA()
-        dma.config(read=chip.UART1, write=self._ring, count=_COUNT, trigger=True, ctrl=dma.pack_ctrl(
+        dma.config(write=self._ring, ctrl=dma.pack_ctrl(
             size=0, inc_read=False, ring_size=_RING_bits, ring_sel=True, treq_sel=chip.UART1_RX_DREQ))
         self._in_at = 0x50000000 + 0x40 * dma.channel
         self._marks = bytearray(8)                  # TRANS_COUNT of it as an answer begins and ends, see `echoed`
@@ -96,9 +113,9 @@ class Rs485:
         mark.config(read=self._in_at + 8, write=addressof(self._marks) + 4, count=1,
                     ctrl=mark.pack_ctrl(size=2, inc_read=False, inc_write=False))
         self._out = dma = rp2.DMA()
-        dma.config(write=_TX_FIFO, ctrl=dma.pack_ctrl(
-            size=0, inc_write=False, treq_sel=_TX_DREQ, chain_to=mark.channel))
+        dma.config(ctrl=dma.pack_ctrl(size=0, inc_write=False, treq_sel=_TX_DREQ, chain_to=mark.channel))
         self._out_at = 0x50000000 + 0x40 * dma.channel
+        _connect(self._in_at, self._out_at)
         self._de = p.pins_rs485_de
         self._baud = p.modbus_baud
         self._pins = (tx, Pin(self._de))
@@ -114,7 +131,7 @@ class Rs485:
         tx, de = self._pins
         sm = self._sm
         sm.init(transmit, freq=_CYCLES * self._baud, out_base=tx, set_base=tx, sideset_base=de)
-        machine.mem32[_EXECCTRL_SET] = 1            # STATUS: transmit FIFO level < 1
+        _watch_fifo()
         sm.active(1)
 
     @micropython.viper
@@ -158,7 +175,7 @@ class Rs485:
         """1 from `send` until the driver is off."""
         dma = ptr32(self._out_at)
         sio = ptr32(0xD0000000)
-        busy = int(dma[2]) & _COUNT
+        busy = int(dma[3]) & chip.DMA_BUSY          # CTRL
         if busy or int(sio[1]) >> int(self._de) & 1:
             return 1
         return 0

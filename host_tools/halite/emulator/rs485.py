@@ -119,3 +119,4 @@ class BoardLine:
         self._line.clear()
         self._sample.cancel()
         self._begin_us = -1.0
+        self._driver_changed(self._de.value, GPIOPinState.HIGH)  # the emulator tells no change of a pin that it resets

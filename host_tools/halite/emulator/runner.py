@@ -31,6 +31,7 @@ class BoardRunner:
         self.board = board
         self.port = SerialPort(board.console)
         self._ports = [self.port]
+        self._rs485 = rs485
         self.rs485_port: SerialPort | None = None
         if rs485:
             self.rs485_port = port = SerialPort(rs485)
@@ -59,6 +60,9 @@ class BoardRunner:
         self._running = False
         if self._thread.is_alive():
             self._thread.join()
+        self.board.console_listeners.remove(self.port.from_board)
+        if self._rs485:
+            self._rs485.on_byte = lambda byte: None
         for port in self._ports:
             port.close()
         if self.failure:
