@@ -20,6 +20,7 @@ from rack.comms import pcs_can
 from rack.comms.commands import Commands
 from rack.comms.console import Console
 from rack.comms.pcs_link import PcsLink
+from rack.comms.station import Station
 from rack.comms.stdio import Stdio
 from rack.control.bits import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_RESET, STATE_CLOSED
 from rack.control.controller import Controller
@@ -40,10 +41,12 @@ _COLLECT_US = const(10_000_000)
 _APART_US = const(500_000)  # between two collections: one fault's reaction meets one of them at most
 _COLLECT = const(1)  # places among the tasks, see App._tasks
 _AFE = const(3)
+_MODBUS = const(8)
 _POLL_US = const(1_200)  # from one poll of the AFEs to the next, at least
 # A collection must not make late what is late already: none begins while the cells are so old, until they are lost.
 _OLD_ms = const(65)  # of 100 between two scans, less a collection and the answer: engineering judgement
 _LOST_ms = const(200)  # above the shipped `[alarms] cells_lost`, 160; the periodic collection is planned as much early
+_MODBUS_US = const(20_000)  # a request is noticed so late at most; the station's patience is ten times that
 _SHARE_US = const(1_000_000)
 _LONG_US = const(6_000)  # something long: counting the heap, 5 ms on the emulated board
 _NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests
@@ -118,6 +121,7 @@ class App:
         self.memory = Memory(port.i2c, controller)
         self._guard = TableGuard(params)
         self.reset_reason = port.reset_reason()
+        self.station = Station(params, controller.s)
         self._stdio = Stdio()
         self.console = Console(self._stdio, Commands(self).table)
         self.recorder = Recorder(params, controller.response, controller.s)
@@ -139,7 +143,16 @@ class App:
         self._remember = self.memory.scan
         self._conversing = self._converse
         self._announce = self.console.notice
-        self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.task_register)
+        tasks = self._tasks()
+        self.modbus = None
+        if params.modbus_enabled:
+            from rack.comms.modbus import Modbus
+
+            self.modbus = Modbus(self, port.rs485, self._unlocked)
+            tasks += (("modbus", self.modbus.poll, _MODBUS_US, 1_000, 1_500),)
+        self.scheduler = Scheduler(tasks, port.ticks_us, port.task_register)
+        if self.modbus:
+            self.modbus.begin(self.scheduler, _MODBUS)
 
     def _unlocked(self, function, argument):
         """Call with the heap unlocked; only from the loop of `run`."""

@@ -134,6 +134,12 @@ SCALARS = (
     ("precharge_ohm", 1, 10_000),
     ("precharge_energy_J", 1, 500_000),     # what the resistor may take before it has cooled
     ("precharge_cooldown_ms", 100, 600_000),  # pause between tries; the whole energy budget cools off in it
+    # [modbus] the station's link
+    ("modbus_enabled", 0, 1),
+    ("modbus_unit", 1, 247),             # Modbus over Serial Line 2.2
+    ("modbus_baud", 9_600, 115_200),
+    ("modbus_parity", 0, 2),             # 0 none, 1 odd, 2 even
+    ("modbus_control", 0, 1),            # 0: nothing can be written
     # [deadman]
     ("deadman_window_ms", 20, 200),
     ("deadman_wdt_ms", 200, 8_388),      # RP2040 watchdog maximum: machine_wdt.c of MicroPython

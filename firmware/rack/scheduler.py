@@ -173,16 +173,13 @@ class Scheduler:
         return self.rows[HEAD + index * COLUMNS + MEAN_16] >> 4
 
     def row(self, index):
-        """(name, value) of what is known of one task, times in µs."""
+        """(period, worst, mean, budget, runs, late, overrun) of one task, times in µs."""
         rows = self.rows
         at = HEAD + index * COLUMNS
-        yield "period", rows[at + PERIOD]
-        yield "worst", rows[at + WORST]
-        yield "mean", self.mean_us(index)
-        yield "budget", rows[at + BUDGET]
-        yield "runs", self.runs(index)
-        yield "late", rows[at + LATE]
-        yield "overrun", rows[at + OVERRUN]
+        return (
+            rows[at + PERIOD], rows[at + WORST], self.mean_us(index),
+            rows[at + BUDGET], self.runs(index), rows[at + LATE], rows[at + OVERRUN],
+        )  # fmt: skip
 
     def clear(self):
         """Forget worst times and counters, keep the phases (console command)."""

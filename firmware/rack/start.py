@@ -26,6 +26,11 @@ def main():
         from rack.app import App
         from rack.ports.rp2 import Port
 
+        if params.modbus_enabled:
+            from rack.comms import modbus
+            from rack.ports import rp2_rs485
+
+            del modbus, rp2_rs485       # loaded before the code is looked for in flash
         _use_flash()
         port = Port(params)
         app = App(params, port, crc)

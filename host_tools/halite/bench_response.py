@@ -1,6 +1,7 @@
 """The fast response's rows of `halite bench`, on the emulated board with the largest rack and in the simulation."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from statistics import median
 
 from halite.config import load
@@ -10,22 +11,28 @@ from halite.simulator import compliance, compliance_rules
 
 LARGEST = "lfp_rack"  # 416 cells, 26 AFEs
 _PERIODS = 500
+_BAUD = 115_200  # the most answers a second
 _PIECE_MS = 200.0
 _WALL_S = 1_800.0
 
 
 def edge_times_us(config: str = LARGEST, periods: int = _PERIODS) -> list[float]:
-    """From each zero crossing to the first SPI byte of its request: closed, AFEs polled, CAN status, console streaming.
+    """From each zero crossing to the first SPI byte of its request: closed, AFEs polled, CAN status, console streaming,
+    and a station that polls over RS-485 at 115 200 baud without a pause.
 
     The grid is 100 mHz low, so that the edges drift through the whole schedule of the tasks in 500 periods, and
     swings, so that the request moves. HaliteError when a crossing has no request or the load was not there.
     """
-    rack = response_times.running_rack(load(config), wall_s=900)
+    loaded = load(config)
+    loaded = replace(loaded, values={**loaded.values, "modbus_baud": _BAUD})
+    rack = response_times.running_rack(loaded, wall_s=900)
     board = rack.board
     response_times.keep_streaming(board)
+    polling = response_times.Polling(rack)
     rack.rack.grid.set(49.9, board.now_us + 1_000)
     rack.rack.grid.sine(0.2, 0.25, board.now_us + 1_000)
     board.run_for(100)
+    begin_us = board.now_us
     board.events.clear()
     board.forget_received()
     limit_ms = 25.0 * periods
@@ -35,6 +42,7 @@ def edge_times_us(config: str = LARGEST, periods: int = _PERIODS) -> list[float]
         raise HaliteError(f"fewer than {periods} zero crossings in {limit_ms:g} ms, or in {_WALL_S:g} s of wall time")
     board.run_for(2)  # the newest edge's request
     response_times.check_load(board, 20.0 * periods)
+    polling.check(begin_us, board.now_us)
     edges, found = len(response_times.edges(board.events)), response_times.edge_to_request_us(board.events)
     if len(found) != edges:
         raise HaliteError(f"{edges - len(found)} of {edges} zero crossings had no request")

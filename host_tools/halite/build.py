@@ -24,7 +24,10 @@ from halite.paths import FIRMWARE
 MANIFEST = "manifest.json"
 _OTHER_PORTS = {"rack/ports/unix.py"}  # not for the board
 # The lists for people and tools; the board has rack/tables.py, and constants are put in place.
-HOST_ONLY = {"rack/alarms.py", "rack/signals.py", "rack/comms/pcs_frames.py", *map(path_of, CONSTANT_MODULES)}
+HOST_ONLY = {
+    "rack/alarms.py", "rack/signals.py", "rack/comms/pcs_frames.py", "rack/comms/sunspec.py",
+    *map(path_of, CONSTANT_MODULES),
+}  # fmt: skip
 _VERSION = "rack/version.py"
 _SOURCES = ("boot.py", "main.py")  # MicroPython starts these two by their .py names
 _ARCHITECTURES = {"rp2040": "armv6m", "rp2350": "armv7emsp"}  # Cortex-M0+; Cortex-M33 with its FPU

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from halite import __version__, pcs_dbc, response_svg
+from halite import __version__, modbus_map, pcs_dbc, response_svg
 from halite.paths import FIRMWARE, use_firmware
 
 _IDS_HEAD = '''"""Index of each signal in the process image. Generated from rack/signals.py by `make generate`."""
@@ -84,7 +84,8 @@ def version_text() -> str:
 def outputs() -> dict[Path, str]:
     """Every generated file with the text it must have."""
     texts = {"ids.py": ids_text(), "tables.py": tables_text(), "version.py": version_text()}
-    return {FIRMWARE / "rack" / name: text for name, text in texts.items()} | pcs_dbc.outputs() | response_svg.outputs()
+    ours = {FIRMWARE / "rack" / name: text for name, text in texts.items()}
+    return ours | pcs_dbc.outputs() | modbus_map.outputs() | response_svg.outputs()
 
 
 def main(arguments: list[str]) -> int:

@@ -22,6 +22,7 @@ from halite.config import RackConfig, load
 from halite.errors import HaliteError
 from halite.simulator.attach import chips_of, coolant_ratio
 from halite.simulator.rack import Rack
+from halite.simulator.rs485 import SlaveLine
 
 _HANG_s = 5.0  # of real time without a request
 _PERIOD_TICK_NS = 16.0
@@ -83,11 +84,14 @@ class UnixBoard:
         self._phases = range(self.config.values["grid_phases"])
         self._rises_us: list[float | None] = [None for _ in self._phases]
         self.chips.afe.transmit = self._afe_answers
+        self.rs485 = SlaveLine(self.config.values["modbus_baud"], lambda: self.now_us)
         self._ops: dict[int, tuple[int, Callable[[bytes], bytes | None]]] = {
             1: (8, self._advance), 2: (2, self._uart_write), 3: (0, self._uart_any), 4: (2, self._uart_read),
             5: (2, self._uart_pulse), 6: (1, self._spi), 7: (5, self._i2c_read), 8: (5, self._i2c_write),
             9: (0, self._inputs), 10: (1, self._write_coils), 11: (3, self._cooling), 12: (1, self._adc),
             13: (0, self._board_temperature), 14: (1, self._arm), 15: (0, self._feed),
+            16: (0, self._line_received), 17: (2, self._line_take), 18: (2, self._line_send),
+            19: (0, lambda _: bytes((self.rs485.sending(),))), 20: (0, lambda _: self.rs485.stop(0)),
         }  # fmt: skip
         self._start(start_us, prepare)
 
@@ -274,6 +278,21 @@ class UnixBoard:
         if chip is not None:
             chip.stop()
         return bytes((int(done),))
+
+    # -- RS-485
+
+    def _line_received(self, _: bytes) -> bytes:
+        return struct.pack("<I", self.rs485.received())
+
+    def _line_take(self, data: bytes) -> bytes:
+        count = struct.unpack("<H", data)[0]
+        frame = bytearray(count)
+        self.rs485.take(frame, count)
+        return bytes(frame)
+
+    def _line_send(self, data: bytes) -> None:
+        length = struct.unpack("<H", data)[0]
+        self.rs485.send(self._need(length), length)
 
     # -- pins
 

@@ -92,6 +92,7 @@ AFTER_us = tuple(range(0, 132, 6))  # after the main loop's mark, which comes be
 def rack(tmp_path_factory: pytest.TempPathFactory) -> EmulatedRack:
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
     text = text.replace('board = "pico_w"', 'board = "pico_w_three_phase"').replace("phases = 1", "phases = 3")
+    text = text.replace("enabled = true\nunit", "enabled = false\nunit")  # its pins are the other phases'
     path: Path = tmp_path_factory.mktemp("three") / "three.toml"
     path.write_text(text, encoding="utf-8")
     config = load(path)

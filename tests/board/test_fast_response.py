@@ -57,6 +57,7 @@ class Story:
         assert board.run_until(lambda: b'{"re":"rearm","ok":true' in board.received, 500, WALL_S, 5)
         board.forget_received()
         response_times.keep_streaming(board)
+        self.polling = response_times.Polling(emulated)
         self.closed_us = board.now_us
         board.run_for(QUIET_MS)
         edge_us = grid.next_edge_us(board.now_us)
@@ -132,6 +133,7 @@ def replay(story: Story) -> SimpleNamespace:
 def test_every_zero_crossing_is_answered_within_its_bars(story: Story) -> None:
     seen = [e for e in story.board.events if story.closed_us < e.at_us < story.end_us]
     response_times.check_load(story.board, (story.last_edge_us - story.closed_us) / 1000)
+    story.polling.check(story.closed_us, story.last_edge_us)
     found = response_times.edge_to_request_us(seen)
     assert len(found) == len(response_times.edges(seen)) >= 48
     assert median(found) <= 100

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rack import ids as I
 from rack.comms.commands_response import ResponseCommands
 from rack.comms.console import Console
+from rack.comms.station import Station
 from rack.comms.stdio import Terminal
 from rack.control.recorder import Recorder
 from rack.control.split import LINK_LOST_MS
@@ -55,6 +56,7 @@ class Rack:
             controller=SimpleNamespace(response=self.rig.response, s=self.s),
             params=self.rig.params,
             recorder=self.recorder,
+            station=Station(self.rig.params, self.s),
             port=SimpleNamespace(ticks_ms=lambda: self.now_ms % 2**30),
         )
         self.console = Console(self.terminal, ResponseCommands(app).table)

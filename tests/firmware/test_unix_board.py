@@ -90,7 +90,8 @@ def test_automatic_closing_does_not_overrule_an_operator_who_said_open(tmp_path:
 def three_phases(folder: Path) -> Path:
     """The bench rack on the pin map with three zero crossings."""
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
-    for old, new in (('board = "pico_w"', 'board = "pico_w_three_phase"'), ("phases = 1", "phases = 3")):
+    for old, new in (('board = "pico_w"', 'board = "pico_w_three_phase"'), ("phases = 1", "phases = 3"),
+                     ("enabled = true\nunit", "enabled = false\nunit")):
         assert old in text
         text = text.replace(old, new)
     config = folder / "three.toml"

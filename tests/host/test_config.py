@@ -57,6 +57,13 @@ def test_every_chemistry_and_a_bench_are_shipped():
     assert {load(name)["rack_chemistry"] for name in SHIPPED} == {0, 1}
 
 
+def test_a_rack_without_a_station_s_link_needs_no_pins_for_it():
+    document = changed("modbus", "enabled", False)
+    for name in ("rs485_tx", "rs485_rx", "rs485_de"):
+        document["pins"][name] = -1
+    assert conflicts(document) == []
+
+
 # -- what the host refuses
 
 NUMBERS = [row for row in SCALARS if row.name not in rows.NAMED_VALUES and row.most > 1]
@@ -97,6 +104,9 @@ def test_a_missing_key_is_named(row):
         ("alarms", "hot_trip", [600, 550, 100], "[set, clear, set_ms, clear_ms]"),
         ("alarms", "hot_tripp", [600, 550, 100, 0], "did you mean hot_trip"),
         ("service", "key_hex", "12", "64 hexadecimal digits"),
+        ("modbus", "parity", "mark", 'allowed is "none" or "odd" or "even"'),
+        ("modbus", "unit", 248, "1 to 247"),
+        ("modbus", "speed", 9_600, "unknown"),
     ],
 )
 def test_a_wrong_entry_says_what_would_be_right(section, key, value, said):
@@ -176,6 +186,10 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("pins", "coil_enable", 21, "boot.py does not hold this pin off"),
         ("pins", "hvil", -1, "must be connected"),
         ("thermal", "cool_off_ddegC", 330, "must be below cool_on_ddegC"),
+        ("modbus", "baud", 14_400, "[modbus] baud = 14400: allowed is one of 9600, 19200, 38400, 57600, 115200"),
+        ("modbus", "baud", 115_200, None),
+        ("pins", "rs485_de", -1, "[modbus] enabled needs [pins] rs485_de"),
+        ("pins", "rs485_rx", 7, "[pins] rs485_rx = 7: allowed is one of 5, 9, 21"),
     ],
 )
 def test_values_that_fight_each_other_are_refused(tmp_path, section, key, value, said):

@@ -1,7 +1,7 @@
 """What the console can be asked, as a table of generators; see rack.comms.console.
 
-Answers are read-only views of the process image and of the scheduler; the few commands that act
-go through Controller.command or through the authenticated entry to service mode.
+Answers are read-only views of the process image and of the scheduler; what acts is in commands_acting and
+commands_response. In parts, as code is used in flash up to the 4096th byte of its file only.
 """
 
 import gc
@@ -12,10 +12,9 @@ from micropython import const
 
 from rack import ids as I
 from rack.comms import link_state as L
+from rack.comms.commands_acting import ActingCommands
 from rack.comms.commands_response import ResponseCommands
 from rack.comms.console import quote
-from rack.comms.service import Challenge
-from rack.control import bits
 from rack.control.alarm_engine import LATCHED
 from rack.control import why
 from rack.control.why import piece
@@ -24,19 +23,10 @@ from rack.version import VERSION
 
 _REASONS = const(12)
 _REASON = const(144)        # characters of the reason for standby
-_INSULATION_kohm = const(1_000_000)
 _TRIES = const(100)         # slices of an answer that wait; a slice comes every 5 ms at least: engineering judgement
 
 _STATES = ("open", "precharge", "closed", "opening", "fault", "locked_out")
 _LEVELS = ("none", "warn", "derate", "trip")
-_REFUSED = (
-    "",
-    "no such command",
-    "a trip is latched: find its cause, then reset",
-    "locked out after repeated trips: a service right is needed",
-    "the cause of a trip is still there",
-    "not in this state",
-)
 _RESETS = ("power", "hang", "service", "command")
 
 
@@ -63,11 +53,9 @@ class Commands:
             self._reset = _RESETS[self._port.reset_reason() if app is None else app.reset_reason]
         self.table = {
             "version": (self._version, "firmware, rack, config, mode, health"),
-            "service": (self._service, "ask for a nonce, or answer it, to enter service mode", ""),
         }
-        self._challenge = None
+        self.table.update(ActingCommands(app, self._port).table)
         if app is not None:
-            self._challenge = Challenge(app.params.service_key, _random)
             self.table.update(
                 {
                     "status": (self._status, "state and every signal"),
@@ -77,12 +65,6 @@ class Commands:
                     "why": (self._why, "why it is open, not closing or derated"),
                     "tasks": (self._tasks, "times of the tasks in us", "clear"),
                     "logs": (self._logs, "newest records of the event log", ""),
-                    "close": (self._close, "close the contactors"),
-                    "open": (self._open, "open the contactors", ""),  # whatever else is on the line
-                    "reset": (self._acknowledge, "acknowledge latched trips"),
-                    "unlock": (self._unlock, "leave the lock-out, with the answer to a nonce", ""),
-                    "setpoint": (self._setpoint, "station power in W, positive discharges", ""),
-                    "insulation": (self._insulation, "what the station's monitor measures, in kohm", ""),
                 }
             )
             self.table.update(ResponseCommands(app).table)
@@ -164,15 +146,18 @@ class Commands:
         yield ',"tasks":['
         for index in range(len(scheduler.names)):
             yield '%s{"name":"%s"' % ("," if index else "", scheduler.names[index])
-            for name, value in scheduler.row(index):
-                yield ',"%s":%d' % (name, value)
-            yield "}"
+            row = scheduler.row(index)      # few pieces: each leaves garbage in the heap
+            yield ',"period":%d,"worst":%d,"mean":%d' % row[:3]
+            yield ',"budget":%d,"runs":%d' % row[3:5]
+            yield ',"late":%d,"overrun":%d}' % row[5:]
         link = app.pcs.state
         yield '],"collect_us":%d,"edge_faults":%d' % (app.collect_us, link[L.FAULTS])
         yield ',"judge_us":%d,"afe_scan_us":%d' % (app.judge_us, app.afe_scan_us)
         yield ',"busy_permille":%d' % app.busy_permille
         yield ',"crc_errors":%d,"timeouts":%d' % (app.afe.crc_errors, app.afe.timeouts)
         yield ',"sent":%d,"unsent":%d' % (link[L.SENT], link[L.UNSENT])
+        if app.modbus:
+            yield ',"modbus_answers":%d,"modbus_faults":%d' % (app.modbus.answers, app.modbus.faults)
         if words:
             app.clear()
 
@@ -194,76 +179,3 @@ class Commands:
                 yield ",%d,%d,%d,%d]" % record[5:]
                 comma = ","
         yield "]"
-
-    # -- commands
-
-    def _do(self, command):
-        app = self._app
-        refused = app.acknowledge() if command == bits.CMD_RESET else app.controller.command(command)
-        if refused:
-            raise ValueError(_REFUSED[refused])
-        return (',"ok":true',)
-
-    def _close(self, words):
-        return self._do(bits.CMD_CLOSE)
-
-    def _open(self, words):
-        return self._do(bits.CMD_OPEN)
-
-    def _acknowledge(self, words):
-        return self._do(bits.CMD_RESET)
-
-    def _setpoint(self, words):
-        most = self._app.params.rack_power_max_W
-        return self._written(I.SETPOINT_W, words, -most, most, "setpoint in W")
-
-    def _insulation(self, words):
-        return self._written(I.INSULATION_KOHM, words, 0, _INSULATION_kohm, "insulation in kohm")
-
-    def _written(self, signal, words, least, most, what):
-        """The station writes a signal; from then on its silence is an alarm (`station_lost`)."""
-        try:
-            (text,) = words
-            value = int(text)
-            if not least <= value <= most:
-                raise ValueError
-        except ValueError:
-            raise ValueError("%s: one whole number, %d to %d" % (what, least, most))
-        s = self._app.controller.s
-        s[signal] = value
-        s[I.STATION_AGE_ms] = 1
-        return (',"ok":true',)
-
-    def _service(self, words):
-        """Nonce without words; with the nonce's HMAC: into service mode, unless current flows."""
-        if self._challenge is None:         # no config, so no key, and nothing that could close
-            self._enter_service()
-        if not words:
-            return (',"nonce":"%s"' % self._challenge.ask(),)
-        self._prove(words)
-        s = self._app.controller.s
-        if abs(s[I.CURRENT_dA]) > self._app.params.contactor_low_dA:
-            raise ValueError("under load: %d dA flow; take the load off first" % s[I.CURRENT_dA])
-        return self._enter_service()
-
-    def _prove(self, words):
-        if len(words) != 1 or not self._challenge.accepts(words[0]):
-            raise ValueError("wrong answer: ask for a new nonce")
-
-    def _unlock(self, words):
-        """A service right: takes the HMAC of a nonce, as service does."""
-        self._prove(words)
-        return self._do(bits.CMD_UNLOCK)
-
-    def _enter_service(self):
-        if self._port is not None:
-            self._port.reset_to_service()
-        from rack.ports.rp2 import enter_service
-
-        enter_service()
-
-
-def _random(count):
-    import os
-
-    return os.urandom(count)

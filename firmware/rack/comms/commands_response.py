@@ -7,6 +7,7 @@ seconds; one word alone starts nothing. A frozen trace is only given up by an ex
 from micropython import const
 
 from rack import ids as I
+from rack.comms.station import PAIR, WORDS
 from rack.control.recorder import CAUSE_COMMAND, COLUMNS
 
 _ACKNOWLEDGE_ms = const(10_000)
@@ -29,7 +30,6 @@ _REFUSED = (
 )
 _ALONE = "this rack is no part of a pair: [split] role is 0"
 _PAIR = "pair takes SoC of sodium and of lithium in 0.01 %%, out 0 or 1, W within +-%d"
-_FULL_cpct = const(10_000)
 _USAGE = "response test [step <mHz> | ramp <mHz/s> | acknowledge | stop]"
 
 
@@ -78,22 +78,23 @@ class ResponseCommands:
     def _pair(self, words):
         """The station's word about the pair; answers what it has to tell the other rack. Good for five seconds."""
         app = self._app
-        most_W = app.params.split_power_W
+        station = app.station
+        least, most = station.least, station.most
         if not app.params.split_role:
             raise ValueError(_ALONE)
         try:
-            high_cpct, low_cpct, out, short_W = (int(word) for word in words)
+            numbers = tuple(int(word) for word in words)
+            if len(numbers) != WORDS - PAIR:
+                raise ValueError
+            for at in range(PAIR, WORDS):
+                if not least[at] <= numbers[at - PAIR] <= most[at]:
+                    raise ValueError
         except ValueError:
-            raise ValueError(_PAIR % most_W)
-        full = 0 <= high_cpct <= _FULL_cpct and 0 <= low_cpct <= _FULL_cpct
-        if not full or not 0 <= out <= 1 or not -most_W <= short_W <= most_W:
-            raise ValueError(_PAIR % most_W)
+            raise ValueError(_PAIR % most[WORDS - 1])
+        for at in range(PAIR, WORDS):
+            station.values[at] = numbers[at - PAIR]
+        station.say(PAIR, WORDS)
         s = app.controller.s
-        s[I.PAIR_HIGH_cpct] = high_cpct
-        s[I.PAIR_LOW_cpct] = low_cpct
-        s[I.PAIR_OUT] = out
-        s[I.PAIR_SHORT_W] = short_W
-        s[I.PAIR_AGE_ms] = 0
         return (',"ok":true,"soc_cpct":%d,"short_W":%d' % (s[I.SOC_cpct], s[I.SHORT_W]),)
 
     # -- commissioning

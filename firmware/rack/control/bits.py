@@ -45,6 +45,11 @@ REFUSED_TRIPPED = const(2)  # a trip is latched: reset first
 REFUSED_LOCKED = const(3)   # locked out: unlock first
 REFUSED_ALARM = const(4)    # the cause of a trip is still there
 REFUSED_STATE = const(5)    # not in this state
+REFUSED_LOCAL = const(6)    # the config lets nobody write over this link
+REFUSED_VALUE = const(7)    # out of range
+REFUSED_PART = const(8)     # words that belong together came apart
+REFUSED_ALONE = const(9)    # no part of a pair
+REFUSED_ADDRESS = const(10)  # not a register that can be written
 
 # limit_charge_by, limit_discharge_by
 LIM_NONE = const(0)         # the rack's rated power

@@ -167,6 +167,11 @@ class Controller:
         self.protect(now_ms)
         self.plan()
 
+    @property
+    def now_ms(self):
+        """Time of the last `protect`; wraps at 2**30."""
+        return self._w[_NOW_ms]
+
     def protect(self, now_ms):
         """First half: judge the inputs, move the contactors, withdraw the request that an alarm forbids."""
         s = self.s

@@ -4,6 +4,8 @@ A technician who has to guess opens the wrong cabinet. The first reason is the o
 Codes below 1000 are alarms (rack.alarms, row = code - 1), others WHY_* of rack.control.bits.
 """
 
+import micropython
+from micropython import const
 from rack import ids as I
 from rack.control.alarm_engine import LATCHED, OUT_LATCHED
 from rack.control.bits import (
@@ -18,33 +20,37 @@ from rack.control.bits import (
     STATE_OPENING,
     STATE_PRECHARGE,
     WHY_ALARM,
-    WHY_BUS,
     WHY_CHARGE,
     WHY_CLOSING,
-    WHY_COOLING,
     WHY_DISCHARGE,
-    WHY_LOCKED,
-    WHY_NO_RACK,
-    WHY_NOT_ASKED,
     WHY_OPENING,
-    WHY_SETTLING,
     WHY_TRIPPED,
 )
+from rack.control.fast import ptr8, ptr32
 from rack.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS
 
-TEXTS = {
-    WHY_TRIPPED: "tripped: reset when the cause is gone",
-    WHY_LOCKED: "locked out after repeated trips: unlock",
-    WHY_NOT_ASKED: "nobody asked to close",
-    WHY_SETTLING: "waiting before closing",
-    WHY_COOLING: "precharge resistor cools",
-    WHY_BUS: "DC bus still charged",
-    WHY_NO_RACK: "no rack voltage",
-    WHY_CLOSING: "closing",
-    WHY_OPENING: "opening",
-    WHY_ALARM: "an alarm holds it open",
-}
-LIMITS = ("rated power", "cold", "hot", "core hot", "cell voltage", "SoC", "alarm", "not closed", "rising")
+_ANY = const(0xFF)      # actions
+
+# from WHY_TRIPPED on, and from LIM_NONE on; each one text, as long ones are used where they lie in flash
+TEXTS = (
+    "tripped: reset when the cause is gone|locked out after repeated trips: unlock|nobody asked to close"
+    "|waiting before closing|precharge resistor cools|DC bus still charged|no rack voltage|closing|opening"
+    "|an alarm holds it open"
+)
+LIMITS = "rated power|cold|hot|core hot|cell voltage|SoC|alarm|not closed|rising"
+
+
+@micropython.viper
+def _next(active, rows, at: int, latched: int, actions: int) -> int:
+    """The first alarm from `at` on that is active, latched or not as asked, with one of the actions; ALARMS: none."""
+    a = ptr32(active)
+    r = ptr8(rows)
+    while at < ALARMS:
+        state = int(a[at])
+        if state and state & LATCHED == latched and int(r[5 * at + 3]) & actions:
+            return at
+        at += 1
+    return at
 
 
 def piece(joined, index):
@@ -61,10 +67,10 @@ def text(code):
     if code <= ALARMS:
         return piece(ALARM_TEXTS, code - 1)
     if code >= WHY_DISCHARGE:
-        return "discharge limited: " + LIMITS[code - WHY_DISCHARGE]
+        return "discharge limited: " + piece(LIMITS, code - WHY_DISCHARGE)
     if code >= WHY_CHARGE:
-        return "charge limited: " + LIMITS[code - WHY_CHARGE]
-    return TEXTS[code]
+        return "charge limited: " + piece(LIMITS, code - WHY_CHARGE)
+    return piece(TEXTS, code - WHY_TRIPPED)
 
 
 class Reasons:
@@ -83,7 +89,7 @@ class Reasons:
         first = s[I.TRIP_CODE]
         if first:
             self._add(first)
-        self._alarms(LATCHED, first, 0)
+        self._alarms(LATCHED, first, _ANY)
         if first:
             self._add(WHY_TRIPPED)
         self._alarms(0, first, ACT_OPEN | ACT_ZERO)
@@ -105,12 +111,11 @@ class Reasons:
         if not wanted or self.count == len(self.codes):
             return
         active = self._c.alarms.active
-        for at in range(len(active)):
-            state = active[at]
-            if not state or state & LATCHED != latched or at + 1 == first:
-                continue
-            if latched or ALARM_ROWS[5 * at + 3] & actions:
+        at = _next(active, ALARM_ROWS, 0, latched, actions)
+        while at < ALARMS:
+            if at + 1 != first:
                 self._add(at + 1)
+            at = _next(active, ALARM_ROWS, at + 1, latched, actions)
 
     def _sequence(self, s):
         state = s[I.STATE]

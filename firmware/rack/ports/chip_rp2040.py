@@ -1,4 +1,5 @@
-"""Where the RP2040 has what `rack.ports.rp2` touches directly: RP2040 data sheet 2.2, 2.3.1.7, 2.19.6.1, 4.6.5, 4.7.6.
+"""Where the RP2040 has what `rack.ports.rp2` touches directly: RP2040 data sheet 2.2, 2.3.1.7, 2.5.3.1, 2.5.7,
+2.19.6.1, 4.6.5, 4.7.6.
 
 The build puts these numbers in place of their names, or those of another chip: `chip` in the board's pin map.
 """
@@ -7,6 +8,9 @@ from micropython import const
 
 SYSTEM_Hz = const(0)                # set before anything else; 0: as MicroPython starts, 125 MHz
 SPI0 = const(0x4003C000)
+UART1 = const(0x40038000)
+UART1_RX_DREQ = const(23)
+DMA_BUSY = const(1 << 24)           # in a channel's CTRL
 IO_BANK0_SET = const(0x40016000)    # atomic set and clear aliases
 IO_BANK0_CLR = const(0x40017000)
 DRIVE_LOW = const(0x3200)           # GPIOn_CTRL: OEOVER = enable, OUTOVER = low

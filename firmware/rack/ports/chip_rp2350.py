@@ -1,4 +1,4 @@
-"""The same for the RP2350 of a Pico 2: RP2350 data sheet 2.2, 3.1.11, 9.11.1, 12.8.5, 12.9.7.
+"""The same for the RP2350 of a Pico 2: RP2350 data sheet 2.2, 3.1.11, 9.11.1, 12.6.4.1, 12.6.10, 12.8.5, 12.9.7.
 
 Its GPIO_OUT_SET and GPIO_OUT_CLR are farther apart, as registers for GPIO 32 and up lie between; OUTOVER and OEOVER
 are two bits higher.
@@ -8,6 +8,9 @@ from micropython import const
 
 SYSTEM_Hz = const(125_000_000)      # 150 at its start: the tick of the period program is to stay 16 ns
 SPI0 = const(0x40080000)
+UART1 = const(0x40078000)
+UART1_RX_DREQ = const(31)
+DMA_BUSY = const(1 << 26)
 IO_BANK0_SET = const(0x4002A000)
 IO_BANK0_CLR = const(0x4002B000)
 DRIVE_LOW = const(0xE000)

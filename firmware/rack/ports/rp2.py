@@ -204,6 +204,11 @@ class Port:
         self.afe_uart = AfeUart(p.pins_afe_tx, p.pins_afe_rx)
         self.can_spi = CanSpi(p.pins_can_sck, p.pins_can_mosi, p.pins_can_miso, p.pins_can_cs)
         self.i2c = I2C(1, sda=Pin(p.pins_i2c_sda), scl=Pin(p.pins_i2c_scl), freq=_I2C_Hz, timeout=_I2C_TIMEOUT_us)
+        self.rs485 = None
+        if p.modbus_enabled:
+            from rack.ports.rp2_rs485 import Rs485
+
+            self.rs485 = Rs485(p)
         self._wdt = None
         crossings = (p.pins_zero_crossing_a, p.pins_zero_crossing_b, p.pins_zero_crossing_c)
         self._periods = tuple(rp2.StateMachine(_PERIOD_SM + at, rp2_pio.period, jmp_pin=Pin(crossings[at], Pin.IN))

@@ -13,7 +13,7 @@ pump behind the pin drops the coils' supply (docs/wiring.md).
 
 Neither comes back by itself: only Port.arm_enable(), part of the application's sane start, restarts them.
 Both together fill one PIO block (31 of 32 instructions). `period` lives in the other one; the state machines of
-all measured phases run the same 11 instructions.
+all measured phases run the same 11 instructions. The RS-485 transmitter of rp2_rs485 takes 19 of those that are left.
 """
 
 import rp2

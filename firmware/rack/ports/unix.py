@@ -96,6 +96,34 @@ class _I2c:
             raise OSError(5)
 
 
+class _Rs485:
+    """The members of rack.ports.rp2_rs485.Rs485."""
+
+    def __init__(self, pipe):
+        self._pipe = pipe
+
+    def received(self):
+        return struct.unpack("<I", self._pipe.ask(16, b"", 4))[0]
+
+    def take(self, frame, count):
+        if not 0 < count <= 256:
+            count = 256
+        frame[:count] = self._pipe.ask(17, struct.pack("<H", count), count)
+        return count
+
+    def send(self, frame, length):
+        self._pipe.tell(18, struct.pack("<H", length) + bytes(frame[:length]))
+
+    def sending(self):
+        return self._pipe.ask(19, b"", 1)[0]
+
+    def echoed(self):
+        return 0
+
+    def stop(self, now_us):
+        self._pipe.tell(20)
+
+
 class _FastPath:
     """The plain form of rack.ports.rp2_fast, with the same order and counters."""
 
@@ -136,6 +164,7 @@ class Port:
         self.afe_uart = _AfeUart(self._pipe)
         self.can_spi = _CanSpi(self._pipe)
         self.i2c = _I2c(self._pipe)
+        self.rs485 = _Rs485(self._pipe)
         self.scratch = Scratch({chip.SCRATCH_MODE: 0, chip.SCRATCH_TASK: 0, chip.SCRATCH_REASON: 0})
         self.task_register = array("i", [0])
 

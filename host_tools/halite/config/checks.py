@@ -210,6 +210,18 @@ def _alerts(values: Values, tables: Tables) -> Iterator[str]:
         )
 
 
+_BAUDS = (9_600, 19_200, 38_400, 57_600, 115_200)
+_RS485 = ("rs485_tx", "rs485_rx", "rs485_de")
+
+
+def _modbus(values: Values, tables: Tables) -> Iterator[str]:
+    if values["modbus_baud"] not in _BAUDS:
+        yield f"[modbus] baud = {values['modbus_baud']}: allowed is one of {', '.join(map(str, _BAUDS))}"
+    for name in _RS485:
+        if values["modbus_enabled"] and values[f"pins_{name}"] < 0:
+            yield f"[modbus] enabled needs [pins] {name}"
+
+
 def _pins(values: Values, tables: Tables) -> Iterator[str]:
     yield from check_pins({rows.split(name)[1]: pin for name, pin in values.items() if name.startswith("pins_")})
     if values["grid_phases"] == 2:
@@ -236,6 +248,7 @@ CHECKS: tuple[Check, ...] = (
     _thermal,
     _ranges,
     _alerts,
+    _modbus,
     _pins,
 )
 

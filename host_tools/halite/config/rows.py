@@ -21,7 +21,10 @@ UNITS = {
 }  # fmt: skip
 
 # Numbers that are names: the TOML says the name.
-NAMED_VALUES = {"rack_chemistry": {"sodium": 0, "lfp": 1}}
+NAMED_VALUES = {
+    "rack_chemistry": {"sodium": 0, "lfp": 1},
+    "modbus_parity": {"none": 0, "odd": 1, "even": 2},
+}
 
 
 @dataclass(frozen=True)

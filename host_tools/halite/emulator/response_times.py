@@ -7,6 +7,7 @@ LOAD TX BUFFER 0 on SPI, frames on the CAN bus.
 import json
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from halite.build import make
@@ -28,6 +29,8 @@ _STATUS_ID = 0x201
 _STATUS_MS = 20.0
 _STREAMED_BYTES_PER_MS = 1.0  # half of what the console sends while it is never quiet
 _PERIOD_TICK_OFFSET = 750_004  # what the period program leaves out, see rack.ports.rp2
+_MODBUS_MOST = 125
+_POLL_MS = 250.0  # a request, up to 50 ms, and 255 bytes at 19 200 baud
 _SERVICE_MAGIC = 0x05E41CE5  # rack.ports.scratch
 _CLOSE_MS = 12_000.0
 
@@ -171,6 +174,51 @@ def keep_streaming(board: EmulatedBoard, command: bytes = b"cells\n") -> None:
 
     board.console_listeners.append(listen)
     board.send(command)
+
+
+def _crc(data: bytes) -> int:
+    use_firmware()
+    from rack.drivers.crc16 import TABLE, crc16
+
+    return int(crc16(data, 0, len(data), TABLE))
+
+
+class Polling:
+    """A station that reads piece after piece of the registers over RS-485, the next one as soon as it may."""
+
+    def __init__(self, rack: EmulatedRack) -> None:
+        use_firmware()
+        from rack.comms import modbus_map
+
+        if rack.rs485 is None:
+            raise HaliteError("the rack has no RS-485 line: [modbus] enabled is false")
+        self.answered_us: list[float] = []
+        self._board = rack.board
+        self._line = rack.rs485
+        self._unit = rack.config["modbus_unit"]
+        self._base, self._registers = modbus_map.BASE, modbus_map.REGISTERS
+        self._at = self._count = 0
+        rack.rs485.on_frame = self._answered
+        self._ask()
+
+    def _ask(self) -> None:
+        self._count = min(_MODBUS_MOST, self._registers - self._at)
+        request = struct.pack(">BBHH", self._unit, 3, self._base + self._at, self._count)
+        self._line.send(request + struct.pack("<H", _crc(request)))
+
+    def _answered(self, frame: bytes) -> None:
+        if len(frame) != 5 + 2 * self._count or frame[:2] != bytes((self._unit, 3)) or _crc(frame):
+            raise HaliteError(f"a wrong answer on RS-485: {frame!r}")
+        self.answered_us.append(self._board.now_us)
+        self._at = (self._at + self._count) % self._registers
+        self._ask()
+
+    def check(self, begin_us: float, end_us: float) -> None:
+        """HaliteError unless answers came all the time."""
+        times = [begin_us, *(at_us for at_us in self.answered_us if begin_us < at_us < end_us), end_us]
+        longest_ms = max(after - before for before, after in pairwise(times)) / 1000
+        if longest_ms > _POLL_MS:
+            raise HaliteError(f"no request on RS-485 was answered for {longest_ms:.0f} ms")
 
 
 def check_load(board: EmulatedBoard, emulated_ms: float) -> None:

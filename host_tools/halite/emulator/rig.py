@@ -6,6 +6,7 @@ from pathlib import Path
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.play import ScenarioPlayer
+from halite.emulator.rs485 import BoardLine
 from halite.emulator.wires import RackWires
 from halite.image import image_path
 from halite.simulator.attach import Chips, chips_of
@@ -17,13 +18,17 @@ _PINS = "pins_"
 
 @dataclass
 class EmulatedRack:
-    """Everything of one emulated rack; `board` has the time and the console, `rack` the physics."""
+    """Everything of one emulated rack; `board` has the time and the console, `rack` the physics.
+
+    rs485: the station's line, None when the config has none.
+    """
 
     config: RackConfig
     board: EmulatedBoard
     rack: Rack
     chips: Chips
     wires: RackWires
+    rs485: BoardLine | None
 
     def play(self, scenario: Scenario) -> ScenarioPlayer:
         """Start a scenario now; its commands and setpoints go to the console."""
@@ -58,4 +63,7 @@ def emulated_rack(
     chips = chips_of(rack, fram)
     board = EmulatedBoard(image_path(image), flash=flash)
     pins = {name[len(_PINS) :]: pin for name, pin in loaded.values.items() if name.startswith(_PINS)}
-    return EmulatedRack(loaded, board, rack, chips, RackWires(board, pins, rack, chips))
+    rs485 = None
+    if loaded["modbus_enabled"]:
+        rs485 = BoardLine(board, pins, loaded["modbus_baud"], loaded["modbus_parity"])
+    return EmulatedRack(loaded, board, rack, chips, RackWires(board, pins, rack, chips), rs485)

@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="halite emulate",
         description="Start an emulated Raspberry Pi Pico W with the real MicroPython image, wired to a simulated "
-        "rack, and print its serial port. Runs until Ctrl-C.",
+        "rack, and print its serial port, then that of its RS-485 line. Runs until Ctrl-C.",
         epilog="Example: halite emulate --config sodium_rack --scenario demo",
     )
     parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
@@ -45,8 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     scenario = scenarios.load(options.scenario) if options.scenario else None
     flash = _kept_flash(options.flash) if options.flash else None
     emulated = emulated_rack(config, seed=options.seed, start=scenario, flash=flash, image=options.image)
-    with _stop_signals() as stopped, BoardRunner(emulated.board) as runner:
+    with _stop_signals() as stopped, BoardRunner(emulated.board, rs485=emulated.rs485) as runner:
         print(runner.port.path, flush=True)
+        if runner.rs485_port:
+            print(f"RS-485 {runner.rs485_port.path}", flush=True)
         if scenario:
             runner.call(lambda: emulated.play_after(options.after * 1000.0, scenario))
         while runner.running and not stopped.wait(_LOOK_S):

@@ -2,12 +2,14 @@
 
 import contextlib
 import queue
+import select
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from halite.emulator.board import EmulatedBoard, EmulatorFailed
+from halite.emulator.rs485 import BoardLine
 from halite.emulator.serial_port import SerialPort
 
 _SLICE_MS = 2.0  # emulated time between two looks at the serial port
@@ -22,12 +24,19 @@ class BoardRunner:
 
     speed: most emulated seconds per real second. 1.0, as a real board: what waits on the board for the host waits as
     long as there, while an idle board that went as fast as it could would lose its patience at once. A busy board is
-    slower than real time in any case.
+    slower than real time in any case. rs485: the board's line, which then has a port of its own, `rs485_port`.
     """
 
-    def __init__(self, board: EmulatedBoard, speed: float = 1.0) -> None:
+    def __init__(self, board: EmulatedBoard, speed: float = 1.0, rs485: BoardLine | None = None) -> None:
         self.board = board
         self.port = SerialPort(board.console)
+        self._ports = [self.port]
+        self._rs485 = rs485
+        self.rs485_port: SerialPort | None = None
+        if rs485:
+            self.rs485_port = port = SerialPort(rs485)
+            self._ports.append(port)
+            rs485.on_byte = lambda byte: port.from_board(bytes((byte,)))
         board.console_listeners.append(self.port.from_board)
         self._speed = speed
         self._running = False
@@ -51,7 +60,11 @@ class BoardRunner:
         self._running = False
         if self._thread.is_alive():
             self._thread.join()
-        self.port.close()
+        self.board.console_listeners.remove(self.port.from_board)
+        if self._rs485:
+            self._rs485.on_byte = lambda byte: None
+        for port in self._ports:
+            port.close()
         if self.failure:
             raise EmulatorFailed(f"the emulated board failed: {self.failure}") from self.failure
 
@@ -97,7 +110,7 @@ class BoardRunner:
         origin_s, origin_us = time.monotonic(), self.board.now_us
         while self._running:
             self._do_jobs()
-            if not self.port.pump():
+            if not any([port.pump() for port in self._ports]):
                 self._pace(origin_s, origin_us)
             self.board.run_slice(_SLICE_MS)
             behind = self._ahead_s(origin_s, origin_us) < -_FORGIVEN_S
@@ -110,7 +123,7 @@ class BoardRunner:
     def _pace(self, origin_s: float, origin_us: float) -> None:
         ahead_s = self._ahead_s(origin_s, origin_us)
         if ahead_s > 0.001:
-            self.port.wait_readable(min(ahead_s, _LONGEST_NAP_S))
+            select.select(self._ports, [], [], min(ahead_s, _LONGEST_NAP_S))
 
     def _do_jobs(self) -> None:
         with contextlib.suppress(queue.Empty):

@@ -1,4 +1,4 @@
-"""A serial port (pseudo-terminal) onto the board's USB console, for mpremote and any other client.
+"""A serial port (pseudo-terminal) onto the board's USB console or its RS-485 line, for mpremote and any other client.
 
 The port outlives its clients and the board's resets. Bytes are never dropped: the board's packets wait
 while the client does not read, and the client's writes wait in the terminal while the board does not.
@@ -7,19 +7,31 @@ while the client does not read, and the client's writes wait in the terminal whi
 import contextlib
 import os
 import pty
-import select
 import tty
-
-from halite.emulator.usb_host import ConsoleHost
+from collections.abc import Callable
+from typing import Protocol
 
 _ROOM = 4096  # bytes held for a client that does not read, before the board is made to wait
 _CHUNK = 1024
 
 
-class SerialPort:
-    """The pty of one console. `pump` moves bytes; call it from the thread that runs the board."""
+class Device(Protocol):
+    """What is behind a port: the console's host (halite.emulator.usb_host) or a line."""
 
-    def __init__(self, console: ConsoleHost) -> None:
+    has_room: Callable[[], bool]
+
+    @property
+    def unsent(self) -> bytes | bytearray: ...
+
+    def send(self, data: bytes) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+class SerialPort:
+    """The pty of one console or line. `pump` moves bytes; call it from the thread that runs the board."""
+
+    def __init__(self, console: Device) -> None:
         self._console = console
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)
@@ -50,10 +62,6 @@ class SerialPort:
                 self._console.send(data)
                 return True
         return False
-
-    def wait_readable(self, seconds: float) -> bool:
-        """Sleep until a client writes, or the time is over."""
-        return bool(select.select([self._master], [], [], seconds)[0])
 
     def close(self) -> None:
         os.close(self._master)

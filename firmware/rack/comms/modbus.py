@@ -1,0 +1,348 @@
+"""The Modbus RTU slave: SunSpec registers for the station, and its words to the rack.
+
+A station that polls must not make the scan late, and nothing that stands on the line may stop the rack. So an answer is
+made in slices below a millisecond, the request is looked at when the line has been silent, and what waits is bounded.
+Runs under the locked heap: no allocation, and no number of more than 31 bits.
+Sources: Modbus Application Protocol V1.1b3, Modbus over Serial Line V1.02.
+"""
+
+from array import array
+
+from micropython import const
+
+from rack import ids as I
+from rack.comms import modbus_map as M
+from rack.comms.modbus_frames import READ, WRITE, WRITES, events, fill, find_request, number, shift
+from rack.control.bits import (
+    CMD_CLOSE,
+    CMD_OPEN,
+    REFUSED_ADDRESS,
+    REFUSED_LOCAL,
+    REFUSED_PART,
+    REFUSED_VALUE,
+    STATE_CLOSED,
+)
+from rack.control.why import Reasons
+from rack.drivers.crc16 import TABLE, seal
+from rack.tables import ALARMS
+from rack.version import VERSION
+
+_FRAME = const(256)
+_MASK = const(0x3FFFFFFF)
+_CHARACTER_bits = const(11)         # start, eight data bits, parity or a second stop bit, stop
+_SILENCE_us = const(1_750)          # 3.5 characters, and so much above 19 200 baud: Modbus over Serial Line 2.5.1.1
+_PATIENCE_us = const(20_000)        # beyond the length of an answer, until its transmitter is stopped
+_READ_MOST = const(125)
+_WRITE_MOST = const(123)
+
+# exceptions
+_FUNCTION = const(1)
+_ADDRESS = const(2)
+_VALUE = const(3)
+_FAILURE = const(4)
+
+# steps of the slave
+_QUIET = const(0)       # nothing has come
+_HEARS = const(1)       # until the line is silent for 3.5 characters
+_DERIVES = const(2)     # the words of the battery model
+_REASONS = const(3)
+_FILLS = const(4)
+_SENDS = const(5)
+
+_STATES = b"\x01\x02\x03\x06\x63\x63"       # State of model 802, over STATE_* of rack.control.bits
+_TYPES = b"\x63\x04"                        # Typ, over rack_chemistry
+_HOLDING_dA = const(10)                     # less is no charging: engineering judgement
+_TEXT = const(48)                           # bytes: version 16, rack 32
+
+
+def _scaled(value):
+    """(value in a larger unit, its power of ten), so that it fits 16 bits with a sign."""
+    power = 0
+    while value > 0x7FFF:
+        value //= 10
+        power += 1
+    return value, power
+
+
+def _padded(text, size):
+    return (bytes(text, "ascii") + bytes(size))[:size]
+
+
+class Modbus:
+    """app: rack.app.App; line: the port's RS-485 line (rack.ports.rp2_rs485); unlocked(function, argument): App's."""
+
+    def __init__(self, app, line, unlocked):
+        params = app.params
+        self._app = app
+        self._c = controller = app.controller
+        self._s = controller.s
+        self._line = line
+        self._unlocked = unlocked
+        self._stop = line.stop
+        self._acknowledge = self._reset
+        self._station = app.station
+        self._unit = params.modbus_unit
+        self._control = params.modbus_control
+        self._character_us = _CHARACTER_bits * 1_000_000 // params.modbus_baud + 1
+        self._silence_us = max(_SILENCE_us, self._character_us * 7 // 2)
+        self._frame = bytearray(_FRAME)
+        self._text = _padded(VERSION, 16) + _padded(params.rack_name, _TEXT - 16)
+        self._x = array("i", [0] * M.WORDS)
+        self._reasons = Reasons(controller, memoryview(self._x)[M.X_REASONS + 1 :])
+        self._scheduler = None
+        self._task = 0
+        self._step = _QUIET
+        self._received = line.received
+        self._heard = line.received()   # bytes at the last look
+        self._begin = self._heard       # and at the end of the last frame
+        self._first = self._count = 0   # registers asked for
+        self._until_us = 0              # when an answer should be out
+        self.answers = 0                # for `tasks`, as the next; both wrap at 2**16
+        self.faults = 0                 # exceptions
+        self._rate(params)
+
+    def _rate(self, params):
+        """What stays as the config says it."""
+        x = self._x
+        knots = params.cell_ocv
+        area = 0                        # cpct x mV
+        for at in range(0, len(knots) - 2, 2):
+            area += (knots[at + 2] - knots[at]) * (knots[at + 1] + knots[at + 3]) // 2
+        energy_Wh = params.cell_capacity_dAh * params.cell_series // 10 * (area // 10_000) // 1000
+        x[M.X_CAPACITY] = params.cell_capacity_dAh
+        x[M.X_ENERGY], x[M.X_ENERGY_SF] = _scaled(energy_Wh)
+        _, x[M.X_POWER_SF] = _scaled(2 * params.rack_power_max_W)     # an overload still fits
+        self._unit_W = 10 ** x[M.X_POWER_SF]
+        x[M.X_RATING] = params.rack_power_max_W // self._unit_W
+        x[M.X_TYPE] = _TYPES[params.rack_chemistry]
+        x[M.X_LOCAL] = 1 - params.modbus_control
+
+    def begin(self, scheduler, task):
+        """Before the first poll; task: index of `poll` among the scheduler's tasks."""
+        self._scheduler = scheduler
+        self._task = task
+
+    def poll(self, now_us):
+        """One slice, below a millisecond; never waits, lets no exception out. Main loop."""
+        if self._step == _QUIET and self._received() == self._begin:
+            return
+        try:
+            wait_us = self._go_on(now_us)
+        except EOFError:        # the unix port's host is gone
+            raise
+        except Exception:       # a fault of this link is no reason to open the contactors
+            self.faults = (self.faults + 1) & 0xFFFF
+            self._begin = self._received()
+            self._step = _QUIET
+            return
+        if wait_us:
+            self._scheduler.ask(self._task, (now_us + wait_us) & _MASK)
+
+    def _go_on(self, now_us):
+        """One step; returns after how many µs it wants to go on, 0: as the schedule comes round. So do all below."""
+        step = self._step
+        if step < _DERIVES:
+            return self._listen(step, self._received())
+        if step == _SENDS:
+            return self._watch(now_us)
+        return self._compose(step)
+
+    def _listen(self, step, heard):
+        if step == _QUIET or heard != self._heard:
+            self._step = _HEARS
+            self._heard = heard
+            return self._silence_us
+        self._step = _QUIET
+        frame = self._frame
+        count = self._line.take(frame, heard - self._begin)
+        self._begin = heard
+        at = find_request(frame, count, self._unit, TABLE)
+        if at < 0:
+            return 0
+        shift(frame, at, count - at)
+        return self._request(frame, count - at)
+
+    def _request(self, frame, length):
+        """Answer, or begin to, a request whose CRC is right."""
+        function = frame[1]
+        if function & 0x80:         # an exception, our own perhaps
+            return 0
+        if function == READ:
+            if not frame[0]:
+                return 0
+            return self._read(frame, length)
+        code = _FUNCTION
+        if function in (WRITE, WRITES):
+            code = self._write(frame, length, function)
+        if not frame[0]:
+            return 0
+        if code:
+            frame[1] = function | 0x80
+            frame[2] = code
+            return self._send(seal(frame, 3))
+        return self._send(seal(frame, 6))
+
+    def _read(self, frame, length):
+        count = frame[4] << 8 | frame[5]
+        first = (frame[2] << 8 | frame[3]) - M.BASE
+        code = 0
+        if length != 8 or not 1 <= count <= _READ_MOST:
+            code = _VALUE
+        elif first < 0 or first + count > M.REGISTERS:
+            code = _ADDRESS
+        if code:
+            frame[1] = READ | 0x80
+            frame[2] = code
+            return self._send(seal(frame, 3))
+        self._first = first
+        self._count = count
+        self._step = _FILLS
+        if first < M.WHY_END and first + count > M.WHY:
+            self._step = _REASONS
+        if first < M.BATTERY_END and first + count > M.BATTERY:
+            self._step = _DERIVES
+        return 1
+
+    def _compose(self, step):
+        first = self._first
+        count = self._count
+        if step == _DERIVES:
+            self._derive()
+            self._step = _REASONS
+        elif step == _REASONS:
+            if first < M.WHY_END and first + count > M.WHY:
+                self._x[M.X_REASONS] = told = self._reasons.list()
+                for at in range(told, M.REASONS):
+                    self._reasons.codes[at] = 0
+            self._step = _FILLS
+        else:
+            frame = self._frame
+            frame[1] = READ
+            frame[2] = 2 * count
+            fill(frame, first, count, M.MAP, self._s, self._x, self._text)
+            return self._send(seal(frame, 3 + 2 * count))
+        return 1
+
+    def _send(self, length):
+        self.answers = (self.answers + 1) & 0xFFFF
+        self._begin = self._received()
+        self._line.send(self._frame, length)
+        self._step = _SENDS
+        self._count = length
+        self._until_us = -1
+        return 1
+
+    def _watch(self, now_us):
+        """While the answer goes out. The transmitter ends by itself; one that does not is stopped."""
+        length = self._count
+        if self._until_us < 0:
+            length_us = (length + 2) * self._character_us
+            self._until_us = (now_us + length_us + _PATIENCE_us) & _MASK
+            return length_us
+        if self._line.sending():
+            if (self._until_us - now_us) & _MASK <= _MASK >> 1:
+                return 0
+            self._unlocked(self._stop, now_us)
+        if self._line.echoed():     # a receiver that stays on has heard the answer, and perhaps a request behind it
+            self._begin += length
+        self._step = _QUIET
+        return 0
+
+    def _derive(self):
+        """What model 802 has in other units than the signals."""
+        s = self._s
+        x = self._x
+        state = s[I.STATE]
+        volt_dV = min(max(s[I.RACK_dV], 1), 0x7FFF)
+        current_dA = min(max(s[I.CURRENT_dA], -0x7FFF), 0x7FFF)
+        x[0] = events(self._c.alarms.active, M.EVENTS, ALARMS)
+        x[M.X_STATE] = _STATES[state]
+        charging = 1
+        if state == STATE_CLOSED:
+            charging = 6 if abs(current_dA) < _HOLDING_dA else 3 if current_dA > 0 else 4
+        x[M.X_CHARGING] = charging
+        x[M.X_HEARTBEAT] = self._c.now_ms // 1000 & 0xFFFF
+        x[M.X_WANTED] = 1 if self._c.contactors.wanted else 2
+        x[M.X_POWER] = min(max(volt_dV * current_dA // 100 // self._unit_W, -0x7FFF), 0x7FFF)
+        x[M.X_CHARGE_A] = min(s[I.LIMIT_CHARGE_W] * 100 // volt_dV, 0xFFFE)
+        x[M.X_DISCHARGE_A] = min(s[I.LIMIT_DISCHARGE_W] * 100 // volt_dV, 0xFFFE)
+        x[M.X_CYCLES] = s[I.CYCLES_C] // 100
+
+    # -- writes
+
+    def _write(self, frame, length, function):
+        """Do what a request to write asks for, all of it or nothing; 0, or the exception."""
+        count = 1
+        data = 4
+        if function == WRITES:
+            count = frame[4] << 8 | frame[5]
+            data = 7
+            if length < 9 or not 1 <= count <= _WRITE_MOST or frame[6] != 2 * count or length != 9 + 2 * count:
+                return _VALUE
+        elif length != 8:
+            return _VALUE
+        first = (frame[2] << 8 | frame[3]) - M.BASE
+        if first < 0 or first + count > M.REGISTERS:
+            return _ADDRESS
+        refused = REFUSED_LOCAL
+        if self._control:
+            refused = self._take(frame, data, first, first + count)
+        self._x[M.X_REFUSED] = refused
+        if refused == REFUSED_ADDRESS:
+            return _ADDRESS
+        if refused in (REFUSED_VALUE, REFUSED_PART):
+            return _VALUE
+        return _FAILURE if refused else 0
+
+    def _take(self, frame, data, at, end):
+        """The registers from at to end as whole points, one behind the other; 0, or REFUSED_*."""
+        rows = M.WRITABLE
+        row = 0
+        while rows[row] << 8 | rows[row + 1] != at:
+            row += 4
+            if row == len(rows):
+                return REFUSED_ADDRESS
+        values = self._station.values
+        said = rows[row + 3]
+        first = said
+        value = 0
+        while at < end:
+            if row == len(rows) or rows[row] << 8 | rows[row + 1] != at:
+                return REFUSED_ADDRESS
+            registers = rows[row + 2]
+            if at + registers > end:
+                return REFUSED_PART
+            value = number(frame, data, registers)
+            said = rows[row + 3]
+            if said < M.CTRL_HB:
+                values[said] = value
+            elif said != first and not (first == M.CTRL_HB and said == M.ALM_RST):
+                return REFUSED_ADDRESS
+            at += registers
+            data += 2 * registers
+            row += 4
+        if said < M.CTRL_HB:
+            return self._station.say(first, said + 1)
+        return self._act(first, said, frame, value)
+
+    def _act(self, first, said, frame, value):
+        """CtrlHb, AlmRst (also both together, as they are neighbours) or SetOp."""
+        refused = 0
+        if said == M.ALM_RST:
+            if value > 1:
+                return REFUSED_VALUE
+            if value:
+                refused = self._unlocked(self._acknowledge, 0)
+        elif said == M.SET_OP:
+            if not 1 <= value <= 2:
+                return REFUSED_VALUE
+            refused = self._c.command(CMD_CLOSE if value == 1 else CMD_OPEN)
+        if refused:
+            return refused
+        if first == M.CTRL_HB:
+            self._x[M.X_CONTROL_HEARTBEAT] = value if said == first else number(frame, 7, 1)
+        self._station.heard()
+        return 0
+
+    def _reset(self, _):
+        return self._app.acknowledge()

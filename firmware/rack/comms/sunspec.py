@@ -1,0 +1,151 @@
+"""The one definition of the Modbus registers, for people and tools; rack/comms/modbus_map.py is the board's form of it.
+
+Kept apart because its text would cost the board memory. The map, the register tables of docs/protocols/modbus.md and
+the definition of the rack's own model for SunSpec clients are generated from it. Models 1 and 802: SunSpec information
+models, sunspec/models on GitHub, json/model_1.json and model_802.json (7abdf898).
+
+A point is (name, type, source, meaning). Sources: None, not implemented; a number or a text; ("s", signal): a signal
+of rack.signals, clamped when the point has 16 bits; ("x", name): a word that the slave makes for it, see WORDS;
+("text", first register of 24): VERSION in the first 8, the rack's name in the rest.
+"""
+
+from rack.signals import SIGNALS
+
+BASE = 40_000           # the first of the three places where a SunSpec client looks
+SUNS = (0x5375, 0x6E53)  # "SunS"
+END = (0xFFFF, 0)
+VENDOR = 64_370         # of the range for vendors; not registered with the SunSpec Alliance
+REASONS = 12            # as many as the console's `why` tells
+
+REGISTERS = {
+    "uint16": 1, "int16": 1, "enum16": 1, "sunssf": 1, "pad": 1, "uint32": 2, "int32": 2, "bitfield32": 2,
+    "string8": 8, "string16": 16,
+}  # fmt: skip
+# what a point holds that is not implemented: SunSpec Device Information Model Specification; pad as pysunspec2 has it
+ABSENT = {
+    "uint16": 0xFFFF, "enum16": 0xFFFF, "int16": 0x8000, "sunssf": 0x8000, "pad": 0x8000,
+    "uint32": 0xFFFF_FFFF, "bitfield32": 0xFFFF_FFFF, "int32": 0x8000_0000, "string8": 0, "string16": 0,
+}  # fmt: skip
+
+# Words that the slave makes: 32 bits each, in this order. The reasons come last.
+WORDS = (
+    "evt1", "state", "charging", "heartbeat", "control_heartbeat", "wanted", "local", "type",
+    "capacity", "energy", "energy_sf", "rating", "power_sf", "power", "charge_A", "discharge_A",
+    "cycles", "refused", "reasons", *(f"reason{n}" for n in range(REASONS)),
+)  # fmt: skip
+
+# What a client may write: (model, point, its name in rack.comms.modbus_map). The station's words are in the order of
+# rack.comms.station and without a gap.
+WRITABLE = (
+    (802, "CtrlHb", "CTRL_HB"),
+    (802, "AlmRst", "ALM_RST"),
+    (802, "SetOp", "SET_OP"),
+    (VENDOR, "SetW", "SAID"),
+    (VENDOR, "SetInsulation", "SAID"),
+    (VENDOR, "PairHigh", "SAID"),
+    (VENDOR, "PairLow", "SAID"),
+    (VENDOR, "PairOut", "SAID"),
+    (VENDOR, "PairShort", "SAID"),
+)
+
+# Why the last write was refused: REFUSED_* of rack.control.bits.
+REFUSALS = (
+    (0, "taken", "the last write was taken"),
+    (2, "tripped", "a trip is latched: find its cause, then reset"),
+    (3, "locked_out", "locked out after repeated trips: unlock on the console, with the service key"),
+    (4, "alarm", "the cause of a trip is still there"),
+    (5, "state", "not in this state: a reset needs the contactors at rest"),
+    (6, "local", "`[modbus] control` is false: nothing can be written"),
+    (7, "value", "out of range"),
+    (8, "part", "the four words of the pair come in one request or not at all; a value of 32 bits in one piece"),
+    (9, "alone", "this rack is no part of a pair: `[split] role` is 0"),
+    (10, "address", "a register in the request cannot be written"),
+)  # fmt: skip
+
+_COMMON = (
+    ("Mn", "string16", "Halite", "manufacturer"),
+    ("Md", "string16", "Halite rack", "model"),
+    ("Opt", "string8", None, ""),
+    ("Vr", "string8", ("text", 0), "firmware, with its commit as far as it fits"),
+    ("SN", "string16", ("text", 8), "`[rack] name`"),
+    ("DA", "uint16", None, ""),
+    ("Pad", "pad", None, ""),
+)
+
+_BATTERY = (
+    ("AHRtg", "uint16", ("x", "capacity"), "`[cell] capacity_dAh`"),
+    ("WHRtg", "uint16", ("x", "energy"), "capacity at the mean open-circuit voltage"),
+    ("WChaRteMax", "uint16", ("x", "rating"), "`[rack] power_max_W`"),
+    ("WDisChaRteMax", "uint16", ("x", "rating"), "`[rack] power_max_W`"),
+    ("DisChaRte", "uint16", None, ""),
+    ("SoCMax", "uint16", None, ""),
+    ("SoCMin", "uint16", None, ""),
+    ("SocRsvMax", "uint16", None, ""),
+    ("SoCRsvMin", "uint16", None, ""),
+    ("SoC", "uint16", ("s", "soc_cpct"), "state of charge"),
+    ("DoD", "uint16", None, ""),
+    ("SoH", "uint16", ("s", "soh_cpct"), "measured capacity against the nominal"),
+    ("NCyc", "uint32", ("x", "cycles"), "full cycles by discharged charge"),
+    ("ChaSt", "enum16", ("x", "charging"), "1 off: not closed; 3 discharging, 4 charging, 6 holding"),
+    ("LocRemCtl", "enum16", ("x", "local"), "0 remote, 1 local: `[modbus] control` is false"),
+    ("Hb", "uint16", ("x", "heartbeat"), "seconds of the scan's clock; stands still when the scan does"),
+    ("CtrlHb", "uint16", ("x", "control_heartbeat"), "the station's heartbeat: each write is its word"),
+    ("AlmRst", "uint16", 0, "1 resets latched trips, as `reset` of the console"),
+    ("Typ", "enum16", ("x", "type"), "4 lithium-ion; 99 for sodium-ion, which has no number of its own"),
+    ("State", "enum16", ("x", "state"), "1 open, 2 precharge, 3 closed, 6 opening, 99 fault or locked out"),
+    ("StateVnd", "enum16", ("s", "state"), "STATE_* of rack.control.bits"),
+    ("WarrDt", "uint32", None, ""),
+    ("Evt1", "bitfield32", ("x", "evt1"), "one bit for each kind of alarm that is active or latched"),
+    ("Evt2", "bitfield32", 0, "reserved by SunSpec"),
+    ("EvtVnd1", "bitfield32", 0, "none: the reasons of the rack's own model say more"),
+    ("EvtVnd2", "bitfield32", 0, "none"),
+    ("V", "uint16", ("s", "rack_dV"), "voltage of the cell string"),
+    ("VMax", "uint16", None, ""),
+    ("VMin", "uint16", None, ""),
+    ("CellVMax", "uint16", ("s", "cell_max_mV"), "highest cell voltage"),
+    ("CellVMaxStr", "uint16", None, ""),
+    ("CellVMaxMod", "uint16", None, ""),
+    ("CellVMin", "uint16", ("s", "cell_min_mV"), "lowest cell voltage"),
+    ("CellVMinStr", "uint16", None, ""),
+    ("CellVMinMod", "uint16", None, ""),
+    ("CellVAvg", "uint16", ("s", "cell_mean_mV"), "mean cell voltage"),
+    ("A", "int16", ("s", "current_dA"), "positive discharges"),
+    ("AChaMax", "uint16", ("x", "charge_A"), "available charge power at the present voltage"),
+    ("ADisChaMax", "uint16", ("x", "discharge_A"), "available discharge power at the present voltage"),
+    ("W", "int16", ("x", "power"), "voltage times current, positive discharges"),
+    ("ReqInvState", "enum16", None, "the rack speaks with its PCS itself"),
+    ("ReqW", "int16", None, "the same"),
+    ("SetOp", "enum16", ("x", "wanted"), "1 close, 2 open, as `close` and `open` of the console; read: what is wanted"),
+    ("SetInvState", "enum16", None, "cannot be written: the rack speaks with its PCS itself"),
+    ("AHRtg_SF", "sunssf", -1, ""),
+    ("WHRtg_SF", "sunssf", ("x", "energy_sf"), "by the rack's size"),
+    ("WChaDisChaMax_SF", "sunssf", ("x", "power_sf"), "by the rack's size"),
+    ("DisChaRte_SF", "sunssf", None, ""),
+    ("SoC_SF", "sunssf", -2, ""),
+    ("DoD_SF", "sunssf", None, ""),
+    ("SoH_SF", "sunssf", -2, ""),
+    ("V_SF", "sunssf", -1, ""),
+    ("CellV_SF", "sunssf", -3, ""),
+    ("A_SF", "sunssf", -1, ""),
+    ("AMax_SF", "sunssf", -1, ""),
+    ("W_SF", "sunssf", ("x", "power_sf"), "by the rack's size"),
+)
+
+_OWN = (
+    ("Layout", "uint16", ("layout",), "changes when a point of this model does: compare before you trust the rest"),
+    ("Refused", "enum16", ("x", "refused"), "why the last write was refused, see below"),
+    ("WhyN", "uint16", ("x", "reasons"), "how many reasons follow"),
+    *((f"Why{n}", "uint16", ("x", f"reason{n}"), "as `why` of the console, the one to act on first" if not n else "")
+      for n in range(REASONS)),
+    ("Soc", "uint16", ("s", "soc_cpct"), "what the other rack of a pair is told: state of charge, 0.01 %"),
+    ("Short", "int32", ("s", "short_W"), "what the other rack of a pair is told: power owed and not delivered, W"),
+    ("SetW", "int32", ("s", "setpoint_W"), "power asked for by the station, W, positive discharges"),
+    ("SetInsulation", "int32", ("s", "insulation_kohm"), "what the station's monitor measures, kohm"),
+    ("PairHigh", "uint16", ("s", "pair_high_cpct"), "state of charge of the sodium rack, 0.01 %"),
+    ("PairLow", "uint16", ("s", "pair_low_cpct"), "state of charge of the lithium rack, 0.01 %"),
+    ("PairOut", "uint16", ("s", "pair_out"), "1: the other rack is out"),
+    ("PairShort", "int32", ("s", "pair_short_W"), "what the other rack cannot deliver, W"),
+    *((name, "int32", ("s", name), meaning) for name, _, meaning in SIGNALS),
+)  # fmt: skip
+
+MODELS = ((1, "common", _COMMON), (802, "battery", _BATTERY), (VENDOR, "halite_rack", _OWN))

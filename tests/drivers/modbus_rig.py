@@ -1,0 +1,157 @@
+"""A Modbus slave on a simulated line: the real slave, controller and station's words; scans as a test wants them."""
+
+import struct
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from halite.modbus_map import points
+from halite.simulator.rs485 import SlaveLine
+from rack.comms import sunspec
+from rack.comms.commands import Commands
+from rack.comms.modbus import Modbus
+from rack.comms.station import Station
+from rack.control.bits import CMD_RESET
+from rack.drivers.crc16 import TABLE, crc16
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
+
+from rig import Rig
+
+PERIOD_US = 20_000
+MASK = 2**30 - 1
+UNIT = 17
+
+
+def sealed(data: bytes) -> bytes:
+    """A frame with its CRC."""
+    return data + struct.pack("<H", crc16(data, 0, len(data), TABLE))
+
+
+def read_request(first: int, count: int, unit: int = UNIT, function: int = 3) -> bytes:
+    return sealed(struct.pack(">BBHH", unit, function, first, count))
+
+
+def write_request(first: int, words: Iterable[int], unit: int = UNIT) -> bytes:
+    values = [word & 0xFFFF for word in words]
+    head = struct.pack(">BBHHB", unit, 16, first, len(values), 2 * len(values))
+    return sealed(head + struct.pack(f">{len(values)}H", *values))
+
+
+def single_request(first: int, value: int, unit: int = UNIT) -> bytes:
+    return sealed(struct.pack(">BBHH", unit, 6, first, value & 0xFFFF))
+
+
+def long(value: int) -> tuple[int, int]:
+    """The two registers of a number of 32 bits."""
+    return value >> 16 & 0xFFFF, value & 0xFFFF
+
+
+def address(name: str, model: int = sunspec.VENDOR) -> int:
+    """Register of a point."""
+    return next(sunspec.BASE + p.offset for p in points() if (p.model, p.name) == (model, name))
+
+
+class Slave:
+    """`ask` puts a frame on the line and lets time pass until the line is quiet again."""
+
+    def __init__(self, name: str = "bench", start_us: int = 0, echo: bool = False, **changed: Any) -> None:
+        self.rig = Rig(name, **{"modbus_unit": UNIT, **changed})
+        self.c, self.s, self.params = self.rig.c, self.rig.s, self.rig.params
+        self.station = Station(self.params, self.s)
+        self.now_us = start_us
+        self.line = SlaveLine(self.params.modbus_baud, lambda: self.now_us, echo)
+        self.app = SimpleNamespace(
+            params=self.params,
+            controller=self.c,
+            station=self.station,
+            acknowledge=lambda: self.c.command(CMD_RESET),
+            port=SimpleNamespace(ticks_ms=lambda: self.now_us // 1000, scratch=None),
+            reset_reason=0,
+        )
+        self.unlocked = 0
+        self.modbus = Modbus(self.app, self.line, self._unlocked)
+        self.modbus.begin(SimpleNamespace(ask=self._ask), 8)
+        self.due_us = self.now_us
+        self.polls = 0
+        self.console = Commands(self.app).table
+
+    def _unlocked(self, function: Any, argument: int) -> Any:
+        self.unlocked += 1
+        return function(argument)
+
+    def _ask(self, task: int, at_us: int) -> None:
+        assert task == 8 and 0 <= at_us <= MASK
+        wait_us = (at_us - self.now_us) & MASK
+        assert wait_us < 1_000_000
+        self.due_us = self.now_us + wait_us
+
+    def poll(self) -> None:
+        self.now_us = self.due_us
+        self.due_us = self.now_us + PERIOD_US
+        self.polls += 1
+        self.modbus.poll(self.now_us & MASK)
+
+    def run(self, us: float) -> None:
+        end_us = self.now_us + us
+        while self.due_us <= end_us:
+            self.poll()
+        self.now_us = int(end_us)
+
+    def ask(self, frame: bytes) -> bytes:
+        """The answer to a frame, CRC checked and taken off; empty for none."""
+        before = len(self.line.sent)
+        end_us = self.line.put(frame)
+        self.run(end_us - self.now_us + 3 * PERIOD_US)
+        while self.line.sending():
+            self.run(PERIOD_US)
+        self.run(2 * PERIOD_US)
+        assert not self.modbus.faults
+        answers = self.line.sent[before:]
+        assert len(answers) <= 1
+        if not answers:
+            return b""
+        begin_us, data = answers[0]
+        assert begin_us - end_us >= self.modbus._silence_us
+        assert crc16(data, 0, len(data), TABLE) == 0
+        return data[:-2]
+
+    def read(self, first: int, count: int) -> list[int]:
+        """The registers; fails on an exception."""
+        answer = self.ask(read_request(first, count))
+        assert answer[:3] == bytes((UNIT, 3, 2 * count)), answer
+        return list(struct.unpack(f">{count}H", answer[3:]))
+
+    def value(self, name: str, model: int = sunspec.VENDOR) -> int:
+        """A point's number, with its sign."""
+        point = next(p for p in points() if (p.model, p.name) == (model, name))
+        words = self.read(sunspec.BASE + point.offset, point.registers)
+        number = int.from_bytes(struct.pack(f">{len(words)}H", *words), "big")
+        return number - (1 << 16 * len(words)) if point.kind[:3] == "int" and words[0] & 0x8000 else number
+
+    def write(self, name: str, *values: int, model: int = sunspec.VENDOR) -> int:
+        """Write points from this one on, as wide as each is; 0, or the exception."""
+        rows = [p for p in points() if p.model == model]
+        begin = next(at for at, p in enumerate(rows) if p.name == name)
+        words: list[int] = []
+        for point, value in zip(rows[begin:], values, strict=False):
+            words += long(value) if point.registers == 2 else (value,)
+        return self.code(self.ask(write_request(sunspec.BASE + rows[begin].offset, words)), 16)
+
+    @staticmethod
+    def code(answer: bytes, function: int) -> int:
+        """The exception in an answer, 0 for none."""
+        assert answer[0] == UNIT
+        if answer[1] == function:
+            return 0
+        assert answer[1] == function | 0x80 and len(answer) == 3
+        return answer[2]
+
+    def said(self, command: str, *words: str) -> str:
+        """A console command's answer in one text; "refused: reason" when it is."""
+        try:
+            return "".join(self.console[command][0](list(words)))
+        except ValueError as error:
+            return f"refused: {error}"

@@ -1,0 +1,422 @@
+"""The Modbus slave: every register alone and in every span, writes as stated, any bytes on the line."""
+
+import json
+import struct
+
+import pytest
+from halite.modbus_map import map_rows, points
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from modbus_rig import (
+    PERIOD_US,
+    UNIT,
+    Slave,
+    address,
+    long,
+    read_request,
+    sealed,
+    single_request,
+    write_request,
+)
+from rack import ids as I
+from rack.comms import sunspec
+from rack.control import bits, why
+from rack.control.bits import CMD_CLOSE, IN_ESTOP
+from rack.signals import SIGNALS
+
+BASE = sunspec.BASE
+REGISTERS = len(map_rows())
+ADDRESS, VALUE, FAILURE = 2, 3, 4
+
+
+@pytest.fixture(scope="module")
+def slave() -> Slave:
+    """One that tests only read from."""
+    slave = Slave()
+    slave.rig.run(1500)
+    for at in range(len(slave.s)):
+        slave.s[at] = (at + 1) * 7_000_001 % 2**31 - 2**30  # both signs, every half different
+    slave.s[I.STATE] = 2
+    slave.s[I.LIMIT_CHARGE_W] = slave.s[I.LIMIT_DISCHARGE_W] = 2_000_000
+    return slave
+
+
+@pytest.fixture(scope="module")
+def whole(slave: Slave) -> list[int]:
+    """Every register, read in large pieces."""
+    return [word for at in range(0, REGISTERS, 125) for word in slave.read(BASE + at, min(125, REGISTERS - at))]
+
+
+def test_each_register_can_be_read_alone(slave: Slave, whole: list[int]) -> None:
+    for at in range(REGISTERS):
+        if at not in range(70, 134):  # heartbeat and the like move
+            assert slave.read(BASE + at, 1) == whole[at : at + 1], at
+
+
+@given(st.integers(0, REGISTERS - 1), st.integers(1, 125))
+@settings(max_examples=150, deadline=None)
+def test_every_span_gives_the_same_registers(slave: Slave, whole: list[int], first: int, count: int) -> None:
+    count = min(count, REGISTERS - first)
+    assert slave.read(BASE + first, count) == whole[first : first + count]
+
+
+def test_every_signal_is_there_with_its_sign_in_the_order_of_the_list(slave: Slave, whole: list[int]) -> None:
+    first = address(SIGNALS[0][0]) - BASE
+    assert [row[0] for row in SIGNALS] == [p.name for p in points()][-len(SIGNALS) :]
+    words = whole[first : first + 2 * len(SIGNALS)]
+    values = struct.unpack(f">{len(SIGNALS)}i", struct.pack(f">{len(words)}H", *words))
+    assert list(values) == list(slave.s)
+    assert whole[-2:] == list(sunspec.END)
+
+
+def test_a_signal_that_does_not_fit_16_bits_is_clamped_beside_not_implemented(slave: Slave) -> None:
+    for signal, point in ((I.CURRENT_dA, "A"), (I.RACK_dV, "V"), (I.CELL_MAX_mV, "CellVMax")):
+        kept = slave.s[signal]
+        low, high = (-0x7FFF, 0x7FFF) if point == "A" else (0, 0xFFFE)
+        for value, shown in ((-(2**30) + 1, low), (-1, max(low, -1)), (2**30 - 1, high), (1234, 1234)):
+            slave.s[signal] = value
+            assert slave.value(point, 802) == shown
+        slave.s[signal] = kept
+
+
+@given(st.integers(0, 65_535), st.integers(0, 65_535))
+@settings(deadline=None)
+def test_what_is_not_in_the_map_or_too_long_is_an_exception(slave: Slave, first: int, count: int) -> None:
+    answer = slave.ask(read_request(first, count))
+    inside = first >= BASE and first + count <= BASE + REGISTERS
+    expected = VALUE if not 1 <= count <= 125 else 0 if inside else ADDRESS
+    assert slave.code(answer, 3) == expected
+
+
+@pytest.mark.parametrize("function", [0, 1, 2, 4, 5, 7, 8, 15, 17, 22, 23, 43, 100, 127])
+def test_a_function_that_is_not_known_is_exception_1(function: int) -> None:
+    slave = Slave()
+    assert slave.code(slave.ask(sealed(bytes((UNIT, function)) + bytes(7))), function) == 1
+    assert slave.code(slave.ask(sealed(bytes((UNIT, function)))), function) == 1
+
+
+@pytest.mark.parametrize("frame", [
+    read_request(BASE, 2, unit=UNIT + 1),
+    read_request(BASE, 2, unit=0),
+    read_request(BASE, 2)[:-1],
+    read_request(BASE, 2)[:-1] + b"\x00",
+    b"\x00", b"\xff" * 300, bytes(8), sealed(b""), sealed(bytes((UNIT,))),
+])  # fmt: skip
+def test_what_is_not_for_this_rack_is_not_answered(frame: bytes) -> None:
+    slave = Slave()
+    assert slave.ask(frame) == b""
+    assert slave.read(BASE, 2) == list(sunspec.SUNS)
+
+
+# -- anything on the line
+
+
+def frames() -> st.SearchStrategy[bytes]:
+    """Pieces of traffic: noise, frames of others and to us, whole, cut or flipped."""
+    unit = st.sampled_from((0, UNIT, UNIT + 1))
+    whole = st.one_of(
+        st.builds(read_request, st.integers(39_990, 40_400), st.integers(0, 130), unit),
+        st.builds(write_request, st.integers(40_080, 40_170), st.lists(st.integers(0, 65_535), max_size=12), unit),
+        st.builds(single_request, st.integers(40_080, 40_170), st.integers(0, 65_535), unit),
+        st.builds(lambda u, d: sealed(bytes((u, 3, len(d))) + d), unit, st.binary(max_size=250)),
+        st.builds(lambda u, f, d: sealed(bytes((u, f)) + d), unit, st.integers(0, 255), st.binary(max_size=20)),
+    )
+    cut = st.builds(lambda data, at: data[: at % (len(data) + 1)], whole, st.integers(0, 300))
+    return st.one_of(st.binary(max_size=600), whole, cut)
+
+
+@given(st.lists(st.tuples(frames(), st.integers(0, 30_000)), max_size=8), st.integers(0, 2**30))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_do_no_harm_and_the_next_good_request_is_answered(
+    traffic: list[tuple[bytes, int]], start_us: int
+) -> None:
+    slave = Slave(start_us=start_us)
+    for data, pause_us in traffic:
+        slave.line.put(data)
+        slave.run(pause_us)
+    while slave.now_us < slave.line._free_us or slave.line.sending():
+        slave.run(10_000)
+    slave.run(40_000)
+    assert slave.modbus.faults == 0
+    assert slave.polls < (slave.now_us - start_us) // 1_000 + 10 * (len(slave.line.sent) + 1)  # bounded
+    assert slave.read(BASE, 2) == list(sunspec.SUNS)
+
+
+@given(st.binary(max_size=240), st.integers(0, 4), st.booleans())
+@settings(deadline=None)
+def test_a_request_is_found_behind_frames_of_others_that_came_too_close(data: bytes, others: int, write: bool) -> None:
+    """A late scan lets frames of a shared line come together; 1.75 ms of silence lie between them, and none is seen."""
+    slave = Slave(modbus_baud=115_200)
+    for _ in range(others):
+        slave.line.put(read_request(BASE, 100, UNIT + 1))
+        slave.line.put(sealed(bytes((UNIT + 1, 3, len(data))) + data))
+    frame = write_request(address("CtrlHb", 802), [7]) if write else read_request(BASE, 2)
+    answer = slave.ask(frame)
+    assert answer == (frame[:6] if write else bytes((UNIT, 3, 4)) + struct.pack(">2H", *sunspec.SUNS))
+
+
+BEAT = address("CtrlHb", 802)
+SHORT = st.sampled_from([
+    read_request(BASE, 1), read_request(BASE, 2), read_request(BASE, 120), read_request(BASE, 200), read_request(0, 1),
+    single_request(BEAT, 5), single_request(BEAT, 6), single_request(BASE, 5), write_request(BEAT, [7]),
+])  # fmt: skip
+
+
+@given(st.lists(st.tuples(SHORT, st.integers(0, 25_000)), min_size=1, max_size=8), st.booleans(), st.booleans())
+@settings(deadline=None)
+def test_each_request_right_behind_an_answer_is_answered_once(
+    requests: list[tuple[bytes, int]], echo: bool, late: bool
+) -> None:
+    """Also by a receiver that hears its own answers, by a slave that looks late, and when a request comes again."""
+    slave = Slave(echo=echo, modbus_baud=115_200)
+    for n, (request, pause_us) in enumerate(requests, 1):
+        begin_us = max(slave.line.ended_us() + slave.modbus._silence_us + pause_us, slave.now_us if n == 1 else 0)
+        slave.line.put(request, begin_us)
+        while len(slave.line.sent) < n:
+            slave.due_us += 15_000 * late
+            slave.poll()
+            assert slave.now_us < begin_us + 300_000
+    slave.run(200_000)
+    assert len(slave.line.sent) == len(requests) and slave.modbus.faults == 0
+    for (request, _), (_, answer) in zip(requests, slave.line.sent, strict=True):
+        assert answer[1] & 0x7F == request[1]
+
+
+def test_a_transmitter_that_does_not_end_is_stopped_in_bounded_time() -> None:
+    slave = Slave()
+    slave.line.stuck = True
+    slave.line.put(read_request(BASE, 125))
+    while not slave.line.sent:
+        slave.poll()
+    begun_us, data = slave.line.sent[0]
+    while not slave.line.stops:
+        slave.poll()
+        assert slave.now_us - begun_us < 200_000
+    assert slave.now_us - begun_us <= (len(data) + 2) * slave.modbus._character_us + 20_000 + 2 * PERIOD_US
+    assert slave.read(BASE, 2) == list(sunspec.SUNS)
+
+
+def test_an_exception_is_counted_and_ends_nothing() -> None:
+    slave = Slave()
+    kept = slave.modbus._s
+    slave.modbus._s = None
+    slave.line.put(read_request(address("V", 802), 1))
+    slave.run(100_000)
+    assert slave.modbus.faults == 1 and not slave.line.sent
+    slave.modbus._s = kept
+    slave.modbus.faults = 0
+    assert slave.value("V", 802) == slave.s[I.RACK_dV]
+
+
+# -- writes
+
+
+def test_the_stations_words_are_taken_and_start_its_age() -> None:
+    slave = Slave(split_role=1)
+    assert slave.s[I.STATION_AGE_ms] == 0
+    assert slave.write("SetW", -800) == 0
+    assert (slave.s[I.SETPOINT_W], slave.s[I.STATION_AGE_ms]) == (-800, 1)
+    assert slave.value("SetW") == slave.value("setpoint_W") == -800
+    slave.s[I.STATION_AGE_ms] = 9_000
+    assert slave.write("SetInsulation", 70_000) == 0
+    assert (slave.s[I.INSULATION_KOHM], slave.s[I.STATION_AGE_ms]) == (70_000, 1)
+    slave.s[I.PAIR_AGE_ms] = slave.s[I.STATION_AGE_ms] = 9_000
+    assert slave.write("PairHigh", 4_000, 6_000, 1, -900) == 0
+    assert [slave.s[at] for at in (I.PAIR_HIGH_cpct, I.PAIR_LOW_cpct, I.PAIR_OUT, I.PAIR_SHORT_W)] == [
+        4_000, 6_000, 1, -900,
+    ]  # fmt: skip
+    assert (slave.s[I.PAIR_AGE_ms], slave.s[I.STATION_AGE_ms]) == (0, 1)
+    assert slave.write("SetW", 5, 6, 7, 8, 0, 9) == 0
+    assert [slave.s[at] for at in (I.SETPOINT_W, I.INSULATION_KOHM, I.PAIR_SHORT_W)] == [5, 6, 9]
+
+
+@given(st.integers(-(2**31), 2**31 - 1), st.integers(-(2**31), 2**31 - 1))
+@settings(max_examples=60, deadline=None)
+def test_bounds_are_those_of_the_console(setpoint: int, insulation: int) -> None:
+    slave, typed = Slave(), Slave()
+    for name, command, value in (("SetW", "setpoint", setpoint), ("SetInsulation", "insulation", insulation)):
+        code = slave.write(name, value)
+        refused = typed.said(command, str(value)).startswith("refused")
+        assert code == (VALUE if refused else 0)
+        assert slave.value("Refused") == (bits.REFUSED_VALUE if refused else 0)
+    assert list(slave.s) == list(typed.s)
+
+
+@given(st.lists(st.integers(-1, 10_001), min_size=2, max_size=2), st.integers(0, 2), st.integers(-1_100, 1_100))
+@settings(max_examples=60, deadline=None)
+def test_the_pair_is_taken_as_a_whole_with_the_bounds_of_the_console(soc: list[int], out: int, short: int) -> None:
+    slave, typed = (Slave(split_role=1, split_power_W=1_000) for _ in range(2))
+    slave.s[I.SOC_cpct] = typed.s[I.SOC_cpct] = 4_321
+    refused = typed.said("pair", *map(str, (*soc, out, short))).startswith("refused")
+    assert slave.write("PairHigh", *soc, out, short) == (VALUE if refused else 0)
+    assert list(slave.s) == list(typed.s)
+    assert slave.value("Soc") == 4_321
+
+
+def test_half_a_value_and_half_a_pair_are_refused() -> None:
+    slave = Slave(split_role=1)
+    before = list(slave.s)
+    assert slave.code(slave.ask(single_request(address("SetW"), 0)), 6) == VALUE
+    assert slave.value("Refused") == bits.REFUSED_PART
+    assert slave.code(slave.ask(single_request(address("SetW") + 1, 5)), 6) == ADDRESS
+    assert slave.code(slave.ask(write_request(address("SetW"), [0, 5, 0])), 16) == VALUE
+    assert slave.code(slave.ask(write_request(address("PairHigh"), [5_000])), 16) == VALUE
+    assert slave.code(slave.ask(write_request(address("PairLow"), [5_000, 0, 0, 0])), 16) == VALUE
+    assert slave.value("Refused") == bits.REFUSED_PART
+    assert list(slave.s) == before
+
+
+def test_words_about_the_pair_are_refused_by_a_rack_of_none() -> None:
+    slave = Slave(split_role=0)
+    assert slave.write("PairHigh", 4_000, 6_000, 0, 0) == FAILURE
+    assert slave.value("Refused") == bits.REFUSED_ALONE
+    assert slave.s[I.STATION_AGE_ms] == 0
+
+
+def test_a_bad_word_keeps_the_good_ones_beside_it_out() -> None:
+    slave = Slave()
+    assert slave.write("SetW", 500, -1) == VALUE
+    assert slave.s[I.SETPOINT_W] == 0 and slave.s[I.STATION_AGE_ms] == 0
+
+
+WRITABLE = {p.offset + n for p in points() if p.writable for n in range(p.registers)}
+
+
+def test_every_other_register_refuses_to_be_written() -> None:
+    slave = Slave(split_role=1)
+    before = list(slave.s)
+    for at in set(range(REGISTERS)) - WRITABLE:
+        assert slave.code(slave.ask(single_request(BASE + at, 1)), 6) == ADDRESS, at
+        assert slave.modbus._x[17] == bits.REFUSED_ADDRESS
+    for at in (-1, REGISTERS):
+        assert slave.code(slave.ask(single_request(BASE + at, 1)), 6) == ADDRESS
+    assert list(slave.s) == before
+    assert slave.write("SetW", 0, 0, 0, 0, 0, 0, 0) == ADDRESS  # the last one is a signal
+    assert slave.code(slave.ask(write_request(address("SetOp", 802), [1, 1])), 16) == ADDRESS
+
+
+@pytest.mark.parametrize("frame", [
+    sealed(struct.pack(">BBHHB", UNIT, 16, address("SetW"), 2, 3) + bytes(3)),
+    sealed(struct.pack(">BBHHB", UNIT, 16, address("SetW"), 2, 4) + bytes(6)),
+    sealed(struct.pack(">BBHHB", UNIT, 16, address("SetW"), 0, 0)),
+    sealed(struct.pack(">BBHHB", UNIT, 16, BASE, 124, 246) + bytes(246)),
+    sealed(struct.pack(">BBH", UNIT, 16, BASE)),
+])  # fmt: skip
+def test_a_write_whose_lengths_disagree_is_exception_3(frame: bytes) -> None:
+    slave = Slave()
+    assert slave.code(slave.ask(frame), 16) == VALUE
+
+
+def test_close_open_and_reset_are_those_of_the_console_with_their_refusals() -> None:
+    slave = Slave()
+    slave.rig.run(1500)
+    assert slave.value("SetOp", 802) == 2
+    assert slave.write("SetOp", 1, model=802) == 0
+    assert slave.value("SetOp", 802) == 1
+    slave.rig.until(lambda: slave.s[I.STATE] == bits.STATE_CLOSED)
+    assert (slave.value("State", 802), slave.value("ChaSt", 802)) == (3, 6)
+    assert slave.write("AlmRst", 1, model=802) == FAILURE
+    assert slave.value("Refused") == bits.REFUSED_STATE
+    slave.rig.in_bits &= ~IN_ESTOP
+    slave.rig.run(300)
+    assert slave.write("SetOp", 1, model=802) == FAILURE
+    assert slave.value("Refused") == bits.REFUSED_TRIPPED
+    assert slave.said("close").startswith("refused: a trip is latched")
+    slave.rig.in_bits |= IN_ESTOP
+    slave.rig.run(2_000)
+    assert slave.write("AlmRst", 1, model=802) == 0
+    assert slave.unlocked == 2  # acknowledging may allocate
+    slave.rig.run(1_000)
+    assert slave.s[I.TRIP_CODE] == 0
+    assert slave.value("Evt1", 802) == 1 << 26  # a warning: the rig has no mains
+    assert slave.write("SetOp", 1, model=802) == 0
+    assert slave.write("SetOp", 2, model=802) == 0
+    assert slave.s[I.STATION_AGE_ms] > 0
+
+
+@pytest.mark.parametrize(("name", "value"), [("SetOp", 0), ("SetOp", 3), ("AlmRst", 2)])
+def test_an_operation_that_does_not_exist_is_exception_3(name: str, value: int) -> None:
+    slave = Slave()
+    assert slave.write(name, value, model=802) == VALUE
+    assert slave.value("Refused") == bits.REFUSED_VALUE and slave.s[I.STATION_AGE_ms] == 0
+
+
+def test_the_heartbeat_of_the_station_is_its_word_and_ours_counts_seconds_of_the_scan() -> None:
+    slave = Slave()
+    assert slave.write("CtrlHb", 41, model=802) == 0
+    assert slave.s[I.STATION_AGE_ms] == 1
+    assert slave.write("CtrlHb", 42, 0, model=802) == 0  # with AlmRst, its neighbour
+    assert slave.value("CtrlHb", 802) == 42 and slave.unlocked == 0
+    first = slave.value("Hb", 802)
+    slave.rig.run(3_000)
+    assert slave.value("Hb", 802) == first + 3
+    slave.run(2_000_000)
+    assert slave.value("Hb", 802) == first + 3  # no scan, no beat
+
+
+def test_without_control_nothing_can_be_written_and_the_rack_says_local() -> None:
+    slave = Slave(modbus_control=0, split_role=1)
+    slave.rig.run(1_500)
+    before = list(slave.s)
+    assert slave.value("LocRemCtl", 802) == 1
+    for name, values, model in (
+        ("SetOp", [1], 802), ("SetOp", [2], 802), ("AlmRst", [1], 802), ("CtrlHb", [1], 802), ("SetW", [5], 64_370),
+        ("PairHigh", [1, 1, 0, 0], 64_370), ("SetInsulation", [5], 64_370),
+    ):  # fmt: skip
+        assert slave.write(name, *values, model=model) == FAILURE
+        assert slave.value("Refused") == bits.REFUSED_LOCAL
+    assert list(slave.s) == before and not slave.c.contactors.wanted
+    assert Slave().value("LocRemCtl", 802) == 0
+
+
+def test_a_broadcast_is_obeyed_and_not_answered() -> None:
+    slave = Slave()
+    assert slave.ask(write_request(address("SetW"), long(321), unit=0)) == b""
+    assert slave.s[I.SETPOINT_W] == 321
+    assert slave.ask(write_request(address("SetW"), long(10**7), unit=0)) == b""
+    assert slave.value("Refused") == bits.REFUSED_VALUE
+
+
+def test_silence_after_a_word_over_modbus_ends_the_setpoint() -> None:
+    slave = Slave()
+    slave.write("SetW", 400)
+    for _ in range(2_100):
+        slave.s[I.STATION_AGE_ms] += 10
+        slave.rig.scan()
+    assert slave.s[I.SETPOINT_W] == 0
+
+
+# -- reasons and events
+
+
+@given(st.data())
+@settings(max_examples=120, deadline=None)
+def test_the_reasons_are_those_of_the_console(data: st.DataObject) -> None:
+    slave = Slave()
+    slave.rig.run(data.draw(st.integers(0, 1_500)))
+    if data.draw(st.booleans()):
+        slave.c.command(CMD_CLOSE)
+    for at in data.draw(st.lists(st.integers(0, 80), max_size=20)):
+        slave.c.alarms.active[at] = data.draw(st.sampled_from((1, 3)))
+        slave.c.alarms.out[4] = sum(state == 3 for state in slave.c.alarms.active)
+    s = slave.s
+    s[I.STATE] = data.draw(st.integers(0, 5))
+    s[I.ACTIONS] = data.draw(st.integers(0, 31))
+    latched = [at + 1 for at, state in enumerate(slave.c.alarms.active) if state == 3]
+    s[I.TRIP_CODE] = data.draw(st.sampled_from(latched)) if latched else 0
+    s[I.LIMIT_CHARGE_BY], s[I.LIMIT_DISCHARGE_BY] = (data.draw(st.integers(0, 8)) for _ in range(2))
+    count, *codes = slave.read(address("WhyN"), 1 + sunspec.REASONS)
+    told = json.loads("{" + slave.said("why")[1:] + "}")["why"]
+    assert [why.text(code) for code in codes[:count]] == told
+    assert codes[count:] == [0] * (sunspec.REASONS - count)
+
+
+def test_events_are_the_bits_of_the_active_alarms() -> None:
+    from rack.alarms import ROWS
+
+    slave = Slave()
+    for at, row in enumerate(ROWS):
+        slave.c.alarms.active[at] = 1
+        assert slave.value("Evt1", 802) == 1 << row[6], row[0]
+        slave.c.alarms.active[at] = 0
+    assert slave.value("Evt1", 802) == 0
