@@ -322,13 +322,13 @@ class App:
 
     def _poll_console(self, now_us):
         stdio = self._stdio
-        if self.console.busy() or stdio.waiting or stdio.has_come():
+        if self.console.busy or stdio.waiting or stdio.has_come():
             self._unlocked(self._conversing, now_us)
 
     def _converse(self, now_us):
-        answering = self.console.busy()
+        answering = self.console.busy
         self.console.poll()
-        if answering and not self.console.busy():
+        if answering and not self.console.busy:
             self._collect_due = True
 
     def _collect(self, now_us):
@@ -378,7 +378,7 @@ class App:
     def _idle(self, due_us):
         """Until due_us no task is due: go on with an answer, or let the processor sleep."""
         port = self.port
-        if self.console.busy():
+        if self.console.busy:
             self._unlocked(self._conversing, due_us)
             return
         start_us = port.ticks_us()

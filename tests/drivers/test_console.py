@@ -63,7 +63,7 @@ def talk(data: bytes, polls: int = 4_000, commands: dict | None = None) -> Pipe:
     terminal.incoming += data
     for _ in range(polls):
         console.poll()
-        if not terminal.incoming and not console.busy():
+        if not terminal.incoming and not console.busy:
             break
     terminal.flush()
     return terminal
@@ -90,9 +90,9 @@ def test_a_host_that_does_not_read_stops_the_answer_and_not_the_console() -> Non
     terminal.incoming += b"numbers 2000\n"
     for _ in range(5_000):
         console.poll()
-    assert console.busy() and not terminal.sent and terminal.dropped == 0
+    assert console.busy and not terminal.sent and terminal.dropped == 0
     terminal.taking = True
-    while console.busy():
+    while console.busy:
         console.poll()
     terminal.flush()
     assert json.loads(answers(terminal)[0])["n"] == list(range(2_000))

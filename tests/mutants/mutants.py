@@ -143,11 +143,11 @@ MUTANTS = (
     # what a restart, an operator and a second sensor must not do
     ("controller.py", "        self.alarms.latch(latched >> 2)\n", "", "a trip over a power loss"),
     ("controller.py", "self.s[I.TRIP_CODE] << 2 |", "0 |", "the trip is not kept"),
-    ("controller.py", "        if self.alarms.active[_STATION] and ", "        if self.alarms.active[_STATION] < 0 and ", "a silent station's setpoint"),
+    ("controller.py", " and self.alarms.active[_STATION]:", " and self.alarms.active[_STATION] < 0:", "a silent station's setpoint"),
     ("alarm_engine.py", "if 0 < code <= ALARMS and", "if 0 < code and", "a kept code that does not exist"),
     ("controller.py", "        if latched & 2:\n", "        if latched & 1024:\n", "a restart closes what an operator opened"),
     ("contactors.py", "and not (self.wanted or self._again) else 0", "and not self.wanted else 0", "a trip kept as an operator's opening"),
-    ("controller.py", " and s[I.STATION_AGE_ms] >= self._silent_ms:", ":", "a setpoint is lost until the silence's alarm ends"),
+    ("controller.py", "if s[I.STATION_AGE_ms] >= self._silent_ms and ", "if ", "a setpoint is lost until the silence's alarm ends"),
     ("recorder.py", "m[_TRIPPED] = 1         #", "m[_TRIPPED] = 0         #", "a trace of a kept trip"),
     ("contactors.py", "        if self._again:\n            self.wanted =", "        if True:\n            self.wanted =", "a reset closes what an operator opened"),
     ("contactors.py", "self.wanted = self._again = False", "self.wanted = False", "an opening while tripped is forgotten"),

@@ -46,13 +46,10 @@ class Console:
         self._line = bytearray(_LINE)
         self._length = 0
         self._too_long = False
+        self.busy = False       # a line waits or an answer is being sent
         self._ended = False     # a whole line waits
         self._answer = None
         table["help"] = (self._help, "list the commands")
-
-    def busy(self):
-        """True while a line waits or an answer is being sent."""
-        return self._ended or self._answer is not None
 
     def flush(self):
         """Send what waits while the port takes it; True when a byte went. Idle time only."""
@@ -68,6 +65,10 @@ class Console:
         A scan that is due waits for it, so a slice stays below 3 ms (docs/reaction_times.md).
         """
         self._stdio.drain()
+        self._go_on()
+        self.busy = self._ended or self._answer is not None
+
+    def _go_on(self):
         if self._answer is not None:
             self._continue()
             return

@@ -181,7 +181,7 @@ class Controller:
         self.charge.scan(dt)
         self.alarms.scan(dt, not self.contactors.resting(), self._reset)
         self._reset = False
-        if self.alarms.active[_STATION] and s[I.STATION_AGE_ms] >= self._silent_ms:
+        if s[I.STATION_AGE_ms] >= self._silent_ms and self.alarms.active[_STATION]:
             s[I.SETPOINT_W] = 0     # nobody asks for it any more
         self.contactors.scan(dt)
         if s[I.REQUEST_W] and not self._permitted(s):

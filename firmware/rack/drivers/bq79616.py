@@ -94,32 +94,28 @@ class Bq79616(Starter):
     # -- called by the application
 
     def poll(self, now_us):
-        """Advance by one small step; now_us wraps at 2**30. Does not block."""
+        """Advance by one small step: a read, or some short actions; now_us wraps at 2**30. Does not block."""
         for _ in range(_ACTIONS_PER_POLL):
-            left_us = self._wait_us - ((now_us - self._since) & _TICKS_MASK)
-            if left_us > 0:
-                self.pause_us = left_us
-                return
+            if self._wait_us:
+                left_us = self._wait_us - ((now_us - self._since) & _TICKS_MASK)
+                if left_us > 0:
+                    self.pause_us = left_us
+                    return
+                self._wait_us = 0
             self.pause_us = 0
-            if not self._advance(now_us):
+            state = self.state
+            program = self._programs[state]
+            at = 4 * self._step
+            if not program[at](now_us, program[at + 1], program[at + 2]):
                 return
-
-    def _advance(self, now_us):
-        """Call the action of the current row; True when it is done and was a short one."""
-        self._wait_us = 0
-        state = self.state
-        program = self._programs[state]
-        at = 4 * self._step
-        if not program[at](now_us, program[at + 1], program[at + 2]):
-            return False
-        if program[at + 3]:
-            self._pause(now_us, program[at + 3])
-        if self.state == state:
-            self._step += 1
-        short = self._phase == 0
-        self._index = 0
-        self._phase = 0
-        return short
+            if program[at + 3]:
+                self._pause(now_us, program[at + 3])
+            if self.state == state:
+                self._step += 1
+            self._index = 0
+            if self._phase:
+                self._phase = 0
+                return
 
     def open_wire(self):
         """Cell, from 1, at the first open wire that the last check has found; 0 none."""

@@ -12,7 +12,7 @@ from time import ticks_ms, ticks_us
 import machine
 import micropython
 import rp2
-from machine import ADC, I2C, PWM, SPI, UART, WDT, Pin, Timer, disable_irq, enable_irq
+from machine import ADC, I2C, PWM, SPI, UART, WDT, Pin, Timer, disable_irq, enable_irq, idle
 from micropython import const
 
 from rack.control import bits
@@ -89,19 +89,6 @@ def _read_pins(pins, masks, count: int) -> int:
             found |= int(m[i])
         i += 1
     return found
-
-
-@micropython.viper
-def _sleep(idle, due_us: int):
-    """Wait for interrupts at least once, and until due_us, of a clock that wraps at 2**30.
-
-    An interrupt ends `idle`, as it leaves the processor's event flag set twice more; to go round here for each of them
-    takes a fifth of what a round of the scheduler does.
-    """
-    timer = ptr32(chip.TIMER_RAW)
-    idle()
-    while (due_us - int(timer[0]) - 1) & 0x3FFFFFFF < 0x20000000:
-        idle()
 
 
 @micropython.viper
@@ -190,7 +177,7 @@ class Port:
         self._heater = Pin(p.pins_heater, Pin.OUT, value=0)
         self.ticks_ms = ticks_ms
         self.ticks_us = ticks_us
-        self.idle = machine.idle
+        self.idle = idle
         self.lock_heap = micropython.heap_lock
         self.unlock_heap = micropython.heap_unlock
         self.scratch = Scratch(machine.mem32)
@@ -252,9 +239,17 @@ class Port:
         self._gate = rp2.StateMachine(_GATE_SM)
         self._first_interlock = Pin(p.pins_hvil, Pin.IN, Pin.PULL_DOWN)
 
-    def sleep(self, due_us):
-        """Let the processor sleep until due_us, and no longer than 1 ms after it; at least until the next interrupt."""
-        _sleep(self.idle, due_us)
+    @micropython.viper
+    def sleep(self, due_us: int):
+        """Let the processor sleep until due_us, and no longer than 1 ms after it; at least until the next interrupt.
+
+        An interrupt ends `idle`, and leaves the processor's event flag set, which ends it twice more; to go round here
+        for each of them takes a fifth of what a round of the scheduler does.
+        """
+        timer = ptr32(chip.TIMER_RAW)
+        idle()
+        while (due_us - int(timer[0]) - 1) & 0x3FFFFFFF < 0x20000000:
+            idle()
 
     # -- dead-man and watchdog
 
