@@ -169,8 +169,8 @@ class Controller:
 
     @property
     def now_ms(self):
-        """Time of the last `protect`; wraps at 2**30."""
-        return self._w[_NOW_ms]
+        """Time of the last `protect`, 0 before the first; wraps at 2**30."""
+        return max(self._w[_NOW_ms], 0)
 
     def protect(self, now_ms):
         """First half: judge the inputs, move the contactors, withdraw the request that an alarm forbids."""
