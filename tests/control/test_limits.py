@@ -10,12 +10,15 @@ from rack import ids as I
 from rack.control.bits import (
     ACT_LIMIT_CHARGE,
     ACT_LIMIT_DISCHARGE,
+    ACT_OPEN,
+    ACT_ZERO,
     LIM_ALARM,
     LIM_CELL,
     LIM_CORE,
     LIM_NONE,
     LIM_RISING,
     LIM_SOC,
+    LIM_STATE,
     LIM_TEMP_HIGH,
     LIM_TEMP_LOW,
 )
@@ -131,6 +134,17 @@ def test_a_derating_alarm_takes_its_own_direction_at_once(action: int, own: int,
     assert s[own] == p.rack_power_max_W * p.limit_derate_permille // 1000
     assert s[other] == p.rack_power_max_W
     assert LIM_ALARM in (s[I.LIMIT_CHARGE_BY], s[I.LIMIT_DISCHARGE_BY])
+
+
+@pytest.mark.parametrize("action", [ACT_OPEN, ACT_ZERO])
+def test_nothing_is_available_while_an_alarm_opens_and_all_of_it_right_behind(action: int) -> None:
+    limits, s, p = _limits("sodium")
+    all_of_it = (0, p.rack_power_max_W, LIM_NONE)
+    for actions, most_W, by in (all_of_it, (action, 0, LIM_STATE), all_of_it):
+        s[I.ACTIONS] = actions
+        limits.scan(10)
+        assert (s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W]) == (most_W, most_W)
+        assert s[I.LIMIT_CHARGE_BY] == s[I.LIMIT_DISCHARGE_BY] == by
 
 
 @settings(max_examples=40)

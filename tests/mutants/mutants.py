@@ -62,6 +62,7 @@ MUTANTS = (
     ("limits.py", "if s[I.ACTIONS] & w[_DERATE_ACTION] and derate < target:", "if derate < target and s[I.ACTIONS] < 0:", "derating alarm"),
     ("limits.py", "    if target <= w[PERMILLE]:\n        w[PERMILLE] = target\n",
      "    if target <= w[PERMILLE]:\n        w[PERMILLE] = max(target, w[PERMILLE] - 100)\n", "fall at once"),
+    ("limits.py", "        permille = 0\n", "        permille = w[PERMILLE]\n", "no power while an alarm opens"),
     ("limits.py", "w[PERMILLE] += grown // 1000", "w[PERMILLE] += grown // 100", "rise too fast"),
     ("limits.py", "        w[_REST] = grown % 1000\n", "        w[_REST] = 0\n", "remainder of the rise"),
     ("limits.py", "    x = int(interpolate(temp, temps, v[I.CORE_MAX_ddegC]))\n", "    x = int(interpolate(temp, temps, hottest))\n", "core estimate"),

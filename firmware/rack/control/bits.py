@@ -59,7 +59,7 @@ LIM_CORE = const(3)         # estimated core temperature
 LIM_CELL = const(4)         # cell voltage
 LIM_SOC = const(5)
 LIM_ALARM = const(6)        # a derate-level alarm
-LIM_STATE = const(7)        # contactors not closed, or a trip
+LIM_STATE = const(7)        # an alarm that opens or wants no power
 LIM_RISING = const(8)       # on its way back after a limit
 
 # temps_ddegC: what the app stores for a sensor without a value

@@ -13,12 +13,15 @@ from rack import ids as I
 from rack.control.bits import (
     ACT_LIMIT_CHARGE,
     ACT_LIMIT_DISCHARGE,
+    ACT_OPEN,
+    ACT_ZERO,
     LIM_ALARM,
     LIM_CELL,
     LIM_CORE,
     LIM_NONE,
     LIM_RISING,
     LIM_SOC,
+    LIM_STATE,
     LIM_TEMP_HIGH,
     LIM_TEMP_LOW,
 )
@@ -88,6 +91,9 @@ def _apply(w: ptr32, s: ptr32, derate: int, grow: int, power: int, reason: int):
         else:
             by = LIM_RISING
     permille = w[PERMILLE]
+    if s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO):    # nothing is available, and afterwards no rise from nothing
+        permille = 0
+        by = LIM_STATE
     s[power] = w[_MOST_W] // 1000 * permille + w[_MOST_W] % 1000 * permille // 1000
     s[reason] = by
 

@@ -37,7 +37,7 @@ TEXTS = (
     "|waiting before closing|precharge resistor cools|DC bus still charged|no rack voltage|closing|opening"
     "|an alarm holds it open"
 )
-LIMITS = "rated power|cold|hot|core hot|cell voltage|SoC|alarm|not closed|rising"
+LIMITS = "rated power|cold|hot|core hot|cell voltage|SoC|alarm|tripped|rising"
 
 
 @micropython.viper
