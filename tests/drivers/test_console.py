@@ -50,7 +50,7 @@ def numbers(words: list[str]):
 
 
 def table():
-    return {"numbers": (numbers, "count")}
+    return {"numbers": numbers}
 
 
 def answers(terminal: Pipe) -> list[str]:
@@ -59,7 +59,7 @@ def answers(terminal: Pipe) -> list[str]:
 
 def talk(data: bytes, polls: int = 4_000) -> Pipe:
     terminal = Pipe()
-    console = Console(terminal, table())
+    console = Console(terminal, table(), ("numbers:count|others:not here",))
     terminal.incoming += data
     for _ in range(polls):
         console.poll()
@@ -86,7 +86,7 @@ def test_a_long_answer_arrives_whole_when_the_host_reads(count: int) -> None:
 
 def test_a_host_that_does_not_read_stops_the_answer_and_not_the_console() -> None:
     terminal = Pipe(taking=False)
-    console = Console(terminal, table())
+    console = Console(terminal, table(), ("numbers:count|others:not here",))
     terminal.incoming += b"numbers 2000\n"
     for _ in range(5_000):
         console.poll()
@@ -105,9 +105,16 @@ def test_an_unknown_command_is_refused_with_its_name() -> None:
 
 def test_the_texts_that_are_sent_without_quoting_need_none() -> None:
     commands = Commands(MagicMock()).table
-    assert len(commands) >= 19
-    for text in (*commands, *(row[1] for row in commands.values()), *(row[7] for row in ROWS)):
+    told = dict(entry.split(":", 1) for text in Commands.help for entry in text.split("|"))
+    assert len(commands) >= 19 and set(told) == set(commands)
+    for text in (*told, *told.values(), *(row[7] for row in ROWS)):
         assert json.dumps(text) == f'"{text}"'
+    assert all(len(name) + len(text) < 58 for name, text in told.items())  # a piece of an answer
+
+
+def test_help_tells_each_command_that_there_is_and_no_other() -> None:
+    (line,) = answers(talk(b"help\n"))
+    assert json.loads(line)["commands"] == {"help": "list the commands", "numbers": "count"}
 
 
 def test_a_line_that_is_too_long_is_refused_once_and_the_next_one_works() -> None:

@@ -35,11 +35,12 @@ def _escaped(text):
 class Console:
     """Reads commands from `stdio`, runs them from `table`, sends their answers piece by piece.
 
-    table: {name: (handler, help)}; a handler takes the list of the line's other words and returns
+    table: {name: handler}; a handler takes the list of the line's other words and returns
     an iterable of text pieces, each below 64 characters; it refuses by raising ValueError(reason).
+    texts: what the commands do, "name:text" with "|" between, in one text or more.
     """
 
-    def __init__(self, stdio, table):
+    def __init__(self, stdio, table, texts):
         self._stdio = stdio
         self._table = table
         self._line = bytearray(_LINE)
@@ -47,7 +48,8 @@ class Console:
         self._too_long = False
         self._ended = False     # a whole line waits
         self._answer = None
-        table["help"] = (self._help, "list the commands")
+        self._texts = texts
+        table["help"] = self._help
 
     def busy(self):
         """True while a line waits or an answer is being sent."""
@@ -107,12 +109,12 @@ class Console:
     def _run(self, words):
         if not words:
             return
-        entry = self._table.get(words[0])
-        if entry is None:
+        handler = self._table.get(words[0])
+        if handler is None:
             self._refuse(words[0], "no such command; try help")
             return
         try:
-            answer = entry[0](words[1:])
+            answer = handler(words[1:])
         except ValueError as error:
             self._refuse(words[0], str(error))
             return
@@ -133,9 +135,15 @@ class Console:
         self._stdio.write(piece)
 
     def _help(self, words):
-        yield ',"commands":{'
-        comma = ""
-        for name in sorted(self._table):
-            yield '%s"%s":"%s"' % (comma, name, self._table[name][1])   # quoting takes its time, and these need none
-            comma = ","
+        yield ',"commands":{"help":"list the commands"'
+        for text in self._texts:
+            at = 0
+            while at < len(text):
+                end = text.find("|", at)
+                if end < 0:
+                    end = len(text)
+                name, _, what = text[at:end].partition(":")
+                if name in self._table:
+                    yield ',"%s":"%s"' % (name, what)       # quoting takes its time, and these need none
+                at = end + 1
         yield "}"
