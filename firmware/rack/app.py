@@ -123,7 +123,7 @@ class App:
         self.reset_reason = port.reset_reason()
         self.station = Station(params, controller.s)
         self._stdio = Stdio()
-        self.console = Console(self._stdio, Commands(self).table)
+        self.console = Console(self._stdio, Commands(self).table, Commands.help)
         self.recorder = Recorder(params, controller.response, controller.s)
         self._link = self.pcs.state
         self._fast = port.fast_path(controller.response, self.pcs, self.recorder)

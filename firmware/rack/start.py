@@ -91,7 +91,7 @@ def standby(reason, port=None):
     from rack.comms.console import Console
     from rack.comms.stdio import Stdio
 
-    console = Console(Stdio(), Commands(None, reason, port).table)
+    console = Console(Stdio(), Commands(None, reason, port).table, Commands.help)
     console.notice("standby: " + reason)
     while True:
         console.poll()

@@ -43,7 +43,7 @@ def service(words):
     machine.mem32[0x4005800C] = 0x05E41CE5
     machine.reset()
 def main():
-    console = Console(Stdio(), {{"version": (version, ""), "service": (service, "", "")}})
+    console = Console(Stdio(), {{"version": version, "service": (service, "")}}, ())
     while True:
         console.poll()
         time.sleep_ms(1)

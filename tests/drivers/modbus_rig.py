@@ -152,6 +152,6 @@ class Slave:
     def said(self, command: str, *words: str) -> str:
         """A console command's answer in one text; "refused: reason" when it is."""
         try:
-            return "".join(self.console[command][0](list(words)))
+            return "".join(self.console[command](list(words)))
         except ValueError as error:
             return f"refused: {error}"

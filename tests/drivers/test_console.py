@@ -50,7 +50,7 @@ def numbers(words: list[str]):
 
 
 def table():
-    return {"numbers": (numbers, "count", "")}
+    return {"numbers": (numbers, "")}
 
 
 def answers(terminal: Pipe) -> list[str]:
@@ -59,7 +59,7 @@ def answers(terminal: Pipe) -> list[str]:
 
 def talk(data: bytes, polls: int = 4_000, commands: dict | None = None) -> Pipe:
     terminal = Pipe()
-    console = Console(terminal, commands or table())
+    console = Console(terminal, commands or table(), ("numbers:count|others:not here",))
     terminal.incoming += data
     for _ in range(polls):
         console.poll()
@@ -86,7 +86,7 @@ def test_a_long_answer_arrives_whole_when_the_host_reads(count: int) -> None:
 
 def test_a_host_that_does_not_read_stops_the_answer_and_not_the_console() -> None:
     terminal = Pipe(taking=False)
-    console = Console(terminal, table())
+    console = Console(terminal, table(), ("numbers:count|others:not here",))
     terminal.incoming += b"numbers 2000\n"
     for _ in range(5_000):
         console.poll()
@@ -107,14 +107,19 @@ TAKE_WORDS = {"insulation", "logs", "open", "pair", "response", "service", "setp
 TAKE_ONE = {"tasks": "clear", "events": "now"}
 
 
+def like(handler, entry):
+    """The handler, with the words that the command's own may be given."""
+    return (handler, entry[1]) if isinstance(entry, tuple) else handler
+
+
 @pytest.mark.parametrize("name", sorted(Commands(MagicMock()).table))
 def test_words_that_a_command_does_not_take_are_refused_and_nothing_is_done(name: str) -> None:
-    rest, one = Commands(MagicMock()).table[name][1:], TAKE_ONE.get(name, "")
+    entry, one = Commands(MagicMock()).table[name], TAKE_ONE.get(name, "")
     asked = MagicMock(return_value=(',"ok":true',))
     taken = {"": True, one: True, "nope": name in TAKE_WORDS, f"{one} nope": name in TAKE_WORDS}
     for words, is_taken in taken.items():
         asked.reset_mock()
-        (line,) = answers(talk(f"{name} {words}\n".encode(), commands={name: (asked, *rest)}))
+        (line,) = answers(talk(f"{name} {words}\n".encode(), commands={name: like(asked, entry)}))
         refusal = json.loads(line).get("error")
         assert (asked.called, refusal is None) == (is_taken, is_taken), line
         assert is_taken or refusal == "takes no such words"
@@ -132,9 +137,16 @@ def test_one_word_too_many_is_not_passed_over(line: str, says: str) -> None:
 
 def test_the_texts_that_are_sent_without_quoting_need_none() -> None:
     commands = Commands(MagicMock()).table
-    assert len(commands) >= 19
-    for text in (*commands, *(row[1] for row in commands.values()), *(row[7] for row in ROWS)):
+    told = dict(entry.split(":", 1) for text in Commands.help for entry in text.split("|"))
+    assert len(commands) >= 19 and set(told) == set(commands)
+    for text in (*told, *told.values(), *(row[7] for row in ROWS)):
         assert json.dumps(text) == f'"{text}"'
+    assert all(len(name) + len(text) < 58 for name, text in told.items())  # a piece of an answer
+
+
+def test_help_tells_each_command_that_there_is_and_no_other() -> None:
+    (line,) = answers(talk(b"help\n"))
+    assert json.loads(line)["commands"] == {"help": "list the commands", "numbers": "count"}
 
 
 def test_a_line_that_is_too_long_is_refused_once_and_the_next_one_works() -> None:

@@ -139,7 +139,7 @@ MUTANTS = (
     ("controller.py", "        self._reset = True\n", "        pass\n", "reset"),
     # why
     ("why.py", "        if first:\n            self._add(first)\n", "", "the first trip first"),
-    ("why.py", "if latched or ALARM_ROWS[5 * at + 3] & actions:", "if latched:", "what holds it open"),
+    ("why.py", " == latched and int(r[5 * at + 3]) & actions:", " == latched:", "what holds it open"),
     ("why.py", "            derating |= ACT_LIMIT_DISCHARGE\n", "            derating |= 0\n", "which alarm derates"),
     # what a restart, an operator and a second sensor must not do
     ("controller.py", "        self.alarms.latch(latched >> 2)\n", "", "a trip over a power loss"),

@@ -12,7 +12,9 @@ from micropython import const
 
 from rack import ids as I
 from rack.comms import link_state as L
+from rack.comms.commands_acting import HELP as HELP_ACTING
 from rack.comms.commands_acting import ActingCommands
+from rack.comms.commands_response import HELP as HELP_RESPONSE
 from rack.comms.commands_response import ResponseCommands
 from rack.comms.console import quote
 from rack.control.alarm_engine import LATCHED
@@ -28,6 +30,13 @@ _TRIES = const(100)         # slices of an answer that wait; a slice comes every
 _STATES = ("open", "precharge", "closed", "opening", "fault", "locked_out")
 _LEVELS = ("none", "warn", "derate", "trip")
 _RESETS = ("power", "hang", "service", "command")
+# what the commands do: one text, as long ones are used where they lie in flash
+HELP = (
+    "version:firmware, rack, config, mode, health|status:state and every signal|cells:cell voltages in mV"
+    "|temps:temperatures in 0.1 degC|alarms:active and latched alarms"
+    "|why:why it is open, not closing or derated|tasks:times of the tasks in us"
+    "|logs:newest records of the event log"
+)
 
 
 def _ints(name, values):
@@ -42,7 +51,9 @@ def _ints(name, values):
 
 
 class Commands:
-    """app: rack.app.App, or None in standby for `reason`."""
+    """table: {name: handler}, help: what each does. app: rack.app.App, or None in standby for `reason`."""
+
+    help = (HELP, HELP_ACTING, HELP_RESPONSE)
 
     def __init__(self, app, reason="", port=None):
         self._app = app
@@ -52,19 +63,19 @@ class Commands:
         if self._port:
             self._reset = _RESETS[self._port.reset_reason() if app is None else app.reset_reason]
         self.table = {
-            "version": (self._version, "firmware, rack, config, mode, health"),
+            "version": self._version,
         }
         self.table.update(ActingCommands(app, self._port).table)
         if app is not None:
             self.table.update(
                 {
-                    "status": (self._status, "state and every signal"),
-                    "cells": (self._cells, "cell voltages in mV"),
-                    "temps": (self._temps, "temperatures in 0.1 degC"),
-                    "alarms": (self._alarms, "active and latched alarms"),
-                    "why": (self._why, "why it is open, not closing or derated"),
-                    "tasks": (self._tasks, "times of the tasks in us", "clear"),
-                    "logs": (self._logs, "newest records of the event log", ""),
+                    "status": self._status,
+                    "cells": self._cells,
+                    "temps": self._temps,
+                    "alarms": self._alarms,
+                    "why": self._why,
+                    "tasks": (self._tasks, "clear"),
+                    "logs": (self._logs, ""),
                 }
             )
             self.table.update(ResponseCommands(app).table)

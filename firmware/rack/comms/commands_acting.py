@@ -10,6 +10,12 @@ from rack.comms.station import INSULATION, SETPOINT
 from rack.control import bits
 from rack.control.why import piece
 
+HELP = (
+    "service:ask for a nonce, or answer it: into service mode|close:close the contactors"
+    "|open:open the contactors|reset:acknowledge latched trips"
+    "|unlock:leave the lock-out, with the answer to a nonce|setpoint:station power in W, positive discharges"
+    "|insulation:what the station's monitor measures, in kohm"
+)
 # REFUSED_* of rack.control.bits; one text, as long ones are used where they lie in flash
 _REFUSED = (
     "|no such command|a trip is latched: find its cause, then reset"
@@ -24,17 +30,17 @@ class ActingCommands:
         self._app = app
         self._port = port
         self._challenge = None
-        self.table = {"service": (self._service, "ask for a nonce, or answer it, to enter service mode", "")}
+        self.table = {"service": (self._service, "")}
         if app is not None:
             self._challenge = Challenge(app.params.service_key, _random)
             self.table.update(
                 {
-                    "close": (self._close, "close the contactors"),
-                    "open": (self._open, "open the contactors", ""),  # whatever else is on the line
-                    "reset": (self._acknowledge, "acknowledge latched trips"),
-                    "unlock": (self._unlock, "leave the lock-out, with the answer to a nonce", ""),
-                    "setpoint": (self._setpoint, "station power in W, positive discharges", ""),
-                    "insulation": (self._insulation, "what the station's monitor measures, in kohm", ""),
+                    "close": self._close,
+                    "open": (self._open, ""),      # whatever else is on the line
+                    "reset": self._acknowledge,
+                    "unlock": (self._unlock, ""),
+                    "setpoint": (self._setpoint, ""),
+                    "insulation": (self._insulation, ""),
                 }
             )
 

@@ -30,6 +30,10 @@ _REFUSED = (
 )
 _ALONE = "this rack is no part of a pair: [split] role is 0"
 _PAIR = "pair takes SoC of sodium and of lithium in 0.01 %%, out 0 or 1, W within +-%d"
+HELP = (
+    "events:recorded event as CSV rows; events now freezes it|rearm:forget the recorded event, record aga"
+    "in|response:commissioning: response test step -500|pair:what the station tells about the pair"
+)
 _USAGE = "response test [step <mHz> | ramp <mHz/s> | acknowledge | stop]"
 
 
@@ -40,10 +44,10 @@ class ResponseCommands:
         self._app = app
         self._asked = None      # (kind, value, time in ms) that waits to be acknowledged
         self.table = {
-            "events": (self._events, "recorded event as CSV rows; events now freezes it", "now"),
-            "rearm": (self._rearm, "forget the recorded event, record again"),
-            "response": (self._response, "commissioning: response test step -500", ""),
-            "pair": (self._pair, "what the station tells about the pair", ""),
+            "events": (self._events, "now"),
+            "rearm": self._rearm,
+            "response": (self._response, ""),
+            "pair": (self._pair, ""),
         }
 
     # -- recorder

@@ -35,12 +35,13 @@ def _escaped(text):
 class Console:
     """Reads commands from `stdio`, runs them from `table`, sends their answers piece by piece.
 
-    table: {name: (handler, help)}; a handler takes the list of the line's other words and returns
-    an iterable of text pieces, each below 64 characters; it refuses by raising ValueError(reason).
-    A command takes no words, unless its row has a third entry: the one word it may be given, "" for any.
+    table: {name: handler}; a handler takes the list of the line's other words and returns
+    an iterable of text pieces, each below 64 characters; it refuses by raising ValueError(reason). For a command that
+    takes words, (handler, word): the one word that it may be given, "" for any.
+    texts: what the commands do, "name:text" with "|" between, in one text or more.
     """
 
-    def __init__(self, stdio, table):
+    def __init__(self, stdio, table, texts):
         self._stdio = stdio
         self._table = table
         self._line = bytearray(_LINE)
@@ -49,7 +50,8 @@ class Console:
         self.busy = False       # a line waits or an answer is being sent
         self._ended = False     # a whole line waits
         self._answer = None
-        table["help"] = (self._help, "list the commands")
+        self._texts = texts
+        table["help"] = self._help
 
     def flush(self):
         """Send what waits while the port takes it; True when a byte went. Idle time only."""
@@ -109,15 +111,18 @@ class Console:
     def _run(self, words):
         if not words:
             return
-        entry = self._table.get(words[0])
-        if entry is None:
+        handler = self._table.get(words[0])
+        if handler is None:
             self._refuse(words[0], "no such command; try help")
             return
-        if len(words) > 1 and (len(entry) < 3 or (entry[2] and words[1:] != [entry[2]])):
+        word = None
+        if isinstance(handler, tuple):
+            handler, word = handler
+        if len(words) > 1 and (word is None or (word and words[1:] != [word])):
             self._refuse(words[0], "takes no such words")
             return
         try:
-            answer = entry[0](words[1:])
+            answer = handler(words[1:])
         except ValueError as error:
             self._refuse(words[0], str(error))
             return
@@ -138,9 +143,15 @@ class Console:
         self._stdio.write(piece)
 
     def _help(self, words):
-        yield ',"commands":{'
-        comma = ""
-        for name in sorted(self._table):
-            yield '%s"%s":"%s"' % (comma, name, self._table[name][1])   # quoting takes its time, and these need none
-            comma = ","
+        yield ',"commands":{"help":"list the commands"'
+        for text in self._texts:
+            at = 0
+            while at < len(text):
+                end = text.find("|", at)
+                if end < 0:
+                    end = len(text)
+                name, _, what = text[at:end].partition(":")
+                if name in self._table:
+                    yield ',"%s":"%s"' % (name, what)       # quoting takes its time, and these need none
+                at = end + 1
         yield "}"
