@@ -75,7 +75,7 @@ class Rack:
         self.terminal.incoming += line.encode() + b"\n"
         for _ in range(5_000):
             self.console.poll()
-            if not self.terminal.incoming and not self.console.busy():
+            if not self.terminal.incoming and not self.console.busy:
                 break
         while self.terminal.drain():
             pass
