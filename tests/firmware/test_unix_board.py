@@ -170,7 +170,7 @@ def test_standby_tells_the_whole_reason_in_pieces_that_fit(on_unix: Callable[[st
     reason = 'config: response_step_release_permille_ps = 1000000 is outside 10..10000, "really"'
     code = f"""
 from rack.comms.commands import Commands
-pieces = list(Commands(None, {reason!r}).table["version"][0]([]))
+pieces = list(Commands(None, {reason!r}).table["version"]([]))
 print(max(len(piece) for piece in pieces))
 print('{{"re":"version"' + "".join(pieces) + "}}")
 """
@@ -188,8 +188,8 @@ def _stall(words):
 def _flip(words):
     app.params.alarms_levels[12] ^= 1 << 8
     return (',"ok":true',)
-app.console._table["stall"] = (_stall, "", "")
-app.console._table["flip"] = (_flip, "", "")
+app.console._table["stall"] = (_stall, "")
+app.console._table["flip"] = (_flip, "")
 """
 
 
