@@ -151,7 +151,9 @@ class Slave:
 
     def said(self, command: str, *words: str) -> str:
         """A console command's answer in one text; "refused: reason" when it is."""
+        row = self.console[command]
+        handler = row[0] if isinstance(row, tuple) else row
         try:
-            return "".join(self.console[command](list(words)))
+            return "".join(handler(list(words)))
         except ValueError as error:
             return f"refused: {error}"
