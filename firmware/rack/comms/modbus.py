@@ -272,27 +272,30 @@ class Modbus:
 
     def _write(self, frame, length, function):
         """Do what a request to write asks for, all of it or nothing; 0, or the exception."""
+        self._x[M.X_REFUSED] = refused = self._obey(frame, length, function)
+        if refused == REFUSED_ADDRESS:
+            return _ADDRESS
+        if refused in (REFUSED_VALUE, REFUSED_PART):
+            return _VALUE
+        return _FAILURE if refused else 0
+
+    def _obey(self, frame, length, function):
+        """The same; 0, or REFUSED_*."""
         count = 1
         data = 4
         if function == WRITES:
             count = frame[4] << 8 | frame[5]
             data = 7
             if length < 9 or not 1 <= count <= _WRITE_MOST or frame[6] != 2 * count or length != 9 + 2 * count:
-                return _VALUE
+                return REFUSED_VALUE
         elif length != 8:
-            return _VALUE
+            return REFUSED_VALUE
         first = (frame[2] << 8 | frame[3]) - M.BASE
         if first < 0 or first + count > M.REGISTERS:
-            return _ADDRESS
-        refused = REFUSED_LOCAL
-        if self._control:
-            refused = self._take(frame, data, first, first + count)
-        self._x[M.X_REFUSED] = refused
-        if refused == REFUSED_ADDRESS:
-            return _ADDRESS
-        if refused in (REFUSED_VALUE, REFUSED_PART):
-            return _VALUE
-        return _FAILURE if refused else 0
+            return REFUSED_ADDRESS
+        if not self._control:
+            return REFUSED_LOCAL
+        return self._take(frame, data, first, first + count)
 
     def _take(self, frame, data, at, end):
         """The registers from at to end as whole points, one behind the other; 0, or REFUSED_*."""
