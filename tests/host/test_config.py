@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from halite.config import ConfigProblem, blob, compile_config, flat_tables, load, load_params, rows
+from halite.config import ConfigProblem, blob, checks, compile_config, flat_tables, load, load_params, rows
 from halite.config.checks import _windows, cross_check
 from halite.config.reader import read
 from halite.config.show import as_text, start_from
@@ -18,8 +18,11 @@ from halite.paths import BOARD_CONFIGS, FIRMWARE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import config as board
+from rack import ids as I
 from rack import params as board_rows
 from rack.control import frequency
+from rack.control.bits import AGE_NEVER
+from rack.control.controller import Controller
 
 SHIPPED = sorted(path.stem for path in BOARD_CONFIGS.glob("*.toml"))
 SODIUM = BOARD_CONFIGS / "sodium_rack.toml"
@@ -150,6 +153,10 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("alarms", "cell_high_derate", [3_860, 3_800, 200, 5_000], "must lie beyond cell_high_warn"),
         ("alarms", "hot_trip", [600, 600, 200, 5_000], "clear 600 must be below set 600"),
         ("alarms", "cold_trip", [-400, -500, 200, 5_000], "clear -500 must be above set -400"),
+        ("alarms", "station_lost", [1_000_000, 5_000, 0, 0], None),
+        ("alarms", "station_lost", [1_000_001, 5_000, 0, 0], "is never reached: allowed is at most 1000000 ms"),
+        ("alarms", "grid_lost", [60_000, 60, 0, 1_000], None),
+        ("alarms", "grid_lost", [60_001, 60, 0, 1_000], "set 60001 is never reached: allowed is at most 60000 ms"),
         ("alarms", "cell_high_trip", [3_960, 3_800, 0, 5_000], "no trip at 3950 mV"),
         ("alarms", "cell_low_trip", [1_700, 2_100, 0, 5_000], "no trip at 1800 mV"),
         ("alarms", "discharge_current_trip", [6_100, 1_000, 0, 1_000], "beyond [overload] sensor_dA"),
@@ -413,3 +420,11 @@ def test_a_window_that_its_buffer_does_not_hold_is_refused(nominal_mHz, phases, 
     found = "; ".join(_windows(values, {}))
     assert named in found and bool(named) == bool(found)
     assert named or frequency.window(SimpleNamespace(**values)) == window_ms * nominal_mHz // 1_000_000 * phases
+
+
+def test_an_age_stands_still_where_the_check_of_the_levels_says():
+    assert checks._AGE_MOST_OTHERS_ms == AGE_NEVER
+    controller = Controller(load_params("bench_rack"))
+    for now_ms in range(0, 70_000, 100):
+        controller.scan(now_ms)
+    assert 0 <= controller.s[I.GRID_AGE_ms] - checks._AGE_MOST_ms["grid_age_ms"] < 100

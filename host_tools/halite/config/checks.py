@@ -18,6 +18,8 @@ _INA228_BIT_uV = 5  # of SOVL and SUVL
 _ALERT_BITS = 100  # the alert comes up to two bits early: within 2 % of its level; engineering judgement
 _WINDOW_SAMPLES, _ROCOF_SAMPLES = 48, 100  # most that rack.control.frequency sums up
 _AFE_AGES = ("cells_lost", "temps_lost")  # a rack that reads them more seldom trips as soon as it is closed
+_AGE_MOST_ms = {"grid_age_ms": 60_000}  # where the ages of rack.control.mains stand still; the others:
+_AGE_MOST_OTHERS_ms = 1_000_000  # AGE_NEVER of rack.control.bits
 _WINDOW_SCANS = 2  # one late scan must not open the contactors
 
 
@@ -91,6 +93,14 @@ def _hysteresis(values: Values, tables: Tables) -> Iterator[str]:
             yield f"[alarms] {key}: clear {clear_at} must be {side} set {set_at}"
         if set_ms < 0 or clear_ms < 0:
             yield f"[alarms] {key}: times must be 0 ms or more"
+
+
+def _ages(values: Values, tables: Tables) -> Iterator[str]:
+    """An age stands still at some time: a level beyond it would be an alarm that never comes."""
+    for key, signal, _, _, (set_at, *_) in _levels(tables):
+        most = _AGE_MOST_ms.get(signal, _AGE_MOST_OTHERS_ms)
+        if signal.endswith("_age_ms") and set_at > most:
+            yield f"[alarms] {key}: set {set_at} is never reached: allowed is at most {most} ms"
 
 
 def _level_order(values: Values, tables: Tables) -> Iterator[str]:
@@ -238,6 +248,7 @@ CHECKS: tuple[Check, ...] = (
     _curves,
     _ends_of_charge,
     _hysteresis,
+    _ages,
     _level_order,
     _trips_in_window,
     _precharge,
