@@ -223,7 +223,7 @@ class App:
         if passed_us < (_APART_US if self._collect_due else _COLLECT_US - _LOST_ms * 1000 + 1):
             return
         if not (self.controller.response.doubtful or _OLD_ms <= self._s[I.CELLS_AGE_ms] < _LOST_ms):
-            self.scheduler.ask(_COLLECT, now_us)
+            self.scheduler.ask(_COLLECT, now_us, 0)
 
     def _plan(self, now_us):
         """The second half of the control core's scan: limits and the power to ask for."""
@@ -274,7 +274,7 @@ class App:
         wait_us = afe.pause_us
         if wait_us < _POLL_US:
             wait_us = _POLL_US
-        self.scheduler.ask(_AFE, (now_us + wait_us) & _MASK)
+        self.scheduler.ask(_AFE, now_us, wait_us)
 
     def _poll_memory(self, now_us):
         self._unlocked(self._memory_poll, now_us)

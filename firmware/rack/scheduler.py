@@ -151,9 +151,14 @@ class Scheduler:
         finally:
             plan(rows, at, 0, ticks_us(), noted)
 
-    def ask(self, index, now_us):
-        """Make a task due at now_us whatever was planned; its period counts from there. Does not allocate."""
-        self.rows[HEAD + index * COLUMNS + NEXT] = now_us
+    @micropython.viper
+    def ask(self, index: int, now_us: int, wait_us: int):
+        """Make a task due wait_us after now_us whatever was planned; its period counts from there. Does not allocate.
+
+        In viper, as the sum of a clock and a wait is no small integer just before the clock wraps.
+        """
+        rows = ptr32(self.rows)
+        rows[HEAD + index * COLUMNS + NEXT] = (now_us + wait_us) & _MASK
 
     def all_advance(self, now_us):
         """Is no periodic task overdue by more than its period and GRACE_US? The end of a scan asks before it feeds."""

@@ -23,6 +23,7 @@ from halite.paths import BOARD_CONFIGS
 from rack.comms import sunspec
 from rack.drivers.crc16 import TABLE, crc16
 from rack.signals import SIGNALS
+from rp2040py.peripherals.timer import RPTimer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "drivers"))
 
@@ -33,6 +34,7 @@ BAUD = 115_200
 UNIT = 17  # of scanned
 WALL_S = 600.0
 SLICE_us = 1_000  # of the task, its budget
+WRAP_us = 2_600_000  # the application is healthy after 2.4 s
 OFF_us = 1.0  # the driver is off so long after the last stop bit, at most; the same before it
 
 
@@ -146,11 +148,28 @@ def test_a_reset_in_the_middle_of_an_answer_releases_the_line(files: dict[str, b
 # -- the running application
 
 
+def clock_of(board: EmulatedBoard) -> RPTimer:
+    (timer,) = (found for found in board.rp2040.peripherals.values() if isinstance(found, RPTimer))
+    return timer
+
+
 @pytest.fixture(scope="module")
 def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedRack]:
+    """Its clock stands WRAP_us before 2**30 whenever it begins, so the application is running when it wraps."""
     emulated = response_times.rack_with_application(config(tmp_path_factory.mktemp("modbus")))
-    assert emulated.board.run_until(lambda: b"# healthy" in emulated.board.received, 8_000, WALL_S, 5)
-    emulated.board.run_for(600)  # everything has been heard, and nobody asked to close
+    board, timer = emulated.board, clock_of(emulated.board)
+    begin = timer.reset
+
+    def late() -> None:
+        begin()
+        timer._epoch_nanos -= 1000.0 * (2**30 - WRAP_us)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timer, "reset", late)
+        late()
+        assert board.run_until(lambda: b"# healthy" in board.received, 8_000, WALL_S, 5)
+    assert timer._micros() < 2**30
+    board.run_for(600)  # everything has been heard, and nobody asked to close
     yield emulated
 
 
@@ -179,6 +198,13 @@ def typed(board: EmulatedBoard, line: str) -> dict[str, Any]:
     assert board.run_until(lambda: b"}\n" in board.received.replace(b"\r", b""), 3_000, WALL_S, 5)
     answer: dict[str, Any] = json.loads(board.received.replace(b"\r", b"").split(b"\n")[0])
     return answer
+
+
+def test_the_application_goes_on_when_its_clock_wraps(rack: EmulatedRack) -> None:
+    """Its heap is locked: a number of 31 bits and one more has no room there, and would end it."""
+    assert clock_of(rack.board)._micros() > 2**30 + 100_000
+    assert b"# standby:" not in rack.board.received
+    assert typed(rack.board, "status")["signals"]["cells_age_ms"] < 200
 
 
 def test_the_application_answers_and_obeys_with_exact_times_on_the_line(rack: EmulatedRack) -> None:

@@ -341,6 +341,21 @@ def test_an_operation_that_does_not_exist_is_exception_3(name: str, value: int) 
     assert slave.value("Refused") == bits.REFUSED_VALUE and slave.s[I.STATION_AGE_ms] == 0
 
 
+@pytest.mark.parametrize(("frame", "told"), [
+    (write_request(BASE + REGISTERS, [1]), bits.REFUSED_ADDRESS),
+    (single_request(BASE - 1, 1), bits.REFUSED_ADDRESS),
+    (sealed(struct.pack(">BBHHB", UNIT, 16, address("SetW"), 2, 3) + bytes(3)), bits.REFUSED_VALUE),
+    (sealed(struct.pack(">BBHHB", UNIT, 6, address("SetOp", 802), 1, 0)), bits.REFUSED_VALUE),
+    (write_request(BASE + REGISTERS, [1], unit=0), bits.REFUSED_ADDRESS),
+])  # fmt: skip
+def test_a_write_outside_the_map_or_of_a_wrong_length_is_told_as_refused_too(frame: bytes, told: int) -> None:
+    slave = Slave()
+    assert slave.write("SetW", 1) == 0 and slave.value("Refused") == 0
+    slave.ask(frame)
+    assert slave.value("Refused") == told
+    assert slave.write("SetW", 1) == 0 and slave.value("Refused") == 0
+
+
 def test_the_heartbeat_of_the_station_is_its_word_and_ours_counts_seconds_of_the_scan() -> None:
     slave = Slave()
     assert slave.write("CtrlHb", 41, model=802) == 0

@@ -1,24 +1,33 @@
 """The schedule keeps its phases, counts what slips, and names the task that never came back."""
 
+import ast
+import sys
 from array import array
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
 from halite.bench import BARS
 from halite.config import load_params
+from halite.paths import FIRMWARE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
 from rack import scheduler as sched
 from rack.alarms import code_of
-from rack.app import App
+from rack.app import AFE_RUN, App
 from rack.ports.scratch import TASK_MAGIC
 from rack.scheduler import Scheduler
 from wires import TimeIsUp, settled_response
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
+
+from checked import Checked, Overflow
+
 MASK = 0x3FFFFFFF
+UNLOCKED = ("int_store.stage", "int_store.confirm")  # storage is written with the heap unlocked
 _TASKS = ("_scan", "_plan", "_poll_afe", "_slow", "_poll_console", "_poll_memory", "_collect")
 
 
@@ -282,6 +291,48 @@ def test_a_collection_that_is_always_put_off_comes_at_the_end_of_its_period():
     rig.app._s[I.CELLS_AGE_ms] = 100
     rig.run(21_000_000, 300)
     assert [start // 10_000_000 for start in rig.starts[rig.collect]] == [1, 2]
+
+
+@given(st.integers(0, MASK), st.integers(0, 100_000))
+def test_a_task_that_asks_for_its_time_gets_it_over_any_wrap(now_us, wait_us):
+    rig = Rig([(200_000, 500, 0, 10)], now_us)
+    rig.scheduler.ask(0, now_us, wait_us)
+    rig.run(150_000)
+    assert 0 <= rig.starts[0][0] - now_us - wait_us <= 50
+
+
+@pytest.mark.parametrize("pause_us", [0, 100_000])
+def test_the_afes_next_poll_is_planned_without_a_number_that_the_locked_heap_has_no_room_for(pause_us):
+    asked = []
+    afe = SimpleNamespace(cells_ready=False, temps_ready=False, state=AFE_RUN, poll=lambda now_us: None)
+    app = SimpleNamespace(afe=afe, _to_judge=False, scheduler=SimpleNamespace(ask=lambda *what: asked.append(what)))
+    afe.pause_us = Checked(pause_us)
+    with pytest.raises(Overflow):
+        _ = Checked(MASK) + 1
+    App._poll_afe(app, Checked(MASK))
+    assert asked == [(3, MASK, max(1_200, pause_us))]
+
+
+def test_only_kernels_and_the_start_add_to_a_clock_and_mask_the_sum():
+    """The sum leaves 31 bits for a moment each time the clock wraps: in the locked loop that ends the application."""
+    found = set()
+    for path in sorted(FIRMWARE.rglob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef) and "viper" not in map(_last, function.decorator_list):
+                found |= {f"{path.stem}.{function.name}" for node in ast.walk(function) if _is_masked_sum(node)}
+    assert found == {"scheduler.__init__", "scheduler.begin", *UNLOCKED}
+
+
+def _last(decorator):
+    return getattr(decorator, "attr", "")
+
+
+def _is_masked_sum(node):
+    """(… + …) & 0x3FFFFFFF, by number or by name."""
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd)):
+        return False
+    masked = "MASK" in getattr(node.right, "id", "") or getattr(node.right, "value", 0) == MASK
+    return masked and isinstance(node.left, ast.BinOp) and isinstance(node.left.op, ast.Add)
 
 
 def test_clearing_keeps_the_phase():

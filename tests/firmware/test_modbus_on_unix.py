@@ -100,7 +100,7 @@ class Line:
 class Scheduler:
     at = 0
     def __init__(self): self.at = 0
-    def ask(self, task, at): self.at = at
+    def ask(self, task, now, wait): self.at = (now + wait) & 0x3FFFFFFF
 
 class App: pass
 

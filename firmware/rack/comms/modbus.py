@@ -96,7 +96,7 @@ class Modbus:
         self._heard = line.received()   # bytes at the last look
         self._begin = self._heard       # and at the end of the last frame
         self._first = self._count = 0   # registers asked for
-        self._until_us = 0              # when an answer should be out
+        self._sent_us = 0               # when an answer was given to the transmitter, -1: just now
         self.answers = 0                # for `tasks`, as the next; both wrap at 2**16
         self.faults = 0                 # exceptions
         self._rate(params)
@@ -136,7 +136,7 @@ class Modbus:
             self._step = _QUIET
             return
         if wait_us:
-            self._scheduler.ask(self._task, (now_us + wait_us) & _MASK)
+            self._scheduler.ask(self._task, now_us, wait_us)
 
     def _go_on(self, now_us):
         """One step; returns after how many µs it wants to go on, 0: as the schedule comes round. So do all below."""
@@ -229,18 +229,18 @@ class Modbus:
         self._line.send(self._frame, length)
         self._step = _SENDS
         self._count = length
-        self._until_us = -1
+        self._sent_us = -1
         return 1
 
     def _watch(self, now_us):
         """While the answer goes out. The transmitter ends by itself; one that does not is stopped."""
         length = self._count
-        if self._until_us < 0:
-            length_us = (length + 2) * self._character_us
-            self._until_us = (now_us + length_us + _PATIENCE_us) & _MASK
+        length_us = (length + 2) * self._character_us
+        if self._sent_us < 0:
+            self._sent_us = now_us
             return length_us
         if self._line.sending():
-            if (self._until_us - now_us) & _MASK <= _MASK >> 1:
+            if (now_us - self._sent_us) & _MASK <= length_us + _PATIENCE_us:
                 return 0
             self._unlocked(self._stop, now_us)
         if self._line.echoed():     # a receiver that stays on has heard the answer, and perhaps a request behind it
@@ -272,27 +272,30 @@ class Modbus:
 
     def _write(self, frame, length, function):
         """Do what a request to write asks for, all of it or nothing; 0, or the exception."""
+        self._x[M.X_REFUSED] = refused = self._obey(frame, length, function)
+        if refused == REFUSED_ADDRESS:
+            return _ADDRESS
+        if refused in (REFUSED_VALUE, REFUSED_PART):
+            return _VALUE
+        return _FAILURE if refused else 0
+
+    def _obey(self, frame, length, function):
+        """The same; 0, or REFUSED_*."""
         count = 1
         data = 4
         if function == WRITES:
             count = frame[4] << 8 | frame[5]
             data = 7
             if length < 9 or not 1 <= count <= _WRITE_MOST or frame[6] != 2 * count or length != 9 + 2 * count:
-                return _VALUE
+                return REFUSED_VALUE
         elif length != 8:
-            return _VALUE
+            return REFUSED_VALUE
         first = (frame[2] << 8 | frame[3]) - M.BASE
         if first < 0 or first + count > M.REGISTERS:
-            return _ADDRESS
-        refused = REFUSED_LOCAL
-        if self._control:
-            refused = self._take(frame, data, first, first + count)
-        self._x[M.X_REFUSED] = refused
-        if refused == REFUSED_ADDRESS:
-            return _ADDRESS
-        if refused in (REFUSED_VALUE, REFUSED_PART):
-            return _VALUE
-        return _FAILURE if refused else 0
+            return REFUSED_ADDRESS
+        if not self._control:
+            return REFUSED_LOCAL
+        return self._take(frame, data, first, first + count)
 
     def _take(self, frame, data, at, end):
         """The registers from at to end as whole points, one behind the other; 0, or REFUSED_*."""
