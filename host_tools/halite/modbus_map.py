@@ -176,6 +176,8 @@ def _model_point(point: Point) -> dict[str, Any]:
     row: dict[str, Any] = {"name": point.name, "type": point.kind, "size": point.registers, "mandatory": "M"}
     if point.name in ("ID", "L"):
         row |= {"static": "S", "value": point.source}
+    if point.name == "Layout":
+        row |= {"static": "S", "value": layout()}
     if point.writable:
         row["access"] = "RW"
     if point.name == "Refused":
@@ -200,6 +202,8 @@ def _source(point: Point) -> str:
     match point.source:
         case None:
             return "not implemented"
+        case ("layout",):
+            return str(layout())
         case ("s", signal):
             return "" if signal == point.name else f"`{signal}`"
         case int(number) if point.name not in ("ID", "L"):

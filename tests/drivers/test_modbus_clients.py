@@ -107,6 +107,7 @@ def test_pysunspec2_finds_every_model_without_an_error_and_with_the_right_values
             assert getattr(battery, absent).value is None, absent
         assert [getattr(own, row[0]).value for row in SIGNALS] == list(slave.s)
         assert (own.Soc.value, own.Short.value) == (5_678, -70_001)
+        assert own.Layout.value == own.Layout.pdef["value"]  # what an integrator compares
     finally:
         found.close()
 

@@ -255,7 +255,7 @@ class Modbus:
         state = s[I.STATE]
         volt_dV = min(max(s[I.RACK_dV], 1), 0x7FFF)
         current_dA = min(max(s[I.CURRENT_dA], -0x7FFF), 0x7FFF)
-        x[0] = events(self._c.alarms.active, M.EVENTS, ALARMS)
+        x[M.X_EVT1] = events(self._c.alarms.active, M.EVENTS, ALARMS)
         x[M.X_STATE] = _STATES[state]
         charging = 1
         if state == STATE_CLOSED:

@@ -133,7 +133,7 @@ _BATTERY = (
 
 _OWN = (
     ("Layout", "uint16", ("layout",), "changes when a point of this model does: compare before you trust the rest"),
-    ("Refused", "enum16", ("x", "refused"), "why the last write was refused, see below"),
+    ("Refused", "enum16", ("x", "refused"), "why the last write was refused"),
     ("WhyN", "uint16", ("x", "reasons"), "how many reasons follow"),
     *((f"Why{n}", "uint16", ("x", f"reason{n}"), "as `why` of the console, the one to act on first" if not n else "")
       for n in range(REASONS)),

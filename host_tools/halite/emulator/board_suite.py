@@ -148,7 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="file, or name of a shipped one; all of these")
     parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
-    parser.add_argument("--processes", type=int, choices=range(1, 65), default=_PROCESSES, metavar="N")
+    parser.add_argument("--processes", type=int, choices=range(1, 65), default=_PROCESSES, metavar="N",
+                        help=f"boards at a time (default {_PROCESSES})")
     parser.add_argument("--out", type=Path, default=OUTPUT, help="where the figures go as JSON")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     return parser

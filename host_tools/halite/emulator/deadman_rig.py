@@ -33,6 +33,7 @@ for name, pin in {pins}: setattr(p, 'pins_' + name, pin)
 p.deadman_window_ms = {window}
 p.contactor_hold_pct = 100
 p.grid_phases = 1
+p.modbus_enabled = 0
 from rack.ports.rp2 import Port
 port = Port(p)
 mark = Pin(22, Pin.OUT, value=0)

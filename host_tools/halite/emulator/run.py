@@ -25,13 +25,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="halite emulate",
         description="Start an emulated Raspberry Pi Pico W with the real MicroPython image, wired to a simulated "
         "rack, and print its serial port, then that of its RS-485 line. Runs until Ctrl-C.",
-        epilog="Example: halite emulate --config sodium_rack --scenario demo",
+        epilog="Example: halite emulate --config sodium_rack --flash rack.flash --scenario demo --after 4",
     )
     parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
     parser.add_argument("--scenario", metavar="S", help="scenario to play: file, or the name of a shipped one")
-    parser.add_argument("--after", type=seconds, default=0.0, metavar="S", help="emulated seconds before the scenario")
+    parser.add_argument("--after", type=seconds, default=0.0, metavar="S",
+                        help="emulated seconds before the scenario: a rack takes 4 to start")
     parser.add_argument("--seed", type=seed, default=1, help="seed of spread and noise (default 1)")
-    parser.add_argument("--flash", type=Path, metavar="FILE", help="keep the flash in this file between runs")
+    parser.add_argument("--flash", type=Path, metavar="FILE",
+                        help="keep the flash in this file between runs; a board without one is bare")
     parser.add_argument("--image", type=Path, metavar="UF2", help="MicroPython image instead of the cached one")
     return parser
 

@@ -31,14 +31,14 @@ class Device(Protocol):
 class SerialPort:
     """The pty of one console or line. `pump` moves bytes; call it from the thread that runs the board."""
 
-    def __init__(self, console: Device) -> None:
-        self._console = console
+    def __init__(self, device: Device) -> None:
+        self._device = device
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
         self._out = bytearray()
-        console.has_room = lambda: len(self._out) < _ROOM
+        device.has_room = lambda: len(self._out) < _ROOM
 
     def fileno(self) -> int:
         return self._master
@@ -53,13 +53,13 @@ class SerialPort:
         if self._out:
             self._flush()
             if len(self._out) < _ROOM:
-                self._console.resume()
-        if len(self._console.unsent) >= _CHUNK:
+                self._device.resume()
+        if len(self._device.unsent) >= _CHUNK:
             return False
         with contextlib.suppress(BlockingIOError):
             data = os.read(self._master, _CHUNK)
             if data:
-                self._console.send(data)
+                self._device.send(data)
                 return True
         return False
 
