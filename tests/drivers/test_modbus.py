@@ -334,6 +334,20 @@ def test_close_open_and_reset_are_those_of_the_console_with_their_refusals() -> 
     assert slave.s[I.STATION_AGE_ms] > 0
 
 
+def test_a_station_does_not_close_what_a_person_has_opened_on_the_console() -> None:
+    slave = Slave()
+    slave.rig.run(1_500)
+    assert slave.write("SetOp", 1, model=802) == 0
+    assert slave.said("open") == ',"ok":true'
+    for _ in range(2):
+        assert slave.write("SetOp", 1, model=802) == FAILURE
+        assert slave.value("Refused") == bits.REFUSED_HELD and slave.value("SetOp", 802) == 2
+    assert slave.said("close") == ',"ok":true'
+    assert slave.value("SetOp", 802) == 1
+    assert slave.write("SetOp", 2, model=802) == 0
+    assert slave.write("SetOp", 1, model=802) == 0
+
+
 @pytest.mark.parametrize(("name", "value"), [("SetOp", 0), ("SetOp", 3), ("AlmRst", 2)])
 def test_an_operation_that_does_not_exist_is_exception_3(name: str, value: int) -> None:
     slave = Slave()

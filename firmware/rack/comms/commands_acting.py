@@ -52,9 +52,12 @@ class ActingCommands:
         return (',"ok":true',)
 
     def _close(self, words):
-        return self._do(bits.CMD_CLOSE)
+        answer = self._do(bits.CMD_CLOSE)
+        self._app.station.held = False
+        return answer
 
     def _open(self, words):
+        self._app.station.held = True
         return self._do(bits.CMD_OPEN)
 
     def _acknowledge(self, words):

@@ -17,6 +17,7 @@ from rack.control.bits import (
     CMD_CLOSE,
     CMD_OPEN,
     REFUSED_ADDRESS,
+    REFUSED_HELD,
     REFUSED_LOCAL,
     REFUSED_PART,
     REFUSED_VALUE,
@@ -339,6 +340,8 @@ class Modbus:
         elif said == M.SET_OP:
             if not 1 <= value <= 2:
                 return REFUSED_VALUE
+            if value == 1 and self._station.held:
+                return REFUSED_HELD
             refused = self._c.command(CMD_CLOSE if value == 1 else CMD_OPEN)
         if refused:
             return refused

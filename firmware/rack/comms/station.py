@@ -29,6 +29,7 @@ class Station:
         power, pair = params.rack_power_max_W, params.split_power_W
         self._s = s
         self._paired = params.split_role != 0
+        self.held = False       # opened on the console: a station that repeats its `close` must not close on a person
         self.values = array("i", [0] * WORDS)
         self.least = array("i", (-power, 0, 0, 0, 0, -pair))
         self.most = array("i", (power, _INSULATION_kohm, _FULL_cpct, _FULL_cpct, 1, pair))

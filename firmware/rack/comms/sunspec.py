@@ -60,6 +60,7 @@ REFUSALS = (
     (8, "part", "the four words of the pair come in one request or not at all; a value of 32 bits in one piece"),
     (9, "alone", "this rack is no part of a pair: `[split] role` is 0"),
     (10, "address", "a register in the request cannot be written"),
+    (11, "held", "somebody has opened on the console: only `close` there ends that"),
 )  # fmt: skip
 
 _COMMON = (

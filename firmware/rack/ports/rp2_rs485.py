@@ -23,7 +23,7 @@ _EXECCTRL_SET = const(0x50302114)   # atomic set alias of SM3_EXECCTRL of PIO1
 _RING_bits = const(8)               # as long as the longest frame
 _RING = const(256)
 _BLOCK = const(16)                  # of the heap
-_COUNT = const(0x0FFFFFFF)          # most transfers of an RP2350, and days of a busy line
+_COUNT = const(0x0FFFFFFF)          # most transfers of an RP2350, and hours of a busy line
 
 # places in the program that the parity changes, see `transmit`
 _AT_START = const(3)
