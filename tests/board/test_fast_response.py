@@ -39,6 +39,7 @@ PERIOD_US = 20_000.0
 SCAN_US = 10_000.0
 FRAME_US = 1_000.0  # a request is on the bus that long after its edge, at most
 INPUTS = (K.STEP, K.AUTHORITY, K.BASE, K.CHARGE, K.DISCHARGE, K.PERMIT)  # what the scan gives to the kernel
+COLLECTED_MS = 540  # the collection behind an answer: half a second behind the one before at the latest
 
 
 class Story:
@@ -71,7 +72,7 @@ class Story:
         board.console_listeners.clear()
         so_far = len(board.received)  # the last answer and its collection end before the hold, which is timed to a scan
         board.run_until(lambda: b"}" in board.received[so_far:], 400, WALL_S, 5)
-        board.run_for(40)
+        board.run_for(COLLECTED_MS)
         grid.lose(board.now_us)
         self.seen_lost_us = self.when_forgotten()
         self.last_edge_us = response_times.edges(board.events)[-1]  # one that was on its way still comes
