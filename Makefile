@@ -30,7 +30,7 @@ demo: $(READY)  ## flash an emulated rack, run the demonstration, write its repo
 test: lint  ## run lint, types and every test
 	@$(RUN)pytest -n 2 --dist loadfile --durations=12
 
-scenarios: $(READY)  ## play every scenario whole on the emulated board: 40 minutes
+scenarios: $(READY)  ## play every scenario whole on the emulated board (about an hour)
 	@$(RUN)halite simulate --suite board
 
 bench: $(READY)  ## measure the project's figures into build/bench.json
