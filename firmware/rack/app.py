@@ -101,6 +101,7 @@ class App:
         )
         self.afe = Bq79616(
             port.afe_uart,
+            port.ticks_us,
             params.afe_devices,
             params.afe_cells_per_device,
             params.afe_temps_per_device,

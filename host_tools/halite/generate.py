@@ -46,7 +46,7 @@ def ids_text() -> str:
 
 def _wrapped(text: str, width: int = 100) -> str:
     pieces = [text[at : at + width] for at in range(0, len(text), width)]
-    return "(\n" + "".join(f"    {json.dumps(piece)}\n" for piece in pieces) + ")\n"
+    return "(\n" + "".join(f"    b{json.dumps(piece)}\n" for piece in pieces) + ")\n"
 
 
 def _escaped(data: bytes | bytearray) -> str:

@@ -132,4 +132,4 @@ def test_the_list_is_cut_at_its_room_from_the_end(room: int) -> None:
 @pytest.mark.parametrize("code", [*range(1, len(ROWS) + 1), *range(1001, 1011), *range(1101, 1109), *range(1201, 1209)])
 def test_every_reason_has_its_words(code: int) -> None:
     assert len(text(code)) > 3
-    assert LIMITS.count("|") == 8
+    assert LIMITS.count(b"|") == 8

@@ -25,9 +25,10 @@ from wires import AfeUart, TimeIsUp, settled_response
 
 DEVICES = 26
 LOST_ms = load_params("lfp_rack").alarms_levels[4 * (code_of("cells_lost") - 1)]
+PERIOD_ms, SCAN_ms = 100, 10
 COLLECT_us = 1000 * round(BARS["gc_collect_ms"].limit)
-# µs; scan and collection at their bars, the second half of the scan and the steps of the AFEs at what the board takes
-COSTS = {"scan": 3_000, "plan": 1_500, "collect": COLLECT_us, "afe": 800, "pcs": 600, "slow": 1_500, "memory": 800,
+# µs; scan and collection at their bars, the others at what the board takes; an AFE step's writes come to it
+COSTS = {"scan": 3_000, "plan": 1_500, "collect": COLLECT_us, "afe": 100, "pcs": 600, "slow": 1_500, "memory": 800,
          "console": 300}
 
 
@@ -37,8 +38,8 @@ class BoardRig(AfeRig):
     def __init__(self, devices=DEVICES, start_us=0):
         super().__init__(devices, 16, 8, start_us)
         self.stack = Bq79616Stack(devices, self.look)
-        self.driver = Bq79616(AfeUart(self.stack, self.clock), devices, 16, 8, self.cells_mV, self.temps_ddegC,
-                              NTC_TABLE)
+        self.driver = Bq79616(AfeUart(self.stack, self.clock), lambda: self.clock.ticks, devices, 16, 8, self.cells_mV,
+                              self.temps_ddegC, NTC_TABLE)
         self.oldest_ms = self.age_ms = 0
         self._scanned_us = start_us
         self.app = SimpleNamespace(
@@ -115,6 +116,20 @@ def test_a_broken_link_is_a_warning_and_no_trip_whatever_it_meets(link, phase_ms
     rig.run(400)
     assert rig.oldest_ms < LOST_ms
     assert rig.driver.link_broken and well(rig) and rig.driver.wakes == 1
+
+
+@given(st.integers(1, DEVICES - 1), st.integers(0, 99))
+@settings(max_examples=20, deadline=None)
+def test_a_link_that_is_whole_again_is_found_so_between_two_scans(link, phase_ms):
+    """The look turns and addresses the devices behind the link, and the first read follows six writes of one poll."""
+    rig = closed()
+    rig.stack.broken_links = {link}
+    rig.run(300 + phase_ms)
+    rig.oldest_ms, timeouts = 0, rig.driver.timeouts
+    rig.stack.broken_links = set()
+    rig.run(2_300)
+    assert not rig.driver.link_broken and well(rig)
+    assert rig.oldest_ms <= PERIOD_ms + SCAN_ms and rig.driver.timeouts == timeouts
 
 
 def test_a_link_that_breaks_in_the_wire_check_leaves_no_sink_on():

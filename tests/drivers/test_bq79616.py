@@ -27,7 +27,8 @@ class Rig(AfeRig):
         super().__init__(devices, cells, temps, start_us)
         self.stack = Bq79616Stack(devices, self.look, faults=WireFaults(seed=seed))
         self.uart = AfeUart(self.stack, self.clock)
-        self.driver = Bq79616(self.uart, devices, cells, temps, self.cells_mV, self.temps_ddegC, NTC_TABLE)
+        self.driver = Bq79616(self.uart, lambda: self.clock.ticks, devices, cells, temps, self.cells_mV,
+                              self.temps_ddegC, NTC_TABLE)
 
 
 def vectors():

@@ -55,7 +55,7 @@ def test_every_published_pec_is_right():
 def test_it_offers_what_the_application_uses_of_the_other_family():
     used = ("cells_mV", "temps_ddegC", "cells_ready", "temps_ready", "crc_errors", "timeouts", "invalid", "wakes",
             "devices_seen", "link_broken", "fault", "state", "scan_us", "open_wires", "poll")
-    other = Bq79616(None, 2, 12, 4, array("i", [0]), array("i", [0]), NTC_TABLE)
+    other = Bq79616(None, None, 2, 12, 4, array("i", [0]), array("i", [0]), NTC_TABLE)
     here = Rig().driver
     assert all(hasattr(here, name) and hasattr(other, name) for name in used)
 

@@ -27,7 +27,10 @@ class Clock:
 
 
 class AfeUart:
-    """UART at 1 Mbit/s between rack.drivers.bq79616 and the stack model."""
+    """UART at 1 Mbit/s between rack.drivers.bq79616 and the stack model, as slow as on the emulated board."""
+
+    WRITE_US = 250     # of the processor; 135 to 270
+    FIFO_US = 130      # until the driver can see the first byte
 
     def __init__(self, stack, clock, buffer=1100):
         self.stack = stack
@@ -39,7 +42,7 @@ class AfeUart:
 
     def _answer(self, data, at_us):
         for index, byte in enumerate(self.inject(bytes(data))):
-            self.arriving.append((at_us + 10 * (index + 1), byte))
+            self.arriving.append((at_us + self.FIFO_US + 10 * (index + 1), byte))
 
     def noise(self, data):
         self._answer(data, self.clock.now_us)
@@ -47,6 +50,7 @@ class AfeUart:
     def write(self, frame):
         for index, byte in enumerate(bytes(frame)):
             self.stack.receive(byte, self.clock.now_us + 10 * (index + 1))
+        self.clock.now_us += self.WRITE_US
 
     def any(self):
         waiting = sum(1 for at_us, _ in self.arriving if at_us <= self.clock.now_us)

@@ -117,8 +117,8 @@ class Commands:
         yield ',"signals":{'
         at = 0
         for index in range(len(s)):
-            end = SIGNAL_NAMES.find("|", at)
-            name = SIGNAL_NAMES[at:] if end < 0 else SIGNAL_NAMES[at:end]
+            end = SIGNAL_NAMES.find(b"|", at)
+            name = str(SIGNAL_NAMES[at:] if end < 0 else SIGNAL_NAMES[at:end], "ascii")
             at = end + 1
             yield '%s"%s":%d' % ("," if index else "", name, s[index])
         yield "}"

@@ -18,8 +18,8 @@ HELP = (
 )
 # REFUSED_* of rack.control.bits; one text, as long ones are used where they lie in flash
 _REFUSED = (
-    "|no such command|a trip is latched: find its cause, then reset"
-    "|locked out after repeated trips: a service right is needed|the cause of a trip is still there|not in this state"
+    b"|no such command|a trip is latched: find its cause, then reset"
+    b"|locked out after repeated trips: a service right is needed|the cause of a trip is still there|not in this state"
 )
 
 

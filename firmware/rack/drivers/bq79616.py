@@ -37,7 +37,8 @@ class Bq79616(Starter):
 
     devices: 1..26 expected; cells_per_device 6..16; temps_per_device 1..8 (GPIO1 upwards).
     cells_mV, temps_ddegC: array('i') outputs, device by device, may be shorter than the stack;
-    ntc: table of rack.drivers.ntc. period_us: from one voltage request to the next.
+    ntc: table of rack.drivers.ntc. period_us: from one voltage request to the next. ticks_us: the clock of poll's
+    now_us.
 
     cells_ready, temps_ready: a complete scan is in the outputs; the caller clears them. devices_seen: that
     answer; link_broken: they were reached from both ends. faults: FAULT_SUMMARY of each device;
@@ -46,9 +47,10 @@ class Bq79616(Starter):
     Counters: crc_errors, timeouts, invalid, wakes. In state STATE_RUN a poll does not allocate.
     """
 
-    def __init__(self, uart, devices, cells_per_device, temps_per_device, cells_mV, temps_ddegC, ntc,
+    def __init__(self, uart, ticks_us, devices, cells_per_device, temps_per_device, cells_mV, temps_ddegC, ntc,
                  period_us=100_000, wire_check_cycles=100):
         super().__init__(uart, devices, cells_per_device, temps_per_device)
+        self._ticks_us = ticks_us
         self.cells_mV = cells_mV
         self.temps_ddegC = temps_ddegC
         self.cells_ready = False
@@ -95,7 +97,9 @@ class Bq79616(Starter):
 
     def poll(self, now_us):
         """Advance by one small step: a read, or some short actions; now_us wraps at 2**30. Does not block."""
-        for _ in range(_ACTIONS_PER_POLL):
+        for action in range(_ACTIONS_PER_POLL):
+            if action:                         # a few writes take longer than an answer is awaited
+                now_us = self._ticks_us()
             if self._wait_us:
                 left_us = self._wait_us - ((now_us - self._since) & _TICKS_MASK)
                 if left_us > 0:
