@@ -41,7 +41,7 @@ _COLLECT_US = const(10_000_000)
 _APART_US = const(500_000)  # between two collections: one fault's reaction meets one of them at most
 _COLLECT = const(1)  # places among the tasks, see App._tasks
 _AFE = const(3)
-_MODBUS = const(8)
+_MODBUS = const(7)
 _POLL_US = const(1_200)  # from one poll of the AFEs to the next, at least
 # A collection must not make late what is late already: none begins while the cells are so old, until they are lost.
 _OLD_ms = const(65)  # of 100 between two scans, less a collection and the answer: engineering judgement
@@ -144,14 +144,12 @@ class App:
         self._remember = self.memory.scan
         self._conversing = self._converse
         self._announce = self.console.notice
-        tasks = self._tasks()
         self.modbus = None
         if params.modbus_enabled:
             from rack.comms.modbus import Modbus
 
             self.modbus = Modbus(self, port.rs485, self._unlocked)
-            tasks += (("modbus", self.modbus.poll, _MODBUS_US, 1_000, 1_500),)
-        self.scheduler = Scheduler(tasks, port.ticks_us, port.task_register)
+        self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.task_register)
         if self.modbus:
             self.modbus.begin(self.scheduler, _MODBUS)
 
@@ -164,7 +162,11 @@ class App:
             self._lock_heap()
 
     def _tasks(self):
-        """(name, function, period µs, budget µs, phase µs) in order of priority."""
+        """(name, function, period µs, budget µs, phase µs) in order of priority.
+
+        The console is the last: a long answer to a person leaves no time to whoever comes behind it.
+        """
+        modbus = (("modbus", self.modbus.poll, _MODBUS_US, 1_000, 1_500),) if self.modbus else ()
         return (
             ("scan", self._scan, self._scan_us, 3_000, 0),
             ("collect", self._collect, _COLLECT_US, 20_000, _COLLECT_US),
@@ -173,8 +175,7 @@ class App:
             ("pcs", self.pcs.poll, 10_000, 2_000, 5_000),
             ("slow", self._slow, 100_000, 2_000, 7_000),
             ("memory", self._poll_memory, 20_000, 1_000, 8_500),
-            ("console", self._poll_console, 5_000, 2_000, 2_500),
-        )
+        ) + modbus + (("console", self._poll_console, 5_000, 2_000, 2_500),)
 
     # -- tasks
 

@@ -46,7 +46,7 @@ class BoardRig(AfeRig):
             **dict.fromkeys(("_scan", "_plan", "_slow", "_poll_console", "_poll_memory", "_collect"), MagicMock()),
             _scan_us=10_000, pcs=MagicMock(), afe=self.driver, _to_judge=False, _judge=self._judge, _collect_due=False,
             _collected_us=start_us, _s=[0] * I.COUNT, controller=settled_response(),
-            _afe_poll=self.driver.poll, _poll_afe=None,
+            _afe_poll=self.driver.poll, _poll_afe=None, modbus=None,
             _unlocked=lambda function, argument: function(argument))  # fmt: skip
         rows = [(name, self._task(name), period, budget, phase)
                 for name, _, period, budget, phase in App._tasks(self.app)]

@@ -208,8 +208,8 @@ def test_what_the_start_takes_makes_no_task_late():
     assert rig.scheduler.take_late_us() == rig.column(0, sched.LATE) == 0
 
 
-def _app_tasks(scan_ms):
-    app = SimpleNamespace(**dict.fromkeys(_TASKS, MagicMock()), _scan_us=1000 * scan_ms, pcs=MagicMock())
+def _app_tasks(scan_ms, modbus=None):
+    app = SimpleNamespace(**dict.fromkeys(_TASKS, MagicMock()), _scan_us=1000 * scan_ms, pcs=MagicMock(), modbus=modbus)
     return App._tasks(app)
 
 
@@ -256,6 +256,35 @@ def test_a_collection_of_its_whole_budget_warns_of_no_task(name):
         worst_us = max(worst_us, rig.scheduler.take_late_us())
     assert 40_000 < worst_us < 46_000
     assert worst_us < 1000 * levels["late_warn"] < 1000 * levels["late_trip"]
+
+
+# µs, means of the largest rack on the emulated board; slices of a long answer that take as long as one may
+TALKING = {"scan": 1_500, "collect": 20_000, "plan": 700, "afe": 700, "pcs": 550, "slow": 1_500, "memory": 200,
+           "modbus": 700, "console": 3_000}
+
+
+class TalkingRig(Rig):
+    """Somebody reads answers without end on the console while a station asks without pause: more work than time."""
+
+    def __init__(self):
+        tasks = _app_tasks(10, MagicMock())
+        self.names = [task[0] for task in tasks]
+        super().__init__([(period, budget, phase, TALKING[name]) for name, _, period, budget, phase in tasks])
+
+    def after(self, index, now_us):
+        """The AFEs are polled each 1.2 ms; four slices of an answer, then 10 ms on the line."""
+        if self.names[index] == "afe":
+            self.scheduler.ask(index, now_us, 1_200)
+        elif self.names[index] == "modbus":
+            self.scheduler.ask(index, now_us, 10_000 if len(self.starts[index]) % 5 == 0 else 100)
+
+
+def test_a_person_and_a_station_that_both_ask_without_end_make_no_task_late():
+    late_warn_us = 1000 * load_params("lfp_rack").alarms_levels[4 * (code_of("late_warn") - 1)]
+    rig = TalkingRig()
+    rig.run(5_000_000)
+    assert rig.scheduler.take_late_us() < late_warn_us
+    assert all(len(starts) > 20 for name, starts in zip(rig.names, rig.starts, strict=True) if name != "collect")
 
 
 @given(st.sampled_from([5, 7, 10, 20]), st.lists(st.integers(0, 1_200_000), min_size=1, max_size=8))
