@@ -201,7 +201,8 @@ def test_the_console_tells_the_event_as_it_was(story: Story, replay: SimpleNames
     rows = [[int(text) for text in row.split(",")] for row in answer["rows"]]
     expected = [[int(text) for text in line.split(",")] for line in replay.recorder.lines()][-len(rows) :]
     assert 0 <= len(rows) - len(story.taken) <= 2 < len(rows)  # from `rearm` on
-    assert not [alarm for alarm in ask(board, "alarms")["alarms"] if "task" in alarm["text"]]  # long answers are no load
+    alarms = ask(board, "alarms")["alarms"]
+    assert not [alarm for alarm in alarms if "task" in alarm["text"]]  # long answers are no load
     pcs = COLUMNS.split(",").index("pcs_W")
     assert [row[:pcs] + row[pcs + 1 :] for row in rows] == [row[:pcs] + row[pcs + 1 :] for row in expected]
     asked = [row[COLUMNS.split(",").index("request_W")] for row in rows]
