@@ -48,7 +48,9 @@ _OLD_ms = const(65)  # of 100 between two scans, less a collection and the answe
 _LOST_ms = const(200)  # above the shipped `[alarms] cells_lost`, 160; the periodic collection is planned as much early
 _MODBUS_US = const(20_000)  # a request is noticed so late at most; the station's patience is ten times that
 _SHARE_US = const(1_000_000)
+_APART_FED_US = const(2_000)
 _LONG_US = const(6_000)  # something long: counting the heap, 5 ms on the emulated board
+_SLICES = const(64)  # of a long answer leave at most 20 kB behind; measured
 _NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests
 
 
@@ -134,6 +136,8 @@ class App:
         self._fed_us = 0  # when the dead-man last took a feed
         self._coils = 0
         self._collect_due = False
+        self._slices = 0  # of answers since a collection was asked for
+        self._late_ms = params.afe_period_ms + 10
         self._collected_us = 0
         self._lock_heap = port.lock_heap
         self._unlock_heap = port.unlock_heap
@@ -149,7 +153,7 @@ class App:
             from rack.comms.modbus import Modbus
 
             self.modbus = Modbus(self, port.rs485, self._unlocked)
-        self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.task_register)
+        self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.task_register, 1)
         if self.modbus:
             self.modbus.begin(self.scheduler, _MODBUS)
 
@@ -164,7 +168,7 @@ class App:
     def _tasks(self):
         """(name, function, period µs, budget µs, phase µs) in order of priority.
 
-        The console is the last: a long answer to a person leaves no time to whoever comes behind it.
+        The console is the last, and patient: a person can wait; a long answer leaves no time to who comes behind.
         """
         modbus = (("modbus", self.modbus.poll, _MODBUS_US, 1_000, 1_500),) if self.modbus else ()
         return (
@@ -206,10 +210,14 @@ class App:
         if self.memory.busy():      # after the coils: no opening waits for its record
             self._unlocked(self._remember, now_ms)
         self._update_link()
-        if self.scheduler.all_advance(now_us) and port.feed():
+        if self._may_feed(now_us) and port.feed():
             self._fed_us = now_us
             self._count_fed()
         self._plan_collection(now_us)
+
+    def _may_feed(self, now_us):
+        """Does every task advance? A scan at once behind a late one leaves it: two feeds in 1 ms drop the dead-man."""
+        return (now_us - self._fed_us) & _MASK > _APART_FED_US and self.scheduler.all_advance(now_us)
 
     def scan_is_far(self):
         """Has the present scan period just begun? Then there is time for something long."""
@@ -324,13 +332,20 @@ class App:
 
     def _poll_console(self, now_us):
         stdio = self._stdio
-        if self.console.busy or stdio.waiting or stdio.has_come():
+        if (self.console.busy or stdio.waiting or stdio.has_come()) and not self._cells_wait():
             self._unlocked(self._conversing, now_us)
+
+    def _cells_wait(self):
+        """Are cells late, or the AFEs set up anew, but nothing lost yet? An answer would bring the trip nearer."""
+        age_ms = self._s[I.CELLS_AGE_ms]
+        return age_ms < _LOST_ms and (age_ms > self._late_ms or self.afe.state != AFE_RUN)
 
     def _converse(self, now_us):
         answering = self.console.busy
         self.console.poll()
-        if answering and not self.console.busy:
+        self._slices += answering
+        if self._slices >= _SLICES or (answering and not self.console.busy):
+            self._slices = 0
             self._collect_due = True
 
     def _collect(self, now_us):
@@ -380,7 +395,7 @@ class App:
     def _idle(self, due_us):
         """Until due_us no task is due: go on with an answer, or let the processor sleep."""
         port = self.port
-        if self.console.busy:
+        if self.console.busy and not self._cells_wait():
             self._unlocked(self._conversing, due_us)
             return
         start_us = port.ticks_us()

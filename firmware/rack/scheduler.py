@@ -18,7 +18,8 @@ _HALF = const(0x20000000)
 _WAITED = const(0)     # µs, the longest that any task has waited since take_late_us
 _BEGUN = const(1)      # when the running task began
 _DUE = const(2)        # when the next task is due, while none is
-HEAD = const(3)
+_PATIENT = const(3)    # where the first row is whose task may wait for as long as it must
+HEAD = const(4)
 
 # columns of one task in Scheduler.rows
 PERIOD = const(0)      # µs
@@ -64,7 +65,7 @@ def _next(rows: ptr32, ran: int, end: int, now_us: int, noted: ptr32) -> int:  #
             period = rows[at + PERIOD]
             if waited + waited > period and rows[at + LATE] < _COUNT_MOST:
                 rows[at + LATE] += 1
-            if waited > rows[_WAITED]:
+            if waited > rows[_WAITED] and at < rows[_PATIENT]:
                 rows[_WAITED] = waited
             if waited >= period:
                 due = now_us - waited % period
@@ -82,11 +83,11 @@ def _next(rows: ptr32, ran: int, end: int, now_us: int, noted: ptr32) -> int:  #
 
 
 @micropython.viper
-def _overdue(rows: ptr32, end: int, now_us: int) -> int:
+def _overdue(rows: ptr32, now_us: int) -> int:
     """How many tasks are overdue by more than their period and GRACE_US; they count into _WAITED as in _next."""
     overdue = 0
     at = HEAD
-    while at < end:
+    while at < rows[_PATIENT]:
         waited = (now_us - rows[at + NEXT]) & _MASK
         if waited < _HALF:
             if waited > rows[_WAITED]:
@@ -102,13 +103,15 @@ class Scheduler:
 
     ticks_us: clock that wraps at 2**30; noted: a register (its address, or an array('i') of one) that holds
     TASK_MAGIC + the task's place while it runs, 0 while none does. Functions return nothing; an exception leaves
-    `run` after the task's time was counted.
+    `run` after the task's time was counted. patient: so many of the last tasks take what time is left; how long they
+    wait alarms nobody.
     """
 
-    def __init__(self, tasks, ticks_us, noted):
+    def __init__(self, tasks, ticks_us, noted, patient=0):
         self.names = tuple(task[0] for task in tasks)
         self._end = HEAD + COLUMNS * len(tasks)
         self.rows = array("i", (0 for _ in range(self._end)))
+        self.rows[_PATIENT] = self._end - COLUMNS * patient
         self._functions = tuple(task[1] for task in tasks)
         self._ticks_us = ticks_us
         self._noted = noted
@@ -161,15 +164,15 @@ class Scheduler:
         rows[HEAD + index * COLUMNS + NEXT] = (now_us + wait_us) & _MASK
 
     def all_advance(self, now_us):
-        """Is no periodic task overdue by more than its period and GRACE_US? The end of a scan asks before it feeds."""
-        return _overdue(self.rows, self._end, now_us) == 0
+        """Is no task but a patient one overdue by more than its period and GRACE_US? A scan asks before it feeds."""
+        return _overdue(self.rows, now_us) == 0
 
     def runs(self, index):
         """How often the task has run since the start or `clear`."""
         return self.rows[HEAD + index * COLUMNS + RUNS]
 
     def take_late_us(self):
-        """The longest that any periodic task has waited beyond its due time, since the last call."""
+        """The longest that any task but a patient one has waited beyond its due time, since the last call."""
         late_us = self.rows[_WAITED]
         self.rows[_WAITED] = 0
         return late_us

@@ -23,12 +23,13 @@ CURRENT_ms = 2          # the same, before the scan that reads it
 RELEASE_ms = 12         # TE EVC500, Gigavac HX21: release at most 12 ms
 PERIOD_ms = 10
 LATE_ms = SCAN_ms + COLLECT_ms - PERIOD_ms
-CELLS_ms = 13           # 26 devices at 1 Mbit/s and one slice of 2 ms to take them over
+CELLS_ms = 20           # of 26 devices, from the request until they are judged: test_afe_ring
 TEMPS_ms = 22
 STATUS_ms = 20          # period of the PCS status; the task that takes it over runs each 10 ms
 SLOW_ms = 100           # period of the task that reads the gas sensor
 # causes after what they just miss: a sample or a status, the answers of the AFE; each with a scan before it or without
-_SAMPLE_ms, _CELLS_SAID_ms, _TEMPS_SAID_ms = (1, SCAN_ms + 1), (12, SCAN_ms + 12), (21, SCAN_ms + 21)
+_SAMPLE_ms, _CELLS_SAID_ms, _TEMPS_SAID_ms = ((ms + 1, SCAN_ms + ms + 1) for ms in
+                                              (0, CELLS_ms - TAKE_OVER_ms, TEMPS_ms - TAKE_OVER_ms))
 CHECK_ms = 10_000       # period of the AFE's check of its wires, and of the collection that takes the config's CRC
 RUNAWAY_ms = 4_000      # 3 s of rise in steps of half a second, the first and the last of them cut
 
@@ -69,6 +70,11 @@ class Fault:
     start_ddegC: int = 250
     played: tuple[int, int] | None = None
     wait_ms: int = 0
+
+    @property
+    def on_afe(self) -> bool:
+        """Its phase is that of the AFE's period, so that collections are where `rack.app` lets them be."""
+        return bool(self.after_ms) and self.key != "pcs_lost"
 
 
 def _set(**changes: object) -> Callable[[World], None]:

@@ -16,6 +16,7 @@ use_firmware()
 
 from rack import ids as I  # noqa: E402
 from rack.alarms import ROWS, code_of  # noqa: E402
+from rack.app import _LOST_ms, _OLD_ms  # noqa: E402
 from rack.control.bits import NO_OPEN  # noqa: E402
 from reaction_faults import (  # noqa: E402
     FAULTS,
@@ -45,6 +46,7 @@ DOC = ROOT / "docs" / "reaction_times.md"
 _START_ms = 200         # of the causes: the schedule has settled
 _SHIFTS_ms = (0, 3, 6, 7, 8)    # of AFE and PCS against the scan: of all ten those that make the slowest rows, and two
 _LONGEST_ms = 3000
+_FEW = 45               # scans, in any of which the collection may fall; beyond, it may around the cause and the decision
 
 
 class Board:
@@ -60,6 +62,7 @@ class Board:
         self._start_ddegC = start_ddegC
         self._now = 0
         self.collect_after = -1
+        self.planned = False
         self._scan_due = PERIOD_ms
         self._scanned = 0
         self._busy_until = self._collects_from = 0
@@ -80,8 +83,11 @@ class Board:
         return self
 
     def react(self, fault: Fault, cause_ms: int, collect_after: int) -> int:
-        """ms from the cause to the end of the scan that opens. collect_after: number of a scan, -1 no collection."""
-        self.collect_after = collect_after
+        """ms from the cause to the end of the scan that opens.
+
+        collect_after: number of the scan, or where collections are planned of the first, that one may follow; -1: none.
+        """
+        self.collect_after, self.planned = collect_after, fault.on_afe
         self.settle(cause_ms - 1)
         self._caused = cause_ms
         fault.cause(self.world)
@@ -173,8 +179,10 @@ class Board:
         rig, s, world = self.rig, self.rig.s, self.world
         self._scan_due = now - now % PERIOD_ms + PERIOD_ms
         self._collects_from = self._busy_until = now + SCAN_ms
-        if self.scans == self.collect_after:
+        waits = self.planned and _OLD_ms <= s[I.CELLS_AGE_ms] < _LOST_ms
+        if 0 <= self.collect_after <= self.scans and not waits:
             self._busy_until += COLLECT_ms
+            self.collect_after = -1
         self.scans += 1
         if world.silent != "current":
             s[I.CURRENT_AGE_ms] = 0
@@ -216,7 +224,8 @@ def _reactions(settled: Board, fault: Fault, cause_ms: int) -> list[int]:
 
     ms, scans = play(-1)
     at = cause_ms // PERIOD_ms
-    around = {at - 2, at - 1, at, *range(scans - 4, scans)}
+    everywhere = fault.on_afe and scans - at < _FEW
+    around = set(range(at - 2, scans)) if everywhere else {*range(at - 2, at + 1), *range(scans - 14, scans)}
     return [ms, *(play(number)[0] for number in sorted(around))]
 
 
@@ -261,9 +270,11 @@ Counted in:
 * one collection of {COLLECT_ms} ms, wherever in the reaction it does most harm. It begins right after a scan, so
   the next scan is late by {SCAN_ms} + {COLLECT_ms} - {PERIOD_ms} = {LATE_ms} ms; what AFE, PCS or gas sensor have said
   meanwhile is taken over after that scan. Two collections are half a second apart (`rack/app.py`), so only a row
-  slower than that could meet two;
-* the AFE period of 100 ms, {CELLS_ms} ms until voltages and {TEMPS_ms} ms until temperatures are taken over
-  (slices of {TAKE_OVER_ms} ms included), a PCS status each {STATUS_ms} ms that waits up to {PERIOD_ms} ms for its task,
+  slower than that could meet two. None begins while cells are due, {_OLD_ms} to {_LOST_ms} ms after the last: that is
+  counted where the cause meets the AFE's period, elsewhere a collection may come at any scan;
+* the AFE period of 100 ms, {CELLS_ms} ms from the request of voltages and {TEMPS_ms} ms from that of temperatures
+  until they are judged (slices of {TAKE_OVER_ms} ms included, `tests/drivers/test_afe_ring.py`),
+  a PCS status each {STATUS_ms} ms that waits up to {PERIOD_ms} ms for its task,
   the gas sensor each {SLOW_ms} ms;
 * {CURRENT_ms} ms of current conversion: a reading counts when a whole conversion of the shunt ({CONVERSION_us} µs)
   has begun after the cause and ended.

@@ -4,7 +4,9 @@ The application's own tasks, scheduler and planning of collections, each task as
 and the stack model are real. What trips is the age that the scan sees, `[alarms] cells_lost`.
 """
 
+import sys
 from array import array
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -12,7 +14,7 @@ import pytest
 from afe_rig import NTC_TABLE, AfeRig
 from halite.bench import BARS
 from halite.config import load_params
-from halite.simulator.chips.bq79616 import DIAG_COMP_CTRL3, Bq79616Stack
+from halite.simulator.chips.bq79616 import DIAG_COMP_CTRL3, TSREF_HI, VCELL16_HI, Bq79616Stack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
@@ -23,13 +25,19 @@ from rack.drivers.bq79616_start import STATE_RUN
 from rack.scheduler import Scheduler
 from wires import AfeUart, TimeIsUp, settled_response
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
+
+from reaction_faults import CELLS_ms, TEMPS_ms
+
 DEVICES = 26
 LOST_ms = load_params("lfp_rack").alarms_levels[4 * (code_of("cells_lost") - 1)]
 PERIOD_ms, SCAN_ms = 100, 10
 COLLECT_us = 1000 * round(BARS["gc_collect_ms"].limit)
 # µs; scan and collection at their bars, the others at what the board takes; an AFE step's writes come to it
 COSTS = {"scan": 3_000, "plan": 1_500, "collect": COLLECT_us, "afe": 100, "pcs": 600, "slow": 1_500, "memory": 800,
-         "console": 300}
+         "console": 300, "modbus": 700}
+SLICE_us = round(BARS["scan_wait_us_max"].limit)     # of an answer on the console
+JUDGE_us = round(BARS["afe_longest_slice_us"].limit)
 
 
 class BoardRig(AfeRig):
@@ -41,16 +49,24 @@ class BoardRig(AfeRig):
         self.driver = Bq79616(AfeUart(self.stack, self.clock), lambda: self.clock.ticks, devices, 16, 8, self.cells_mV,
                               self.temps_ddegC, NTC_TABLE)
         self.oldest_ms = self.age_ms = 0
+        self.talking = False       # somebody reads answers without end on the console
+        self.taken_us = {"cells": [], "temps": []}      # from the request until they were judged
+        read, self._asked_us = self.stack._read, {}
+
+        def asked(kind, device, register, count, now_us):
+            self._asked_us[register] = now_us
+            read(kind, device, register, count, now_us)
+        self.stack._read = asked
         self._scanned_us = start_us
         self.app = SimpleNamespace(
             **dict.fromkeys(("_scan", "_plan", "_slow", "_poll_console", "_poll_memory", "_collect"), MagicMock()),
             _scan_us=10_000, pcs=MagicMock(), afe=self.driver, _to_judge=False, _judge=self._judge, _collect_due=False,
-            _collected_us=start_us, _s=[0] * I.COUNT, controller=settled_response(),
-            _afe_poll=self.driver.poll, _poll_afe=None, modbus=None,
+            _collected_us=start_us, _s=[0] * I.COUNT, controller=settled_response(), _late_ms=110,
+            _afe_poll=self.driver.poll, _poll_afe=None, modbus=MagicMock(),
             _unlocked=lambda function, argument: function(argument))  # fmt: skip
         rows = [(name, self._task(name), period, budget, phase)
                 for name, _, period, budget, phase in App._tasks(self.app)]
-        self.scheduler = self.app.scheduler = Scheduler(rows, lambda: self.clock.ticks, array("i", [0]))
+        self.scheduler = self.app.scheduler = Scheduler(rows, lambda: self.clock.ticks, array("i", [0]), 1)
 
     def _task(self, name):
         work = {"scan": self._scan, "afe": lambda now_us: App._poll_afe(self.app, now_us),
@@ -58,7 +74,7 @@ class BoardRig(AfeRig):
 
         def run(now_us):
             work(now_us)
-            self.clock.now_us += COSTS[name]
+            self.clock.now_us += SLICE_us if name == "console" and self._answers() else COSTS[name]
             if name == "scan":
                 App._plan_collection(self.app, now_us)
             self._look_at_the_clock()
@@ -68,8 +84,11 @@ class BoardRig(AfeRig):
         if self.clock.now_us >= self.end_us:
             raise TimeIsUp
 
+    def _answers(self):
+        return self.talking and not App._cells_wait(self.app)
+
     def _idle(self, due_us):
-        self.clock.now_us += 50
+        self.clock.now_us += SLICE_us if self._answers() else 50
         self._look_at_the_clock()
 
     def _scan(self, now_us):
@@ -83,6 +102,9 @@ class BoardRig(AfeRig):
         self.app._collect_due = False
 
     def _judge(self, afe):
+        what, register = ("cells", VCELL16_HI) if afe.cells_ready else ("temps", TSREF_HI)
+        self.clock.now_us += JUDGE_us
+        self.taken_us[what].append(self.clock.now_us - self._asked_us[register])
         if afe.cells_ready:
             self.scans.append(self.clock.now_us)
             self.age_ms = 0
@@ -106,11 +128,12 @@ def well(rig):
     return rig.driver.devices_seen == len(rig.stack.devices) and rig.cells_right() and rig.temps_right()
 
 
-@given(st.integers(1, DEVICES - 1), st.integers(0, 99), st.booleans())
-@settings(max_examples=20, deadline=None)
-def test_a_broken_link_is_a_warning_and_no_trip_whatever_it_meets(link, phase_ms, collection):
-    """Any link, any phase of the AFE period, a collection asked for in the same moment."""
+@given(st.integers(1, DEVICES - 1), st.integers(0, 99), st.booleans(), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_a_broken_link_is_a_warning_and_no_trip_whatever_it_meets(link, phase_ms, collection, talking):
+    """Any link, any phase of the AFE period, a collection asked for in the same moment, somebody at the console."""
     rig = closed(after_ms=700 + phase_ms)
+    rig.talking = talking
     rig.stack.broken_links = {link}
     rig.app._collect_due = collection
     rig.run(400)
@@ -130,6 +153,15 @@ def test_a_link_that_is_whole_again_is_found_so_between_two_scans(link, phase_ms
     rig.run(2_300)
     assert not rig.driver.link_broken and well(rig)
     assert rig.oldest_ms <= PERIOD_ms + SCAN_ms and rig.driver.timeouts == timeouts
+
+
+def test_readings_are_judged_as_soon_as_the_reaction_times_say():
+    rig = closed()
+    rig.app._collected_us = rig.clock.now_us     # no collection: where they may fall is counted there
+    rig.taken_us = {"cells": [], "temps": []}
+    rig.run(3_000)
+    assert len(rig.taken_us["cells"]) == 30
+    assert max(rig.taken_us["cells"]) <= 1000 * CELLS_ms and max(rig.taken_us["temps"]) <= 1000 * TEMPS_ms
 
 
 def test_a_link_that_breaks_in_the_wire_check_leaves_no_sink_on():

@@ -103,6 +103,26 @@ def test_an_unknown_command_is_refused_with_its_name() -> None:
     assert json.loads(line) == {"re": "reboot", "error": "no such command; try help"}
 
 
+@pytest.mark.parametrize("said", [b"# healthy", b'{"re":"why","why":[]}', b'{"re":"","error":"no such command"}'])
+def test_a_terminal_that_echoes_gets_no_answer_to_its_echo(said: bytes) -> None:
+    assert answers(talk(said + b"\n")) == []
+
+
+def test_of_a_long_word_that_is_no_command_only_the_beginning_is_told() -> None:
+    (line,) = answers(talk(b'"' * 119 + b"\n"))
+    assert json.loads(line) == {"re": '"' * 16, "error": "no such command; try help"}
+
+
+def test_an_answer_never_reads_more_than_one_record_at_a_time() -> None:
+    """A memory that has fallen silent costs its time for each."""
+    read = []
+    log = SimpleNamespace(lost=0, head=900, oldest=lambda: 0, read=read.append)
+    app = SimpleNamespace(memory=SimpleNamespace(log=log, lost=0, bad=0))
+    for _ in Commands._records(SimpleNamespace(_app=app), 900):
+        assert len(read) <= 1
+        read.clear()
+
+
 TAKE_WORDS = {"insulation", "logs", "open", "pair", "response", "service", "setpoint", "unlock"}
 TAKE_ONE = {"tasks": "clear", "events": "now"}
 

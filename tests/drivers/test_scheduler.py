@@ -32,20 +32,20 @@ _TASKS = ("_scan", "_plan", "_poll_afe", "_slow", "_poll_console", "_poll_memory
 
 
 class Rig:
-    def __init__(self, tasks, start_us=0):
+    def __init__(self, tasks, start_us=0, patient=0):
         """tasks: (period_us, budget_us, phase_us, cost_us)."""
         self.now_us = start_us
         self.noted = array("i", [0])
         self.end_us = 0
         self.starts = [[] for _ in tasks]
-        rows = [(f"t{i}", self._task(i, cost), period, budget, phase)
-                for i, (period, budget, phase, cost) in enumerate(tasks)]
-        self.scheduler = Scheduler(rows, self.ticks, self.noted)
+        self.costs = [task[3] for task in tasks]
+        rows = [(f"t{i}", self._task(i), period, budget, phase) for i, (period, budget, phase, _) in enumerate(tasks)]
+        self.scheduler = Scheduler(rows, self.ticks, self.noted, patient)
 
-    def _task(self, index, cost):
+    def _task(self, index):
         def run(now_us):
             self.starts[index].append(self.now_us)
-            self.now_us += cost
+            self.now_us += self.costs[index]
             self.after(index, now_us)
             self._look_at_the_clock()
         return run
@@ -223,11 +223,15 @@ class AppRig(Rig):
         costs = {"scan": scan_us, "collect": tasks[self.collect][3]}
         super().__init__([(period, budget, phase, costs.get(name, int(budget * share)))
                           for name, _, period, budget, phase in tasks])
-        self.app = SimpleNamespace(scheduler=self.scheduler, _scan_us=1000 * scan_ms, _collect_due=False,
+        self.fed = []       # when a scan that feeds has ended
+        self.app = SimpleNamespace(scheduler=self.scheduler, _scan_us=1000 * scan_ms, _collect_due=False, _fed_us=0,
                                    _collected_us=0, _s=array("i", [0] * I.COUNT), controller=settled_response())
 
     def after(self, index, now_us):
         if index == self.scan:
+            if App._may_feed(self.app, now_us):
+                self.app._fed_us = now_us
+                self.fed.append(self.now_us)
             App._plan_collection(self.app, now_us)
         elif index == self.collect:
             self.app._collect_due = False
@@ -238,6 +242,21 @@ def test_the_budgets_of_scan_and_collection_are_the_bars_of_the_bench():
     budgets = {task[0]: task[3] for task in _app_tasks(10)}
     assert budgets["scan"] == BARS["scan_10ms_us_max"].limit
     assert budgets["collect"] == 1000 * BARS["gc_collect_ms"].limit
+
+
+@pytest.mark.parametrize("scan_us", [300, 700, 900, 1_500])
+def test_no_two_feeds_are_as_close_as_the_dead_man_takes_for_a_runaway(scan_us):
+    """A scan that a collection has made late by nearly a period is followed by the next one at once."""
+    gaps, skipped = [], 0
+    for collect_us in range(15_000, 20_001, 100):
+        rig = AppRig(10, scan_us, 0.2)
+        rig.costs[rig.collect] = collect_us
+        rig.app._collect_due = True
+        rig.run(600_000)
+        gaps += [b - a for a, b in pairwise(rig.fed)]
+        skipped += len(rig.starts[rig.scan]) - len(rig.fed)
+    assert min(gaps) > 1_000 and max(gaps) < 50_000
+    assert skipped or scan_us > 900
 
 
 @pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])
@@ -269,7 +288,8 @@ class TalkingRig(Rig):
     def __init__(self):
         tasks = _app_tasks(10, MagicMock())
         self.names = [task[0] for task in tasks]
-        super().__init__([(period, budget, phase, TALKING[name]) for name, _, period, budget, phase in tasks])
+        super().__init__([(period, budget, phase, TALKING[name]) for name, _, period, budget, phase in tasks],
+                         patient=1)
 
     def after(self, index, now_us):
         """The AFEs are polled each 1.2 ms; four slices of an answer, then 10 ms on the line."""
@@ -362,6 +382,20 @@ def _is_masked_sum(node):
         return False
     masked = "MASK" in getattr(node.right, "id", "") or getattr(node.right, "value", 0) == MASK
     return masked and isinstance(node.left, ast.BinOp) and isinstance(node.left.op, ast.Add)
+
+
+@pytest.mark.parametrize("patient", [0, 1])
+def test_the_wait_of_a_patient_task_is_no_lateness(patient):
+    rig = Rig([(10_000, 3_000, 0, 1_000), (5_000, 3_000, 500, 1_000)], patient=patient)
+    rig.run(50_000)
+    rig.scheduler.ask(0, rig.now_us, 5_000_000)     # only the second is due
+    rig.scheduler.take_late_us()
+    late_us = (rig.now_us + 1_000_000) & MASK
+    assert rig.scheduler.all_advance(late_us) == bool(patient)
+    assert (rig.scheduler.take_late_us() > 900_000) == (not patient)
+    rig.now_us += 1_000_000
+    rig.run(20_000)
+    assert (rig.scheduler.take_late_us() > 900_000) == (not patient) and rig.column(1, sched.LATE) >= 1
 
 
 def test_clearing_keeps_the_phase():

@@ -1,7 +1,8 @@
 """Break the control core in every way of `mutants.py` and show that its tests notice: `make mutants`.
 
 Each mutant is a copy of the firmware in a folder of its own; the tests of its module run first, the
-whole-controller tests only when those pass. A mutant that survives is printed and fails the run.
+whole-controller tests only when those pass. A mutant that survives is printed and fails the run. So does
+a test that fails on the firmware as it is, or that does not end: neither has noticed anything.
 """
 
 import os
@@ -72,8 +73,8 @@ def noticed(folder: Path, tests: list[str]) -> str:
             done = subprocess.run(
                 command, cwd=ROOT, env=environment, capture_output=True, timeout=_TIME_MOST_s, check=False
             )
-        except subprocess.TimeoutExpired:
-            return f"{test} (never ends)"
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"{test} does not end within {_TIME_MOST_s} s") from error
         if done.returncode == 1:
             return test
         if done.returncode:
@@ -92,11 +93,21 @@ def try_one(number: int) -> tuple[int, str, str]:
             return number, "", str(error)
 
 
+def fails_unbroken(test: str) -> str:
+    """The test file, when it fails on the firmware as it is; else ""."""
+    return noticed(ROOT / "firmware", [test])
+
+
 def main(arguments: list[str]) -> int:
     """Run all mutants, or those whose numbers are given; 0 when every one is noticed."""
     numbers = [int(word) for word in arguments] or list(range(len(MUTANTS)))
     survived = []
+    tests = sorted({test for number in numbers for test in tests_of(MUTANTS[number][0])})
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        failing = [test for test in pool.map(fails_unbroken, tests) if test]
+        if failing:
+            print(f"error: fails without any mutant: {', '.join(failing)} (mend it, then run again)", file=sys.stderr)
+            return 1
         for number, test, problem in pool.map(try_one, numbers):
             module, _, _, breaks = MUTANTS[number]
             print(f"{number:3} {module:16} {breaks:40} {problem or test or 'SURVIVED'}", flush=True)

@@ -8,6 +8,8 @@ time, one bounded piece a call. Lines that nobody asked for start with "# ".
 from micropython import const
 
 _LINE = const(120)          # longest command line
+_WORD = const(16)           # so much of an unknown word is quoted: an escaped character takes three allocations
+_OWN = b"{#"                # so do its own lines begin: from a terminal that echoes them, they are not answered
 _PIECE = const(64)          # room that one piece of an answer may need
 
 
@@ -47,6 +49,7 @@ class Console:
         self._line = bytearray(_LINE)
         self._length = 0
         self._too_long = False
+        self._odd = False       # a byte of the line is no printable ASCII
         self.busy = False       # a line waits or an answer is being sent
         self._ended = False     # a whole line waits
         self._answer = None
@@ -88,6 +91,8 @@ class Console:
             self._keep(byte)
 
     def _keep(self, byte):
+        if not 32 <= byte <= 126:
+            self._odd = True
         if self._length < _LINE:
             self._line[self._length] = byte
             self._length += 1
@@ -97,15 +102,15 @@ class Console:
     def _end_of_line(self):
         length, self._length = self._length, 0
         too_long, self._too_long = self._too_long, False
-        if not length:
+        odd, self._odd = self._odd, False
+        if not length or self._line[0] in _OWN:
             return
         if too_long:
             self._refuse("", "line longer than %d characters" % _LINE)
             return
-        for at in range(length):
-            if not 32 <= self._line[at] <= 126:
-                self._refuse("", "the line holds bytes that are not printable ASCII")
-                return
+        if odd:
+            self._refuse("", "the line holds bytes that are not printable ASCII")
+            return
         self._run(str(self._line[:length], "ascii").split())
 
     def _run(self, words):
@@ -113,7 +118,7 @@ class Console:
             return
         handler = self._table.get(words[0])
         if handler is None:
-            self._refuse(words[0], "no such command; try help")
+            self._refuse(words[0][:_WORD], "no such command; try help")
             return
         word = None
         if isinstance(handler, tuple):

@@ -181,4 +181,4 @@ class Recorder:
         for index in range(len(self)):
             self.entry(index, row)
             at = -((origin - row[-1]) & _CLOCK) if index < trigger else (row[-1] - origin) & _CLOCK
-            yield "%d," % (at * 16 // 100) + ",".join([str(value) for value in row[:-1]])
+            yield "%d" % (at * 16 // 100) + ",%d,%d,%d,%d,%d,%d" % tuple(row[:-1])

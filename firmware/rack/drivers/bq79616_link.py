@@ -136,14 +136,14 @@ class StackLink:
             return
         passed_us = (now_us - self._since) & _TICKS_MASK
         left_us = 10 * self._expected + 20 * frames + _ANSWER_US - passed_us
-        if left_us < 0:
-            self.timeouts += 1
-            self._fail(2)
-        elif passed_us > _SILENT_US and not waiting and not self._taken:
+        if passed_us > _SILENT_US and not waiting and not self._taken:      # however late the look is
             self.timeouts += 1
             self._uart.pulse_low(_CLEAR_US)
             self._pause(now_us, _CLEARED_US)
             self._silent()
+        elif left_us < 0:
+            self.timeouts += 1
+            self._fail(2)
         else:
             self.pause_us = min(10 * missing, left_us + 1)
 
