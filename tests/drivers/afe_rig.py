@@ -36,6 +36,14 @@ class AfeRig:
                 self.scans.append(self.clock.now_us)
             self.clock.now_us += max(POLL_US, self.driver.pause_us)
 
+    def write_astray(self, device, register, value):
+        """What a disturbance leaves in one device: its register written by nobody."""
+        self.stack._write_device(self.stack.devices[device], register, bytes((value,)), self.clock.now_us)
+
+    def change_cells(self):
+        for volts in self.volts:
+            volts[:] = [cell_V + 0.01 for cell_V in volts]
+
     def cells_right(self):
         expected = [1000 * volts for device in self.volts for volts in device]
         return all(abs(got - want) <= 1 for got, want in zip(self.cells_mV, expected, strict=True))
