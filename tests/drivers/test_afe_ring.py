@@ -9,14 +9,12 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
-from afe_rig import NTC_TABLE, AfeRig
+from afe_rig import NTC_TABLE, AfeRig, LOST_ms
 from halite.bench import BARS
-from halite.config import load_params
 from halite.simulator.chips.bq79616 import ADC_CTRL1, CONTROL2, DIAG_COMP_CTRL3, Bq79616Stack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
-from rack.alarms import code_of
 from rack.app import App
 from rack.drivers.bq79616 import Bq79616
 from rack.drivers.bq79616_start import STATE_RUN
@@ -24,7 +22,6 @@ from rack.scheduler import Scheduler
 from wires import AfeUart, TimeIsUp, settled_response
 
 DEVICES = 26
-LOST_ms = load_params("lfp_rack").alarms_levels[4 * (code_of("cells_lost") - 1)]
 PERIOD_ms, SCAN_ms = 100, 10
 COLLECT_us = 1000 * round(BARS["gc_collect_ms"].limit)
 # µs; scan and collection at their bars, the others at what the board takes; an AFE step's writes come to it

@@ -305,8 +305,10 @@ def test_no_sequence_of_faults_makes_a_wrong_cell_or_lasts_longer_than_its_recov
     rig.run(300)
     for (name, value), ms in faults:
         setattr(rig.stack.faults, name, value)
+        begun_us = rig.clock.now_us
         rig.run(ms)
         assert all(mV == -1 or 1999 <= mV <= 2000 + 3 * 16 * devices for mV in rig.cells_mV)
+        assert name not in ("missing", "stuck") or rig.nothing_read_since(begun_us)
         setattr(rig.stack.faults, name, getattr(WireFaults(), name))
     rig.scans.clear()
     rig.run(RECOVERY_ms)

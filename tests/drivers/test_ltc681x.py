@@ -140,7 +140,7 @@ _WIRE = st.lists(st.tuples(st.one_of(
     st.tuples(st.sampled_from(["flip", "lose", "duplicate", "truncate"]), st.floats(0, 0.05)),
     st.tuples(st.just("missing"), st.just(True)), st.tuples(st.just("late_us"), st.just(1.0)),
     st.tuples(st.just("stuck"), st.sampled_from([0, 1])), st.tuples(st.just("reset_after"), st.integers(0, 500)),
-), st.integers(1, 150)), min_size=1, max_size=5)  # fmt: skip
+), st.integers(1, 300)), min_size=1, max_size=5)  # fmt: skip
 
 
 @given(st.integers(0, 2**16), _WIRE)
@@ -151,8 +151,10 @@ def test_no_sequence_of_faults_makes_a_wrong_cell_or_outlives_half_a_second(seed
     rig.run(150)
     for (name, value), ms in faults:
         setattr(rig.stack.faults, name, value)
+        begun_us = rig.clock.now_us
         rig.run(ms)
         assert all(mV == -1 or 1999 <= mV <= 2110 for mV in rig.cells_mV)
+        assert name not in ("missing", "stuck") or rig.nothing_read_since(begun_us)
         setattr(rig.stack.faults, name, getattr(WireFaults(), name))
     rig.run(200)
     rig.scans.clear()
