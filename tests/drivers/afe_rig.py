@@ -3,13 +3,17 @@
 import math
 from array import array
 
+from halite.config import load_params
 from halite.simulator.chips.ntc import Ntc
+from rack.alarms import code_of
 from rack.drivers import ntc
 from wires import Clock
 
 A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
 NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)
 POLL_US = 1200     # as rack.app polls
+LOST_ms = load_params("lfp_rack").alarms_levels[4 * (code_of("cells_lost") - 1)]
+IN_FLIGHT_us = 20_000      # an answer that was on its way when the wire died; the longest takes 10 ms
 
 
 class AfeRig:
@@ -35,6 +39,21 @@ class AfeRig:
                 self.driver.cells_ready = False
                 self.scans.append(self.clock.now_us)
             self.clock.now_us += max(POLL_US, self.driver.pause_us)
+
+    def nothing_read_since(self, since_us):
+        """On a wire that has been dead from since_us on nothing counts as read, and the age trips in its time."""
+        dead_us = self.clock.now_us - since_us - IN_FLIGHT_us
+        age_ms = (self.clock.now_us - self.scans[-1]) // 1000 if self.scans else LOST_ms
+        return all(at_us <= since_us + IN_FLIGHT_us for at_us in self.scans) and (
+            dead_us < 1000 * LOST_ms or age_ms >= LOST_ms)
+
+    def write_astray(self, device, register, value):
+        """What a disturbance leaves in one device: its register written by nobody."""
+        self.stack._write_device(self.stack.devices[device], register, bytes((value,)), self.clock.now_us)
+
+    def change_cells(self):
+        for volts in self.volts:
+            volts[:] = [cell_V + 0.01 for cell_V in volts]
 
     def cells_right(self):
         expected = [1000 * volts for device in self.volts for volts in device]

@@ -11,14 +11,19 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
-from afe_rig import NTC_TABLE, AfeRig
+from afe_rig import NTC_TABLE, AfeRig, LOST_ms
 from halite.bench import BARS
-from halite.config import load_params
-from halite.simulator.chips.bq79616 import DIAG_COMP_CTRL3, TSREF_HI, VCELL16_HI, Bq79616Stack
+from halite.simulator.chips.bq79616 import (
+    ADC_CTRL1,
+    CONTROL2,
+    DIAG_COMP_CTRL3,
+    TSREF_HI,
+    VCELL16_HI,
+    Bq79616Stack,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
-from rack.alarms import code_of
 from rack.app import App
 from rack.drivers.bq79616 import Bq79616
 from rack.drivers.bq79616_start import STATE_RUN
@@ -30,7 +35,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
 from reaction_faults import CELLS_ms, TEMPS_ms
 
 DEVICES = 26
-LOST_ms = load_params("lfp_rack").alarms_levels[4 * (code_of("cells_lost") - 1)]
 PERIOD_ms, SCAN_ms = 100, 10
 COLLECT_us = 1000 * round(BARS["gc_collect_ms"].limit)
 # µs; scan and collection at their bars, the others at what the board takes; an AFE step's writes come to it
@@ -186,6 +190,29 @@ def test_one_break_after_another_is_followed_and_a_whole_link_ends_the_warning(b
     rig.run(2_300)
     assert not rig.driver.link_broken and well(rig) and rig.driver.wakes == 1
     assert rig.oldest_ms < LOST_ms
+
+
+@given(st.integers(0, DEVICES - 1), st.integers(0, 99), st.sampled_from([(ADC_CTRL1, 0x04), (CONTROL2, 0x00)]))
+@settings(max_examples=10, deadline=None)
+def test_a_device_that_has_lost_its_setup_is_set_up_again_before_the_cells_count_as_lost(device, phase_ms, astray):
+    rig = closed(after_ms=700 + phase_ms)
+    rig.driver._cycles_to_check = 1
+    rig.write_astray(device, *astray)
+    rig.run(350)
+    assert rig.driver.invalid == 1 and rig.driver.wakes == 1 and well(rig)
+    assert rig.oldest_ms < LOST_ms
+
+
+@pytest.mark.parametrize("link", [None, 1, 13, 25])
+def test_the_longest_scan_with_the_check_of_wires_and_setup_makes_no_cell_late(link):
+    rig = closed()
+    rig.stack.broken_links = {link} if link else set()
+    rig.run(300)
+    rig.oldest_ms = 0
+    rig.driver._cycles_to_check = 1
+    rig.run(400)
+    assert rig.driver._cycles_to_check > 90 and rig.driver.invalid == 0
+    assert rig.oldest_ms <= PERIOD_ms + SCAN_ms
 
 
 def test_a_link_that_stays_broken_is_looked_at_again_and_costs_no_scan():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from afe_rig import NTC_TABLE, POLL_US, AfeRig
-from halite.simulator.chips.bq79616 import FAULT_SYS, Bq79616Stack
+from halite.simulator.chips.bq79616 import ACTIVE_CELL, ADC_CTRL1, CONTROL2, FAULT_SYS, Bq79616Stack
 from halite.simulator.chips.faults import WireFaults
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +17,8 @@ from rack.drivers.crc16 import TABLE, crc16
 from wires import AfeUart
 
 RECOVERY_ms = 1_000     # as rack.drivers.bq79616 and docs/wiring.md state it
+FROZEN_ms = 250             # until cells of a device that no longer converts are fresh again
+READ_BACK_ms = 10_000       # what the cells depend on is read back once in this time
 LINK_RECOVERY_ms = 3_500    # the same for a link that is whole again, or that noise has made look broken
 
 
@@ -213,6 +215,79 @@ def test_noise_on_the_wire_is_no_fault_of_a_device():
     assert rig.scans and rig.driver.fault == 0
 
 
+# what a disturbance leaves in one of four devices of 15 cells, and what belongs there
+_ASTRAY = ((ACTIVE_CELL, 0x0A, 0x09), (CONTROL2, 0x00, 0x01), (ADC_CTRL1, 0x00, 0x02))
+
+
+@pytest.mark.parametrize("broken", [set(), {2}])
+@pytest.mark.parametrize("device", [0, 1, 3])
+@pytest.mark.parametrize(("register", "value", "right"), _ASTRAY)
+def test_what_the_cells_depend_on_is_read_back_on_both_sides_and_set_right_without_a_wake(register, value, right,
+                                                                                         device, broken):
+    rig = Rig(cells=15)
+    rig.run(400)
+    rig.stack.broken_links = broken
+    rig.run(300)
+    rig.driver._cycles_to_check = 1
+    rig.write_astray(device, register, value)
+    rig.run(350)
+    assert rig.stack.devices[device].registers[register] == right
+    rig.change_cells()
+    rig.run(200)
+    assert rig.cells_right() and rig.temps_right() and rig.driver.invalid == 1 and rig.driver.wakes == 1
+
+
+def test_the_read_back_comes_round_in_its_time_and_finds_nothing_where_nothing_is():
+    rig = Rig(devices=1)
+    rig.run(READ_BACK_ms + 1_000)
+    assert rig.driver.invalid == 0 and len(rig.scans) >= 107
+    rig.write_astray(0, ADC_CTRL1, 0x00)
+    rig.run(READ_BACK_ms + 200)
+    assert rig.stack.devices[0].registers[ADC_CTRL1] == 0x02 and rig.driver.invalid == 1
+
+
+@given(st.integers(1, 4), st.integers(0, 3), st.integers(0, 99), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_a_device_that_no_longer_converts_is_noticed_and_runs_again_in_its_time(devices, device, phase_ms, broken):
+    """A write of MAIN_GO without a mode stops it: it goes on sending its last cells with a good CRC."""
+    rig = Rig(devices=devices)
+    device = min(device, devices - 1)
+    rig.run(400)
+    rig.stack.broken_links = {devices - 1} if broken and devices > 1 else set()
+    rig.run(300 + phase_ms)
+    rig.write_astray(device, ADC_CTRL1, 0x04)
+    rig.change_cells()
+    rig.run(FROZEN_ms)
+    assert rig.cells_right() and rig.driver.invalid == 1 and rig.driver.wakes == 1
+
+
+def test_a_device_that_cannot_convert_never_counts_as_read():
+    rig = Rig()
+    rig.run(600)
+    act = rig.stack._act
+    rig.stack._act = lambda device, register, value, now_us: act(
+        device, register, value & 0x04 if device.position == 2 and register == ADC_CTRL1 else value, now_us)
+    rig.write_astray(2, ADC_CTRL1, 0x04)
+    rig.run(200)
+    rig.scans.clear()
+    rig.run(1_000)
+    assert not rig.scans
+    rig.stack._act = act
+    rig.run(RECOVERY_ms)
+    assert rig.scans and rig.cells_right()
+
+
+def test_a_device_in_the_middle_that_resets_is_addressed_anew():
+    rig = Rig()
+    rig.run(600)
+    rig.stack.devices[2].reset(rig.clock.now_us)
+    rig.scans.clear()
+    rig.run(200)
+    rig.change_cells()
+    rig.run(RECOVERY_ms)
+    assert rig.scans and rig.cells_right() and rig.driver.devices_seen == 4
+
+
 # what the wire does: (fault, its value, for so many ms)
 _RATES = st.floats(0, 0.05)
 _FAULTS = st.lists(st.tuples(st.one_of(
@@ -230,8 +305,10 @@ def test_no_sequence_of_faults_makes_a_wrong_cell_or_lasts_longer_than_its_recov
     rig.run(300)
     for (name, value), ms in faults:
         setattr(rig.stack.faults, name, value)
+        begun_us = rig.clock.now_us
         rig.run(ms)
         assert all(mV == -1 or 1999 <= mV <= 2000 + 3 * 16 * devices for mV in rig.cells_mV)
+        assert name not in ("missing", "stuck") or rig.nothing_read_since(begun_us)
         setattr(rig.stack.faults, name, getattr(WireFaults(), name))
     rig.scans.clear()
     rig.run(RECOVERY_ms)

@@ -180,6 +180,22 @@ def test_the_lower_identifier_wins_when_two_wait():
     assert [frame.id for _, frame in other.heard] == [0x100, 0x200, 0x300]
 
 
+@given(st.tuples(*[st.integers(0, 3)] * 3), st.permutations(range(3)))
+def test_the_buffer_of_the_highest_priority_goes_first_then_the_one_with_the_highest_number(priorities, asked):
+    """DS20001801, 3.2: whatever their identifiers and the order in which they were asked for."""
+    bus = CanBus()
+    talker, spi = Talker(bus), Spi(Mcp2515(bus))
+    spi.bring_up()
+    bus.send(talker, Frame(0x050, bytes(8)), spi.now_us)      # the bus is busy meanwhile
+    spi.now_us += 10
+    for buffer in asked:
+        spi(0x02, mcp2515.TXBCTRL[buffer], priorities[buffer])
+        spi.transmit(0x100 + buffer, b"", buffer)
+    bus.run_to(spi.now_us + 2_000)
+    sent = [frame.id - 0x100 for _, frame in bus.log if frame.id >= 0x100]
+    assert sent == sorted(range(3), key=lambda buffer: (priorities[buffer], buffer), reverse=True)
+
+
 def test_registers_of_the_configuration_are_locked_outside_its_mode():
     spi = Spi(Mcp2515(CanBus()))
     spi.bring_up()

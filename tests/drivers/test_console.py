@@ -155,10 +155,24 @@ def test_one_word_too_many_is_not_passed_over(line: str, says: str) -> None:
     assert says in json.loads(answer)["error"]
 
 
+def test_links_tells_what_every_driver_on_a_wire_has_counted() -> None:
+    app = MagicMock()
+    app.params.service_key = bytes(32)
+    app.afe = SimpleNamespace(invalid=1, wakes=2)
+    app.can = SimpleNamespace(starts=3, bus_offs=4, aborted=5, rx_overflows=6, tec=7, rec=8)
+    app.shunt = SimpleNamespace(starts=9, errors=10)
+    app.memory.log.fram = SimpleNamespace(errors=11)
+    (line,) = answers(talk(b"links\n", commands=Commands(app).table))
+    assert json.loads(line) == {
+        "re": "links", "afe_invalid": 1, "afe_wakes": 2, "can_starts": 3, "can_bus_offs": 4, "can_aborted": 5,
+        "can_overflows": 6, "can_tec": 7, "can_rec": 8, "shunt_starts": 9, "shunt_errors": 10, "fram_errors": 11,
+    }  # fmt: skip
+
+
 def test_the_texts_that_are_sent_without_quoting_need_none() -> None:
     commands = Commands(MagicMock()).table
     told = dict(entry.split(":", 1) for text in Commands.help for entry in text.split("|"))
-    assert len(commands) >= 19 and set(told) == set(commands)
+    assert len(commands) >= 20 and set(told) == set(commands)
     for text in (*told, *told.values(), *(row[7] for row in ROWS)):
         assert json.dumps(text) == f'"{text}"'
     assert all(len(name) + len(text) < 58 for name, text in told.items())  # a piece of an answer

@@ -85,6 +85,28 @@ def test_frames_leave_with_their_identifier_and_data(request, limits):
     assert sorted(rig.node.frames, key=lambda f: f.id) == [Frame(REQUEST_ID, request), Frame(LIMITS_ID, limits)]
 
 
+@given(st.booleans(), st.booleans())
+@settings(max_examples=4, deadline=None)
+def test_a_request_passes_the_limits_that_wait_with_a_lower_identifier(limits_first, alone):
+    """Whether the bus is busy with the frame of another node or nobody acknowledges yet."""
+    rig = Rig()
+    rig.run(30)
+    rig.node.alive = not alone
+    rig.bus.send(rig.node, Frame(0x050, bytes(8)), rig.clock.now_us)
+    rig.bus.run_to(rig.clock.now_us)
+    limits, request = load(LOAD_TX1, 0x100, bytes(8)), load(LOAD_TX0, REQUEST_ID, bytes(8))
+    if limits_first:
+        assert rig.driver.send(limits) == 1
+    assert rig.driver.send_fast(request) == 1
+    if not limits_first:
+        assert rig.driver.send(limits) == 1
+    rig.bus.run_to(rig.clock.now_us + 1_000)
+    rig.node.alive = True
+    rig.clock.now_us += 1_000
+    rig.run(3)
+    assert [frame.id for frame in rig.node.frames] == [REQUEST_ID, 0x100]
+
+
 @given(st.lists(st.tuples(st.integers(0, 0x7FF), st.binary(min_size=8, max_size=8)), min_size=1, max_size=8))
 @settings(max_examples=20)
 def test_only_the_accepted_identifier_is_received_in_order(frames):

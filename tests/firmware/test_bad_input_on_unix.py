@@ -112,3 +112,13 @@ def test_a_fault_on_the_wires_is_an_alarm_with_its_reason(
     assert any(told in text for text in texts), texts
     typed(rack, b"reset\n")
     assert typed(rack, b"version\n")[0]["healthy"] is True
+
+
+def test_links_counts_on_the_application_what_its_chips_have_met(rack: UnixBoard) -> None:
+    before = typed(rack, b"links\n")[0]
+    assert before["can_starts"] >= 1 and before["afe_wakes"] >= 1 and before["shunt_starts"] >= 1
+    rack.rack.start_fault("current_lost", 0)
+    rack.run_for(200)
+    rack.rack.stop_fault("current_lost", 0)
+    after = typed(rack, b"links\n")[0]
+    assert {name for name in after if after[name] != before[name]} == {"shunt_errors"}

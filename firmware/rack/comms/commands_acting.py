@@ -1,7 +1,8 @@
 """What the console can be asked to do: close, open, reset, unlock, the station's words, service mode.
 
 Half a garbled line, or the wrong person, must not close anything: words are counted, refusals come from
-Controller.command, and what needs a service right takes an answer to a challenge.
+Controller.command, and what needs a service right takes an answer to a challenge. `links` only tells; it is
+here because the file of the other views is full, see there.
 """
 
 from rack import ids as I
@@ -14,12 +15,17 @@ HELP = (
     "service:ask for a nonce, or answer it: into service mode|close:close the contactors"
     "|open:open the contactors|reset:acknowledge latched trips"
     "|unlock:leave the lock-out, with the answer to a nonce|setpoint:station power in W, positive discharges"
-    "|insulation:what the station's monitor measures, in kohm"
+    "|insulation:what the station's monitor measures, in kohm|links:counters of the chips and their wires"
 )
 # REFUSED_* of rack.control.bits; one text, as long ones are used where they lie in flash
 _REFUSED = (
     b"|no such command|a trip is latched: find its cause, then reset"
     b"|locked out after repeated trips: a service right is needed|the cause of a trip is still there|not in this state"
+)
+# what `links` tells, in its order
+_LINKS = (
+    b"afe_invalid|afe_wakes|can_starts|can_bus_offs|can_aborted|can_overflows|can_tec|can_rec"
+    b"|shunt_starts|shunt_errors|fram_errors"
 )
 
 
@@ -41,6 +47,7 @@ class ActingCommands:
                     "unlock": (self._unlock, ""),
                     "setpoint": (self._setpoint, ""),
                     "insulation": (self._insulation, ""),
+                    "links": self._links,
                 }
             )
 
@@ -83,6 +90,14 @@ class ActingCommands:
         station.values[at] = value
         station.say(at, at + 1)
         return (',"ok":true',)
+
+    def _links(self, words):
+        app = self._app
+        afe, can, shunt = app.afe, app.can, app.shunt
+        counted = (afe.invalid, afe.wakes, can.starts, can.bus_offs, can.aborted, can.rx_overflows, can.tec, can.rec,
+                   shunt.starts, shunt.errors, app.memory.log.fram.errors)
+        for index in range(len(counted)):
+            yield ',"%s":%d' % (piece(_LINKS, index), counted[index])
 
     def _service(self, words):
         """Nonce without words; with the nonce's HMAC: into service mode, unless current flows."""

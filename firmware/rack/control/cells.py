@@ -2,7 +2,8 @@
 
 A single cell outside its window is what burns; an open sense wire makes one cell read low and
 its neighbour high by the same amount, and must not pass for a pair of odd cells. A cell that
-falls by a quarter while the rack does not is one of the two signs of thermal runaway.
+falls by a quarter while the rack does not is one of the two signs of thermal runaway. GB 38031 says a quarter "of the
+initial voltage": initial is here what the cell had 30 to 60 s ago.
 """
 
 from array import array
@@ -21,7 +22,7 @@ _MEAN = const(5)
 _WIRES = const(6)
 _WIRE_AT = const(7)
 
-_DROP_PERIOD_ms = const(30_000)  # the reference is one to two of these old
+_DROP_PERIOD_ms = const(30_000)  # the reference is one to two of these old: engineering judgement
 
 
 @micropython.viper

@@ -60,7 +60,7 @@ TOO_FAST = const(2)
 TOO_SLOW = const(3)
 
 _WELD_BUS = const(4)        # contactor_welded: the bus rose with main - alone; 1 and 2 are the auxiliary contacts
-_RACK_LEAST_dV = const(100)
+_RACK_LEAST_dV = const(100) # below it no rack is there to precharge from: engineering judgement
 _MS_MOST = const(1 << 28)
 
 
@@ -283,6 +283,7 @@ class Contactors:
         return self._s[I.IN_bits] & IN_AUX_POS != 0
 
     def _contact_late(self):
+        """After twice the time that a contact may take, and 100 ms: engineering judgement."""
         return self._s[I.STEP_ms] >= 2 * self._p.contactor_aux_ms + 100
 
     def _precharged(self):

@@ -29,7 +29,7 @@ _STEP_ms = const(500)
 _MINUTE_ms = const(60_000)
 _NO_REFERENCE = const(-30_000)
 _LEAST_RISE = const(2)      # 0.1 K: a neighbour warms by at least this in a step,
-_LEAST_WARM = const(3)      # or by this above the rack's mean since the slow tier's reference
+_LEAST_WARM = const(3)      # or by this above the rack's mean since the slow tier's reference; engineering judgement
 
 # words of the kernel's result
 _FASTEST = const(0)         # 0.1 K in this step

@@ -38,7 +38,7 @@ _TOO_COLD = const(5)
 _STILL = const(6)
 
 _NONE = const(-30_000)      # at and below: no value, NO_*
-_LEAST = const(-600)        # an NTC reading outside this is a broken wire, 0.1 degC
+_LEAST = const(-600)        # an NTC reading outside this is a broken wire, 0.1 degC: engineering judgement
 _MOST = const(2_000)
 _WORST_FROM = const(250)    # the worst sensor is the one furthest from here
 NEUTRAL_ddegC = const(250)

@@ -3,7 +3,8 @@
 Defends against stale or corrupted cell data: a scan counts as arrived only when every frame of every
 device passed CRC, address and register check; anything else is discarded, counted and retried. An answer
 that does not begin, or six that are damaged, start the search for a broken link; where there is one, the
-cells are read from both ends of the ring. A base device that does not answer is woken anew.
+cells are read from both ends of the ring. A base device that does not answer is woken anew. Whether every
+ADC runs is asked each period: one that has stopped sends its last cells with a good CRC for ever.
 1 s after the last fault on the wire all is well again.
 
 Registers and frames: TI data sheet SLUSE81 and SLVAE86B. `uart` needs write(buf), any(),
@@ -12,16 +13,20 @@ readinto(buf, n) and pulse_low(us); none of them may block.
 
 from micropython import const
 
-from rack.drivers.bq79616_data import first_with, take_bytes, to_cells, to_temps
+from rack.drivers.bq79616_data import count_different, first_with, take_bytes, to_cells, to_temps
 from rack.drivers.bq79616_start import Starter
 
 _TICKS_MASK = const(0x3FFFFFFF)      # ticks_us wraps at 2**30
 
+_ACTIVE_CELL = const(0x003)
 _CONTROL1 = const(0x309)
+_CONTROL2 = const(0x30A)
+_ADC_CTRL1 = const(0x30D)
 _FAULT_RST1 = const(0x331)
 _DIAG_COMP_CTRL2 = const(0x33B)
 _DIAG_COMP_CTRL3 = const(0x33C)
-_FAULT_SUMMARY = const(0x52D)
+_DEV_STAT = const(0x52C)             # and behind it FAULT_SUMMARY
+_MAIN_RUN = const(0x01)
 _OWN_FAULTS = const(0xA3)            # PROT, OTP, SYS, PWR; not what noise on the wire or the wire check sets
 _FAULT_COMP_VCOW1 = const(0x548)
 _VCELL16_HI = const(0x568)
@@ -41,9 +46,10 @@ class Bq79616(Starter):
     now_us.
 
     cells_ready, temps_ready: a complete scan is in the outputs; the caller clears them. devices_seen: that
-    answer; link_broken: they were reached from both ends. faults: FAULT_SUMMARY of each device;
+    answer; link_broken: they were reached from both ends. faults: DEV_STAT and FAULT_SUMMARY of each device;
     fault: the first device, from 1, with one of its own, 0 none.
-    open_wires: 16 bits a device, high byte first, from the open-wire check every wire_check_cycles periods.
+    open_wires: 16 bits a device, high byte first, from the open-wire check every wire_check_cycles periods;
+    what the cells depend on is read back with it.
     Counters: crc_errors, timeouts, invalid, wakes. In state STATE_RUN a poll does not allocate.
     """
 
@@ -55,7 +61,7 @@ class Bq79616(Starter):
         self.temps_ddegC = temps_ddegC
         self.cells_ready = False
         self.temps_ready = False
-        self.faults = bytearray(devices)
+        self.faults = bytearray(2 * devices)
         self.fault = 0
         self.open_wires = bytearray(2 * devices)
         self._temps = temps_per_device
@@ -72,13 +78,16 @@ class Bq79616(Starter):
 
     def _cycle_rows(self):
         """The cells of both sides first: they are what must not be late."""
-        write = self._write_all
+        write, check = self._write_all, self._read_back
         cells = (self._read_cells, _VCELL16_HI + 2 * (16 - self._cells), 2 * self._cells, 0)
         rest = (
             self._read_temps, _TSREF_HI, 2 + 2 * self._temps, 0,
-            self._read_faults, _FAULT_SUMMARY, 1, 0,
+            self._read_status, _DEV_STAT, 2, 0,
             write, _DIAG_COMP_CTRL3, 0x00, 0,                  # once more: the last frame may have been lost
-            self._wire_check_due, 0, 6, 0,
+            self._check_due, 0, 9, 0,
+            check, _ACTIVE_CELL, self._cells - 6, 0,
+            check, _CONTROL2, 0x01, 0,
+            check, _ADC_CTRL1, 0x02, 0,
             write, _DIAG_COMP_CTRL2, 0x01, 0,                  # open below 0.8 V
             write, _DIAG_COMP_CTRL3, 0x10, 4000,               # sinks empty 0.47 µF in 3 ms
             write, _DIAG_COMP_CTRL3, 0x15, 1000,               # compare, sinks still on
@@ -151,9 +160,7 @@ class Bq79616(Starter):
             return False
         cells = self.cells_mV
         if to_cells(self._rx, self._counts[self._side], self._cells, cells, len(cells), self._positions[self._side]):
-            self.invalid += 1
-            self._fail(1)
-            return False
+            return self._not_as_configured()
         if self._side or not self._counts[1]:
             self.cells_ready = self.devices_seen == self._devices
         return True
@@ -169,15 +176,19 @@ class Bq79616(Starter):
             self.scan_us = (now_us - self._period_start) & _TICKS_MASK
         return True
 
-    def _read_faults(self, now_us, register, size):
+    def _read_status(self, now_us, register, size):
+        """Does every main ADC run, and who has a fault of its own?"""
         if not self._read(now_us, register, size):
             return False
-        take_bytes(self._rx, self._counts[self._side], 1, self.faults, self._positions[self._side])
+        count = self._counts[self._side]
+        if count_different(self._rx, count, size, _MAIN_RUN, _MAIN_RUN):
+            return self._not_as_configured()
+        take_bytes(self._rx, count, size, self.faults, self._positions[self._side])
         self.fault = first_with(self.faults, self._devices, _OWN_FAULTS)
         self._fails = 0
         return True
 
-    def _wire_check_due(self, now_us, register, value):
+    def _check_due(self, now_us, register, value):
         if self._cycles_to_check:
             self._step += value
         return True

@@ -70,26 +70,26 @@ def take_bytes(rx, frames: int, size: int, out, positions):
 
 
 @micropython.viper
-def count_different(rx, frames: int, value: int) -> int:
-    """Checked frames of one byte whose byte is not `value`."""
+def count_different(rx, frames: int, size: int, mask: int, value: int) -> int:
+    """Checked frames of `size` bytes whose first byte, as far as `mask` goes, is not `value`."""
     b = ptr8(rx)
     different = 0
     at = 4
     while frames > 0:
-        if int(b[at]) != value:
+        if int(b[at]) & mask != value:
             different += 1
-        at += 7
+        at += size + 6
         frames -= 1
     return different
 
 
 @micropython.viper
 def first_with(data, count: int, mask: int) -> int:
-    """Place, from 1, of the first of `count` bytes that has a bit of mask set; 0 none."""
+    """Place, from 1, of the first of `count` pairs of bytes whose second has a bit of mask set; 0 none."""
     b = ptr8(data)
     at = 0
     while at < count:
-        if int(b[at]) & mask:
+        if int(b[2 * at + 1]) & mask:
             return at + 1
         at += 1
     return 0

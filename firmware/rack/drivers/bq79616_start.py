@@ -24,6 +24,7 @@ _ADC_CTRL1 = const(0x30D)
 _FAULT_RST1 = const(0x331)
 _DIAG_COMP_CTRL3 = const(0x33C)
 _OTP_ECC_DATAIN1 = const(0x343)
+_DEV_STAT = const(0x52C)
 
 _DIR_SEL = const(0x80)               # CONTROL1
 _SEND_WAKE = const(0x20)
@@ -46,7 +47,7 @@ STATE_LOOK = const(5)                # is a broken link whole again?
 
 
 class Starter(StackLink):
-    """What Bq79616 does before it runs, and when the link fails it. Attributes and `_begin_run`: see there."""
+    """What Bq79616 does before it runs, and when the link fails it. Attributes, `_begin_run`, `_read_status`: there."""
 
     def __init__(self, uart, devices, cells_per_device, temps_per_device):
         super().__init__(uart, devices, 2 * max(cells_per_device, temps_per_device + 1))
@@ -119,6 +120,7 @@ class Starter(StackLink):
             + checked
             + (write, _ADC_CTRL1, 0x06, 3000,                  # MAIN_GO, continuous: 8 GPIO rounds
                check, _ADC_CTRL1, 0x02, 0,                     # MAIN_GO clears itself
+               self._read_status, _DEV_STAT, 2, 0,
                self._next_side, 0, 0, 0)
         )  # fmt: skip
 
@@ -305,11 +307,16 @@ class Starter(StackLink):
     def _read_back(self, now_us, register, value):
         if not self._read(now_us, register, 1):
             return False
-        if count_different(self._rx, self._counts[self._side], value):
-            self.invalid += 1
+        return not count_different(self._rx, self._counts[self._side], 1, 0xFF, value) or self._not_as_configured()
+
+    def _not_as_configured(self):
+        """Its cells would stay as they are, with a good CRC: who runs is configured anew, without a wake."""
+        self.invalid += 1
+        if self.state != STATE_RUN:
             self._fail(1)
             return False
-        return True
+        self._side = 0
+        return self._enter(STATE_CONFIG)
 
     def _next_side(self, now_us, register, value):
         self._fails = 0

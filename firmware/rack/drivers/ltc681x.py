@@ -4,14 +4,14 @@ The same hazard, the same rule: a scan counts as arrived only when the PEC of ev
 every device was right and every result is from this scan (the registers are cleared before it).
 
 Commands, order of bytes, LSB: LTC6813-1 data sheet. `spi` needs transfer(tx, rx, n): n bytes in one chip
-select, here up to 4 + 8 × devices (212 bytes, 1.7 ms at 1 Mbit/s, for 26).
+select, here up to 4 + 8 × devices (212 bytes, 1.7 ms at 1 Mbit/s, for 26). What is done with them is left to
+kernels in a poll of its own, so that none takes 2 ms (tests/board/test_same_bits_on_chip.py).
 """
 
 import micropython
 from micropython import const
 
 from rack.drivers.fast import ptr8, ptr32
-from rack.drivers.ntc import look_up
 from rack.drivers.pec15 import TABLE, pec15
 
 _TICKS_MASK = const(0x3FFFFFFF)
@@ -23,7 +23,6 @@ _ADCV = const(0x360)                 # all cells, 7 kHz, discharge off
 _ADAX = const(0x560)                 # all GPIOs and the reference, 7 kHz
 _READ_CELLS = (0x004, 0x006, 0x008, 0x00A, 0x009, 0x00B)
 _READ_AUX = (0x00C, 0x00E, 0x00D, 0x00F)
-_REFERENCE = const(5)                # word of the reference in the aux groups
 _CONFIG = b"\xfc\x00\x00\x00\x00\x00"    # GPIO pull-downs off, reference stays on, no discharge
 _REFON = const(0x04)
 
@@ -73,6 +72,77 @@ def _take_cells(rx, devices: int, first: int, cells: int, out, count: int) -> in
     return missing
 
 
+def _seal(frame, length):
+    """PEC of the first `length` bytes behind them."""
+    pec = pec15(frame, 0, length, TABLE)
+    frame[length] = pec >> 8
+    frame[length + 1] = pec & 0xFF
+
+
+@micropython.viper
+def _configs_lost(rx, devices: int) -> int:
+    """Devices, of checked RDCFGA groups, whose reference is off or that discharge a cell."""
+    b = ptr8(rx)
+    lost = 0
+    at = 4
+    while devices > 0:
+        if int(b[at]) & _REFON == 0 or int(b[at + 4]) != 0 or int(b[at + 5]) != 0:
+            lost += 1
+        at += 8
+        devices -= 1
+    return lost
+
+
+@micropython.viper
+def _take_aux(rx, devices: int, group: int, aux):
+    """Keep one aux group, 0..3, of each device; its four lie one behind the other."""
+    b = ptr8(rx)
+    to = ptr8(aux)
+    device = 0
+    while device < devices:
+        i = 0
+        while i < 6:
+            to[24 * device + 6 * group + i] = int(b[4 + 8 * device + i])
+            i += 1
+        device += 1
+
+
+@micropython.viper
+def _to_temps(aux, devices: int, temps: int, out, count: int, ntc):
+    """Convert the aux groups to 0.1 °C in out[0:count] by the table, limits and values of rack.drivers.ntc.
+
+    NO_VALUE without a plausible reference (3 V ± 0.6 V; word 5, between GPIO5 and GPIO6) or result.
+    """
+    a = ptr8(aux)
+    o = ptr32(out)
+    t = ptr32(ntc)
+    device = 0
+    while device < devices:
+        at = 24 * device
+        reference = int(a[at + 10]) + (int(a[at + 11]) << 8)
+        sensor = 0
+        while sensor < temps:
+            if sensor == 5:
+                at += 2
+            raw = int(a[at]) + (int(a[at + 1]) << 8)
+            value = -32768
+            if reference >= 24000 and reference <= 36000 and raw != 0xFFFF:
+                ratio = raw * 16384 // reference * 2
+                if ratio >= 32276:
+                    value = -32767
+                elif ratio <= 492:
+                    value = -32766
+                else:
+                    cell = ratio >> 7
+                    low = int(t[cell])
+                    value = (low + ((int(t[cell + 1]) - low) * (ratio & 127) >> 7) + 5) // 10
+            if device * temps + sensor < count:
+                o[device * temps + sensor] = value
+            at += 2
+            sensor += 1
+        device += 1
+
+
 class Ltc681x:
     """devices 1..26; cells_per_device 12 (LTC6811) or 18 (LTC6813); temps_per_device 1..5 or 1..9 (GPIO1 up).
 
@@ -101,7 +171,8 @@ class Ltc681x:
         self._temps = temps_per_device
         self._ntc = ntc
         self._period_us = period_us
-        self._tx = bytearray(4 + 8 * devices)
+        self._tx = bytearray(b"\xff" * (4 + 8 * devices))     # behind a command the line idles
+        self._config = self._config_frame()
         self._rx = bytearray(4 + 8 * devices)
         self._aux = bytearray(24 * devices)
         self._since = 0
@@ -115,13 +186,18 @@ class Ltc681x:
 
     def _cycle_rows(self):
         """(action, command, value, wait µs afterwards), one row a call."""
-        cells = tuple((self._read_cells, _READ_CELLS[n], 3 * n, 0) for n in range(self._cells // 3))
+        cells, aux = (), ()
+        for n in range(self._cells // 3):
+            cells += ((self._ask, _READ_CELLS[n], 0, 0), (self._take_cells, 0, 3 * n, 0))
         groups = (1, 1, 1, 2, 2, 3, 3, 3, 4)[self._temps - 1]
-        aux = tuple((self._read_aux, _READ_AUX[n], n, 0) for n in range(max(groups, 2)))
+        for n in range(max(groups, 2)):
+            aux += ((self._ask, _READ_AUX[n], 0, 0), (self._take_aux, 0, n, 0))
         return (
             (self._await_period, 0, 0, _WAKE_US),
             (self._start, _RDCFGA, 0, 10 * self._devices),      # wakes the ports that slept in between
-            (self._check_config, _RDCFGA, 0, 0),
+            (self._write_config, 0, 0, 0),
+            (self._ask, _RDCFGA, 0, 0),
+            (self._check_config, 0, 0, 0),
             (self._start, _CLRCELL, 0, 0),
             (self._start, _CLRAUX, 0, 0),
             (self._start, _ADCV, 0, _CELLS_US),
@@ -143,36 +219,43 @@ class Ltc681x:
         if self._step == len(self._rows):
             self._step = 0
 
-    def _fail(self):
-        """Once more; after three in a row the whole scan is given up and the next one starts anew."""
+    def _fail(self, rows):
+        """Once more, from so many rows before; after three in a row the scan is given up and the next starts anew."""
         self._fails += 1
+        self._step -= rows
         if self._fails >= _FAILS:
             self._fails = 0
             self._step = 0
             self.devices_seen = 0
         return False
 
+    def open_wire(self):
+        """As the other family's; 0: an open wire shows in the voltages."""
+        return 0
+
     # -- frames
+
+    def _config_frame(self):
+        """WRCFGA with the same configuration for every device."""
+        config = bytearray(_CONFIG + b"\0\0")
+        _seal(config, 6)
+        command = bytearray((_WRCFGA >> 8, _WRCFGA & 0xFF, 0, 0))
+        _seal(command, 2)
+        return command + bytes(config) * self._devices
 
     def _command(self, command, count):
         tx = self._tx
         tx[0] = command >> 8
         tx[1] = command & 0xFF
-        pec = pec15(tx, 0, 2, TABLE)
-        tx[2] = pec >> 8
-        tx[3] = pec & 0xFF
+        _seal(tx, 2)
         self._spi.transfer(tx, self._rx, count)
 
-    def _read(self, command):
-        """One register group of every device; True when all are in rx with the right PEC."""
-        for index in range(4, len(self._tx)):
-            self._tx[index] = 0xFF
-        self._command(command, len(self._tx))
-        good = _groups_ok(self._rx, self._devices, TABLE)
-        if good == self._devices:
+    def _all_right(self, rows):
+        """Has every device's group in rx its PEC?"""
+        if _groups_ok(self._rx, self._devices, TABLE) == self._devices:
             return True
         self.crc_errors += 1
-        return self._fail()
+        return self._fail(rows)
 
     # -- actions
 
@@ -191,36 +274,31 @@ class Ltc681x:
         self._command(command, 4)
         return True
 
+    def _ask(self, now_us, command, value):
+        """One register group of every device into rx."""
+        self._command(command, len(self._tx))
+        return True
+
+    def _write_config(self, now_us, command, value):
+        """Each scan: a chip that slept has lost it."""
+        self._spi.transfer(self._config, self._rx, len(self._config))
+        return True
+
     def _check_config(self, now_us, command, value):
-        """Write the configuration and read it back; a chip that slept has lost it."""
-        self._write_config()
-        if not self._read(command):
+        if not self._all_right(2):
             return False
-        for device in range(self._devices):
-            at = 4 + 8 * device
-            if not self._rx[at] & _REFON or self._rx[at + 4] or self._rx[at + 5]:
-                self.invalid += 1
-                return self._fail()
+        if _configs_lost(self._rx, self._devices):
+            self.invalid += 1
+            return self._fail(2)
         self.devices_seen = self._devices
         return True
 
-    def _write_config(self):
-        tx = self._tx
-        for device in range(self._devices):
-            at = 4 + 8 * device
-            for index in range(6):
-                tx[at + index] = _CONFIG[index]
-            pec = pec15(tx, at, 6, TABLE)
-            tx[at + 6] = pec >> 8
-            tx[at + 7] = pec & 0xFF
-        self._command(_WRCFGA, len(tx))
-
-    def _read_cells(self, now_us, command, first):
-        if not self._read(command):
+    def _take_cells(self, now_us, command, first):
+        if not self._all_right(1):
             return False
         if _take_cells(self._rx, self._devices, first, self._cells, self.cells_mV, len(self.cells_mV)):
             self.invalid += 1
-            return self._fail()
+            return self._fail(1)
         self._fails = 0
         return True
 
@@ -228,36 +306,17 @@ class Ltc681x:
         self.cells_ready = True
         return True
 
-    def _read_aux(self, now_us, command, group):
+    def _take_aux(self, now_us, command, group):
         """Keep the group; the ratio needs the reference, which comes in the second one."""
-        if not self._read(command):
+        if not self._all_right(1):
             return False
-        for device in range(self._devices):
-            to = 24 * device + 6 * group
-            at = 4 + 8 * device
-            for index in range(6):
-                self._aux[to + index] = self._rx[at + index]
+        _take_aux(self._rx, self._devices, group, self._aux)
         self._fails = 0
         return True
 
-    def _word(self, device, index):
-        at = 24 * device + 2 * index
-        return self._aux[at] | self._aux[at + 1] << 8
-
     def _temps_done(self, now_us, command, value):
         out = self.temps_ddegC
-        for device in range(self._devices):
-            reference = self._word(device, _REFERENCE)
-            for sensor in range(self._temps):
-                index = device * self._temps + sensor
-                if index < len(out):
-                    out[index] = self._temperature(self._word(device, sensor + (sensor >= _REFERENCE)), reference)
+        _to_temps(self._aux, self._devices, self._temps, out, len(out), self._ntc)
         self.temps_ready = True
         self.scan_us = (now_us - self._period_start) & _TICKS_MASK
         return True
-
-    def _temperature(self, raw, reference):
-        """0.1 °C; NO_VALUE without a plausible reference (3 V ± 0.6 V) or result."""
-        if not 24_000 <= reference <= 36_000 or raw == 0xFFFF:
-            return -32768
-        return look_up(self._ntc, min(raw * 16384 // reference * 2, 32767))

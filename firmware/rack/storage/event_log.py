@@ -27,7 +27,7 @@ class EventLog:
         self.lost = 0
         self.head = 0
         self.boot = 0
-        self._fram = fram
+        self.fram = fram
         self._at = at
         self._records = records
         self._buffer = bytearray(RECORD)
@@ -61,7 +61,7 @@ class EventLog:
         struct.pack_into(_FORMAT, buffer, 0, self.head, self.boot, now_ms, kind, code, a, b, c, d)
         buffer[28] = buffer[29] = 0
         struct.pack_into("<H", buffer, _CRC_AT, crc16(buffer, 0, _CRC_AT, TABLE))
-        if not self._fram.write(self._at + self.head % self._records * RECORD, buffer):
+        if not self.fram.write(self._at + self.head % self._records * RECORD, buffer):
             self.lost += 1
             return False
         self.head += 1
@@ -79,7 +79,7 @@ class EventLog:
 
     def _read(self, slot):
         """Sequence of the whole record in a slot, now in the buffer; -1 for anything else."""
-        if not self._fram.read_into(self._at + slot * RECORD, self._buffer):
+        if not self.fram.read_into(self._at + slot * RECORD, self._buffer):
             return -1
         if crc16(self._buffer, 0, RECORD, TABLE) != 0:
             return -1

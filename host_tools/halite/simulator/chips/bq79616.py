@@ -17,7 +17,8 @@ DIR0_ADDR_OTP, DEV_CONF, ACTIVE_CELL, GPIO_CONF1, CUST_CRC = 0x000, 0x002, 0x003
 DIR0_ADDR, DIR1_ADDR, COMM_CTRL, CONTROL1, CONTROL2 = 0x306, 0x307, 0x308, 0x309, 0x30A
 ADC_CTRL1, DIAG_COMP_CTRL2, DIAG_COMP_CTRL3 = 0x30D, 0x33B, 0x33C
 FAULT_RST1, FAULT_RST2 = 0x331, 0x332
-PARTID, ADC_STAT1, ADC_STAT2, FAULT_SUMMARY, FAULT_COMM1, FAULT_SYS = 0x500, 0x527, 0x528, 0x52D, 0x530, 0x536
+PARTID, ADC_STAT1, ADC_STAT2, DEV_STAT = 0x500, 0x527, 0x528, 0x52C
+FAULT_SUMMARY, FAULT_COMM1, FAULT_SYS = 0x52D, 0x530, 0x536
 FAULT_COMP_VCOW1 = 0x548  # cells 16..9, then 8..1
 VCELL16_HI, TSREF_HI, GPIO1_HI, DIETEMP1_HI = 0x568, 0x58C, 0x58E, 0x5AE
 
@@ -27,7 +28,7 @@ _DIR_SEL, _SEND_WAKE, _SOFT_RESET, _ADDR_WR = 0x80, 0x20, 0x02, 0x01
 _SEND_SHUTDOWN, _GOTO_SHUTDOWN, _GOTO_SLEEP = 0x40, 0x08, 0x04
 _MAIN_GO, _MAIN_MODE, _CONTINUOUS, _TSREF_EN = 0x04, 0x03, 0x02, 0x01
 _DRST, _SYS_FAULT, _COMM_FAULT, _COMM_CRC = 0x10, 0x02, 0x10, 0x02
-_OPEN_WIRE_FAULT, _DRDY_MAIN, _DRDY_VCOW = 0x40, 0x01, 0x08
+_OPEN_WIRE_FAULT, _DRDY_MAIN, _DRDY_VCOW, _MAIN_RUN = 0x40, 0x01, 0x08, 0x01
 _OW_SNK, _OW_VC_SINKS, _OW_VC_CHECK = 0x30, 0x10, 0x05
 _NO_RESULT = 0x8000
 _PART = 0x21
@@ -54,7 +55,8 @@ class Device:
     registers: bytearray = field(default_factory=lambda: bytearray(0x800))
     awake: bool = False
     ready_us: float = 0.0
-    converted_us: float | None = None
+    converted_us: float | None = None  # None: the main ADC does not run
+    mode: int = 0  # MAIN_MODE as MAIN_GO found it; what is written later waits for the next one
     sinks_us: float | None = None
 
     def reset(self, ready_us: float) -> None:
@@ -239,7 +241,8 @@ class Bq79616Stack:
             self._control1(device, value, now_us)
         elif register == ADC_CTRL1 and value & _MAIN_GO:
             device.registers[ADC_CTRL1] &= ~_MAIN_GO & 0xFF
-            device.converted_us = now_us + _ADC_SETTLE_US + 5.0 * device.position if value & _MAIN_MODE else None
+            device.mode = value & _MAIN_MODE
+            device.converted_us = now_us + _ADC_SETTLE_US + 5.0 * device.position if device.mode else None
         elif register == DIAG_COMP_CTRL3:
             self._open_wire_check(device, value, now_us)
         elif register == FAULT_RST1:
@@ -315,6 +318,7 @@ class Bq79616Stack:
         flags |= _COMM_FAULT if registers[FAULT_COMM1] else 0
         flags |= _OPEN_WIRE_FAULT if registers[FAULT_COMP_VCOW1] or registers[FAULT_COMP_VCOW1 + 1] else 0
         registers[FAULT_SUMMARY] = flags
+        registers[DEV_STAT] = _MAIN_RUN if device.converted_us is not None else 0
 
     def _convert(self, device: Device, now_us: float) -> None:
         """Put fresh results into the registers if the main ADC has run."""
@@ -334,7 +338,7 @@ class Bq79616Stack:
             device.set16(GPIO1_HI + 2 * gpio, value)
         device.set16(DIETEMP1_HI, _raw(25.0, 0.025))
         registers[ADC_STAT1] |= _DRDY_MAIN
-        if registers[ADC_CTRL1] & _MAIN_MODE != _CONTINUOUS:
+        if device.mode != _CONTINUOUS:
             device.converted_us = None
 
 

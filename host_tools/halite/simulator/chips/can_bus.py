@@ -84,18 +84,21 @@ class CanBus:
         self.log: deque[tuple[float, Frame]] = deque(maxlen=KEPT)
         self.shorted = False
         self.listeners: list[Callable[[Frame, float], None]] = []
-        self._waiting: list[tuple[float, int, Node, Frame]] = []
-        self._flying: tuple[float, Node, Frame] | None = None
+        self._waiting: list[tuple[float, int, Node, Frame, int]] = []
+        self._flying: tuple[float, Node, Frame, int] | None = None
         self._free_us = 0.0
         self._timers: list[tuple[float, int, float, Callable[[float], None]]] = []
         self._order = itertools.count()
 
-    def send(self, node: Node, frame: Frame, at_us: float) -> None:
-        """Ask for transmission from at_us on; while a frame waits or is on the wire it is not asked for twice."""
+    def send(self, node: Node, frame: Frame, at_us: float, rank: int = 0) -> None:
+        """Ask for transmission from at_us on; while a frame waits or is on the wire it is not asked for twice.
+
+        rank: of its frames that wait a node offers those of the highest rank only.
+        """
         flying = self._flying is not None and self._flying[1] is node and self._flying[2] is frame
         if flying or any(w[2] is node and w[3] is frame for w in self._waiting):
             return
-        self._waiting.append((at_us, next(self._order), node, frame))
+        self._waiting.append((at_us, next(self._order), node, frame, rank))
 
     def withdraw(self, node: Node, frame: Frame) -> bool:
         """Take back a waiting frame; False when it is on the wire or gone."""
@@ -138,23 +141,24 @@ class CanBus:
                 self._take_off(at_us)
 
     def _take_off(self, at_us: float) -> None:
-        """Arbitration: of all frames that wait, the lowest identifier wins."""
+        """Arbitration: of the frames that the nodes offer, the lowest identifier wins."""
         ready = [w for w in self._waiting if w[0] <= at_us]
-        chosen = min(ready, key=lambda w: (w[3].id << (0 if w[3].extended else 18), w[1]))
+        offered = [w for w in ready if w[4] == max(other[4] for other in ready if other[2] is w[2])]
+        chosen = min(offered, key=lambda w: (w[3].id << (0 if w[3].extended else 18), w[1]))
         self._waiting.remove(chosen)
-        _, _, node, frame = chosen
+        _, _, node, frame, rank = chosen
         bits = _ERROR_BITS if self.shorted or not node.acknowledges() else frame_bits(frame)
-        self._flying = (at_us + bits * self.bit_us(), node, frame)
+        self._flying = (at_us + bits * self.bit_us(), node, frame, rank)
 
     def _land(self, at_us: float) -> None:
         assert self._flying is not None
-        _, node, frame = self._flying
+        _, node, frame, rank = self._flying
         self._flying, self._free_us = None, at_us
         broken = self.shorted or not node.acknowledges()
         others = [other for other in self.nodes if other is not node and other.acknowledges()]
         if broken or not others:
             if node.failed(frame, at_us, acknowledged=not broken):
-                self.send(node, frame, at_us)
+                self.send(node, frame, at_us, rank)
             return
         # End of frame comes before the three bits between frames.
         end_us = at_us - 3 * self.bit_us()

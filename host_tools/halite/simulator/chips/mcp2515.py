@@ -182,11 +182,16 @@ class Mcp2515:
             self.registers[TEC] = self.registers[REC] = 0
             self.registers[EFLG] &= ~_TXBO & 0xFF
             self._update_error_flags()
-        for frame in self._queued.values():
+        for n, frame in self._queued.items():
             # requests wait through every other mode and go on in normal mode
             self.bus.withdraw(self, frame)
             if wanted == NORMAL:
-                self.bus.send(self, frame, self._join_us)
+                self._offer(n, self._join_us)
+
+    def _offer(self, n: int, at_us: float) -> None:
+        """Buffer n to the bus: the highest TXP goes first, of equal ones the buffer with the highest number."""
+        rank = 4 * (self.registers[TXBCTRL[n]] & 3) + n
+        self.bus.send(self, self._queued[n], at_us, rank)
 
     def _abort_all(self) -> None:
         for n, frame in list(self._queued.items()):
@@ -204,7 +209,7 @@ class Mcp2515:
                 self.sent(frame, self._now_us)
                 self._store(frame)
             elif self.mode == NORMAL:
-                self.bus.send(self, frame, max(self._now_us, self._join_us, self._bus_off_until))
+                self._offer(n, max(self._now_us, self._join_us, self._bus_off_until))
         elif before & _TXREQ and not value & _TXREQ and n in self._queued:
             if self.bus.withdraw(self, self._queued[n]):
                 del self._queued[n]
@@ -272,7 +277,7 @@ class Mcp2515:
             self.registers[TXBCTRL[n]] &= ~_TXREQ & 0xFF
             return False
         if self.registers[EFLG] & _TXBO:
-            self.bus.send(self, frame, self._bus_off_until)
+            self._offer(n, self._bus_off_until)
             return False
         return True
 
