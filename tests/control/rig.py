@@ -45,6 +45,8 @@ class Rig:
         self.ms = 0
         self.cell_mV = 3250 if self.params.rack_chemistry else 3050
         self.bus_dV = 0.0
+        self.rack_error_dV = 0          # of the rack's own voltage against its cells
+        self.resistor_J = 0.0           # in the precharge resistor; it cools as the config promises
         self.aux = True                 # contacts follow their coils
         self.bus = True                 # the bus precharges
         self.silent: set[str] = set()   # "cells", "temps", "current", "pcs"
@@ -76,17 +78,29 @@ class Rig:
 
     def _wires(self, dt: int) -> None:
         coils = self.s[I.COILS]
+        before_dV = self.s[I.BUS_dV]
         if self.bus:
             rack = float(self.rack_dV)
             path = coils & COIL_NEG and coils & (COIL_PRE | COIL_POS)
             share = min(1.0, dt / (self.params.precharge_tau_ms if not coils & COIL_POS else 1))
             self.bus_dV += (rack - self.bus_dV) * share if path else -self.bus_dV * min(1.0, dt / 200)
             self.s[I.BUS_dV] = int(self.bus_dV)
+        self._heat(coils, before_dV, dt)
         if self.aux:
             bits = (IN_AUX_NEG if coils & COIL_NEG else 0) | (IN_AUX_POS if coils & COIL_POS else 0)
             self.in_bits = self.in_bits & ~(IN_AUX_NEG | IN_AUX_POS) | bits
         self.s[I.IN_bits] = self.in_bits
-        self.s[I.RACK_dV] = self.rack_dV
+        self.s[I.RACK_dV] = self.rack_dV + self.rack_error_dV
+
+    def _heat(self, coils: int, before_dV: int, dt: int) -> None:
+        """(rack - bus)^2 / R while the resistor carries the current, the bus straight from before_dV to where it is."""
+        p = self.params
+        if coils & (COIL_NEG | COIL_PRE | COIL_POS) == COIL_NEG | COIL_PRE:
+            one, other = ((self.rack_dV - bus) / 10 for bus in (before_dV, self.s[I.BUS_dV]))
+            seconds = min(dt, p.deadman_window_ms) / 1000       # the dead-man holds no coil longer
+            self.resistor_J += (one * one + one * other + other * other) / 3 / p.precharge_ohm * seconds
+        else:
+            self.resistor_J = max(0.0, self.resistor_J - p.precharge_energy_J * min(dt, 1000) / p.precharge_cooldown_ms)
 
     def scan(self, dt: int = 10) -> None:
         """One scan after dt ms, with a cell scan each afe_period_ms."""

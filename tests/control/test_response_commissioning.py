@@ -1,8 +1,10 @@
 """Commissioning tests: a virtual frequency through the real path, never over a real event."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
+from checked import Checked, CheckedArray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
@@ -27,6 +29,9 @@ class TestRig(Rig):
         self.power_W += (request - self.power_W) * 0.86
         self.s[I.PCS_POWER_W] = round(self.power_W)
         return request
+
+
+BENCH = TestRig()
 
 
 def test_a_step_test_reports_delay_rise_settling_and_error():
@@ -132,3 +137,18 @@ def test_a_rack_that_allows_no_tests_refuses_one():
     rig = Rig()
     test = c.ResponseTest(parameters(response_test_enabled=0), rig.response, rig.s)
     assert test.refusal(c.STEP, 100) == c.REFUSED_OFF
+
+
+@given(st.integers(-(2**23), 2**23 - 1), st.integers(-(2**23), 2**23 - 1), st.integers(-1_000, 1_000),
+       st.integers(100, 2_000_000))  # fmt: skip
+def test_a_tests_error_is_exact_within_31_bits_whatever_the_pcs_tells(before_W, now_W, permille, contracted_W):
+    test, s = BENCH.response.test, CheckedArray("i", BENCH.s)
+    s[I.PCS_POWER_W] = now_W
+    test._clear()
+    test._s, test._start_W, test.expected_W = s, Checked(before_W), Checked(permille * contracted_W // 1000)
+    test._response = SimpleNamespace(contracted_W=Checked(contracted_W))
+    test.elapsed_ms = Checked(10)
+    test._measure()
+    error_W = now_W - before_W - int(test.expected_W)
+    assert test.error_permille == error_W * 1000 // contracted_W
+    assert (test.settle_ms == 10) == (abs(error_W) * 100 <= contracted_W)

@@ -106,6 +106,18 @@ def test_a_sensor_that_stays_while_its_module_moves_is_frozen_and_returns_when_i
     assert bench.t.why[at] == 0
 
 
+def test_a_module_that_has_jumped_is_believed_again_where_it_stays_and_not_called_frozen() -> None:
+    bench = Bench()
+    for at in range(8):
+        bench.raw[at] = 500
+    bench.scan()
+    assert (bench.s[I.TEMPS_LOST], bench.s[I.TEMPS_LOST_WHY]) == (8, LOST_JUMP)
+    bench.scan(99)
+    assert bench.s[I.TEMPS_LOST] == 8
+    bench.scan(2)
+    assert (bench.s[I.TEMPS_LOST], bench.s[I.TEMP_MAX_ddegC]) == (0, 500)
+
+
 def test_one_hot_cell_makes_none_of_its_neighbours_look_cold_or_frozen() -> None:
     bench = Bench()
     bench.move(3, 1500, 50)

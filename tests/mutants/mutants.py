@@ -132,6 +132,8 @@ MUTANTS = (
     # controller
     ("controller.py", "s[I.STATE] == STATE_CLOSED and s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO) == 0", "s[I.STATE] == STATE_CLOSED", "zero power demanded"),
     ("controller.py", "dt = (now_ms - w[_NOW_ms]) & _NOW_WRAP", "dt = max(0, now_ms - w[_NOW_ms])", "wrap of the clock"),
+    ("controller.py", "    w[_DT_ms] += dt\n", "    w[_DT_ms] = dt\n", "a plan that serves two scans loses time"),
+    ("mains.py", "unseen = k[K.ELAPSED_ms] + elapsed", "unseen = elapsed", "a hold that outlasts a late plan"),
     ("controller.py", "s[I.TIME_JUMP_ms] = dt - _DT_MOST_ms if dt > _DT_MOST_ms else 0", "s[I.TIME_JUMP_ms] = 0", "gap in time"),
     ("controller.py", "        if s[I.TRIP_CODE]:\n            return REFUSED_TRIPPED\n", "", "closing a tripped rack"),
     ("controller.py", "            self.alarms.latch(_DEEP)\n", "            pass\n", "deep discharge over a power loss"),
@@ -177,7 +179,7 @@ MUTANTS = (
     ("response_kernel.py", "* samples + k[K.LOW_REST]", "+ k[K.LOW_REST]", "low-pass of the phases that are left"),
     ("mains.py", "        if age >= k[K.LOSS_ms]:\n", "        if age >= k[K.LOSS_ms] + k[K.LOSS_ms]:\n", "a lost phase told late"),
     ("mains.py", "0 if lost else silent", "silent", "phases told beside no mains"),
-    ("mains.py", "            age = 0\n        elif age < 60_000:\n            age += k", "            age += 0\n        elif age < 60_000:\n            age += k", "a phase that is back"),
+    ("mains.py", "            age = 0\n        elif age < 60_000:\n            age += e", "            age += 0\n        elif age < 60_000:\n            age += e", "a phase that is back"),
     # fast response: power, and what holds without mains
     ("response_kernel.py", "                target = knots[last + 1] * 1000\n", "                target = knots[last + 1] * 100\n", "saturation of the curve"),
     ("response_kernel.py", "target -= (slope - band) * k[K.INERTIA]", "target += (slope - band) * k[K.INERTIA]", "sign of the inertia"),
@@ -215,6 +217,7 @@ MUTANTS = (
     ("split.py", "        if s[I.PAIR_AGE_ms] < LINK_LOST_MS:\n            aim", "        if True:\n            aim", "bias without the station"),
     # commissioning and record
     ("commissioning.py", "        if not self._p.response_test_enabled:\n            return REFUSED_OFF\n", "", "a test that is not allowed"),
+    ("commissioning.py", " + tenths % whole_W * 10 // whole_W", "", "the last digit of a test's error"),
     ("commissioning.py", "        self._k[K.INJECT] = 0\n", "", "a virtual frequency that stays"),
     ("recorder.py", "        if m[_LEFT] < 0:\n            m[_CAUSE] = cause\n", "        if m[_LEFT] < 1:\n            m[_CAUSE] = cause\n", "a frozen trace is overwritten"),
     ("recorder.py", "            m[_COUNT] += 1\n", "            m[_COUNT] += 0\n", "entries counted"),

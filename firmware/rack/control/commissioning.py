@@ -122,7 +122,10 @@ class ResponseTest:
     @property
     def error_permille(self):
         """Power against the curve at the end or up to now, permille of the contracted power."""
-        return (self.final_W - self.expected_W) * 1000 // max(1, self._response.contracted_W)
+        whole_W = max(1, self._response.contracted_W)
+        error_W = self.final_W - self.expected_W
+        tenths = error_W % whole_W * 100    # a product with 1000 would not fit: up to 2 MW
+        return error_W // whole_W * 1000 + tenths // whole_W * 10 + tenths % whole_W * 10 // whole_W
 
     def stop(self):
         """End a running test."""
@@ -168,7 +171,7 @@ class ResponseTest:
         expected = abs(self.expected_W)
         if self.rise_ms == NEVER and expected and toward * 10 >= expected * 9:
             self.rise_ms = self.elapsed_ms
-        if abs(toward - expected) * 100 > self._response.contracted_W:
+        if abs(toward - expected) > self._response.contracted_W // 100:     # the PCS may tell 24 bits
             self.settle_ms = NEVER
         elif self.settle_ms == NEVER:
             self.settle_ms = self.elapsed_ms

@@ -56,7 +56,7 @@ _SLOT_ms = const(2)
 _LAST_ms = const(3)             # when each slot ran last
 # words of a Controller
 _NOW_ms = const(0)              # of the last `protect`, -1 before the first
-_DT_ms = const(1)               # before it
+_DT_ms = const(1)               # that no `plan` has seen yet: one may serve two `protect`s
 _TEMPS_ms = const(2)            # since the last temperatures
 
 
@@ -81,7 +81,9 @@ def _begin(s: ptr32, w: ptr32, now_ms: int) -> int:
     s[I.TIME_JUMP_ms] = dt - _DT_MOST_ms if dt > _DT_MOST_ms else 0
     if dt > _DT_MOST_ms:
         dt = _DT_MOST_ms
-    w[_DT_ms] = dt
+    w[_DT_ms] += dt
+    if w[_DT_ms] > _DT_MOST_ms:
+        w[_DT_ms] = _DT_MOST_ms
     w[_TEMPS_ms] += dt
     error = s[I.CELL_SUM_dV] - s[I.RACK_dV]
     s[I.SUM_ERROR_dV] = error if error >= 0 else 0 - error
@@ -193,6 +195,7 @@ class Controller:
         """Second half, before the next `protect`: slots, limits, request; an app may let other tasks run in between."""
         w = self._w
         dt = w[_DT_ms]
+        w[_DT_ms] = 0
         self._run_slot(dt)
         self.limits.scan(dt)
         self._request(w[_NOW_ms], self.s)

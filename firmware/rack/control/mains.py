@@ -28,7 +28,7 @@ def set_up(k, params):
 
 
 @micropython.viper
-def _look_at_phases(state, lost: int):
+def _look_at_phases(state, elapsed: int, lost: int):
     """Age of each phase, and which of them are silent while another is not. lost: without mains at all that is told."""
     k = ptr32(state)
     silent = 0
@@ -40,7 +40,7 @@ def _look_at_phases(state, lost: int):
             k[K.PHASE_BEFORE + phase] = seen
             age = 0
         elif age < 60_000:
-            age += k[K.ELAPSED_ms]
+            age += elapsed
         k[K.PHASE_AGES + phase] = age
         if age >= k[K.LOSS_ms]:
             k[K.PHASE_CLOCKS + phase] = -1
@@ -62,7 +62,8 @@ def look_kernel(state, now_ms: int) -> int:
     k[K.LAST_ms] = now_ms
     if elapsed > 100:
         elapsed = 100               # a late scan moves no further than ten punctual ones
-    k[K.ELAPSED_ms] = elapsed
+    unseen = k[K.ELAPSED_ms] + elapsed      # of the response's second half, which may serve two looks
+    k[K.ELAPSED_ms] = 100 if unseen > 100 else unseen
     age = k[K.AGE_ms]
     seen = k[K.SEEN]
     if seen != k[K.SEEN_BEFORE]:    # since a scan that was late they may be older
@@ -77,7 +78,7 @@ def look_kernel(state, now_ms: int) -> int:
     k[K.AGE_ms] = age
     lost = 1 if age >= k[K.LOSS_ms] else 0
     if k[K.PHASES] > 1:
-        _look_at_phases(state, lost)
+        _look_at_phases(state, elapsed, lost)
     if lost == k[K.LOST]:
         return 0
     k[K.LOST] = lost

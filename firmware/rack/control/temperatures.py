@@ -115,6 +115,8 @@ def _by_module(raw, last, why, good_ms, anchor, words):  # noqa: C901 one pass o
                     g[i] = 0
                 elif w[i] != 0 and g[i] >= o[_RETURN_ms]:
                     w[i] = 0
+            else:
+                a[i] = _NONE        # what its module did meanwhile is no proof that it is frozen
             p[i] = now
             i += 1
         first += m

@@ -1,0 +1,280 @@
+"""What must not last: every cause of a trip that a test can bring about, and how long a coil may stay on with it.
+
+Read from the world and not from the alarms. An alarm's time in the config is counted from the first scan that can see
+the cause; what comes by a scan of the AFE is seen one of its periods later.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from rack import ids as I
+from rack.alarms import code_of
+from rack.control.bits import (
+    COIL_NEG,
+    COIL_POS,
+    IN_AUX_NEG,
+    IN_AUX_POS,
+    IN_ESTOP,
+    IN_HVIL,
+    IN_OC_OK,
+    NO_OPEN,
+)
+from rig import Rig
+
+_STEP_ddegC = 90            # what a cell may just warm between two scans of the AFE (plausible_jump_dK)
+_RISE_ddegC = 7             # of sensor 0 in 100 ms, when it runs away: too slow to be over-temperature first
+_LEAST_ddegC, _MOST_ddegC = -600, 2000     # a reading outside this is a broken wire
+_SEEN_IN = ("cells", "temps")
+
+
+class Danger(NamedTuple):
+    """An alarm and its cause; level: the alarm's, from the config.
+
+    there: is the cause there? cause: brings it about, before each scan of step_ms; needs: what must not be silent
+    meanwhile, as that is a danger of its own; scans: more of them until the alarm can see what the inputs say.
+    """
+
+    key: str
+    there: Callable[["Dangers", int], bool]
+    cause: Callable[[Rig, int], None]
+    needs: tuple[str, ...] = ()
+    step_ms: int = 10
+    scans: int = 0
+
+
+def _signal(key: str, signal: int, above: bool = True) -> Danger:
+    def there(d: "Dangers", level: int) -> bool:
+        return d.rig.s[signal] >= level if above else d.rig.s[signal] <= level
+
+    def cause(rig: Rig, level: int) -> None:
+        rig.s[signal] = level
+
+    return Danger(key, there, cause, step_ms=100 if "insulation" in key else 10)
+
+
+def _input(key: str, bit: int) -> Danger:
+    def cause(rig: Rig, level: int) -> None:
+        rig.in_bits &= ~bit
+
+    return Danger(key, lambda d, level: not d.rig.in_bits & bit, cause)
+
+
+def _silence(key: str, who: str) -> Danger:
+    return Danger(key, lambda d, level: who in d.rig.silent, lambda rig, level: rig.silent.add(who))
+
+
+def _one_cell(rig: Rig, level: int) -> None:
+    rig.c.cells_mV[3] = level
+
+
+def _two_cells(first: int, second: int) -> Callable[[Rig, int], None]:
+    """One at the upper end of its window, one at the lower, or less far away where that is enough."""
+
+    def cause(rig: Rig, level: int) -> None:
+        high = level_of(rig.params, "cell_high_trip") - 10
+        low = level_of(rig.params, "cell_low_trip") + 10
+        rig.c.cells_mV[first] = high
+        rig.c.cells_mV[second] = max(low, high - level) if level > 1 else low
+
+    return cause
+
+
+def _wire_open(d: "Dangers", level: int) -> bool:
+    """Two neighbours far from the mean in opposite directions."""
+    cells, most = d.rig.c.cells_mV, d.rig.params.plausible_wire_mV
+    if d.high_mV - d.low_mV <= most:
+        return False
+    mean = sum(cells) // len(cells)
+    pairs = ((one - mean, other - mean) for one, other in pairwise(cells))
+    return any(max(pair) > most and min(pair) < -most for pair in pairs)
+
+
+def _sum_cause(rig: Rig, level: int) -> None:
+    rig.rack_error_dV = level
+
+
+def _warm(charging: bool) -> Callable[[Rig, int], None]:
+    def cause(rig: Rig, level: int) -> None:
+        temps = rig.c.temps_ddegC
+        for at in range(len(temps)):
+            temps[at] += max(-_STEP_ddegC, min(_STEP_ddegC, level - temps[at]))
+        if charging:
+            rig.s[I.CURRENT_dA] = -rig.params.charge_rest_dA - 1
+
+    return cause
+
+
+def _hot(d: "Dangers", level: int) -> bool:
+    return max(d.believed, default=level - 1) >= level
+
+
+def _cold(d: "Dangers", level: int) -> bool:
+    return min(d.believed, default=level + 1) <= level
+
+
+def _charging(d: "Dangers") -> bool:
+    return bool(d.rig.s[I.CURRENT_dA] < -d.rig.params.charge_rest_dA)
+
+
+def _sensors_lost(d: "Dangers", level: int) -> bool:
+    temps = d.rig.c.temps_ddegC
+    if min(temps) >= _LEAST_ddegC and max(temps) <= _MOST_ddegC:
+        return False
+    return sum(not _LEAST_ddegC <= value <= _MOST_ddegC for value in temps) >= level
+
+
+def _lose_sensors(rig: Rig, level: int) -> None:
+    for at in range(level):
+        rig.c.temps_ddegC[at] = NO_OPEN
+
+
+def _run_away(rig: Rig, level: int) -> None:
+    """From 25 degC sensor 0 is beyond `runaway_temp_ddegC` before the rise has lasted; the gas is the witness."""
+    rig.s[I.GAS_mV] = rig.params.runaway_gas_mV
+    rig.c.temps_ddegC[0] += _RISE_ddegC
+
+
+def _overload(way: int) -> Callable[[Rig, int], None]:
+    """The largest current that is no over-current."""
+
+    def cause(rig: Rig, level: int) -> None:
+        key = "discharge_current_trip" if way > 0 else "charge_current_trip"
+        rig.s[I.CURRENT_dA] = level_of(rig.params, key) - way
+
+    return cause
+
+
+def _stuck(d: "Dangers", level: int) -> bool:
+    coils, bits = d.rig.s[I.COILS], d.rig.in_bits
+    pairs = ((COIL_POS, IN_AUX_POS), (COIL_NEG, IN_AUX_NEG))
+    return any(coils & coil and not bits & aux for coil, aux in pairs)
+
+
+def _fall_open(rig: Rig, level: int) -> None:
+    rig.aux = False
+    rig.in_bits &= ~IN_AUX_POS
+
+
+DANGERS = (
+    _signal("discharge_current_trip", I.CURRENT_dA),
+    _signal("charge_current_trip", I.CURRENT_dA, above=False),
+    _signal("gas_trip", I.GAS_mV),
+    _signal("board_trip", I.BOARD_ddegC),
+    _signal("insulation_trip", I.INSULATION_KOHM, above=False),
+    _signal("late_trip", I.TASK_LATE_ms),
+    _signal("config_bad", I.CONFIG_BAD),
+    _signal("wire_check_trip", I.WIRE_CHECK),
+    _input("hvil", IN_HVIL),
+    _input("estop", IN_ESTOP),
+    _input("oc_alert", IN_OC_OK),
+    _silence("cells_lost", "cells"),
+    _silence("temps_lost", "temps"),
+    _silence("current_lost", "current"),
+    _silence("pcs_lost", "pcs"),
+    Danger("cell_high_trip", lambda d, level: d.high_mV >= level, _one_cell, ("cells",)),
+    Danger("cell_low_trip", lambda d, level: d.low_mV <= level, _one_cell, ("cells",)),
+    Danger("deep_discharge", lambda d, level: d.low_mV <= level, _one_cell, ("cells",)),
+    Danger("spread_trip", lambda d, level: d.high_mV - d.low_mV >= level, _two_cells(2, 6), ("cells",), step_ms=100),
+    Danger("wire_trip", _wire_open, _two_cells(4, 5), ("cells",)),
+    Danger("sum_trip", lambda d, level: abs(d.rig.s[I.CELL_SUM_dV] - d.rig.s[I.RACK_dV]) >= level, _sum_cause,
+           ("cells",), step_ms=100),
+    Danger("hot_trip", _hot, _warm(charging=False), ("temps",), step_ms=100),
+    Danger("cold_trip", _cold, _warm(charging=False), ("temps",), step_ms=100),
+    Danger("charge_hot_trip", lambda d, level: _charging(d) and _hot(d, level), _warm(charging=True),
+           ("temps", "current"), step_ms=100),
+    Danger("charge_cold_trip", lambda d, level: _charging(d) and _cold(d, level), _warm(charging=True),
+           ("temps", "current"), step_ms=100),
+    Danger("sensor_trip", _sensors_lost, _lose_sensors, ("temps",)),
+    Danger("runaway_trip", lambda d, level: d.rises and d.rig.s[I.GAS_mV] >= d.rig.params.runaway_gas_mV, _run_away,
+           ("temps",), step_ms=100),
+    Danger("charge_i2t_trip", lambda d, level: d.spent(-1), _overload(-1)),
+    Danger("discharge_i2t_trip", lambda d, level: d.spent(1), _overload(1)),
+    Danger("stuck", _stuck, _fall_open, scans=2),
+)  # fmt: skip
+
+# The other trips, and why no rule brings them about while a coil is on.
+NOT_HERE = {
+    "temp_spread_trip": "one AFE: within a module a sensor so much colder counts as lost (sensor_trip)",
+    "current_bad": "a reading beyond the sensor's range is an over-current first",
+    "time_trip": "the gap itself; test_controller.py",
+    "welded": "found after the open command",
+    "precharge_fast_trip": "found while closing; the failed precharge itself has taken the coils off",
+    "precharge_slow_trip": "the same",
+}
+
+
+def level_of(params: Any, key: str) -> int:
+    return int(params.alarms_levels[4 * (code_of(key) - 1)])
+
+
+def most_ms(params: Any, danger: Danger) -> int:
+    """How long the cause may be there before no coil is on."""
+    most = int(params.alarms_levels[4 * (code_of(danger.key) - 1) + 2])
+    if any(need in _SEEN_IN for need in danger.needs):
+        most += params.afe_period_ms
+    if danger.key.endswith("_lost"):
+        most += level_of(params, danger.key)
+    if danger.key == "runaway_trip":
+        most += params.runaway_rise_ms + 1000       # in steps of 500 ms, the first and the last of them cut
+    if danger.key == "stuck":
+        most += params.contactor_aux_ms
+    return most
+
+
+class Dangers:
+    """How long each cause has been there. met: where to count those that came while a coil was on."""
+
+    def __init__(self, rig: Rig, met: dict[str, int]) -> None:
+        self.rig = rig
+        self.met = met
+        self.rises = False
+        self.high_mV = self.low_mV = 0
+        self.believed: list[int] = []
+        self._held: dict[str, int] = {}
+        self._late: dict[str, int] = {}         # scans beyond its time
+        self._row = {d.key: (d, level_of(rig.params, d.key), most_ms(rig.params, d)) for d in DANGERS}
+        self._used = {-1: 0, 1: 0}              # of the overload budgets, A2ms
+        self._first_ddegC = rig.c.temps_ddegC[0]
+
+    def scan(self, dt: int, energised: bool) -> None:
+        """After each scan. dt: its believed ms; energised: a coil was on before it."""
+        self._look(dt)
+        for key, (danger, level, _) in self._row.items():
+            known = not self.rig.silent.intersection(danger.needs)
+            self._count(key, known and danger.there(self, level), dt, energised)
+
+    def spent(self, way: int) -> bool:
+        """Is the budget of an overload used up?"""
+        return self._used[way] >= self._budget(way)
+
+    def _budget(self, way: int) -> int:
+        p = self.rig.params
+        return 1000 * int(p.overload_discharge_A2s if way > 0 else p.overload_charge_A2s)
+
+    def _look(self, dt: int) -> None:
+        rig = self.rig
+        self.high_mV, self.low_mV = max(rig.c.cells_mV), min(rig.c.cells_mV)
+        pairs = zip(rig.c.temps_ddegC, rig.c.temperatures.why, strict=True)
+        self.believed = [value for value, why in pairs if not why]
+        now = rig.c.temps_ddegC[0]
+        self.rises = dt == 100 and now - self._first_ddegC >= _RISE_ddegC and not rig.c.temperatures.why[0]
+        self._first_ddegC = now
+        current = 0 if "current" in rig.silent else rig.s[I.CURRENT_dA]
+        for way, rated_dA in ((1, rig.params.overload_discharge_dA), (-1, rig.params.overload_charge_dA)):
+            square = current * current // 100 if current * way > 0 else 0
+            used = self._used[way] + (square - rated_dA * rated_dA // 100) * min(dt, 100)
+            self._used[way] = min(max(0, used), 2 * self._budget(way))
+
+    def _count(self, key: str, there: bool, dt: int, energised: bool) -> None:
+        if not there:
+            self._held.pop(key, None)
+            self._late.pop(key, None)
+            return
+        danger, _, most = self._row[key]
+        if key not in self._held and energised:
+            self.met[key] = self.met.get(key, 0) + 1
+        self._held[key] = self._held[key] + dt if key in self._held else 0
+        if self._held[key] >= most:
+            self._late[key] = self._late.get(key, -1) + 1
+            assert self._late[key] < danger.scans or not self.rig.s[I.COILS], f"{key} for {self._held[key]} ms"

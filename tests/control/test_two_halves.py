@@ -1,0 +1,107 @@
+"""The scan in two halves: a plan that comes late serves several protects, and no time is lost by it."""
+
+from copy import deepcopy
+from functools import cache
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack import ids as I
+from rack.control import response_state as K
+from rack.control.controller import _CLOCK_ms, _LAST_ms
+from rack.control.limits import PERMILLE
+from rack.control.response import PERIOD_TICK_NS
+from rig import MASK, Rig
+
+_LOW = 1_000_000_000_000 // 49_500 // PERIOD_TICK_NS
+_HOLD_ms = 300
+_PPM_ms = 100                   # of every ramp: a tenth of the power in a second
+_SLOW = ("response_release_permille_ps", "response_setpoint_permille_ps", "limit_rise_permilleps")
+_GROUPS = st.lists(st.integers(1, 3), min_size=60, max_size=60)
+
+
+@cache
+def _lost() -> Rig:
+    rig = Rig("bench", response_delay_ms=0, response_hold_ms=_HOLD_ms, response_priority=0,
+              **dict.fromkeys(_SLOW, _PPM_ms)).close()  # fmt: skip
+    rig.s[I.SETPOINT_W] = 300
+    for _ in range(100):
+        rig.c.response.on_period(_LOW)
+        rig.run(20)
+    assert rig.s[I.RESPONSE_W] == rig.params.rack_power_max_W
+    rig.run(100)
+    assert rig.c.response.state[K.LOST]
+    for side in (rig.c.limits.charge, rig.c.limits.discharge):
+        side.words[PERMILLE] = 0
+    return rig
+
+
+def lost() -> Rig:
+    """Closed; mains has just been lost, so that the full response is held; the setpoint ramps down, the limits rise."""
+    return deepcopy(_lost())
+
+
+def play(rig: Rig, groups: list[int]) -> dict[int, dict[str, int]]:
+    """One plan after each group of protects; by time, what it leaves."""
+    seen = {}
+    turns, k = rig.c._turns, rig.c.response.state
+    for protects in groups:
+        for _ in range(protects):
+            rig.ms += 10
+            rig.now_ms = (rig.now_ms + 10) & MASK
+            rig.c.protect(rig.now_ms)
+        rig.c.plan()
+        seen[rig.ms] = {
+            "slots' clock": turns[_CLOCK_ms],
+            "hold": k[K.UNKNOWN_ms],
+            "age": k[K.AGE_ms],
+            "rise of a limit": rig.c.limits.charge.words[PERMILLE],
+            "setpoint": k[K.BASE],
+        }
+    return seen
+
+
+@settings(max_examples=25, deadline=None)
+@given(_GROUPS)
+def test_plans_that_serve_one_to_three_protects_advance_slots_hold_and_ramps_as_punctual_ones(groups):
+    late, punctual = lost(), lost()
+    expected = play(punctual, [1] * sum(groups))
+    for at, what in play(late, groups).items():
+        assert what == expected[at]
+    released = [rig.c.response.state[K.NOW_PPM] for rig in (late, punctual)]
+    assert max(released) < 1_000_000 - 200 * _PPM_ms
+    # the release begins with the plan that finds the hold over
+    assert abs(released[0] - released[1]) <= 30 * _PPM_ms
+
+
+@given(st.lists(st.integers(1, 3), min_size=5, max_size=20))
+def test_a_slot_is_told_all_the_time_since_its_own_last_run(groups):
+    rig = lost()
+    told, began = 0, rig.c._turns[_LAST_ms + 2]
+
+    def slot(ms: int) -> None:
+        nonlocal told
+        told += ms
+
+    rig.c.core.slot = slot
+    play(rig, groups)
+    assert told == rig.c._turns[_LAST_ms + 2] - began
+
+
+def test_a_plan_that_has_long_not_come_moves_no_further_than_a_gap_and_a_late_scan_may() -> None:
+    rig = lost()
+    clock, unknown = rig.c._turns[_CLOCK_ms], rig.c.response.state[K.UNKNOWN_ms]
+    play(rig, [400])
+    assert rig.c._turns[_CLOCK_ms] - clock == 1_000
+    assert rig.c.response.state[K.UNKNOWN_ms] - unknown == 100
+
+
+def test_the_phases_ages_do_not_wait_for_a_plan() -> None:
+    rig = Rig("bench", grid_phases=3)
+    rig.scan()
+    response = rig.c.response
+    for phase in (0, 1, 2):
+        response.on_period(_LOW, phase)
+    for _ in range(2):
+        rig.now_ms += 10
+        rig.c.protect(rig.now_ms)
+    assert list(response.state[K.PHASE_AGES : K.PHASE_AGES + 3]) == [10, 10, 10]
