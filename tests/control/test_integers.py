@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rack import ids as I
 from rack.control.bits import CMD_CLOSE, CMD_RESET, NO_VALUE
 from rack.control.charge import KEEP_IN_Ah, KEEP_OUT_Ah
+from rack.control.controller import _TEMPS_ms
 from rack.params import SCALARS
 from rack.signals import SIGNALS
 from rig import params
@@ -70,6 +71,17 @@ def test_no_result_leaves_31_bits_for_any_input_and_any_allowed_config(
         c.s[I.CURRENT_AGE_ms] = checked(dt)
         c.charge.metered(checked(ddegC * 16_000), True)
     assert all(isinstance(value, Checked) for value in c.s)
+
+
+def test_temperatures_that_nobody_reads_for_weeks_stay_within_31_bits() -> None:
+    c = checked_controller(params("bench"))
+    c.protect(checked(0))
+    c._w[_TEMPS_ms] = 2**28 - 1_500     # after three days
+    for n in range(1, 10):
+        c.scan(checked(n * 1_000))
+    assert c._w[_TEMPS_ms] < 2**28 + 1_000, "and it goes on to grow"
+    c.temps_arrived()
+    assert c._w[_TEMPS_ms] == 0
 
 
 @pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])
