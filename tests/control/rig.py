@@ -39,7 +39,7 @@ class Rig:
 
     def __init__(self, name: str = "bench", now_ms: int = 0, **changed: Any) -> None:
         self.params = params(name, **changed)
-        self.c = Controller(self.params)
+        self.c = self._controller()
         self.s = self.c.s
         self.now_ms = now_ms
         self.ms = 0
@@ -58,6 +58,9 @@ class Rig:
         self.s[I.CURRENT_AGE_ms] = self.s[I.PCS_AGE_ms] = 0
         self.arrive()
         self.s[I.RACK_dV] = self.rack_dV
+
+    def _controller(self) -> Controller:
+        return Controller(self.params)
 
     def arrive(self) -> None:
         """A complete scan of cells and temperatures."""

@@ -1,22 +1,22 @@
 """Rule R1: no result of the control core leaves 31 bits, no float appears, whatever the inputs and the config."""
 
-import sys
-from array import array
 from typing import Any
 
 import pytest
 from checked import Checked, CheckedArray, Overflow, checked
+from checked_rig import checked_controller
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rack import ids as I
 from rack.control.bits import CMD_CLOSE, CMD_RESET, NO_VALUE
-from rack.control.controller import Controller
+from rack.control.charge import KEEP_IN_Ah, KEEP_OUT_Ah
+from rack.control.controller import _TEMPS_ms
 from rack.params import SCALARS
 from rack.signals import SIGNALS
 from rig import params
 
 _OWN = ("cell_capacity", "overload", "limit", "plausible", "runaway", "core", "thermal", "contactor", "charge",
-        "precharge", "rack_power")  # fmt: skip
+        "precharge", "rack_power", "grid", "response", "split", "recorder")  # fmt: skip
 _RANGES = {name: (least, most) for name, least, most in SCALARS if name.startswith(_OWN)}
 _INPUTS = [at for at, row in enumerate(SIGNALS) if row[1] == "i" and row[0] not in ("config_bad",)]
 _AGES = [at for at, row in enumerate(SIGNALS) if row[0].endswith("age_ms")]
@@ -25,23 +25,7 @@ _WORDS = st.sampled_from([0, 1, -1, 9, 250, -250, 3000, -3000, 11_520, 20_000, -
 _ELAPSED = st.sampled_from([0, 10, 10, 100, 1000, 2**29])
 
 
-@pytest.fixture(autouse=True)
-def _checked_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, module in list(sys.modules.items()):
-        if name.startswith("rack.control.") and getattr(module, "array", None) is array:
-            monkeypatch.setattr(module, "array", CheckedArray)
-
-
-def _controller(name: str, changed: dict[str, int]) -> Controller:
-    """Made as on the board, where the start may allocate; from then on every parameter is checked."""
-    p = params(name, **changed)
-    for key, value in vars(p).items():
-        if isinstance(value, array):
-            setattr(p, key, CheckedArray("i", value))
-    c = Controller(p)
-    for key, value in vars(p).items():
-        setattr(p, key, checked(value))
-    return c
+pytestmark = pytest.mark.usefixtures("checked_arrays")
 
 
 @pytest.mark.parametrize("bad", [
@@ -61,7 +45,7 @@ def test_the_instrument_raises_where_the_board_would_allocate(bad: Any) -> None:
 def test_no_result_leaves_31_bits_for_any_input_and_any_allowed_config(
     name: str, bounds: dict[str, int], steps: list[tuple[list[tuple[int, int]], int, int, int]]
 ) -> None:
-    c = _controller(name, {key: _RANGES[key][end] for key, end in bounds.items()})
+    c = checked_controller(params(name, **{key: _RANGES[key][end] for key, end in bounds.items()}))
     c.s[I.IN_bits] = checked(63)
     c.s[I.RACK_dV] = checked(11_520)
     for at in range(len(c.cells_mV)):
@@ -89,18 +73,33 @@ def test_no_result_leaves_31_bits_for_any_input_and_any_allowed_config(
     assert all(isinstance(value, Checked) for value in c.s)
 
 
+def test_temperatures_that_nobody_reads_for_weeks_stay_within_31_bits() -> None:
+    c = checked_controller(params("bench"))
+    c.protect(checked(0))
+    c._w[_TEMPS_ms] = 2**28 - 1_500     # after three days
+    for n in range(1, 10):
+        c.scan(checked(n * 1_000))
+    assert c._w[_TEMPS_ms] < 2**28 + 1_000, "and it goes on to grow"
+    c.temps_arrived()
+    assert c._w[_TEMPS_ms] == 0
+
+
 @pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])
 def test_a_long_run_at_the_ends_of_the_ranges_stays_inside(name: str) -> None:
     extremes = {key: most for key, (_, most) in _RANGES.items() if not key.startswith("contactor")}
     for changed in ({}, extremes):
-        c = _controller(name, changed)
+        c = checked_controller(params(name, **changed))
         c.s[I.IN_bits] = checked(63)
         for current in (20_000, -20_000, 0):
             c.s[I.CURRENT_dA] = current
             for at in range(len(c.temps_ddegC)):
                 c.temps_ddegC[at] = 2000 if current > 0 else -600
             for n in range(60):
+                for at in _AGES:
+                    c.s[at] = 0
                 if n % 10 == 0:
                     c.cells_arrived()
                     c.temps_arrived()
+                c.response.on_period(checked(1_260_000 if current > 0 else 1_240_000))
                 c.scan(checked(n * 1000))
+        assert c.retained[KEEP_IN_Ah] and c.retained[KEEP_OUT_Ah], "the current was not believed"

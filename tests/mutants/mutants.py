@@ -37,6 +37,7 @@ MUTANTS = (
     ("cells.py", "if x < before * keep_pct and x < mean * keep_pct:", "if x < mean * keep_pct:", "an empty cell is a runaway"),
     ("cells.py", " and self._s[I.CELL_DROP_AT] < 0:", ":", "the reference follows a drop"),
     # temperatures
+    ("temperatures.py", "                a[i] = _NONE        # what", "                pass        # what", "a module that jumped stays frozen"),
     ("temperatures.py", "(now - before > jump or before - now > jump)", "(now - before > jump)", "a jump down is believed"),
     ("temperatures.py", "        elif w[i] != 0:\n            g[i] += dt", "        elif w[i] != 0:\n            g[i] += o[_RETURN_ms]", "return time"),
     ("temperatures.py", "elif second != 30000 and (drift > o[_FROZEN] or drift < 0 - o[_FROZEN]):", "elif second == -30000:", "frozen sensor"),

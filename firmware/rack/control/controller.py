@@ -48,6 +48,7 @@ _SLOT_CLOCK = const(0x0FFF_FFFF)  # their clock wraps early, so that no sum with
 _DEEP = I.ALARM_DEEP_DISCHARGE
 _STATION = I.ALARM_STATION_LOST - 1
 _DT_MOST_ms = const(1000)       # a longer gap is not believed: nobody watched
+_LONG_ms = const(0x0FFF_FFFF)   # three days: nothing asks for more, and no sum with it leaves 31 bits
 
 # words of the slots
 _SLOT = const(0)                # the next one
@@ -84,7 +85,8 @@ def _begin(s: ptr32, w: ptr32, now_ms: int) -> int:
     w[_DT_ms] += dt
     if w[_DT_ms] > _DT_MOST_ms:
         w[_DT_ms] = _DT_MOST_ms
-    w[_TEMPS_ms] += dt
+    if w[_TEMPS_ms] < _LONG_ms:
+        w[_TEMPS_ms] += dt
     error = s[I.CELL_SUM_dV] - s[I.RACK_dV]
     s[I.SUM_ERROR_dV] = error if error >= 0 else 0 - error
     return dt

@@ -1,0 +1,100 @@
+"""The bench rack with a controller all of whose numbers are Checked, and which of its functions were entered."""
+
+import importlib
+import inspect
+import pkgutil
+from array import array
+from collections.abc import Iterator
+from types import CodeType, FunctionType, SimpleNamespace
+from typing import Any
+
+import rack.control
+from checked import CheckedArray, checked
+from rack.control.controller import Controller
+from rig import Rig
+
+MODULES = [importlib.import_module(f"rack.control.{m.name}") for m in pkgutil.iter_modules(rack.control.__path__)]
+
+
+def checked_controller(p: Any) -> Controller:
+    """Made as on the board, where the start may allocate; from then on each parameter and each attribute is checked."""
+    for key, value in vars(p).items():
+        if isinstance(value, array):
+            setattr(p, key, CheckedArray("i", value))
+    c = Controller(p)
+    for key, value in vars(p).items():
+        setattr(p, key, checked(value))
+    _check_attributes(c, {id(p)})
+    return c
+
+
+def _check_attributes(what: Any, seen: set[int]) -> None:
+    """All integers of an object of the control core and of those it holds."""
+    seen.add(id(what))
+    for key, value in vars(what).items():
+        if type(value).__module__.startswith("rack.control.") and id(value) not in seen:
+            _check_attributes(value, seen)
+        else:
+            setattr(what, key, checked(value))
+
+
+class CheckedRig(Rig):
+    """The world around it reckons as it likes; needs the fixture `checked_arrays`."""
+
+    def _controller(self) -> Controller:
+        return checked_controller(SimpleNamespace(**vars(self.params)))
+
+    def arrive(self) -> None:
+        super().arrive()
+        self.rack_dV = int(self.rack_dV)
+
+    def _heat(self, coils: int, before_dV: int, dt: int) -> None:
+        """Nobody asks for the resistor here."""
+
+
+def functions() -> dict[str, FunctionType]:
+    """Every function of the control core by module and name."""
+    return {f"{module.__name__.rpartition('.')[2]}.{name}": f for module in MODULES for name, f in _of(module)}
+
+
+def _of(module: Any) -> Iterator[tuple[str, FunctionType]]:
+    for name, value in vars(module).items():
+        if getattr(value, "__module__", "") != module.__name__ or value.__name__ != name:
+            continue            # imported, or a second name
+        members = vars(value).items() if inspect.isclass(value) else ((None, value),)
+        for member, what in members:
+            function = what.fget if isinstance(what, property) else what
+            if isinstance(function, FunctionType):
+                yield (f"{name}.{member}" if member else name), function
+
+
+class Entered:
+    """Which functions of the control core are entered meanwhile.
+
+    Each has, until then, a code that tells of it and puts its own back: so it costs one call of each.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self._codes: dict[str, CodeType] = {}
+        self._functions = functions()
+
+    def __enter__(self) -> "Entered":
+        for name, function in self._functions.items():
+            self._codes[name] = function.__code__
+            function.__globals__["_enter"] = self._enter
+            made: dict[str, Any] = {}
+            exec(f"def enter(*args, **named):\n return _enter({name!r}, args, named)", made)
+            function.__code__ = made["enter"].__code__
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, code in self._codes.items():
+            self._functions[name].__code__ = code
+            self._functions[name].__globals__.pop("_enter", None)
+
+    def _enter(self, name: str, args: Any, named: Any) -> Any:
+        self.names.add(name)
+        function = self._functions[name]
+        function.__code__ = self._codes[name]
+        return function(*args, **named)
