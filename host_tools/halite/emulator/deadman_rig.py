@@ -62,6 +62,7 @@ PINS = (
     ("fan_pwm", 20),
     ("pump_pwm", 21),
     ("coolant_adc", 26),
+    ("coolant_flow", -1),
     ("gas_adc", 27),
     ("afe_tx", 0),
     ("afe_rx", 1),
