@@ -48,8 +48,6 @@ def start():
 def spin(ms):
     t = time.ticks_ms()
     while time.ticks_diff(time.ticks_ms(), t) < ms: pass
-def fail(timer):
-    raise ValueError
 def hang(timer):
     spin(150)
 """
