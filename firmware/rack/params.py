@@ -170,6 +170,7 @@ SCALARS = (
     ("pins_pump_pwm", -1, 28),
     ("pins_heater", -1, 28),
     ("pins_coolant_adc", -1, 28),
+    ("pins_coolant_flow", -1, 28),
     ("pins_gas_adc", -1, 28),
     ("pins_aux_main_neg", -1, 28),
 )

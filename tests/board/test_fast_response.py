@@ -261,8 +261,11 @@ class Readings:
 
 def test_a_broken_afe_link_loses_no_cell_and_no_temperature_and_is_a_warning_until_it_is_mended(story: Story) -> None:
     board, stack = story.board, story.emulated.chips.afe
+    story.emulated.rack.grid.restore(board.now_us)  # the fast path's interrupts come into the slices
+    board.run_for(500)
     readings = Readings(story)
     assert len(readings.cells()) == 416 and len(readings.temps()) == 208
+    ask(board, "tasks clear")
     board.events.clear()
     stack.broken_links = {BROKEN_LINK}
     for limit_ms in (READ_ms, READ_ms):  # at the break, and a while later
@@ -280,4 +283,7 @@ def test_a_broken_afe_link_loses_no_cell_and_no_temperature_and_is_a_warning_unt
     assert "link" not in str(ask(board, "alarms")["alarms"])
     readings.move()
     assert board.run_until(readings.cells_right, READ_ms, WALL_S, 1)
+    longest_us = next(task["worst"] for task in ask(board, "tasks")["tasks"] if task["name"] == "afe")
+    print(f"longest slice of the AFEs: {longest_us} us")
+    assert longest_us <= BARS["afe_longest_slice_us"].limit  # search, the other end, looking, the whole chain again
     assert not [event for event in board.events if event.what in ("contact", "coil", "enable", "reset")]

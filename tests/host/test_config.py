@@ -65,6 +65,8 @@ def test_a_rack_without_a_station_s_link_needs_no_pins_for_it():
     for name in ("rs485_tx", "rs485_rx", "rs485_de"):
         document["pins"][name] = -1
     assert conflicts(document) == []
+    document["pins"]["coolant_flow"] = 6  # one of those that are free now
+    assert conflicts(document) == []
 
 
 # -- what the host refuses
@@ -189,6 +191,7 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("pins", "can_sck", 19, "allowed is one of 2, 6, 18, 22"),
         ("pins", "heater", 23, "belongs to the board"),
         ("pins", "pump_pwm", 20, "both want GP20"),
+        ("pins", "coolant_flow", 22, "both want GP22"),
         ("pins", "estop", 12, "must be neighbours"),
         ("pins", "coil_enable", 21, "boot.py does not hold this pin off"),
         ("pins", "hvil", -1, "must be connected"),

@@ -204,7 +204,7 @@ class Port:
     def _make_inputs(self, p):
         inputs = ((p.pins_hvil, bits.IN_HVIL), (p.pins_estop, bits.IN_ESTOP), (p.pins_oc_alert, bits.IN_OC_OK),
                   (p.pins_aux_main_pos, bits.IN_AUX_POS), (p.pins_aux_main_neg, bits.IN_AUX_NEG),
-                  (-1, bits.IN_COOLANT_FLOW))
+                  (p.pins_coolant_flow, bits.IN_COOLANT_FLOW))
         for pin, _ in inputs:
             if pin >= 0:
                 Pin(pin, Pin.IN, Pin.PULL_DOWN)      # a broken lead reads as open, stopped, tripped

@@ -24,7 +24,7 @@ ALLOWED: Mapping[str, set[int]] = {
     "coolant_adc": _ADC,
     "gas_adc": _ADC,
 }
-OPTIONAL = {"rs485_tx", "rs485_rx", "rs485_de", "zero_crossing_b", "zero_crossing_c"}
+OPTIONAL = {"rs485_tx", "rs485_rx", "rs485_de", "zero_crossing_b", "zero_crossing_c", "coolant_flow"}
 SAFE_AT_BOOT = ("coil_enable", "coil_precharge", "coil_main_pos", "coil_main_neg", "heater")
 _NEIGHBOURS = ("hvil", "estop", "oc_alert")  # one PIO instruction reads all three
 

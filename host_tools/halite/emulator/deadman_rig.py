@@ -48,8 +48,6 @@ def start():
 def spin(ms):
     t = time.ticks_ms()
     while time.ticks_diff(time.ticks_ms(), t) < ms: pass
-def fail(timer):
-    raise ValueError
 def hang(timer):
     spin(150)
 """
@@ -62,6 +60,7 @@ PINS = (
     ("fan_pwm", 20),
     ("pump_pwm", 21),
     ("coolant_adc", 26),
+    ("coolant_flow", -1),
     ("gas_adc", 27),
     ("afe_tx", 0),
     ("afe_rx", 1),

@@ -94,9 +94,10 @@ class RackWires:
         self.chips.ina228.advance(now_us)
         self._drive("hvil", rack.hvil)
         self._drive("estop", rack.estop)
-        self._drive("oc_alert", rack.oc_ok and not self.chips.ina228.alert)
+        self._drive("oc_alert", "oc_alert" not in rack.faults and not self.chips.ina228.alert)
         self._drive("aux_main_pos", rack.main_pos.aux(now_us))
         self._drive("aux_main_neg", rack.main_neg.aux(now_us))
+        self._drive("coolant_flow", rack.coolant_flow)
         self._note_contacts(now_us)
         for wire in self._grid_wires:
             wire.aim()
