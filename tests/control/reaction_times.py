@@ -46,7 +46,7 @@ DOC = ROOT / "docs" / "reaction_times.md"
 _START_ms = 200         # of the causes: the schedule has settled
 _SHIFTS_ms = (0, 3, 6, 7, 8)    # of AFE and PCS against the scan: of all ten those that make the slowest rows, and two
 _LONGEST_ms = 3000
-_FEW = 45               # scans, in any of which the collection may fall; beyond, it may around the cause and the decision
+_FEW = 45               # scans, behind any of which the collection may come; beyond, around cause and decision
 
 
 class Board:

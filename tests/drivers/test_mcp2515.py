@@ -62,6 +62,14 @@ class Rig:
             self.clock.now_us += step_us
 
 
+def test_the_roll_over_bit_reads_back_with_its_copy():
+    """DS20001801 register 4-1: BUKT1, bit 1, is a read-only copy of BUKT; the filter hit below it is read-only, too."""
+    chip = Chip(CanBus(), 16_000_000)
+    for value, told in ((0x04, 0x06), (0x02, 0x00), (0x65, 0x66)):
+        chip._set(0x60, value)
+        assert chip._get(0x60) == told
+
+
 @pytest.mark.parametrize("crystal_MHz", [8, 16])
 def test_bring_up_gives_500_kbit_s_in_normal_mode(crystal_MHz):
     rig = Rig(crystal_MHz)

@@ -109,7 +109,7 @@ class Mcp2515:
             (0x00, bytes(filters[0:12])),              # RXF0..2
             (0x10, bytes(filters[12:24])),             # RXF3..5
             (0x20, b"\xff\xe0\x00\x00\xff\xe0\x00\x00"),   # both masks: all 11 bits
-            (_RXB0CTRL, b"\x04"),                      # filters on, roll over into RXB1
+            (_RXB0CTRL, b"\x06"),                      # filters on, roll over into RXB1; bit 1 reads as a copy of bit 2
             (_RXB1CTRL, b"\x00"),
             (_TXB0CTRL, b"\x03"),                      # the power request goes first
             (_TXB1CTRL, b"\x01"),

@@ -18,7 +18,7 @@ NORMAL, SLEEP, LOOPBACK, LISTEN, CONFIG = range(5)
 _TXREQ, _TXERR, _ABTF = 0x08, 0x10, 0x40
 _ERRIF, _MERRF = 0x20, 0x80
 _RX0OVR, _RX1OVR, _TXBO, _TXEP, _RXEP, _TXWAR, _RXWAR, _EWARN = 0x40, 0x80, 0x20, 0x10, 0x08, 0x04, 0x02, 0x01
-_OSM, _ABAT, _BUKT = 0x08, 0x10, 0x04
+_OSM, _ABAT, _RXM, _BUKT, _BUKT1 = 0x08, 0x10, 0x60, 0x04, 0x02
 
 _BIT_MODIFY = {BFPCTRL, TXRTSCTRL, CANCTRL, CNF1, CNF2, CNF3, CANINTE, CANINTF, EFLG, *TXBCTRL, *RXBCTRL}
 _CONFIG_ONLY = {TXRTSCTRL, CNF1, CNF2, CNF3, *(base + n for base in (*RXF, *RXM) for n in range(4))}
@@ -165,8 +165,17 @@ class Mcp2515:
             self._set_mode(value)
         elif address == EFLG:
             self.registers[EFLG] = self.registers[EFLG] & 0x3F | value & 0xC0 & self.registers[EFLG]
+        elif address in RXBCTRL:
+            self._set_receive(address, value)
         else:
             self.registers[address] = value
+
+    def _set_receive(self, address: int, value: int) -> None:
+        """RXM and BUKT are written; BUKT1 is a copy of BUKT that the chip keeps, the rest tells what it has received."""
+        writable = _RXM | (_BUKT if address == RXBCTRL[0] else 0)
+        kept = self.registers[address] & ~(writable | (_BUKT1 if writable & _BUKT else 0)) & 0xFF
+        value &= writable
+        self.registers[address] = kept | value | (_BUKT1 if value & _BUKT else 0)
 
     def _set_mode(self, value: int) -> None:
         self.registers[CANCTRL] = value
