@@ -171,7 +171,7 @@ class Mcp2515:
             self.registers[address] = value
 
     def _set_receive(self, address: int, value: int) -> None:
-        """RXM and BUKT are written; BUKT1 is a copy of BUKT that the chip keeps, the rest tells what it has received."""
+        """RXM and BUKT are written; BUKT1 is a copy of BUKT, the rest tells what has been received."""
         writable = _RXM | (_BUKT if address == RXBCTRL[0] else 0)
         kept = self.registers[address] & ~(writable | (_BUKT1 if writable & _BUKT else 0)) & 0xFF
         value &= writable
