@@ -229,6 +229,7 @@ class Dangers:
         self.rig = rig
         self.met = met
         self.rises = False
+        self._first = True
         self.high_mV = self.low_mV = 0
         self.believed: list[int] = []
         self._held: dict[str, int] = {}
@@ -239,6 +240,8 @@ class Dangers:
 
     def scan(self, dt: int, energised: bool) -> None:
         """After each scan. dt: its believed ms; energised: a coil was on before it."""
+        if self._first:         # it knows of no time before it
+            self._first, dt = False, 0
         self._look(dt)
         for key, (danger, level, _) in self._row.items():
             known = not self.rig.silent.intersection(danger.needs)
