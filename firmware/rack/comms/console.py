@@ -8,7 +8,7 @@ time, one bounded piece a call. Lines that nobody asked for start with "# ".
 from micropython import const
 
 _LINE = const(120)          # longest command line
-_WORD = const(16)           # so much of an unknown word is quoted: an escaped character takes three allocations
+_WORD = const(16)           # so much of an unknown word is told, nothing of what is none: escaping takes its time
 _OWN = b"{#"                # so do its own lines begin: from a terminal that echoes them, they are not answered
 _PIECE = const(64)          # room that one piece of an answer may need
 
@@ -118,7 +118,8 @@ class Console:
             return
         handler = self._table.get(words[0])
         if handler is None:
-            self._refuse(words[0][:_WORD], "no such command; try help")
+            name = words[0][:_WORD]
+            self._refuse(name if name.isalpha() else "", "no such command; try help")
             return
         word = None
         if isinstance(handler, tuple):
