@@ -50,7 +50,7 @@ _MODBUS_US = const(20_000)  # a request is noticed so late at most; the station'
 _SHARE_US = const(1_000_000)
 _APART_FED_US = const(2_000)
 _LONG_US = const(6_000)  # something long: counting the heap, 5 ms on the emulated board
-_SLICES = const(64)  # of a long answer leave at most 20 kB behind; measured
+_SLICES = const(64)  # of a long answer, then a collection: each leaves some 100 bytes behind
 _NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests
 
 
