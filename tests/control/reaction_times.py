@@ -63,6 +63,7 @@ class Board:
         self._now = 0
         self.collect_after = -1
         self.planned = False
+        self.allowed: list[int] = []        # scans that a collection may follow
         self._scan_due = PERIOD_ms
         self._scanned = 0
         self._busy_until = self._collects_from = 0
@@ -85,7 +86,7 @@ class Board:
     def react(self, fault: Fault, cause_ms: int, collect_after: int) -> int:
         """ms from the cause to the end of the scan that opens.
 
-        collect_after: number of the scan, or where collections are planned of the first, that one may follow; -1: none.
+        collect_after: number of the scan that one follows, if it may; -1: none.
         """
         self.collect_after, self.planned = collect_after, fault.on_afe
         self.settle(cause_ms - 1)
@@ -180,9 +181,10 @@ class Board:
         self._scan_due = now - now % PERIOD_ms + PERIOD_ms
         self._collects_from = self._busy_until = now + SCAN_ms
         waits = self.planned and _OLD_ms <= s[I.CELLS_AGE_ms] < _LOST_ms
-        if 0 <= self.collect_after <= self.scans and not waits:
+        if not waits:
+            self.allowed.append(self.scans)
+        if self.scans == self.collect_after and not waits:
             self._busy_until += COLLECT_ms
-            self.collect_after = -1
         self.scans += 1
         if world.silent != "current":
             s[I.CURRENT_AGE_ms] = 0
@@ -211,7 +213,7 @@ def _causes(fault: Fault, shift_ms: int) -> list[int]:
 
 def _reactions(settled: Board, fault: Fault, cause_ms: int) -> list[int]:
     """Without a collection, and with one around the cause or after one of the last scans before the decision."""
-    def play(collect_after: int) -> tuple[int, int]:
+    def play(collect_after: int) -> tuple[int, Board]:
         board = copy.deepcopy(settled)
         if fault.played:
             at = 4 * (code_of(fault.key) - 1)
@@ -220,13 +222,13 @@ def _reactions(settled: Board, fault: Fault, cause_ms: int) -> list[int]:
         ms = board.react(fault, cause_ms, collect_after)
         first = ROWS[board.rig.s[I.TRIP_CODE] - 1][0]
         assert first == fault.key, f"{fault.text}: {first} came first"
-        return ms, board.scans
+        return ms, board
 
-    ms, scans = play(-1)
-    at = cause_ms // PERIOD_ms
+    ms, undisturbed = play(-1)
+    at, scans = cause_ms // PERIOD_ms, undisturbed.scans
     everywhere = fault.on_afe and scans - at < _FEW
     around = set(range(at - 2, scans)) if everywhere else {*range(at - 2, at + 1), *range(scans - 14, scans)}
-    return [ms, *(play(number)[0] for number in sorted(around))]
+    return [ms, *(play(number)[0] for number in sorted(around.intersection(undisturbed.allowed)))]
 
 
 def measure() -> dict[str, int]:

@@ -133,7 +133,7 @@ def well(rig):
 
 
 @given(st.integers(1, DEVICES - 1), st.integers(0, 99), st.booleans(), st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_broken_link_is_a_warning_and_no_trip_whatever_it_meets(link, phase_ms, collection, talking):
     """Any link, any phase of the AFE period, a collection asked for in the same moment, somebody at the console."""
     rig = closed(after_ms=700 + phase_ms)
@@ -146,7 +146,7 @@ def test_a_broken_link_is_a_warning_and_no_trip_whatever_it_meets(link, phase_ms
 
 
 @given(st.integers(1, DEVICES - 1), st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_a_link_that_is_whole_again_is_found_so_between_two_scans(link, phase_ms):
     """The look turns and addresses the devices behind the link, and the first read follows six writes of one poll."""
     rig = closed()
