@@ -108,7 +108,7 @@ def _say(board: EmulatedBoard, line: str) -> None:
 def measure_board() -> Iterator[tuple[str, float]]:
     """Memory and time of the real application on the emulated board with the largest rack, closed and at work.
 
-    scan_10ms_us_max is the first half of the control core's scan with inputs and outputs; the second half is plan_us_max.
+    scan_10ms_us_max holds the first half of the control core's scan with inputs and outputs, plan_us_max the second.
     """
     board = response_times.running_rack(load(_LARGEST)).board
     ask(board, "tasks clear")
