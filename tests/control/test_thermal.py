@@ -157,6 +157,19 @@ def test_a_short_pause_of_the_flow_is_no_fault() -> None:
         assert bench.s[I.COOLANT_STOPPED] == 0
 
 
+@pytest.mark.parametrize("over", [-1, 0, 50])
+def test_one_hot_sensor_stops_the_heater_that_a_cold_one_asks_for(over: int) -> None:
+    bench = Bench(thermal_run_ms=1000, thermal_cool_on_ddegC=500, thermal_cool_off_ddegC=480)  # it stops by itself
+    bench.flows = True
+    bench.s[I.SETPOINT_W] = -10
+    bench.at(-300, -290)
+    bench.run(300)
+    assert bench.s[I.HEATER] == 1
+    bench.s[I.TEMP_MAX_ddegC] = bench.p.thermal_heater_max_ddegC + over
+    bench.run(300)
+    assert bench.s[I.FAN_pct] == 0 and bench.s[I.HEATER] == (1 if over < 0 else 0)
+
+
 _step = st.tuples(st.integers(-500, 900), st.integers(0, 300), st.booleans(), st.integers(-10, 10))
 
 

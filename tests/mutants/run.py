@@ -22,8 +22,9 @@ _RESPONSE = ("test_mains_return.py", "test_delivery.py", "test_response.py", "te
 _TESTS = {
     "alarm_engine.py": ("test_alarms.py",),
     "commissioning.py": ("test_response_commissioning.py",),
+    "controller.py": ("test_controller.py", "test_two_halves.py"),
     "core_temp.py": ("test_core_temp.py",),
-    "mains.py": ("test_mains_return.py", "test_phases.py"),
+    "mains.py": ("test_mains_return.py", "test_phases.py", "test_two_halves.py"),
     "phases.py": ("test_phases.py", "test_response_range.py"),
     "recorder.py": ("test_recorder.py", "test_mains_return.py"),
     "response.py": _RESPONSE,

@@ -95,9 +95,9 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
                 k[K.WEIGHT] += held * (n + 1 - held)
             deviation = (k[K.SUM_WEIGHT] + (k[K.WEIGHT] >> 1)) // k[K.WEIGHT]
             # Two samples far off on the same side are no noise: the window begins anew with them, or
-            # with the newest alone if the step fell inside the older one.
+            # with the newest alone if the step fell inside the older one. What is filled in is no second sample.
             above = value > deviation + jump and before > deviation + jump
-            if above or (value < deviation - jump and before < deviation - jump):
+            if left == 0 and (above or (value < deviation - jump and before < deviation - jump)):
                 held = 1
                 k[K.SUM] = value
                 k[K.SUM_AGE] = value
