@@ -42,7 +42,8 @@ _NOT_IN_THE_SCAN = {
         "__init__", "frequency.", "limits.Limits.start", "mains.set_up", "services.make",
         "services.contracted_W", "response.Response._make_test", "response.Response._kernel_of",
     ),
-    "for people, may allocate": ("why.piece", "why.text", "recorder.Recorder.lines", "recorder.Recorder.__len__"),
+    "for people, may allocate": ("why._begin", "why.piece", "why.text", "recorder.Recorder.lines",
+                                 "recorder.Recorder.__len__"),
     "for a port or a test": (
         "response.Response.arrays", "recorder.Recorder.arrays", "current.Overload.add", "response.Response.response_W",
     ),
