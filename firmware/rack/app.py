@@ -39,7 +39,8 @@ _MASK = const(0x3FFFFFFF)
 _HEALTHY_SCANS = const(50)  # fed scans after which the application calls itself healthy
 _COLLECT_US = const(10_000_000)
 _APART_US = const(500_000)  # between two collections: one fault's reaction meets one of them at most
-_COLLECT = const(1)  # places among the tasks, see App._tasks
+_SCAN = const(0)  # places among the tasks, see App._tasks
+_COLLECT = const(1)
 _AFE = const(3)
 _MODBUS = const(7)
 _POLL_US = const(1_200)  # from one poll of the AFEs to the next, at least
@@ -49,7 +50,7 @@ _LOST_ms = const(200)  # above the shipped `[alarms] cells_lost`, 160; the perio
 _MODBUS_US = const(20_000)  # a request is noticed so late at most; the station's patience is ten times that
 _SHARE_US = const(1_000_000)
 _APART_FED_US = const(2_000)
-_LONG_US = const(6_000)  # something long: counting the heap, 5 ms on the emulated board
+_LONG_US = const(6_500)  # something long: counting the heap, 5 ms on the emulated board, and the interrupts meanwhile
 _SLICES = const(64)  # of a long answer, then a collection: each leaves some 100 bytes behind
 _NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests
 
@@ -132,7 +133,6 @@ class App:
         self._fast = port.fast_path(controller.response, self.pcs, self.recorder)
         self._last_ms = port.ticks_ms()
         self._fed = 0
-        self._begun_us = 0  # when the last scan began
         self._fed_us = 0  # when the dead-man last took a feed
         self._coils = 0
         self._collect_due = False
@@ -187,7 +187,6 @@ class App:
         port = self.port
         s = self._s
         controller = self.controller
-        self._begun_us = now_us
         now_ms = port.ticks_ms()
         _age(s, (now_ms - self._last_ms) & _MASK)
         self._last_ms = now_ms
@@ -220,8 +219,8 @@ class App:
         return (now_us - self._fed_us) & _MASK > _APART_FED_US and self.scheduler.all_advance(now_us)
 
     def scan_is_far(self):
-        """Has the present scan period just begun? Then there is time for something long."""
-        return (self.port.ticks_us() - self._begun_us) & _MASK < self._scan_us - _LONG_US
+        """Is there time for something long before the next scan?"""
+        return self.scheduler.until_us(_SCAN, self.port.ticks_us()) > _LONG_US
 
     def _plan_collection(self, now_us):
         """Let a collection follow this scan at once, so that it is over as early as can be before the next one.
@@ -332,8 +331,12 @@ class App:
 
     def _poll_console(self, now_us):
         stdio = self._stdio
-        if (self.console.busy or stdio.waiting or stdio.has_come()) and not self._cells_wait():
+        if (self.console.busy or stdio.waiting or stdio.has_come()) and self._may_answer(now_us):
             self._unlocked(self._conversing, now_us)
+
+    def _may_answer(self, now_us):
+        """No scan is near, and no cells are waited for. A slice of an answer takes up to 2.9 ms of a scan's 10."""
+        return self.scheduler.until_us(_SCAN, now_us) > self._scan_us * 3 // 10 and not self._cells_wait()
 
     def _cells_wait(self):
         """Are cells late, or the AFEs set up anew, but nothing lost yet? An answer would bring the trip nearer."""
@@ -395,10 +398,10 @@ class App:
     def _idle(self, due_us):
         """Until due_us no task is due: go on with an answer, or let the processor sleep."""
         port = self.port
-        if self.console.busy and not self._cells_wait():
+        start_us = port.ticks_us()
+        if self.console.busy and self._may_answer(start_us):
             self._unlocked(self._conversing, due_us)
             return
-        start_us = port.ticks_us()
         if self._stdio.waiting:
             if self._unlocked(_flush, self.console):
                 return

@@ -163,6 +163,13 @@ class Scheduler:
         rows = ptr32(self.rows)
         rows[HEAD + index * COLUMNS + NEXT] = (now_us + wait_us) & _MASK
 
+    @micropython.viper
+    def until_us(self, index: int, now_us: int) -> int:
+        """From now_us until a task is due; 0 when it is already. Does not allocate."""
+        rows = ptr32(self.rows)
+        left = (rows[HEAD + index * COLUMNS + NEXT] - now_us) & _MASK
+        return left if left < _HALF else 0
+
     def all_advance(self, now_us):
         """Is no task but a patient one overdue by more than its period and GRACE_US? A scan asks before it feeds."""
         return _overdue(self.rows, now_us) == 0

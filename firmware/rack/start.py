@@ -11,7 +11,7 @@ from binascii import crc32
 import micropython
 from micropython import const
 
-_TIDY_BYTES = const(24_576)     # collect so often while modules load: what they leave behind keeps no holes open
+_TIDY_BYTES = const(32_768)     # collect so often while modules load: what they leave behind keeps no holes open
 
 CONFIG_PATH = "config.bin"
 
@@ -21,6 +21,7 @@ def main():
     micropython.kbd_intr(-1)
     port = app = None
     try:
+        _know_builtin()
         params, crc = _read_config()
         gc.threshold(_TIDY_BYTES)
         from rack.app import App
@@ -46,6 +47,16 @@ def main():
     if app is not None:
         app.stop()
     standby(reason, port)
+
+
+def _know_builtin():
+    """Enter the image's own modules as loaded: else each import of one looks for a file of its name first.
+
+    It does so to let a file extend them (process_import_at_level, py/builtinimport.c of MicroPython): 3.5 ms on the
+    emulated board, 35 times.
+    """
+    for name in ("array", "binascii", "hashlib", "machine", "select", "struct", "time"):
+        sys.modules[name] = __import__(name)
 
 
 class _Refused(Exception):

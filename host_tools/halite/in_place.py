@@ -18,9 +18,9 @@ IN_HEAP = {
     "rack/ports/rp2_fast.mpy",
 }
 
-_BLOCK = 4096  # what is in a file's first block lies in one piece
+_BLOCK = 4096  # what is in one block of a file lies in one piece
 _INLINE = 512  # littlefs keeps smaller files among its metadata: an eighth of a block
-_HEAD = 32  # bytes that the board recognises a file by
+_HEAD = 32  # bytes that the board recognises a block by
 _BYTECODE, _VIPER = 0, 2
 _ONE_OBJECT = 4  # object kinds up to it are without contents: fun table, None, False, True, Ellipsis
 _STRING, _BYTES, _TUPLE = 5, 6, 10
@@ -115,24 +115,45 @@ def texts(mpy: bytes) -> list[tuple[int, int]]:
     return [(offset, size) for offset, size in _Reader(mpy).texts if size >= _TEXT_LEAST]
 
 
-def _rows(mpy: bytes) -> list[bytes]:
-    """Per function and text in the first block: its first word, offset and size."""
-    places = [(found.offset, found.size) for found in functions(mpy)] + texts(mpy)
+def _blocks(size: int) -> Iterator[tuple[int, int, int]]:
+    """First and end offset of the part of a file in each of its blocks, and how many pointers' bytes stand before it.
+
+    A block after the first begins with pointers to blocks before it, one and as many more as its number is divisible
+    by two (DESIGN.md of littlefs, CTZ skip-lists).
+    """
+    first = number = 0
+    while first < size:
+        skip = 4 * (number & -number).bit_length()
+        yield first, min(first + _BLOCK - skip, size), skip
+        first += _BLOCK - skip
+        number += 1
+
+
+def _rows(places: list[tuple[int, int]], mpy: bytes, first: int, end: int, skip: int) -> list[bytes]:
+    """Per function and text that lies whole in one block: its first word, offset in the block, and size."""
     return [
-        mpy[offset : offset + 4] + struct.pack("<HH", offset, size)
+        mpy[offset : offset + 4] + struct.pack("<HH", offset - first + skip, size)
         for offset, size in places
-        if 4 <= size <= _BLOCK - offset
+        if size >= 4 and first <= offset and offset + size <= end
     ]
 
 
+def _entry(name: str, mpy: bytes, first: int, end: int, skip: int) -> bytes:
+    """One block of a file in the index, b"" when nothing in it is of use."""
+    rows = _rows([(found.offset, found.size) for found in functions(mpy)] + texts(mpy), mpy, first, end, skip)
+    if end - first < _HEAD or not rows:
+        return b""
+    module = name.removesuffix(".mpy").replace("/", ".").encode()
+    return bytes((len(module), len(rows), skip)) + module + mpy[first : first + _HEAD] + b"".join(rows)
+
+
 def index(files: Mapping[str, bytes]) -> bytes:
-    """The index over the .mpy files of a build: per module the lengths of name and table, the name,
-    how the file begins, and per function or text its first word, offset and size."""
-    packed = b""
-    for name, data in files.items():
-        if not name.endswith(".mpy") or name in IN_HEAP or len(data) <= _INLINE:
-            continue
-        rows = _rows(data)
-        module = name.removesuffix(".mpy").replace("/", ".").encode()
-        packed += bytes((len(module), len(rows))) + module + data[:_HEAD] + b"".join(rows)
-    return packed
+    """The index over the .mpy files of a build: per block the lengths of name and table, the bytes before the
+    file's own, the module's name, how its part of the file begins, and per function or text its first word, offset
+    and size."""
+    return b"".join(
+        _entry(name, data, first, end, skip)
+        for name, data in files.items()
+        if name.endswith(".mpy") and name not in IN_HEAP and len(data) > _INLINE
+        for first, end, skip in _blocks(len(data))
+    )

@@ -1,5 +1,7 @@
 """Code runs from flash only where every byte of it is there, and does the same."""
 
+import random
+
 import pytest
 from halite import build, in_place
 from halite.config import load
@@ -13,10 +15,10 @@ import gc, machine
 from array import array
 
 def load():     # returns before the collection: an import's frame may still point to the module that it has loaded
-    global charge, interp, limits, rp2_in_place
+    global charge, interp, limits, rp2, rp2_in_place
     from rack.control import charge, interp, limits
     from rack.drivers import ntc
-    from rack.ports import rp2_in_place
+    from rack.ports import rp2, rp2_in_place
 
 load()
 table = array("i", (0, 10, 100, 30))
@@ -25,8 +27,10 @@ moved = rp2_in_place.move()
 gc.collect(); freed = before - gc.mem_alloc()
 again = rp2_in_place.move()
 print((moved, again, freed, [interp.interpolate(table, 4, x) for x in (-5, 0, 50, 100, 200)],
-    machine.mem32[id(charge.Charge.__init__) + 12] >> 28))
+    [machine.mem32[id(function) + 12] for function in (charge.Charge.__init__, rp2.Port.fast_path)]))
 """
+_FLASH, _RAM = 1, 2  # regions of the address space, 256 MB each
+_BLOCK = 4096
 
 
 def moved(files):
@@ -39,26 +43,49 @@ def moved(files):
 
 @pytest.fixture(scope="module")
 def files():
-    return build.make(load("bench_rack")).files
+    return build.make(load("bench_rack"), short=False).files
 
 
-def test_functions_move_once_give_their_room_back_and_compute_the_same(files):
-    size, again, freed, values, region = moved(files)
-    assert size > 3000
+@pytest.fixture(scope="module")
+def found(files):
+    return moved(files)
+
+
+def test_functions_move_once_give_their_room_back_and_compute_the_same(found):
+    size, again, freed, values, at = found
+    assert size > 6000
     assert again == 0
     assert freed > 0.8 * size
     assert values == [10, 10, 20, 30, 30]
-    assert region == 1  # flash begins at 0x10000000
+    assert [address >> 28 for address in at] == [_FLASH, _FLASH]
+
+
+def test_what_lies_in_the_second_block_of_a_file_is_behind_the_pointer_that_littlefs_keeps_there(files, found):
+    mpy = files["rack/ports/rp2.mpy"]
+    last = in_place.functions(mpy)[-1]
+    assert last.offset > _BLOCK
+    address = found[4][1]
+    assert address % _BLOCK == last.offset - _BLOCK + 4
+
+
+def test_each_part_of_a_file_lies_behind_the_pointers_of_its_block():
+    data = random.Random(1).randbytes(5 * _BLOCK)
+    flash = with_files(EmulatedBoard(image_path()).flash_snapshot(), {"large": data})
+    blocks = [flash[at : at + _BLOCK] for at in range(0, len(flash), _BLOCK)]
+    parts = list(in_place._blocks(len(data)))
+    assert [skip for _, _, skip in parts] == [0, 4, 8, 4, 12, 4]
+    for first, end, skip in parts:
+        assert any(block[skip:].startswith(data[first:end]) for block in blocks)
 
 
 def test_an_index_of_another_build_moves_nothing_and_does_no_harm(files):
     index = bytearray(files[in_place.INDEX])
     at = 0
     while at < len(index):
-        rows_at = at + 2 + index[at] + 32
+        rows_at = at + 3 + index[at] + 32
         end = rows_at + 8 * index[at + 1]
         for row in range(rows_at, end, 8):
             index[row + 4] = (index[row + 4] + 4) % 256  # each function four bytes off
         at = end
-    size, _, _, values, region = moved({**files, in_place.INDEX: bytes(index)})
-    assert (size, values, region) == (0, [10, 10, 20, 30, 30], 2)
+    size, _, _, values, at = moved({**files, in_place.INDEX: bytes(index)})
+    assert (size, values, [address >> 28 for address in at]) == (0, [10, 10, 20, 30, 30], [_RAM, _RAM])

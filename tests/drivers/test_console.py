@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+from array import array
 from itertools import islice
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -16,6 +17,7 @@ from rack.comms.commands import Commands
 from rack.comms.console import Console
 from rack.comms.service import Challenge, hmac_sha256
 from rack.comms.stdio import Terminal
+from rack.scheduler import Scheduler
 
 RING = 1024
 
@@ -212,10 +214,25 @@ def test_a_challenge_refuses_what_is_not_hexadecimal(answer: str) -> None:
     assert not challenge.accepts(answer)
 
 
+def application(scan_ms: int, passed_us: int) -> SimpleNamespace:
+    """What an answer asks of the application, so long after a scan was due."""
+    scheduler = Scheduler([("scan", lambda now_us: None, 1_000 * scan_ms, 3_000, 0)], lambda: 0, array("i", [0]))
+    scheduler.ask(0, 0, 1_000 * scan_ms)
+    port = SimpleNamespace(ticks_us=lambda: passed_us)
+    app = SimpleNamespace(port=port, scheduler=scheduler, _scan_us=1_000 * scan_ms, _cells_wait=bool)
+    app.scan_is_far = lambda: App.scan_is_far(app)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("passed_us", "may"), [(0, True), (6_900, True), (7_001, False), (9_999, False), (10_500, False)]
+)
+def test_no_slice_of_an_answer_begins_close_before_a_scan_or_when_one_is_due(passed_us: int, may: bool) -> None:
+    assert App._may_answer(application(10, passed_us), passed_us) == may
+
+
 @pytest.mark.parametrize(("scan_ms", "passed_us"), [(5, 0), (10, 4_000), (10, 9_000)])
 def test_an_answer_that_waits_for_a_quiet_moment_ends_without_one(scan_ms: int, passed_us: int) -> None:
-    port = SimpleNamespace(ticks_us=lambda: passed_us)
-    app = SimpleNamespace(port=port, _begun_us=0, _scan_us=1_000 * scan_ms)
-    app.scan_is_far = lambda: App.scan_is_far(app)
+    app = application(scan_ms, passed_us)
     pieces = list(islice(Commands._heap(SimpleNamespace(_app=app), "heap_free", lambda: 7), 1_000))
     assert len(pieces) > 1 and "".join(pieces) == ',"heap_free":7'

@@ -1,7 +1,7 @@
 """What the console can be asked, as a table of generators; see rack.comms.console.
 
 Answers are read-only views of the process image and of the scheduler; what acts is in commands_acting and
-commands_response. In parts, as code is used in flash up to the 4096th byte of its file only.
+commands_response.
 """
 
 import gc

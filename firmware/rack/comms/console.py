@@ -67,7 +67,8 @@ class Console:
     def poll(self):
         """One bounded slice: a piece of an answer, or a line that has ended, or at most 16 bytes. Idle time only.
 
-        A scan that is due waits for it, so a slice stays below 3 ms (docs/reaction_times.md).
+        The application begins none close before a scan; one that comes sooner waits, so a slice stays below 3 ms
+        (docs/reaction_times.md).
         """
         self._stdio.drain()
         self._go_on()

@@ -1,7 +1,7 @@
 """Use the firmware's code and tables where its files lie in flash, not the copies that import makes in the heap.
 
 Import copies every function of an .mpy file into the heap, about 60 kB of the 205 kB of a Pico W. littlefs keeps
-a file of 513 to 4096 bytes in one block, from its beginning, and the flash is mapped into the address space; so the
+a file of more than 512 bytes in whole blocks, and the flash is mapped into the address space; so the
 same bytes can be executed there, and the collector can have the copies.
 
 A function object is four words: type, module context, children, code (mp_obj_fun_bc_t, py/objfun.h of MicroPython); a
@@ -20,9 +20,10 @@ from micropython import const
 from rack.control.fast import ptr8, ptr32
 from rack.ports import chip_rp2040 as chip
 
-_INDEX = "code.bin"         # halite.in_place: per module its name, how its file begins, and where its contents are
-_HEAD = const(32)           # bytes that a file is recognised by
-_ROW = const(8)             # first word of the code or text, offset and size of it in the file, in two bytes each
+_INDEX = "code.bin"         # halite.in_place: per block of a module its name, how it begins, where its contents are
+_COUNTS = const(3)          # lengths of name and table, bytes of the block before the file's own
+_HEAD = const(32)           # bytes that a block is recognised by
+_ROW = const(8)             # first word of the code or text, offset and size of it in the block, in two bytes each
 _BLOCKS = const(4)          # ioctl: how many blocks the filesystem has; they end where the flash does
 _BLOCK = const(4096)
 _RAM = const(0x20000000)
@@ -43,13 +44,13 @@ def _same(left: int, right: int, size: int) -> int:
 
 
 @micropython.viper
-def _next_block(index: ptr8, at: int, block: int) -> int:
-    """Address of the first block from `block` on that begins like the file; chip.FLASH_END when there is none."""
+def _next_block(index: ptr8, at: int, block: int, skip: int) -> int:
+    """Address of the first block from `block` on that has the head after `skip` bytes; else chip.FLASH_END."""
     head = int(index) + at
     while block < chip.FLASH_END:
-        there = ptr8(block)
+        there = ptr8(block + skip)
         alike = there[0] == index[at] and there[4] == index[at + 4] and there[5] == index[at + 5]  # spares most calls
-        if alike and int(_same(block, head, _HEAD)):
+        if alike and int(_same(block + skip, head, _HEAD)):
             return block
         block += _BLOCK
     return block
@@ -84,7 +85,7 @@ def _generator():
     yield
 
 
-_KINDS = (type(_plain), type(_generator), type(_same), str, bytes)
+_KINDS = {type(_plain), type(_generator), type(_same), str, bytes}
 
 
 def _objects(module):
@@ -98,14 +99,14 @@ def _objects(module):
                     yield id(inner)
 
 
-def _move_module(objects, index, head_at, end, block):
+def _move_module(objects, index, head_at, end, block, skip):
     """Bytes moved. A file that was replaced may still lie in a block that is free, so every match is tried."""
     moved = 0
-    block = _next_block(index, head_at, block)
+    block = _next_block(index, head_at, block, skip)
     while block < chip.FLASH_END:
         for found in objects:
             moved += _move(found, index, head_at + _HEAD, end, block)
-        block = _next_block(index, head_at, block + _BLOCK)
+        block = _next_block(index, head_at, block + _BLOCK, skip)
     return moved
 
 
@@ -116,10 +117,10 @@ def move():
     first = chip.FLASH_END - rp2.Flash().ioctl(_BLOCKS, 0) * _BLOCK
     moved = at = 0
     while at < len(index):
-        head_at = at + 2 + index[at]
+        head_at = at + _COUNTS + index[at]
         end = head_at + _HEAD + _ROW * index[at + 1]
-        module = sys.modules.get(str(index[at + 2 : head_at], "ascii"))
+        module = sys.modules.get(str(index[at + _COUNTS : head_at], "ascii"))
         if module is not None:
-            moved += _move_module(tuple(_objects(module)), index, head_at, end, first)
+            moved += _move_module(tuple(_objects(module)), index, head_at, end, first, index[at + 2])
         at = end
     return moved
