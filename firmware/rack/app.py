@@ -179,7 +179,7 @@ class App:
             ("pcs", self.pcs.poll, 10_000, 2_000, 5_000),
             ("slow", self._slow, 100_000, 2_000, 7_000),
             ("memory", self._poll_memory, 20_000, 1_000, 8_500),
-        ) + modbus + (("console", self._poll_console, 5_000, 2_000, 2_500),)
+        ) + modbus + (("console", self._poll_console, 5_000, 2_000, 1_500),)
 
     # -- tasks
 

@@ -29,7 +29,7 @@ from rack.control.bits import (
     STATE_PRECHARGE,
 )
 from rack.control.charge import KEEP_TRIPS
-from rack.control.contactors import DONE, TOO_FAST, TOO_SLOW, WAIT, precharge_verdict
+from rack.control.contactors import DONE, STEP_PRE, TOO_FAST, TOO_SLOW, WAIT, precharge_verdict
 from rig import Rig
 
 _TIMED = ("_contact_late", "_waited_enough", "_cooled", "_precharge_failed")
@@ -148,6 +148,41 @@ def test_the_resistor_s_energy_is_bounded_and_it_must_cool_before_a_start() -> N
     assert rig.s[I.PRECHARGE_J] < energy
     rig.run(3000)
     assert rig.s[I.PRECHARGE_J] <= 5
+
+
+@pytest.mark.parametrize("tau_ms", [12, 50, 200, 2000])
+def test_the_resistor_s_energy_is_counted_well_however_fast_the_bus_rises(tau_ms: int) -> None:
+    rig = Rig("sodium", precharge_early_ms=0)
+    rig.params.precharge_tau_ms = tau_ms
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    rig.until(lambda: rig.s[I.STEP] == STEP_PRE)
+    rig.until(lambda: rig.s[I.STEP] != STEP_PRE)
+    rig.scan()
+    assert rig.resistor_J > 50
+    assert rig.resistor_J * 0.98 - 2 <= rig.s[I.PRECHARGE_J] <= rig.resistor_J * 1.02 + 2
+
+
+def test_a_restart_cools_no_resistor() -> None:
+    rig = Rig("bench", precharge_energy_J=5, precharge_late_ms=60_000, precharge_cooldown_ms=4000)
+    rig.bus = False
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    rig.until(lambda: rig.s[I.STEP] == STEP_PRE)
+    used = list(rig.c.retained)
+    rig.until(lambda: not rig.s[I.COILS])
+    rig.run(100)
+    hot = list(rig.c.retained)
+    rig.run(4000)
+    cool = list(rig.c.retained)
+    for kept, wait_ms in ((used, 2000), (hot, 2000), (cool, 0)):
+        again = Rig("bench", precharge_energy_J=5, precharge_cooldown_ms=4000, contactor_settle_ms=100)
+        again.c.restore(kept)
+        assert again.s[I.TRIPS] == 0
+        again.scan()
+        assert again.c.command(CMD_CLOSE) == 0
+        took_ms = again.until(lambda rig=again: rig.s[I.COILS])
+        assert 0.9 * wait_ms <= took_ms <= wait_ms + 1400, "a quarter more by rounding up"
 
 
 def test_a_charged_bus_or_a_rack_without_voltage_is_not_switched_onto() -> None:

@@ -250,7 +250,9 @@ class Machine(RuleBasedStateMachine):
         tripped = self.rig.s[I.TRIP_CODE] if self.tripped_scans > 8 else 0
         trips = self.rig.s[I.TRIPS]
         settled = self.rig.ms > 200
+        heat_J = self.rig.resistor_J
         self._begin(self.rig.now_ms)
+        self.rig.resistor_J = heat_J        # the power was off for no time
         self.rig.c.restore(kept)
         self.moving_ms = self.deep_scans = self.tripped_scans = 0
         self.tripped_since_reset = bool(tripped)

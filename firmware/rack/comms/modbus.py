@@ -45,10 +45,12 @@ _FAILURE = const(4)
 # steps of the slave
 _QUIET = const(0)       # nothing has come
 _HEARS = const(1)       # until the line is silent for 3.5 characters
-_DERIVES = const(2)     # the words of the battery model
-_REASONS = const(3)
-_FILLS = const(4)
-_SENDS = const(5)
+_ASKED = const(2)       # a whole request waits
+_DERIVES = const(3)     # the words of the battery model
+_REASONS = const(4)
+_FILLS = const(5)
+_SEALS = const(6)
+_SENDS = const(7)
 
 _STATES = b"\x01\x02\x03\x06\x63\x63"       # State of model 802, over STATE_* of rack.control.bits
 _TYPES = b"\x63\x04"                        # Typ, over rack_chemistry
@@ -142,8 +144,11 @@ class Modbus:
     def _go_on(self, now_us):
         """One step; returns after how many µs it wants to go on, 0: as the schedule comes round. So do all below."""
         step = self._step
-        if step < _DERIVES:
+        if step < _ASKED:
             return self._listen(step, self._received())
+        if step == _ASKED:
+            self._step = _QUIET
+            return self._request(self._frame, self._count)
         if step == _SENDS:
             return self._watch(now_us)
         return self._compose(step)
@@ -160,8 +165,10 @@ class Modbus:
         at = find_request(frame, count, self._unit, TABLE)
         if at < 0:
             return 0
-        shift(frame, at, count - at)
-        return self._request(frame, count - at)
+        self._count = count - at
+        shift(frame, at, self._count)
+        self._step = _ASKED
+        return 1
 
     def _request(self, frame, length):
         """Answer, or begin to, a request whose CRC is right."""
@@ -216,12 +223,14 @@ class Modbus:
                 for at in range(told, M.REASONS):
                     self._reasons.codes[at] = 0
             self._step = _FILLS
-        else:
+        elif step == _FILLS:
             frame = self._frame
             frame[1] = READ
             frame[2] = 2 * count
             fill(frame, first, count, M.MAP, self._s, self._x, self._text)
-            return self._send(seal(frame, 3 + 2 * count))
+            self._step = _SEALS
+        else:
+            return self._send(seal(self._frame, 3 + 2 * count))
         return 1
 
     def _send(self, length):

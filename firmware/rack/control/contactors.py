@@ -62,6 +62,7 @@ TOO_SLOW = const(3)
 _WELD_BUS = const(4)        # contactor_welded: the bus rose with main - alone; 1 and 2 are the auxiliary contacts
 _RACK_LEAST_dV = const(100) # below it no rack is there to precharge from: engineering judgement
 _MS_MOST = const(1 << 28)
+_ALL_QUARTERS = const(4)    # of the resistor's budget
 
 
 def precharge_verdict(elapsed_ms, bus_dV, rack_dV, done_permille, early_ms, late_ms):
@@ -123,7 +124,9 @@ class Contactors:
         self._fails = 0         # failed precharges since a good one
         self._mJ = 0            # energy in the precharge resistor
         self._mJ_most = params.precharge_energy_J * 1000
-        self._mJ_per_ms = self._mJ_most // params.precharge_cooldown_ms + 1     # that it loses
+        self._cool_ms = params.precharge_cooldown_ms    # in which it loses that
+        self._cool_rest = 0     # remainder of what it has lost, in 1/_cool_ms mJ
+        self._across_V = 0      # the resistor, at the scan before
         self._contact_ms = params.contactor_aux_ms
         self._forgive_ms = 0
         self._forgive_s = 0
@@ -177,6 +180,20 @@ class Contactors:
         self._s[I.TRIPS] = 0
         self._forgive_ms = self._forgive_s = 0
 
+    def kept_heat(self):
+        """What the resistor holds, for `restore_heat`: quarters of its budget, rounded up, 0..8.
+
+        All of it while it is used, and before: a restart in between cannot tell how far that went.
+        """
+        if STEP_NEG <= self._s[I.STEP] <= STEP_POS:
+            return _ALL_QUARTERS
+        quarter = self._mJ_most // _ALL_QUARTERS
+        return (self._mJ + quarter - 1) // quarter
+
+    def restore_heat(self, quarters):
+        """After a start: how long the power was off is not known, so nothing has cooled."""
+        self._mJ = self._mJ_most // _ALL_QUARTERS * min(quarters, 2 * _ALL_QUARTERS)
+
     def blocked(self):
         """Why the rack does not close now, WHY_*, or 0. Only meaningful at rest."""
         s = self._s
@@ -199,14 +216,22 @@ class Contactors:
     # what runs in every step
 
     def _watch_resistor(self, dt):
-        """Energy in the precharge resistor: in by (rack - bus)^2 / R, out within the cool-down time."""
+        """Energy in the precharge resistor: in by (rack - bus)^2 / R, the bus straight between two scans, out within
+        the cool-down time."""
         s = self._s
         if s[I.STEP] == STEP_PRE:
-            volts = (s[I.RACK_dV] - s[I.BUS_dV]) // 10
-            self._mJ = min(self._mJ + volts * volts // self._p.precharge_ohm * min(dt, 100), 2 * self._mJ_most)
+            before, now = self._across_V, self._across()
+            self._across_V = now
+            square = (before * before + before * now + now * now) // 3
+            self._mJ = min(self._mJ + square // self._p.precharge_ohm * min(dt, 100), 2 * self._mJ_most)
         elif self._mJ:
-            self._mJ = max(0, self._mJ - self._mJ_per_ms * dt)
+            self._cool(min(dt, self._cool_ms, 1000))
         s[I.PRECHARGE_J] = self._mJ // 1000
+
+    def _cool(self, dt):
+        rest = self._mJ_most % self._cool_ms * dt + self._cool_rest
+        self._cool_rest = rest % self._cool_ms
+        self._mJ = max(0, self._mJ - self._mJ_most // self._cool_ms * dt - rest // self._cool_ms)
 
     def _forgive(self, dt):
         """One counted trip is forgiven after each contactor_trips_s without a lock-out."""
@@ -225,6 +250,10 @@ class Contactors:
         s = self._s
         return s[I.BUS_dV] * 1000 > s[I.RACK_dV] * permille
 
+    def _across(self):
+        """Volts across the precharge resistor while it carries the current."""
+        return (self._s[I.RACK_dV] - self._s[I.BUS_dV]) // 10
+
     def _enter(self, before, step):
         s = self._s
         s[I.STEP] = step
@@ -235,6 +264,8 @@ class Contactors:
         elif step >= STEP_FAULT:
             self._again |= self.wanted
             self.wanted = False     # a reset or an operator asks again
+        elif step == STEP_PRE:
+            self._across_V = self._across()
         elif step == STEP_COOL:
             self._fails += 1
             s[I.PRECHARGE_FAST] = self._fails if self._verdict == TOO_FAST else 0

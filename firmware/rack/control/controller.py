@@ -131,7 +131,7 @@ class Controller:
         return self.charge.retained
 
     def restore(self, retained):
-        """Take over what the run before has kept: charge, counters, latched trips, counted trips.
+        """Take over what the run before has kept: charge, counters, latched trips, counted trips, the resistor's heat.
 
         A restart is no operator's reset: the first trip and a deep discharge are latched again. Nor does it close
         what an operator has opened: somebody may work there.
@@ -144,7 +144,8 @@ class Controller:
         if latched & 2:
             self.contactors.open()
         self.alarms.latch(latched >> 2)
-        self.s[I.TRIPS] = min(k[KEEP_TRIPS], self.params.contactor_trips)
+        self.s[I.TRIPS] = min(k[KEEP_TRIPS] & 255, self.params.contactor_trips)
+        self.contactors.restore_heat(k[KEEP_TRIPS] >> 8)
         self.limits.start()
 
     def cells_arrived(self):
@@ -259,7 +260,7 @@ class Controller:
         k = self.charge.retained
         deep = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0
         k[KEEP_LATCHED] = self.s[I.TRIP_CODE] << 2 | self.contactors.opened() << 1 | deep
-        k[KEEP_TRIPS] = self.s[I.TRIPS]
+        k[KEEP_TRIPS] = self.contactors.kept_heat() << 8 | self.s[I.TRIPS]
 
     def _permitted(self, s):
         """1 while the rack may be asked for power."""
