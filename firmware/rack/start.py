@@ -37,8 +37,7 @@ def main():
         app = App(params, port, crc)
         del params
         gc.threshold(-1)
-        gc.collect()
-        app.run()
+        app.run()       # which collects once more
     except _Refused as refused:
         reason = str(refused)
     except Exception as error:

@@ -11,12 +11,15 @@ from rack.drivers.fast import ptr8, ptr16
 
 
 def _byte_table():
-    table = array("H", (0 for _ in range(256)))
-    for index in range(256):
-        crc = index
-        for _ in range(8):
-            crc = (crc >> 1) ^ 0xA001 if crc & 1 else crc >> 1
-        table[index] = crc
+    """The CRC of each byte: of those with one bit, and the sums of these; bit by bit it takes eight times as long."""
+    table = array("H", bytes(512))
+    crc = 1
+    bit = 128
+    while bit:
+        crc = (crc >> 1) ^ 0xA001 if crc & 1 else crc >> 1
+        for index in range(bit, 256, 2 * bit):
+            table[index] = crc ^ table[index - bit]
+        bit >>= 1
     return table
 
 

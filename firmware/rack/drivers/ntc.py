@@ -29,10 +29,13 @@ def make_table(a_e10, b_e10, c_e13, pullup_ohm):
     """
     table = array("i", (_MOST for _ in range(_SEGMENTS + 1)))
     table[_SEGMENTS] = _LEAST
+    c_e10 = c_e13 * 0.001
     for index in range(1, _SEGMENTS):
         ln_r = log(pullup_ohm * index / (_SEGMENTS - index))
-        kelvin = 1e10 / (a_e10 + b_e10 * ln_r + c_e13 * 0.001 * ln_r * ln_r * ln_r)
-        table[index] = max(_LEAST, min(_MOST, int(kelvin * 100 - 27315 + 0.5)))
+        # each step of a sum is an object in the heap: as few as can be, for the start's sake
+        value = int(1e12 / (a_e10 + ln_r * (b_e10 + c_e10 * ln_r * ln_r)) - 27314.5)
+        if value < _MOST:
+            table[index] = value if value > _LEAST else _LEAST
     return table
 
 
