@@ -8,7 +8,7 @@ from checked_rig import checked_controller
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rack import ids as I
-from rack.control.bits import CMD_CLOSE, CMD_RESET, NO_VALUE
+from rack.control.bits import CMD_CLOSE, CMD_RESET, NO_VALUE, WHY_COOLING
 from rack.control.charge import KEEP_IN_Ah, KEEP_OUT_Ah
 from rack.control.controller import _TEMPS_ms
 from rack.params import SCALARS
@@ -103,3 +103,13 @@ def test_a_long_run_at_the_ends_of_the_ranges_stays_inside(name: str) -> None:
                 c.response.on_period(checked(1_260_000 if current > 0 else 1_240_000))
                 c.scan(checked(n * 1000))
         assert c.retained[KEEP_IN_Ah] and c.retained[KEEP_OUT_Ah], "the current was not believed"
+
+
+@pytest.mark.parametrize("quarters", [5, 8])
+def test_a_resistor_of_the_largest_budget_that_is_too_hot_at_the_start_stays_within_31_bits(quarters: int) -> None:
+    most = {key: most for key, (_, most) in _RANGES.items() if key.startswith("precharge_energy")}
+    c = checked_controller(params("bench", contactor_settle_ms=0, **most))
+    c.contactors.wanted = True
+    c.contactors.restore_heat(checked(quarters))
+    assert c.contactors.blocked() == WHY_COOLING
+    assert c.contactors.kept_heat() == quarters

@@ -222,7 +222,7 @@ class AppRig(Rig):
         self.scan, self.collect = names.index("scan"), names.index("collect")
         costs = {"scan": scan_us, "collect": tasks[self.collect][3]}
         super().__init__([(period, budget, phase, costs.get(name, int(budget * share)))
-                          for name, _, period, budget, phase in tasks])
+                          for name, _, period, budget, phase in tasks], patient=1)
         self.fed = []       # when a scan that feeds has ended
         self.app = SimpleNamespace(scheduler=self.scheduler, _scan_us=1000 * scan_ms, _collect_due=False, _fed_us=0,
                                    _collected_us=0, _s=array("i", [0] * I.COUNT), controller=settled_response())
@@ -273,7 +273,7 @@ def test_a_collection_of_its_whole_budget_warns_of_no_task(name):
         rig.run(150_000)
         assert len(rig.starts[rig.collect]) >= 140
         worst_us = max(worst_us, rig.scheduler.take_late_us())
-    assert 40_000 < worst_us < 46_000
+    assert 36_000 < worst_us < 40_000
     assert worst_us < 1000 * levels["late_warn"] < 1000 * levels["late_trip"]
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
 from rack.alarms import code_of
-from rack.control.bits import IN_ESTOP, IN_HVIL, IN_OC_OK
+from rack.control.bits import IN_ESTOP, IN_HVIL, IN_OC_OK, STATE_PRECHARGE
+from rack.control.contactors import STEP_NEG
 from rack.control.controller import Controller
 from rack.drivers import fram as driver
 from rack.drivers.fram import Fram
@@ -238,6 +239,25 @@ def test_a_trip_is_kept_before_the_events_that_came_with_it():
     for now_ms in range(0, 20 * 13, 20):    # and none of them is lost
         memory.poll(now_ms * 1000)
     assert memory.lost == 0 and memory.log.head == 13
+
+
+def test_a_precharge_is_kept_as_soon_as_it_begins():
+    """The slot of what is kept comes once in eight scans: the resistor may be hot by then, and the supply be gone."""
+    chip = Chip()
+    params = load_params("bench_rack")
+    controller = Controller(params)
+    memory = Memory(I2c(chip), controller)
+    memory.start(REASON_POWER, -1)
+    for now_ms in range(0, 400, 20):
+        memory.poll(now_ms * 1000)
+    controller.s[I.STEP] = STEP_NEG
+    controller.s[I.STATE] = STATE_PRECHARGE
+    memory.scan(400)
+    for now_ms in (400, 420):               # staged, written
+        memory.poll(now_ms * 1000)
+    again = Controller(params)
+    Memory(I2c(Chip(chip.content)), again).start(REASON_POWER, -1)
+    assert again.contactors.kept_heat() == 4
 
 
 @pytest.mark.parametrize("name", ["lfp", "bench"])

@@ -187,8 +187,7 @@ class Contactors:
         """
         if STEP_NEG <= self._s[I.STEP] <= STEP_POS:
             return _ALL_QUARTERS
-        quarter = self._mJ_most // _ALL_QUARTERS
-        return (self._mJ + quarter - 1) // quarter
+        return -(-self._mJ // (self._mJ_most // _ALL_QUARTERS))
 
     def restore_heat(self, quarters):
         """After a start: how long the power was off is not known, so nothing has cooled."""
@@ -205,7 +204,7 @@ class Contactors:
             return WHY_NOT_ASKED
         if s[I.STEP_ms] < self._p.contactor_settle_ms:
             return WHY_SETTLING
-        if self._mJ * 2 > self._mJ_most:
+        if self._mJ > self._mJ_most // 2:       # twice what it may hold at most has no room in 31 bits
             return WHY_COOLING
         if s[I.RACK_dV] < _RACK_LEAST_dV:
             return WHY_NO_RACK

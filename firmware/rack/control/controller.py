@@ -253,9 +253,9 @@ class Controller:
         elif at == 5:
             self.thermal.slot(ms)
         elif at == 6:
-            self._keep()
+            self.keep()
 
-    def _keep(self):
+    def keep(self):
         """What must survive a loss of power beside the charge: see `retained`."""
         k = self.charge.retained
         deep = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0

@@ -97,6 +97,7 @@ class Memory:
             else:
                 self._put(KIND_WENT, -code, now_ms, s[ALARM_ROWS[-5 * code - 5]])
         if s[I.STATE] != self._state:
+            self._controller.keep()     # now, not in its slot: a precharge is to be known before its coil is on
             reason = self._why.codes[0] if self._why.list() else 0
             self._put(KIND_STATE, s[I.STATE], now_ms, self._state | reason << 4)
             self._state = s[I.STATE]
