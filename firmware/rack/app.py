@@ -52,6 +52,7 @@ _SHARE_US = const(1_000_000)
 _APART_FED_US = const(2_000)
 _LONG_US = const(6_500)  # something long: counting the heap, 5 ms on the emulated board, and the interrupts meanwhile
 _SLICES = const(64)  # of a long answer, then a collection: each leaves some 100 bytes behind
+_PUT_OFF = const(20)  # then the scan waits: `service` comes through on a rack without a quiet moment. 0.1 s: judgement
 _NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests
 
 
@@ -137,6 +138,7 @@ class App:
         self._coils = 0
         self._collect_due = False
         self._slices = 0  # of answers since a collection was asked for
+        self._put_off = 0  # turns of the console, for a scan that was near
         self._late_ms = params.afe_period_ms + 10
         self._collected_us = 0
         self._lock_heap = port.lock_heap
@@ -331,12 +333,16 @@ class App:
 
     def _poll_console(self, now_us):
         stdio = self._stdio
-        if (self.console.busy or stdio.waiting or stdio.has_come()) and self._may_answer(now_us):
-            self._unlocked(self._conversing, now_us)
+        if self.console.busy or stdio.waiting or stdio.has_come():
+            if self._may_answer(now_us):
+                self._unlocked(self._conversing, now_us)
+            else:
+                self._put_off += 1
 
     def _may_answer(self, now_us):
         """No scan is near, and no cells are waited for. A slice of an answer takes up to 2.9 ms of a scan's 10."""
-        return self.scheduler.until_us(_SCAN, now_us) > self._scan_us * 3 // 10 and not self._cells_wait()
+        far = self.scheduler.until_us(_SCAN, now_us) > self._scan_us * 3 // 10
+        return (far or self._put_off >= _PUT_OFF) and not self._cells_wait()
 
     def _cells_wait(self):
         """Are cells late, or the AFEs set up anew, but nothing lost yet? An answer would bring the trip nearer."""
@@ -345,6 +351,7 @@ class App:
 
     def _converse(self, now_us):
         answering = self.console.busy
+        self._put_off = 0
         self.console.poll()
         self._slices += answering
         if self._slices >= _SLICES or (answering and not self.console.busy):

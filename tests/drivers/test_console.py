@@ -219,7 +219,7 @@ def application(scan_ms: int, passed_us: int) -> SimpleNamespace:
     scheduler = Scheduler([("scan", lambda now_us: None, 1_000 * scan_ms, 3_000, 0)], lambda: 0, array("i", [0]))
     scheduler.ask(0, 0, 1_000 * scan_ms)
     port = SimpleNamespace(ticks_us=lambda: passed_us)
-    app = SimpleNamespace(port=port, scheduler=scheduler, _scan_us=1_000 * scan_ms, _cells_wait=bool)
+    app = SimpleNamespace(port=port, scheduler=scheduler, _scan_us=1_000 * scan_ms, _cells_wait=bool, _put_off=0)
     app.scan_is_far = lambda: App.scan_is_far(app)
     return app
 
@@ -229,6 +229,20 @@ def application(scan_ms: int, passed_us: int) -> SimpleNamespace:
 )
 def test_no_slice_of_an_answer_begins_close_before_a_scan_or_when_one_is_due(passed_us: int, may: bool) -> None:
     assert App._may_answer(application(10, passed_us), passed_us) == may
+
+
+def test_the_console_of_a_rack_without_a_quiet_moment_gets_a_turn_all_the_same() -> None:
+    app, turns = application(10, 9_000), []
+    app.console = SimpleNamespace(busy=True, poll=lambda: turns.append(True))
+    app._stdio, app._slices = SimpleNamespace(waiting=1), 0
+    app._may_answer = lambda now_us: App._may_answer(app, now_us)
+    app._conversing = lambda now_us: App._converse(app, now_us)
+    app._unlocked = lambda function, argument: function(argument)
+    served = []
+    for _ in range(63):
+        App._poll_console(app, 9_000)
+        served.append(len(turns))
+    assert [served.count(number) for number in range(4)] == [20, 21, 21, 1]
 
 
 @pytest.mark.parametrize(("scan_ms", "passed_us"), [(5, 0), (10, 4_000), (10, 9_000)])
