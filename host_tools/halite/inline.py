@@ -109,6 +109,8 @@ def _without_constants(
 
 
 def _rename(source: str, names: dict[str, str]) -> str:
+    if not names:
+        return source
     lines = source.splitlines(keepends=True)
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     for before, token in reversed(list(itertools.pairwise(tokens))):
@@ -158,6 +160,8 @@ def _take(
 
 def _replace(source: str, aliases: dict[str, dict[str, int]], names: dict[str, int], partly: bool = False) -> str:
     """partly: the aliased modules hold more than constants."""
+    if not aliases and not names:
+        return source
     lines = source.splitlines(keepends=True)
     for (row, begin), end, value in reversed(list(_uses(source, aliases, names, partly))):
         line = lines[row - 1]

@@ -4,6 +4,7 @@ The firmware runs as its own process in its plain build; every chip call comes o
 is answered here. Simulated time passes when the firmware is idle, so a run does not depend on the machine.
 """
 
+import ctypes
 import math
 import os
 import select
@@ -53,6 +54,17 @@ def interpreter() -> str:
     return found
 
 
+def _on_one_core(other: int) -> set[int]:
+    """Hold this process and the other on one core: they take turns, and to wake one on another core takes longer than
+    most answers. Returns where this one may run otherwise; empty where a system has no such thing."""
+    if not hasattr(os, "sched_setaffinity"):
+        return set()
+    free = os.sched_getaffinity(0)
+    os.sched_setaffinity(other, {ctypes.CDLL(None).sched_getcpu()})
+    os.sched_setaffinity(0, os.sched_getaffinity(other))
+    return free
+
+
 class UnixBoard:
     """A running application. `run_to(us)` lets simulated time pass; `console` collects what it printed.
 
@@ -81,12 +93,13 @@ class UnixBoard:
         self._window_us = 1000.0 * self.config.values["deadman_window_ms"]
         self._arriving: list[tuple[float, int]] = []
         self._received = b""
+        self._wait_from_us = self._step_us = self._steps = self._made = 0
         self._phases = range(self.config.values["grid_phases"])
         self._rises_us: list[float | None] = [None for _ in self._phases]
         self.chips.afe.transmit = self._afe_answers
         self.rs485 = SlaveLine(self.config.values["modbus_baud"], lambda: self.now_us)
         self._ops: dict[int, tuple[int, Callable[[bytes], bytes | None]]] = {
-            1: (8, self._advance), 2: (2, self._uart_write), 3: (0, self._uart_any), 4: (2, self._uart_read),
+            1: (14, self._wait), 2: (2, self._uart_write), 3: (0, self._uart_any), 4: (2, self._uart_read),
             5: (2, self._uart_pulse), 6: (1, self._spi), 7: (5, self._i2c_read), 8: (5, self._i2c_write),
             9: (0, self._inputs), 10: (1, self._write_coils), 11: (3, self._cooling), 12: (1, self._adc),
             13: (0, self._board_temperature), 14: (1, self._arm), 15: (0, self._feed),
@@ -113,6 +126,7 @@ class UnixBoard:
             [interpreter(), "-X", "heapsize=8M", str(folder / "launch.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
+        self._free = _on_one_core(self._process.pid)
         self._requests: IO[bytes] = self._opened(to_host, "rb")
         self._answers: IO[bytes] = self._opened(from_host, "wb")
         if self._process.stdout:
@@ -130,6 +144,8 @@ class UnixBoard:
 
     def close(self) -> None:
         """End the application."""
+        if self._free:
+            os.sched_setaffinity(0, self._free)
         self._process.kill()
         self._process.communicate()
         self._requests.close()
@@ -174,15 +190,31 @@ class UnixBoard:
         return data
 
     def _serve_one(self) -> None:
+        if self._steps:
+            self._wait_on()
+            return
         what = self._need(1)[0]
         fixed, answer_to = self._ops[what]
         answer = answer_to(self._need(fixed))
         if answer is not None:
             self._answers.write(answer)
 
-    def _advance(self, data: bytes) -> bytes:
-        """Physics, CAN bus and zero crossings up to the firmware's time."""
-        goal_us = float(struct.unpack("<Q", data)[0])
+    def _wait(self, data: bytes) -> None:
+        """The firmware idles for so many steps. They are made one by one: the user may act after any of them."""
+        self._wait_from_us, self._step_us, self._steps = struct.unpack("<QHI", data)
+        self._made = 0
+        self._wait_on()
+
+    def _wait_on(self) -> None:
+        """One more step; the firmware is answered after the last one, or when it has zero crossings to handle."""
+        self._made += 1
+        number, counts = self._advance(float(self._wait_from_us + self._made * self._step_us))
+        if number or self._made == self._steps:
+            self._steps = 0
+            self._answers.write(struct.pack("<IB", self._made, number) + counts)
+
+    def _advance(self, goal_us: float) -> tuple[int, bytes]:
+        """Physics, CAN bus and zero crossings up to the firmware's time; how many crossings, and their counts."""
         counts = b""
         number = 0
         while (edge := self._next_rise())[0] <= goal_us:
@@ -195,7 +227,7 @@ class UnixBoard:
                 number += 1
             self._rises_us[phase] = rise_us
         self._step_to(goal_us)
-        return bytes((number,)) + counts
+        return number, counts
 
     def _next_rise(self) -> tuple[float, int]:
         """The next rising zero crossing of any phase: (time in us, phase); infinite without mains.

@@ -34,15 +34,20 @@ WAITS_ms = {("hvil_open", "reset"): CLEAR_ms}
 # from the last action to the promised end, engineering judgement where the time is the plant's own
 LAST_ms = {"afe_lost": 300, "cold_start": 900, "overvoltage": 260, "pcs_silent": 330, "precharge_leak": 2_800,
            "runaway": 8_000, "weld": 400}  # fmt: skip
-UNTIL_OPEN = {"runaway"}  # not longer than it takes
+UNTIL_OPEN = {"precharge_leak", "runaway"}  # not longer than it takes
 TOLD_ms = 60  # from the opening to its records in the log
 HOTTER_degC = {"runaway": 52.0}  # 17 K above the file: the trip comes after 6 s instead of 18 s, by the same row
+# Whose event does not depend on the charge begins as gb_2019 does, at 70 % and with a mains that jitters: one state
+# less for the rack to be put into and closed in.
+AS_IN_2019 = {"afe_lost", "hvil_open", "pcs_silent", "precharge_leak", "weld"}
 LOGGED = 16
 WALL_S = 900.0
 Seen = dict[str, Any]
 
 
 def starts(whole: Scenario) -> Start:
+    if whole.name in AS_IN_2019:
+        return scenarios.load("gb_2019").start
     hotter = HOTTER_degC.get(whole.name)
     return whole.start.model_copy(update={"temp_degC": hotter}) if hotter else whole.start
 
@@ -91,6 +96,8 @@ def play(emulated: EmulatedRack, whole: Scenario) -> Seen:
     """The scenario, what it has come to, then an operator who opens."""
     board, driver = emulated.board, emulated.wires.coil_driver
     player = emulated.play(condensed(whole))
+    if whole.name in FROM_OPEN:
+        assert board.run_until(lambda: driver.coils, LAST_ms[whole.name], WALL_S, 5)
     opened = whole.name in UNTIL_OPEN and board.run_until(lambda: not driver.coils, LAST_ms[whole.name], WALL_S, 5)
     assert board.run_until(lambda: opened or player.over, 10_000, WALL_S, 5)
     board.run_for(TOLD_ms)

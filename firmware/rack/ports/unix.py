@@ -75,8 +75,8 @@ class _CanSpi:
     def send_fast(self, frame):
         if self._pipe.ask(6, b"\x02\xa0\x00", 2)[1] & 4:
             return 0
-        self._pipe.ask(6, b"\x0e" + bytes(frame[:14]), 14)
-        self._pipe.ask(6, b"\x01\x81", 1)
+        self._pipe.tell(6, b"\x0e" + bytes(frame[:14]))
+        self._pipe.ask(6, b"\x01\x81", 14 + 1)
         return 1
 
 
@@ -175,19 +175,28 @@ class Port:
         return self._now_us // 1000 & _MASK
 
     def idle(self):
-        """Let simulated time pass; zero crossings in between take the fast path, one after another."""
-        self._now_us += _IDLE_STEP_us
-        edges = self._pipe.ask(1, struct.pack("<Q", self._now_us - self._start_us), 1)[0]
+        self._pass(1)
+
+    def _pass(self, steps):
+        """Let simulated time pass, up to the step with a zero crossing; those take the fast path, one after another.
+
+        Returns the steps that are left.
+        """
+        request = struct.pack("<QHI", self._now_us - self._start_us, _IDLE_STEP_us, steps)
+        made, edges = struct.unpack("<IB", self._pipe.ask(1, request, 5))
+        self._now_us += made * _IDLE_STEP_us
         for _ in range(edges):
             count, phase = struct.unpack("<iB", self._pipe.more(5))
             if self._fast and self._fast.started:
                 self._fast.edge(count, phase)
+        return steps - made
 
     def sleep(self, due_us):
         """Idle at least once, and until due_us."""
-        self.idle()
-        while (due_us - self._now_us - 1) & _MASK < _HALF:
-            self.idle()
+        ahead_us = (due_us - self._now_us - 1) & _MASK
+        steps = ahead_us // _IDLE_STEP_us + 1 if ahead_us < _HALF else 1
+        while steps:
+            steps = self._pass(steps)
 
     def lock_heap(self):
         """Nothing: the pipe to the host allocates, so the loop cannot be locked on this port."""
