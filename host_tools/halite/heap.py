@@ -72,10 +72,13 @@ def _prompt(files: dict[str, bytes]) -> EmulatedBoard:
 
 
 def measure(config: str = "sodium_rack", lists: bool = False) -> dict[str, int]:
-    """{module: bytes of heap}, and "free" for what is left; lists: also the modules that the build leaves out."""
+    """{module: bytes of heap}, and "free" for what is left.
+
+    lists: of the modules that the build leaves out, and of what these import. All modules together have no room.
+    """
     files = build.make(load(config), lean=not lists).files
     known = {name.removesuffix(".mpy").replace("/", ".") for name in files if name.endswith(".mpy")}
-    names = import_order((*_ROOTS, *_LISTS) if lists else _ROOTS, known)
+    names = import_order(_LISTS if lists else _ROOTS, known)
     printed = run_code(_prompt(files), _MEASURE.format(names=tuple(names)), _EMULATED_LIMIT_MS, _WALL_LIMIT_S)
     return {name: int(size) for name, size in (line.split() for line in printed.splitlines())}
 
@@ -84,7 +87,7 @@ def main(arguments: list[str]) -> int:
     """Print the table; 0."""
     parser = Parser(prog="python -m halite.heap", description="Heap cost of the firmware's modules.")
     parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
-    parser.add_argument("--lists", action="store_true", help="also the modules that the build leaves out")
+    parser.add_argument("--lists", action="store_true", help="the modules that the build leaves out instead")
     options = parser.parse_args(arguments)
     sizes = measure(options.config, options.lists)
     free = sizes.pop("free")

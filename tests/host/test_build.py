@@ -147,6 +147,11 @@ def test_the_heap_is_measured_module_by_module_each_after_what_it_imports(built)
         assert imported & known <= set(order[:at])
 
 
+def test_what_a_board_does_without_compiles_too_so_that_its_heap_can_be_measured(built):
+    more = build.make(load("bench_rack"), lean=False).files
+    assert set(more) - set(built.files) == {name.removesuffix(".py") + ".mpy" for name in build.HOST_ONLY}
+
+
 @pytest.fixture(scope="module")
 def pico_2(tmp_path_factory):
     path = tmp_path_factory.mktemp("pico_2") / "rack.toml"

@@ -31,8 +31,8 @@ ABSENT = {
 WORDS = (
     "evt1", "state", "charging", "heartbeat", "control_heartbeat", "wanted", "local", "type",
     "capacity", "energy", "energy_sf", "rating", "power_sf", "power", "charge_A", "discharge_A",
-    "cycles", "refused", "reasons", *(f"reason{n}" for n in range(REASONS)),
-)  # fmt: skip
+    "cycles", "refused", "reasons",
+) + tuple("reason%d" % n for n in range(REASONS))  # fmt: skip
 
 # What a client may write: (model, point, its name in rack.comms.modbus_map). The station's words are in the order of
 # rack.comms.station and without a gap.
@@ -136,8 +136,10 @@ _OWN = (
     ("Layout", "uint16", ("layout",), "changes when a point of this model does: compare before you trust the rest"),
     ("Refused", "enum16", ("x", "refused"), "why the last write was refused"),
     ("WhyN", "uint16", ("x", "reasons"), "how many reasons follow"),
-    *((f"Why{n}", "uint16", ("x", f"reason{n}"), "as `why` of the console, the one to act on first" if not n else "")
-      for n in range(REASONS)),
+) + tuple(
+    ("Why%d" % n, "uint16", ("x", "reason%d" % n), "" if n else "as `why` of the console, the one to act on first")
+    for n in range(REASONS)
+) + (
     ("Soc", "uint16", ("s", "soc_cpct"), "what the other rack of a pair is told: state of charge, 0.01 %"),
     ("Short", "int32", ("s", "short_W"), "what the other rack of a pair is told: power owed and not delivered, W"),
     ("SetW", "int32", ("s", "setpoint_W"), "power asked for by the station, W, positive discharges"),
@@ -146,7 +148,6 @@ _OWN = (
     ("PairLow", "uint16", ("s", "pair_low_cpct"), "state of charge of the lithium rack, 0.01 %"),
     ("PairOut", "uint16", ("s", "pair_out"), "1: the other rack is out"),
     ("PairShort", "int32", ("s", "pair_short_W"), "what the other rack cannot deliver, W"),
-    *((name, "int32", ("s", name), meaning) for name, _, meaning in SIGNALS),
-)  # fmt: skip
+) + tuple((name, "int32", ("s", name), meaning) for name, _, meaning in SIGNALS)  # fmt: skip
 
 MODELS = ((1, "common", _COMMON), (802, "battery", _BATTERY), (VENDOR, "halite_rack", _OWN))
