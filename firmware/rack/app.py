@@ -156,6 +156,7 @@ class App:
 
             self.modbus = Modbus(self, port.rs485, self._unlocked)
         self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.task_register, 1)
+        self._console_at = len(self.scheduler.names) - 1
         if self.modbus:
             self.modbus.begin(self.scheduler, _MODBUS)
 
@@ -181,7 +182,7 @@ class App:
             ("pcs", self.pcs.poll, 10_000, 2_000, 5_000),
             ("slow", self._slow, 100_000, 2_000, 7_000),
             ("memory", self._poll_memory, 20_000, 1_000, 8_500),
-        ) + modbus + (("console", self._poll_console, 5_000, 2_000, 1_500),)
+        ) + modbus + (("console", self._poll_console, 5_000, 3_000, 1_500),)
 
     # -- tasks
 
@@ -336,11 +337,14 @@ class App:
         if self.console.busy or stdio.waiting or stdio.has_come():
             if self._may_answer(now_us):
                 self._unlocked(self._conversing, now_us)
-            else:
+            elif not self._cells_wait():
                 self._put_off += 1
 
     def _may_answer(self, now_us):
-        """No scan is near, and no cells are waited for. A slice of an answer takes up to 2.9 ms of a scan's 10."""
+        """No scan is near, or the console was put off for long enough; and no cells are waited for.
+
+        A slice takes up to 3 ms of a scan's 10. Of shorter scans the share is the same, else no answer would begin.
+        """
         far = self.scheduler.until_us(_SCAN, now_us) > self._scan_us * 3 // 10
         return (far or self._put_off >= _PUT_OFF) and not self._cells_wait()
 
@@ -407,7 +411,7 @@ class App:
         port = self.port
         start_us = port.ticks_us()
         if self.console.busy and self._may_answer(start_us):
-            self._unlocked(self._conversing, due_us)
+            self.scheduler.ask(self._console_at, start_us, 0)  # as its task: counted, and named should it not return
             return
         if self._stdio.waiting:
             if self._unlocked(_flush, self.console):

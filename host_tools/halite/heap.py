@@ -1,7 +1,8 @@
 """What each firmware module costs in the heap of the board: `python -m halite.heap`, on the emulated Pico W.
 
 Code loaded from the filesystem lives in the heap, so every module takes room from the running rack. The
-modules are imported one after another in the order of the running application; each line is the growth.
+modules are imported one after another, each after what it needs; each line is the growth. --lists: those that the
+build leaves out, without the application.
 """
 
 import ast

@@ -115,10 +115,10 @@ def texts(mpy: bytes) -> list[tuple[int, int]]:
 
 
 def _blocks(size: int) -> Iterator[tuple[int, int, int]]:
-    """First and end offset of the part of a file in each of its blocks, and how many pointers' bytes stand before it.
+    """First and end offset of the part of a file in each of its blocks, and how many bytes of pointers stand before it.
 
-    A block after the first begins with pointers to blocks before it, one and as many more as its number is divisible
-    by two (DESIGN.md of littlefs, CTZ skip-lists).
+    A block after the first begins with pointers to blocks before it, one, and one more for each time that its number
+    can be halved (DESIGN.md of littlefs, CTZ skip-lists).
     """
     first = number = 0
     while first < size:
@@ -137,13 +137,14 @@ def _rows(places: list[tuple[int, int]], mpy: bytes, first: int, end: int, skip:
     ]
 
 
-def _entry(name: str, mpy: bytes, first: int, end: int, skip: int) -> bytes:
-    """One block of a file in the index, b"" when nothing in it is of use."""
-    rows = _rows([(found.offset, found.size) for found in functions(mpy)] + texts(mpy), mpy, first, end, skip)
-    if end - first < _HEAD or not rows:
-        return b""
+def _entries(name: str, mpy: bytes) -> Iterator[bytes]:
+    """The blocks of a file in the index, those in which something is of use."""
+    places = [(found.offset, found.size) for found in functions(mpy)] + texts(mpy)
     module = name.removesuffix(".mpy").replace("/", ".").encode()
-    return bytes((len(module), len(rows), skip)) + module + mpy[first : first + _HEAD] + b"".join(rows)
+    for first, end, skip in _blocks(len(mpy)):
+        rows = _rows(places, mpy, first, end, skip)
+        if rows and end - first >= _HEAD:
+            yield bytes((len(module), len(rows), skip)) + module + mpy[first : first + _HEAD] + b"".join(rows)
 
 
 def index(files: Mapping[str, bytes]) -> bytes:
@@ -151,8 +152,8 @@ def index(files: Mapping[str, bytes]) -> bytes:
     file's own, the module's name, how its part of the file begins, and per function or text its first word, offset
     and size."""
     return b"".join(
-        _entry(name, data, first, end, skip)
+        entry
         for name, data in files.items()
         if name.endswith(".mpy") and name not in IN_HEAP and len(data) > _INLINE
-        for first, end, skip in _blocks(len(data))
+        for entry in _entries(name, data)
     )

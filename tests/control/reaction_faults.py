@@ -14,7 +14,8 @@ from rig import Rig  # noqa: E402
 
 SCAN_ms = round(BARS["scan_10ms_us_max"].limit / 1000)
 COLLECT_ms = round(BARS["gc_collect_ms"].limit)
-SLICE_ms = round(BARS["scan_wait_us_max"].limit / 1000)     # what a scan may find running when it is due
+# what a scan may find running when it is due: it waits for the whole of it at most
+SLICE_ms = round(max(BARS[name].limit for name in ("scan_wait_us_max", "answer_slice_us_max")) / 1000)
 TAKE_OVER_ms = round(BARS["afe_longest_slice_us"].limit / 1000)
 HARDWARE_us = round(BARS["interlock_drop_us"].limit)    # a pin of the interlock to the coils' supply
 CONVERSION_us = 540     # INA228 as configured: shunt and bus in turn; a level counts that fills a whole conversion, so

@@ -281,11 +281,12 @@ Counted in:
 * {CURRENT_ms} ms of current conversion: a reading counts when a whole conversion of the shunt ({CONVERSION_us} µs)
   has begun after the cause and ended.
 
-{SCAN_ms}, {SLICE_ms}, {TAKE_OVER_ms} and {COLLECT_ms} ms are the bars of `scan_10ms_us_max`, `scan_wait_us_max`,
-`afe_longest_slice_us` and `gc_collect_ms` in `make bench`, which measures them on the emulated board with the largest
-rack; a board that misses one has slower rows than this page says. Not counted: the shunt's and the sensor's tolerance,
-answers that were damaged on a bus and are asked for again, the proof of a `service` or `unlock` key, and a collection
-that MicroPython begins by itself because the heap is full (`heap_free_lowest_bytes` says how far away that is).
+{SCAN_ms}, {SLICE_ms}, {TAKE_OVER_ms} and {COLLECT_ms} ms are the bars of `scan_10ms_us_max`, of `scan_wait_us_max` and
+`answer_slice_us_max`, of `afe_longest_slice_us` and of `gc_collect_ms` in `make bench`, which measures them on the
+emulated board with the largest rack; a board that misses one has slower rows than this page says. Not counted: the
+shunt's and the sensor's tolerance, answers that were damaged on a bus and are asked for again, the proof of a
+`service` or `unlock` key, and a collection that MicroPython begins by itself because the heap is full
+(`heap_free_lowest_bytes` says how far away that is).
 
 Interlock, emergency stop and over-current cut the coils' supply in hardware; their time through the scan stands
 beside it. A low pin cuts within {HARDWARE_us} µs. The current sensor compares each conversion of the shunt with the

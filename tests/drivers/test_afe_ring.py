@@ -40,7 +40,7 @@ COLLECT_us = 1000 * round(BARS["gc_collect_ms"].limit)
 # µs; scan and collection at their bars, the others at what the board takes; an AFE step's writes come to it
 COSTS = {"scan": 3_000, "plan": 1_500, "collect": COLLECT_us, "afe": 100, "pcs": 600, "slow": 1_500, "memory": 800,
          "console": 300, "modbus": 700}
-SLICE_us = round(BARS["scan_wait_us_max"].limit)     # of an answer on the console
+SLICE_us = round(BARS["answer_slice_us_max"].limit)     # of an answer on the console
 JUDGE_us = round(BARS["afe_longest_slice_us"].limit)
 
 

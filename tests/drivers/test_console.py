@@ -218,8 +218,10 @@ def application(scan_ms: int, passed_us: int) -> SimpleNamespace:
     """What an answer asks of the application, so long after a scan was due."""
     scheduler = Scheduler([("scan", lambda now_us: None, 1_000 * scan_ms, 3_000, 0)], lambda: 0, array("i", [0]))
     scheduler.ask(0, 0, 1_000 * scan_ms)
-    port = SimpleNamespace(ticks_us=lambda: passed_us)
-    app = SimpleNamespace(port=port, scheduler=scheduler, _scan_us=1_000 * scan_ms, _cells_wait=bool, _put_off=0)
+    app = SimpleNamespace(
+        port=SimpleNamespace(ticks_us=lambda: passed_us), scheduler=scheduler, _scan_us=1_000 * scan_ms,
+        _cells_wait=lambda: False, _put_off=0,
+    )  # fmt: skip
     app.scan_is_far = lambda: App.scan_is_far(app)
     return app
 
@@ -243,6 +245,16 @@ def test_the_console_of_a_rack_without_a_quiet_moment_gets_a_turn_all_the_same()
         App._poll_console(app, 9_000)
         served.append(len(turns))
     assert [served.count(number) for number in range(4)] == [20, 21, 21, 1]
+
+
+def test_turns_that_late_cells_have_cost_are_not_caught_up_before_a_scan() -> None:
+    app = application(10, 9_000)
+    app.console, app._stdio = SimpleNamespace(busy=True), SimpleNamespace(waiting=1)
+    app._cells_wait = lambda: True
+    app._may_answer = lambda now_us: App._may_answer(app, now_us)
+    for _ in range(63):
+        App._poll_console(app, 9_000)
+    assert app._put_off == 0
 
 
 @pytest.mark.parametrize(("scan_ms", "passed_us"), [(5, 0), (10, 4_000), (10, 9_000)])

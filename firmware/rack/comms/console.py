@@ -5,7 +5,10 @@ here may stop, delay or confuse the scan. Long answers are generators that are r
 time, one bounded piece a call. Lines that nobody asked for start with "# ".
 """
 
+import micropython
 from micropython import const
+
+from rack.control.fast import ptr8
 
 _LINE = const(120)          # longest command line
 _WORD = const(16)           # so much of an unknown word is told, nothing of what is none: escaping takes its time
@@ -13,25 +16,36 @@ _OWN = b"{#"                # so do its own lines begin: from a terminal that ec
 _PIECE = const(64)          # room that one piece of an answer may need
 
 
+@micropython.viper
+def _escape(out, data, size: int) -> int:
+    """Write size bytes of UTF-8 as a JSON string; its length. A character that is not printable ASCII becomes "?"."""
+    o = ptr8(out)
+    d = ptr8(data)
+    o[0] = 34
+    to = 1
+    at = 0
+    while at < size:
+        c = int(d[at])
+        at += 1
+        if c >> 6 == 2:         # the rest of a character
+            continue
+        if c == 34 or c == 92:
+            o[to] = 92
+            to += 1
+        o[to] = c if c >= 32 and c <= 126 else 63
+        to += 1
+    o[to] = 34
+    return to + 1
+
+
 def quote(text):
-    """JSON string of text that may hold quotes, backslashes or control characters."""
-    for char in text:
-        if char in '"\\' or not " " <= char <= "~":
-            return _escaped(text)
-    return '"%s"' % text
+    """JSON string of text that may hold quotes, backslashes or control characters.
 
-
-def _escaped(text):
-    """The same, an allocation a character."""
-    out = '"'
-    for char in text:
-        if char in '"\\':
-            out += "\\" + char
-        elif " " <= char <= "~":
-            out += char
-        else:
-            out += "?"
-    return out + '"'
+    In a kernel: to go through a text makes a string of each of its characters, 5 ms for a refusal.
+    """
+    data = bytes(text, "utf-8")
+    out = bytearray(2 * len(data) + 2)
+    return str(out[: _escape(out, data, len(data))], "ascii")
 
 
 class Console:
@@ -65,19 +79,22 @@ class Console:
         self._stdio.write("# " + text + "\n")
 
     def poll(self):
-        """One bounded slice: a piece of an answer, or a line that has ended, or at most 16 bytes. Idle time only.
+        """One bounded slice: a piece of an answer, or where that finds no room some bytes of it sent; else also a line
+        that has ended, or at most 16 bytes. Idle time only.
 
-        The application begins none close before a scan; one that comes sooner waits, so a slice stays below 3 ms
-        (docs/reaction_times.md).
+        The application begins one close before a scan only when it has put the console off for long; the scan then
+        waits, so a slice stays below 3 ms (docs/reaction_times.md).
         """
-        self._stdio.drain()
-        self._go_on()
+        if self._answer is None:
+            self._stdio.drain()
+            self._listen()
+        elif self._stdio.room() < 2 * _PIECE:
+            self._stdio.drain()
+        else:
+            self._continue()
         self.busy = self._ended or self._answer is not None
 
-    def _go_on(self):
-        if self._answer is not None:
-            self._continue()
-            return
+    def _listen(self):
         if self._ended:
             self._ended = False
             self._end_of_line()
@@ -140,8 +157,6 @@ class Console:
         self._stdio.write('{"re":%s,"error":%s}\n' % (quote(command), quote(reason)))
 
     def _continue(self):
-        if self._stdio.room() < 2 * _PIECE:
-            return
         piece = next(self._answer, None)
         if piece is None:
             self._answer = None

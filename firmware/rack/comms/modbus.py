@@ -48,8 +48,8 @@ _HEARS = const(1)       # until the line is silent for 3.5 characters
 _ASKED = const(2)       # a whole request waits
 _DERIVES = const(3)     # the words of the battery model
 _REASONS = const(4)
-_FILLS = const(5)
-_SEALS = const(6)
+_FILLS = const(5)       # the registers
+_SEALS = const(6)       # the CRC, and away with it
 _SENDS = const(7)
 
 _STATES = b"\x01\x02\x03\x06\x63\x63"       # State of model 802, over STATE_* of rack.control.bits
@@ -99,6 +99,7 @@ class Modbus:
         self._heard = line.received()   # bytes at the last look
         self._begin = self._heard       # and at the end of the last frame
         self._first = self._count = 0   # registers asked for
+        self._length = 0        # bytes of the request that waits, then of the answer that goes out
         self._sent_us = 0               # when an answer was given to the transmitter, -1: just now
         self.answers = 0                # for `tasks`, as the next; both wrap at 2**16
         self.faults = 0                 # exceptions
@@ -148,7 +149,7 @@ class Modbus:
             return self._listen(step, self._received())
         if step == _ASKED:
             self._step = _QUIET
-            return self._request(self._frame, self._count)
+            return self._request(self._frame, self._length)
         if step == _SENDS:
             return self._watch(now_us)
         return self._compose(step)
@@ -165,8 +166,8 @@ class Modbus:
         at = find_request(frame, count, self._unit, TABLE)
         if at < 0:
             return 0
-        self._count = count - at
-        shift(frame, at, self._count)
+        self._length = count - at
+        shift(frame, at, self._length)
         self._step = _ASKED
         return 1
 
@@ -238,13 +239,13 @@ class Modbus:
         self._begin = self._received()
         self._line.send(self._frame, length)
         self._step = _SENDS
-        self._count = length
+        self._length = length
         self._sent_us = -1
         return 1
 
     def _watch(self, now_us):
         """While the answer goes out. The transmitter ends by itself; one that does not is stopped."""
-        length = self._count
+        length = self._length
         length_us = (length + 2) * self._character_us
         if self._sent_us < 0:
             self._sent_us = now_us

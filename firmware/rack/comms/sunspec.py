@@ -6,7 +6,8 @@ models, sunspec/models on GitHub, json/model_1.json and model_802.json (7abdf898
 
 A point is (name, type, source, meaning). Sources: None, not implemented; a number or a text; ("s", signal): a signal
 of rack.signals, clamped when the point has 16 bits; ("x", name): a word that the slave makes for it, see WORDS;
-("text", first register of 24): VERSION in the first 8, the rack's name in the rest.
+("text", first register of 24): VERSION in the first 8, the rack's name in the rest. No stars in tuples: mpy-cross,
+which halite.heap needs, does not know them.
 """
 
 from rack.signals import SIGNALS

@@ -37,6 +37,7 @@ KEEP_SOH_cpct = const(5)
 KEEP_LATCHED = const(6)         # bit 0: deep discharge latched; 1: opened by an operator; from 2 on the first trip
 KEEP_TRIPS = const(7)           # counted trips; from bit 8 on the quarters of the precharge resistor's budget it holds
 KEEP_WORDS = const(8)
+_HEAT_MOST = const(8)           # quarters, as Contactors.kept_heat tells them
 
 
 @micropython.viper
@@ -86,7 +87,7 @@ class Charge:
     def restore(self, retained):
         """Take what was kept over the power loss, word by word; a value outside its range is not taken."""
         k = self.retained
-        most = (self._nominal_dAs * 5 // 4, _dAs_PER_Ah, 2**29, _dAs_PER_Ah, 2**29, 12_000, 1023, 8 << 8 | 255)
+        most = (self._nominal_dAs * 5 // 4, _dAs_PER_Ah, 2**29, _dAs_PER_Ah, 2**29, 12_000, 1023, _HEAT_MOST << 8 | 255)
         for at in range(KEEP_WORDS):
             if 0 <= retained[at] <= most[at]:
                 k[at] = retained[at]

@@ -124,9 +124,9 @@ class Contactors:
         self._fails = 0         # failed precharges since a good one
         self._mJ = 0            # energy in the precharge resistor
         self._mJ_most = params.precharge_energy_J * 1000
-        self._cool_ms = params.precharge_cooldown_ms    # in which it loses that
+        self._cool_ms = params.precharge_cooldown_ms    # in which it loses _mJ_most
         self._cool_rest = 0     # remainder of what it has lost, in 1/_cool_ms mJ
-        self._across_V = 0      # the resistor, at the scan before
+        self._across_V = 0      # voltage across it at the scan before
         self._contact_ms = params.contactor_aux_ms
         self._forgive_ms = 0
         self._forgive_s = 0
@@ -183,7 +183,7 @@ class Contactors:
     def kept_heat(self):
         """What the resistor holds, for `restore_heat`: quarters of its budget, rounded up, 0..8.
 
-        All of it while it is used, and before: a restart in between cannot tell how far that went.
+        The whole budget from main - on until precharging is over: a restart in between cannot tell how far it went.
         """
         if STEP_NEG <= self._s[I.STEP] <= STEP_POS:
             return _ALL_QUARTERS
@@ -204,7 +204,7 @@ class Contactors:
             return WHY_NOT_ASKED
         if s[I.STEP_ms] < self._p.contactor_settle_ms:
             return WHY_SETTLING
-        if self._mJ > self._mJ_most // 2:       # twice what it may hold at most has no room in 31 bits
+        if self._mJ > self._mJ_most // 2:       # not _mJ * 2: that may be four budgets, beyond 31 bits
             return WHY_COOLING
         if s[I.RACK_dV] < _RACK_LEAST_dV:
             return WHY_NO_RACK
@@ -228,6 +228,7 @@ class Contactors:
         s[I.PRECHARGE_J] = self._mJ // 1000
 
     def _cool(self, dt):
+        """It loses _mJ_most in _cool_ms. dt: ms, up to 1000 and _cool_ms, so that both products stay within 31 bits."""
         rest = self._mJ_most % self._cool_ms * dt + self._cool_rest
         self._cool_rest = rest % self._cool_ms
         self._mJ = max(0, self._mJ - self._mJ_most // self._cool_ms * dt - rest // self._cool_ms)

@@ -256,7 +256,8 @@ class Controller:
             self.keep()
 
     def keep(self):
-        """What must survive a loss of power beside the charge: see `retained`."""
+        """What must survive a loss of power beside the charge: see `retained`. In its slot, and by rack.storage.memory
+        with a new state. Does not allocate."""
         k = self.charge.retained
         deep = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0
         k[KEEP_LATCHED] = self.s[I.TRIP_CODE] << 2 | self.contactors.opened() << 1 | deep

@@ -1,8 +1,8 @@
 """The application on the MicroPython unix port: every chip call goes over a pair of pipes to the simulated rack.
 
 For tests of the whole application on the real interpreter without an emulated chip. Time is simulated:
-it passes only in idle(), so a run gives the same bytes whatever the machine's load. The other end is
-halite.unix_board. Messages, little-endian: one byte that says what, then fixed fields; see _OPS there.
+it passes only in idle() and sleep(), so a run gives the same bytes whatever the machine's load. The other end is
+halite.unix_board. Messages, little-endian: one byte that says what, then fixed fields; see `_ops` there.
 """
 
 import struct
@@ -76,7 +76,7 @@ class _CanSpi:
         if self._pipe.ask(6, b"\x02\xa0\x00", 2)[1] & 4:
             return 0
         self._pipe.tell(6, b"\x0e" + bytes(frame[:14]))
-        self._pipe.ask(6, b"\x01\x81", 14 + 1)
+        self._pipe.ask(6, b"\x01\x81", 14 + 1)    # the answers of both transfers
         return 1
 
 

@@ -87,7 +87,8 @@ class Memory:
         self._put(KIND_START, reason, 0, task)
 
     def scan(self, now_ms):
-        """Queue what the alarms and the contactors did in this scan. Does not allocate."""
+        """Queue what the alarms and the contactors did in this scan; with a new state, have what is kept brought up to
+        date. Does not allocate."""
         s = self._s
         out = self._out
         for at in range(min(out[OUT_EVENTS], EVENTS)):
@@ -97,7 +98,9 @@ class Memory:
             else:
                 self._put(KIND_WENT, -code, now_ms, s[ALARM_ROWS[-5 * code - 5]])
         if s[I.STATE] != self._state:
-            self._controller.keep()     # now, not in its slot: a precharge is to be known before its coil is on
+            # now, not in its slot: written within four polls, so a precharge is known before its coil is on where
+            # [contactor] aux_ms is longer than these 80 ms
+            self._controller.keep()
             reason = self._why.codes[0] if self._why.list() else 0
             self._put(KIND_STATE, s[I.STATE], now_ms, self._state | reason << 4)
             self._state = s[I.STATE]
@@ -107,7 +110,8 @@ class Memory:
         return self._out[OUT_EVENTS] or self._s[I.STATE] != self._state
 
     def poll(self, now_us):
-        """One step of at most one transfer, every 20 ms: a new latch at once, then events, then what else is kept."""
+        """One step of at most one transfer, every 20 ms: new latches and heat at once, then events, then what else is
+        kept."""
         if self._step:
             self._save()
         elif self._latched():
@@ -150,7 +154,10 @@ class Memory:
     # -- kept words
 
     def _latched(self):
-        """Has a latch or the counted trips changed? What tripped the rack may end the supply before all is logged."""
+        """Has a latch, the counted trips or the resistor's heat changed?
+
+        What tripped the rack may end the supply before all is logged.
+        """
         w = self._words
         k = self._kept
         return w[KEEP_LATCHED] != k[KEEP_LATCHED] or w[KEEP_TRIPS] != k[KEEP_TRIPS]

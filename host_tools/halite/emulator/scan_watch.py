@@ -1,4 +1,4 @@
-"""How long a scan that is due waits for whatever runs, seen from outside the board in emulated time.
+"""How long a scan that is due waits, and how long a task runs, seen from outside the board in emulated time.
 
 The board notes the task that it runs in a watchdog scratch register (rack.ports.scratch); the scan is task 0, the
 collection task 1. A scan behind a collection is late on purpose and is not counted.
@@ -11,29 +11,43 @@ _SCAN, _COLLECT = 0, 1
 
 
 class ScanWatch:
-    """Watches from now on; `longest_wait_us` after some time of it."""
+    """Watches from now on; `longest_wait_us` and `longest_us` after some time of it."""
 
     def __init__(self, board: EmulatedBoard, period_us: int) -> None:
         self._board = board
         self._period_us = period_us
         self._starts: list[float] = []
         self._behind_collection = False
+        self._running, self._since_us = -1, 0.0
+        self._longest_us: dict[int, float] = {}
         watchdog = board.rp2040.watchdog
         self._write = watchdog.write_uint32
         setattr(watchdog, "write_uint32", self._written)  # noqa: B010 - a method, replaced on purpose
 
     def _written(self, offset: int, value: int) -> None:
-        if offset == _TASK_AT and value:
-            self._runs(value & 0xFF)
+        if offset == _TASK_AT:
+            self._ended()
+            if value:
+                self._runs(value & 0xFF)
         self._write(offset, value)
 
+    def _ended(self) -> None:
+        took_us = self._board.now_us - self._since_us
+        self._longest_us[self._running] = max(took_us, self._longest_us.get(self._running, 0.0))
+        self._running = -1
+
     def _runs(self, task: int) -> None:
+        self._running, self._since_us = task, self._board.now_us
         if task == _COLLECT:
             self._behind_collection = True
         elif task == _SCAN:
             if not self._behind_collection:
                 self._starts.append(self._board.now_us)
             self._behind_collection = False
+
+    def longest_us(self, task: int) -> float:
+        """The longest run of one task, interrupts included; 0.0 when it did not run."""
+        return self._longest_us.get(task, 0.0)
 
     def longest_wait_us(self) -> float:
         """Against the earliest phase in which a scan has begun: that one found nothing running."""
