@@ -276,6 +276,26 @@ def test_the_setpoint_moves_at_its_own_ramp():
     assert 75_000 < rig.response.request_W <= 80_200
 
 
+@pytest.mark.parametrize("what", ["setpoint", "recovery"])
+def test_what_is_wanted_beside_the_response_begins_at_zero_when_the_rack_may_deliver(what):
+    rig = Rig(response_recovery_permille=100, response_setpoint_permille_ps=100)
+    rig.s[I.SETPOINT_W], rig.s[I.SOC_cpct] = (100_000, 5_000) if what == "setpoint" else (0, 9_000)
+    for open_for in (100, 3):
+        rig.response.set_limits(200_000, 200_000, 0)
+        rig.periods(50.0, open_for)
+        rig.response.set_limits(200_000, 200_000, 1)
+        assert rig.period(50.0) <= 400
+        assert rig.periods(50.0, 20)[-1] <= 200 * 42
+        assert rig.periods(50.0, 400)[-1] == (100_000 if what == "setpoint" else 20_000)
+
+
+def test_recovery_asks_for_no_more_than_the_limits_allow():
+    rig = Rig(charge_W=4_000, response_recovery_permille=100, response_setpoint_permille_ps=500)
+    rig.s[I.SOC_cpct] = 1_000
+    rig.periods(50.0, 100)
+    assert rig.response.state[K.WANTED] == -4_000
+
+
 def step_rig(**changes):
     usual = {"response_step_permille": 1_000, "response_step_hold_ms": 5_000}
     return Rig(parameters([-500, 0, 500, 0], **{**usual, **changes}))

@@ -139,3 +139,71 @@ def test_the_bias_wanted_is_odd_and_monotone(difference):
     balance = Balance(parameters(split_role=2, split_bias_W=10_000))
     assert balance.aim_W(-difference) == -balance.aim_W(difference)
     assert balance.aim_W(difference) <= balance.aim_W(difference + 1)
+
+
+def steady(racks, periods, count=1_265_823, begin=0):
+    """Periods with a scan each; begin: those before. Returns how many there have been."""
+    for now in range(begin, begin + periods):
+        for rack, _ in racks:
+            rack.on_period(count)
+            rack.scan(now * 20)
+    return begin + periods
+
+
+def test_two_racks_at_their_limits_owe_only_what_is_theirs():
+    racks = pair(split_tau_ms=10_000)
+    limit_W = 50_000
+    for rack, _ in racks:
+        rack.set_limits(limit_W, limit_W, 1)
+    now = 0
+    for _ in range(8):
+        now = steady(racks, 50, begin=now)
+        (sodium, s_sodium), (lithium, s_lithium) = racks
+        owed = [s[I.SHORT_W] for _, s in racks]
+        assert sum(owed) <= sodium.response_W - limit_W, "one of them at least delivers its part"
+        s_sodium[I.PAIR_SHORT_W], s_lithium[I.PAIR_SHORT_W] = owed[1], owed[0]
+    assert min(owed) > 0 and sodium.request_W == lithium.request_W == limit_W
+
+
+@given(st.sampled_from([0, 1]), st.lists(st.integers(1_230_000, 1_270_000), min_size=12, max_size=40))
+@settings(max_examples=30, deadline=None)
+def test_what_a_rack_owes_can_be_told_to_the_other(of, counts):
+    racks = pair(split_tau_ms=300)
+    now = 0
+    for rack, _ in racks:
+        rack.set_limits(0, 0, 1)
+    for count in counts:
+        now = steady(racks, 3, count, now)
+        assert abs(racks[of][1][I.SHORT_W]) <= 200_000  # rack.comms.station refuses more
+
+
+def test_the_pair_knows_no_request_without_mains_whatever_it_has_shared_before():
+    racks = pair(split_tau_ms=20_000, response_hold_ms=200, response_release_permille_ps=1_000)
+    for _, s in racks:
+        s[I.PAIR_LOW_cpct], s[I.PAIR_HIGH_cpct], s[I.PAIR_SHORT_W] = 9_000, 1_000, 30_000
+    now = steady(racks, 3_000)
+    (sodium, _), (lithium, _) = racks
+    before = [rack.request_W for rack, _ in racks]
+    assert before[0] > 20_000 and before[1] > 200_000
+    for ms in range(10, 1_600, 10):
+        for (rack, _), held in zip(racks, before, strict=True):
+            rack.scan((now - 1) * 20 + ms)
+            assert 0 <= rack.request_W <= held + 200, "nothing turns"
+            assert ms > 220 or rack.request_W >= held - 200
+    assert (sodium.request_W, lithium.request_W) == (0, 0)
+
+
+def test_a_rack_that_may_deliver_again_begins_at_zero_and_with_the_grid():
+    racks = pair(split_tau_ms=20_000, response_up_permille_ps=1_000, response_release_permille_ps=1_000)
+    (sodium, s), _ = racks
+    s[I.PAIR_SHORT_W] = 50_000
+    now = steady(racks, 2_000)
+    sodium.set_limits(BIG, BIG, 0)
+    now = steady(racks, 5, begin=now)
+    sodium.set_limits(BIG, BIG, 1)
+    before = 0
+    for _ in range(60):
+        now = steady(racks, 1, begin=now)
+        assert before - 300 <= sodium.request_W <= before + 2 * 4_100  # low-pass; share and stand-in, 1 pu/s each
+        before = sodium.request_W
+    assert before > 200_000

@@ -17,7 +17,7 @@ from rack.control.fast import ptr32
 from rack.control.mains import look_kernel, second_look
 from rack.control.response_kernel import period_kernel
 from rack.control.services import AUTHORITY, BASE_W, STEP_ppm, services_kernel
-from rack.control.split import LINK_LOST_MS, Balance
+from rack.control.split import LINK_LOST_MS, Balance, pair_kernel
 
 PERIOD_TICK_NS = const(16)      # two cycles of the PIO at 125 MHz
 
@@ -137,27 +137,27 @@ class Response:
         if now_ms != k[K.LAST_ms]:
             self.look(now_ms)
         elapsed_ms = k[K.ELAPSED_ms]
-        services_kernel(v, k, self._s, elapsed_ms, second_look(k))
+        known = second_look(k)
+        services_kernel(v, k, self._s, elapsed_ms, known)
         k[K.ELAPSED_ms] = 0
         k[K.STEP] = v[STEP_ppm]
         k[K.AUTHORITY] = v[AUTHORITY] if self._enabled else 0
         # one store: the interrupt never sees half of it
-        k[K.BASE] = v[BASE_W] + self._pair(elapsed_ms) if self._role else v[BASE_W]
+        k[K.BASE] = v[BASE_W] + self._pair(elapsed_ms, known) if self._role else v[BASE_W]
         if self.test:
             self.test.scan(elapsed_ms)
         if k[K.LOST]:
             self._without_mains(elapsed_ms)
 
-    def _pair(self, elapsed_ms):
-        """Balance with the other rack of the pair; returns what to stand in for, W."""
+    def _pair(self, elapsed_ms, known):
+        """Balance with the other rack of the pair; returns what to stand in for, W. known: the frequency is."""
         k = self._k
         s = self._s
         self._balance.scan(elapsed_ms, s)
-        k[K.BIAS] = self._balance.bias_W
         linked = s[I.PAIR_AGE_ms] < LINK_LOST_MS
         k[K.ROLE] = K.WHOLE if linked and s[I.PAIR_OUT] else self._role
-        s[I.SHORT_W] = k[K.WANTED] - k[K.REQUEST] if k[K.PERMIT] else 0
-        return s[I.PAIR_SHORT_W] if linked else 0
+        pair_kernel(k, s, self._balance.bias_W, s[I.PAIR_SHORT_W] if linked else 0, elapsed_ms, known or k[K.HOLD])
+        return k[K.STAND_IN]
 
     def _forget(self):
         """Start the measurement afresh: a window must not span a loss of mains."""

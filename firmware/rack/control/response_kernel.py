@@ -187,6 +187,8 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
     power = k[K.NOW_PPM]
     if k[K.PERMIT] == 0:
         power = 0
+        k[K.LOW] = 0                     # of the pair: what comes back begins anew
+        k[K.LOW_REST] = 0
     elif target != power:
         step = k[K.DOWN]
         if valid == 0:

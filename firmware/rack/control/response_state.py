@@ -104,4 +104,5 @@ PHASE = const(84)         # whose count it is
 PHASE_PERIOD = const(85)
 PHASE_ELAPSED = const(86)  # 10 us
 SAMPLES = const(87)       # that the count stands for
-STATES = const(88)
+STAND_IN = const(88)      # W in BASE for the other rack of the pair
+STATES = const(89)

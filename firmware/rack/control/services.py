@@ -207,7 +207,14 @@ def services_kernel(state, k: ptr32, s: ptr32, elapsed_ms: int, valid: int):  # 
             way = 0
         v[RECOVERING] = way
         wanted += way * v[_RECOVERY_W]
+        if wanted > k[K.DISCHARGE]:
+            wanted = k[K.DISCHARGE]
+        elif wanted < 0 - k[K.CHARGE]:
+            wanted = 0 - k[K.CHARGE]
     if valid == 0:
+        wanted = 0
+    if k[K.PERMIT] == 0:            # what comes back begins its ramp at zero
+        v[BASE_W] = 0
         wanted = 0
     # The power beside the response follows at its ramp; no fraction of a watt is lost.
     travel = v[_BASE_PER_S] * elapsed_ms + v[_BASE_REST]

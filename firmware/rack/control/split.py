@@ -6,17 +6,66 @@ same mains periods, in integers with carried remainder, so the shares add up exa
 
 The bias is the one quantity that comes over a link. The station tells both racks both states of
 charge; both slew towards the same bias by the same steps. Without the station it slews back to zero.
-The hazard is a pair that drifts apart unseen, or a bias that moves faster than the racks agree on it.
+The hazard is a pair that drifts apart unseen, a bias that moves faster than the racks agree on it, and a rack that goes
+on for its partner when it knows the grid no more.
 """
 
+import micropython
 from micropython import const
 
 from rack import ids as I
+from rack.control import response_state as K
+from rack.control.fast import ptr32
 
 LINK_LOST_MS = const(5_000)     # engineering judgement: five lost messages of the station
 _QUIET_cpct = const(100)        # differences below 1 % SoC are left alone
 _FULL_cpct = const(1_000)       # at 10 % beyond that the bias is at its most: engineering judgement
 _STEP_ms = const(100)           # 10 W/s: 5 % of a 200 kW pair takes a quarter of an hour
+
+
+@micropython.viper
+def _towards(now: int, aim: int, step: int) -> int:
+    if aim > now + step:
+        return now + step
+    if aim < now - step:
+        return now - step
+    return aim
+
+
+@micropython.viper
+def pair_kernel(k: ptr32, s: ptr32, bias_W: int, stand_in_W: int, elapsed_ms: int, known: int):
+    """What this rack cannot deliver of its own share, into s; bias and stand-in, into k at the ramp of the release.
+
+    stand_in_W: what the other rack cannot deliver; known 0: no mains, and its hold is over. Then no part of the pair's
+    balance is left to either: the low-pass too goes to zero, else this rack would go on against its partner.
+    What it stands in for is no part of what it owes: two racks at their limits would lift each other for ever.
+    """
+    if k[K.PERMIT] == 0:
+        s[I.SHORT_W] = k[K.BIAS] = k[K.STAND_IN] = 0
+        return
+    power = k[K.POWER_HI] * 1000 + k[K.POWER_LO]
+    short = k[K.WANTED] - k[K.STAND_IN]
+    if short > k[K.DISCHARGE]:
+        short -= k[K.DISCHARGE]
+    elif short < 0 - k[K.CHARGE]:
+        short += k[K.CHARGE]
+    else:
+        short = 0
+    if short > power:               # all that the station may say
+        short = power
+    elif short < 0 - power:
+        short = 0 - power
+    s[I.SHORT_W] = short
+    ppm = k[K.RELEASE] * elapsed_ms
+    if ppm > K.PPM:
+        ppm = K.PPM
+    step = 1 + k[K.POWER_HI] * (ppm // 10) // 100
+    if known == 0:
+        bias_W = 0
+        stand_in_W = 0
+        k[K.LOW] = int(_towards(k[K.LOW], 0, step))
+    k[K.BIAS] = int(_towards(k[K.BIAS], bias_W, step))
+    k[K.STAND_IN] = int(_towards(k[K.STAND_IN], stand_in_W, step))
 
 
 class Balance:
