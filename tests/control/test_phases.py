@@ -111,6 +111,20 @@ def test_one_odd_period_of_the_phase_that_is_left_is_no_step_and_a_second_one_is
         assert max(seen) == 52_000 if odd == 2 else max(seen) < 50_500
 
 
+@pytest.mark.parametrize("degrees", [5, 10, 30])
+@pytest.mark.parametrize("wires", [(0,), (0, 1, 2)])
+def test_a_jump_of_the_mains_angle_is_no_step_of_its_frequency(wires, degrees):
+    grid = Grid()
+    grid.set(50.0 + degrees / 360 / 1e-4, BEGIN_US + 2_000)  # so much more angle in 0.1 ms
+    grid.set(50.0, BEGIN_US + 2_100)
+    rig = PhaseRig(grid, wires)
+    rig.run_to(BEGIN_US)
+    seen = [(us, abs(freq_mHz(rig.response) - 50_000)) for us, _ in rig.edges(BEGIN_US + 300_000)]
+    assert 50 < max(off for _, off in seen) < 400
+    assert all(off < 155 for us, off in seen if us > BEGIN_US + 3.5 * PERIOD_US)
+    assert seen[-1][1] == 0
+
+
 @settings(max_examples=30, deadline=None, phases=_PHASES)
 @given(_AWAY, _STAYS, st.integers(100, 20_000), st.integers(100, 20_000), st.floats(-2.5, 2.5))
 def test_ramp_caps_hold_in_true_time_and_are_used(away, stays, up, down, Hzps):
