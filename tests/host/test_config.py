@@ -425,6 +425,39 @@ def test_a_window_that_its_buffer_does_not_hold_is_refused(nominal_mHz, phases, 
     assert named or frequency.window(SimpleNamespace(**values)) == window_ms * nominal_mHz // 1_000_000 * phases
 
 
+FFR = {"step_permille": 1_000, "step_below_mHz": 300, "step_rearm_mHz": 100, "rest_mHz": 15}
+
+
+@pytest.mark.parametrize(
+    ("section", "keys", "named"),
+    [
+        ("response", FFR, ""),
+        ("response", {**FFR, "step_rearm_mHz": 300}, "step_rearm_mHz 300 must be below step_below_mHz 300"),
+        ("response", {**FFR, "rest_mHz": 400, "curve": [[-500, 0], [500, 0]]}, "rest_mHz 400 must be below step_below"),
+        ("response", {**FFR, "step_below_mHz": 3_000}, ""),
+        ("response", {"curve": [[0, 0]]}, "curve: at least 2 entries"),
+        ("response", {"curve": [[-600_000, 1_000], [600_000, -1_000]]}, "curve: allowed is -20000 to 20000 mHz"),
+        ("response", {"rest_mHz": 69}, "rest_mHz 69: the curve answers there with 102 permille"),
+        ("response", {"rest_mHz": 1_000, "recovery_permille": 0, "duration_s": 0}, ""),
+        ("grid", {"nominal_mHz": 55_000}, "nominal_mHz = 55000: allowed is 50000 or 60000"),
+        ("limit", {"charge_soc": []}, "charge_soc: at least 1 entry"),
+        ("limit", {"charge_temp": [[-10_000_000, 0], [10_000_000, 1_000]]}, "charge_temp: an entry is too far from"),
+    ],
+)
+def test_a_service_or_a_table_that_the_board_cannot_keep_is_refused(section, keys, named):
+    document = copy.deepcopy(read(SODIUM))
+    document[section].update(keys)
+    found = conflicts(document)
+    assert any(named in line for line in found) if named else not found
+
+
+def test_a_step_service_below_what_is_a_period_at_all_is_refused():
+    document = copy.deepcopy(read(SODIUM))
+    document["response"].update({**FFR, "step_below_mHz": 2_000})
+    document["grid"]["plausible_mHz"] = 2_000
+    assert any("step_below_mHz 2000 must be below [grid] plausible_mHz 2000" in line for line in conflicts(document))
+
+
 def test_an_age_stands_still_where_the_check_of_the_levels_says():
     assert checks._AGE_MOST_OTHERS_ms == AGE_NEVER
     controller = Controller(load_params("bench_rack"))

@@ -17,6 +17,9 @@ _INA228_SHUNT_uV = 163_840  # the same, ADCRANGE 0
 _INA228_BIT_uV = 5  # of SOVL and SUVL
 _ALERT_BITS = 100  # the alert comes up to two bits early: within 2 % of its level; engineering judgement
 _WINDOW_SAMPLES, _ROCOF_SAMPLES = 48, 100  # most that rack.control.frequency sums up
+_NOMINALS_mHz = (50_000, 60_000)  # rack.control.frequency has a factor for these
+_CURVE_MOST_mHz = 20_000  # keeps the kernel's products in 31 bits; a droop of 10 % saturates at 6 Hz
+_REST_MOST_permille = 100  # FCR-N answers so much at its insensitivity of 10 mHz; beyond that: engineering judgement
 _AFE_AGES = ("cells_lost", "temps_lost")  # a rack that reads them more seldom trips as soon as it is closed
 _AGE_MOST_ms = {"grid_age_ms": 60_000}  # where the ages of rack.control.mains stand still; the others:
 _AGE_MOST_OTHERS_ms = 1_000_000  # AGE_NEVER of rack.control.bits
@@ -58,6 +61,12 @@ def _curves(values: Values, tables: Tables) -> Iterator[str]:
     for name in _CURVES:
         section, key = rows.split(name)
         along, value = _columns(tables.get(name, ()))
+        fewest = 2 if name == "response_curve" else 1
+        if len(along) < fewest:
+            yield f"[{section}] {key}: at least {fewest} {'entries' if fewest > 1 else 'entry'}"
+        knots = pairwise(zip(along, value, strict=True))
+        if any(abs((x1 - x0) * (y1 - y0)) > rows.INT_MOST for (x0, y0), (x1, y1) in knots):
+            yield f"[{section}] {key}: an entry is too far from the one before: the board has numbers of 31 bits"
         if not _rises(along):
             yield f"[{section}] {key}: the first numbers must rise from entry to entry"
         if section == "limit" and not all(0 <= permille <= 1000 for permille in value):
@@ -66,6 +75,38 @@ def _curves(values: Values, tables: Tables) -> Iterator[str]:
             yield f"[{section}] {key}: allowed is -1000 to 1000 permille"
         if name == "response_curve" and any(earlier < later for earlier, later in pairwise(value)):
             yield f"[{section}] {key}: power must not rise with the frequency"
+
+
+def _services(values: Values, tables: Tables) -> Iterator[str]:
+    """A service that can be triggered and armed again; a grid that rests where next to nothing is answered."""
+    along, value = _columns(tables.get("response_curve", ()))
+    if any(abs(mHz) > _CURVE_MOST_mHz for mHz in along):
+        yield f"[response] curve: allowed is -{_CURVE_MOST_mHz} to {_CURVE_MOST_mHz} mHz"
+    rest, below = values["response_rest_mHz"], values["response_step_below_mHz"]
+    if values["response_step_permille"]:
+        plausible = values["grid_plausible_mHz"]
+        for name, most, other in (
+            ("response_step_below_mHz", plausible, "[grid] plausible_mHz"),
+            ("response_step_rearm_mHz", below, "step_below_mHz"),
+            ("response_rest_mHz", below, "step_below_mHz"),
+        ):
+            if values[name] >= most:
+                yield f"[response] {rows.split(name)[1]} {values[name]} must be below {other} {most}"
+    if values["response_duration_s"] or values["response_recovery_permille"]:
+        answer = max((abs(_at(mHz, along, value)) for mHz in (-rest, rest)), default=0) if along else 0
+        if answer > _REST_MOST_permille:
+            yield (
+                f"[response] rest_mHz {rest}: the curve answers there with {answer:.0f} permille, "
+                f"where energy is recovered; allowed is at most {_REST_MOST_permille} permille"
+            )
+
+
+def _at(x: int, along: Sequence[int], value: Sequence[int]) -> float:
+    """A curve at x, saturated beyond its ends."""
+    for (x0, y0), (x1, y1) in pairwise(zip(along, value, strict=True)):
+        if x0 < x <= x1:
+            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return value[0] if x <= along[0] else value[-1]
 
 
 def _ends_of_charge(values: Values, tables: Tables) -> Iterator[str]:
@@ -152,6 +193,8 @@ def _times(values: Values, tables: Tables) -> Iterator[str]:
 def _mains(values: Values, tables: Tables) -> Iterator[str]:
     """One missing edge must not look like a loss of mains: rack.control.response finds it by an age in whole scans."""
     scan, nominal = values["rack_scan_ms"], values["grid_nominal_mHz"]
+    if nominal not in _NOMINALS_mHz:
+        yield f"[grid] nominal_mHz = {nominal}: allowed is {' or '.join(map(str, _NOMINALS_mHz))}"
     lost = 3 * (1_000_000 // nominal) - scan * 3 // 2
     if 2_000_000 // nominal // scan * scan >= lost:
         yield f"[rack] scan_ms {scan}: one missing edge at {nominal} mHz would be a loss of mains; take 10 ms or less"
@@ -246,6 +289,7 @@ CHECKS: tuple[Check, ...] = (
     _cell_window,
     _ocv,
     _curves,
+    _services,
     _ends_of_charge,
     _hysteresis,
     _ages,
