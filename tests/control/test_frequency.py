@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rack import ids as I
 from rack.control import frequency
 from rack.control import response_state as K
 from response_rig import Rig, parameters, rocof_mHzps
@@ -104,6 +105,20 @@ def test_rocof_is_the_least_squares_slope(window_ms, Hz_per_s):
     # samples are taken to be equally spaced at nominal frequency: 1 % per half a hertz
     resolution = 60_000 / slope_n**2
     assert abs(rocof_mHzps(rig.response) - Hz_per_s * 1000) <= abs(Hz_per_s) * 90 + resolution + 2
+
+
+@pytest.mark.parametrize("Hz_per_s", [-3, 3])
+@pytest.mark.parametrize(("nominal_Hz", "phases", "window_ms"), [(60, 3, 500), (50, 3, 666), (50, 1, 1_500)])
+def test_a_steep_ramp_is_read_and_answered_in_full_over_any_window(nominal_Hz, phases, window_ms, Hz_per_s):
+    flat = {"curve": [-5_000, 0, 5_000, 0], "response_inertia_permille_per_Hzps": 100}
+    rig = Rig(parameters(**flat, grid_nominal_mHz=nominal_Hz * 1000, grid_phases=phases, grid_rocof_ms=window_ms))
+    Hz = nominal_Hz - Hz_per_s
+    for i in range(round(nominal_Hz * phases * 1.6)):
+        Hz += Hz_per_s / Hz / phases
+        rig.response.on_period(round(62.5e6 / Hz), i % phases)
+    rig.response.publish(1)
+    assert rig.s[I.ROCOF_mHzps] == pytest.approx(1000 * Hz_per_s, rel=0.05)
+    assert rig.response.request_W == pytest.approx(-20_000 * Hz_per_s, rel=0.05)
 
 
 @settings(max_examples=100, deadline=None)

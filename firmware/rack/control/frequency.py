@@ -14,7 +14,6 @@ any window length.
 
 from array import array
 
-_SMALL = 0x3FFF_FFFF
 _WINDOW_MOST = 48       # keeps the weighted sum below 2**30
 _SLOPE_MOST = 100
 
@@ -59,11 +58,6 @@ def slope_mul(params):
 def slope_div(params):
     n = slope_window(params)
     return n * (n * n - 1)
-
-
-def slope_max(params):
-    """Sums further out saturate, so that their product stays small."""
-    return _SMALL // slope_mul(params)
 
 
 def knots(table):

@@ -55,7 +55,9 @@ def _publish(k: ptr32, s: ptr32, permitted: int):
             request = 0 - s[I.LIMIT_CHARGE_W]
     s[I.REQUEST_W] = request
     s[I.FREQ_mHz] = k[K.FACTOR] * 10_000 + (k[K.DEVIATION] + 5) // 10
-    s[I.ROCOF_mHzps] = k[K.SLOPE] * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
+    steep = k[K.SLOPE] // k[K.SLOPE_DIV]        # in two steps, as in the kernel
+    flat = k[K.SLOPE] - steep * k[K.SLOPE_DIV]
+    s[I.ROCOF_mHzps] = steep * k[K.SLOPE_MUL] + flat * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
     s[I.RESPONSE_W] = k[K.RESPONSE]
     s[I.GRID_AGE_ms] = k[K.AGE_ms]
     s[I.PHASES_LOST] = k[K.PHASES_LOST]
@@ -86,7 +88,6 @@ class Response:
             (K.SLOPE_N, frequency.slope_window(params)),
             (K.SLOPE_MUL, frequency.slope_mul(params)),
             (K.SLOPE_DIV, frequency.slope_div(params)),
-            (K.SLOPE_MAX, frequency.slope_max(params)),
             (K.JUMP, params.grid_jump_mHz * 10),
             (K.INERTIA, params.response_inertia_permille_per_Hzps),
             (K.BAND, params.response_inertia_band_mHzps),

@@ -147,14 +147,12 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
         slope = 0
         if filled >= slope_n:
             slope = (slope_n + 1) * k[K.SLOPE_SUM] - 2 * k[K.SLOPE_AGE]
-            if slope > k[K.SLOPE_MAX]:
-                slope = k[K.SLOPE_MAX]
-            elif slope < 0 - k[K.SLOPE_MAX]:
-                slope = 0 - k[K.SLOPE_MAX]
         k[K.SLOPE] = slope
         if valid != 0:
             if k[K.INERTIA] != 0:
-                slope = slope * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
+                quotient = slope // k[K.SLOPE_DIV]      # in two steps: the product of both leaves 31 bits
+                slope -= quotient * k[K.SLOPE_DIV]
+                slope = quotient * k[K.SLOPE_MUL] + slope * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
                 band = k[K.BAND]
                 if slope > band:
                     target -= (slope - band) * k[K.INERTIA]
