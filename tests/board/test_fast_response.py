@@ -40,7 +40,7 @@ CHANGES = (
 PERIOD_US = 20_000.0
 SCAN_US = 10_000.0
 FRAME_US = 1_000.0  # a request is on the bus that long after its edge, at most
-INPUTS = (K.STEP, K.AUTHORITY, K.BASE, K.CHARGE, K.DISCHARGE, K.PERMIT)  # what the scan gives to the kernel
+INPUTS = (K.STEP, K.AUTHORITY, K.SPENT, K.BASE, K.CHARGE, K.DISCHARGE, K.PERMIT)  # what the scan gives to the kernel
 SILENT_MS = 60  # a slice of an answer comes every 5 ms
 COLLECTED_MS = 540  # the collection behind an answer: half a second behind the one before at the latest
 

@@ -14,11 +14,8 @@ FULL_W = 200_000
 
 
 def limited(**changes):
-    return Rig(
-        **{
-            "response_duration_s": 2, "response_recovery_delay_s": 1, "response_release_permille_ps": 1_000, **changes
-        }
-    )  # fmt: skip
+    usual = {"response_duration_s": 2, "response_recovery_delay_s": 1, "response_release_permille_ps": 1_000}
+    return Rig(parameters(**{**usual, **changes}))
 
 
 def test_half_power_lasts_twice_as_long():
@@ -40,6 +37,21 @@ def test_energy_that_came_back_may_be_spent_again():
     rig.periods(50.5, 110)  # more than the second that fading out took
     again = rig.periods(49.5, 60)
     assert max(again) == FULL_W
+
+
+def test_a_step_service_that_has_spent_its_energy_does_not_come_back_with_the_overshoot():
+    step = {"response_step_permille": 1_000, "response_step_hold_ms": 10_000, "response_recovery_delay_s": 60}
+    rig = limited(curve=[-500, 0, 500, 0], **step)
+    rig.periods(50.0, 20)
+    assert max(rig.periods(49.6, 60)) == FULL_W
+    assert rig.periods(49.6, 120)[-1] == 0
+    assert set(rig.periods(50.05, 60) + rig.periods(49.98, 60)) == {0}
+
+
+def test_inertia_may_take_energy_while_low_frequency_has_spent_it():
+    rig = limited(curve=[-500, 1_000, 500, 0], response_inertia_permille_per_Hzps=1_000)
+    assert rig.periods(49.3, 200)[-1] == 0
+    assert rig.periods(49.9, 14)[-1] < -0.9 * FULL_W  # rises while it is low
 
 
 @pytest.mark.parametrize("low_first", [True, False])

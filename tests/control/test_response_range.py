@@ -89,6 +89,7 @@ def test_no_intermediate_of_the_kernel_leaves_31_bits(values, counts, curve, per
     k[K.SCAN_TIME] = Small(10_000)
     for i, count in enumerate(counts):
         k[K.AUTHORITY] = Small(500 + i % 501)
+        k[K.SPENT] = Small(i % 3 - 1)
         k[K.PHASE] = Small(i * i % 5 % 3)       # in and out of order; nobody looks where there is one phase
         assert rig.response.kernel(k, rings, knots, Small(count)) == k[K.REQUEST]
         k[K.HOLD] = Small(i & 1)

@@ -16,7 +16,7 @@ from rack.control import response_state as K
 from rack.control.fast import ptr32
 from rack.control.mains import look_kernel, second_look
 from rack.control.response_kernel import period_kernel
-from rack.control.services import AUTHORITY, BASE_W, STEP_ppm, services_kernel
+from rack.control.services import AUTHORITY, BASE_W, SPENT, STEP_ppm, services_kernel
 from rack.control.split import LINK_LOST_MS, Balance, pair_kernel
 
 PERIOD_TICK_NS = const(16)      # two cycles of the PIO at 125 MHz
@@ -142,7 +142,9 @@ class Response:
         services_kernel(v, k, self._s, elapsed_ms, known)
         k[K.ELAPSED_ms] = 0
         k[K.STEP] = v[STEP_ppm]
-        k[K.AUTHORITY] = v[AUTHORITY] if self._enabled else 0
+        if self._enabled:
+            k[K.AUTHORITY] = v[AUTHORITY]
+            k[K.SPENT] = v[SPENT]
         # one store: the interrupt never sees half of it
         k[K.BASE] = v[BASE_W] + self._pair(elapsed_ms, known) if self._role else v[BASE_W]
         if self.test:

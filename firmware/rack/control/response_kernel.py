@@ -163,7 +163,7 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
                 target = K.PPM
             elif target < 0 - K.PPM:
                 target = 0 - K.PPM
-            if k[K.AUTHORITY] != 1000:
+            if k[K.AUTHORITY] != 1000 and target * k[K.SPENT] >= 0:
                 target = target * k[K.AUTHORITY] // 1000
         elif k[K.HOLD] != 0:
             target = k[K.NOW_PPM]        # mains is back within the hold: until it is measured, stay

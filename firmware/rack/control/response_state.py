@@ -104,4 +104,5 @@ PHASE = const(84)         # whose count it is
 PHASE_PERIOD = const(85)
 PHASE_ELAPSED = const(86)  # 10 us
 SAMPLES = const(87)       # that the count stands for
-STATES = const(88)
+SPENT = const(88)         # AUTHORITY is meant for discharging 1, for charging -1, for both 0
+STATES = const(89)

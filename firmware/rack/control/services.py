@@ -25,7 +25,7 @@ STEP_SPENT = const(3)
 
 _MOST_MS = const(100_000_000)
 
-# The state; read by others: STEP_STATE and the four after it
+# The state; read by others: STEP_STATE and the four after it, SPENT
 STEP_STATE = const(0)
 STEP_ppm = const(1)
 AUTHORITY = const(2)        # permille
@@ -55,7 +55,8 @@ _RELEASE = const(24)        # permille/s
 _RECOVERY_ms = const(25)    # rest before recovery, and before spent energy is forgotten
 _TARGET_cpct = const(26)
 _BAND_cpct = const(27)
-_STATES = const(28)
+SPENT = const(28)           # direction of AUTHORITY: 1 discharging, -1 charging, 0 both
+_STATES = const(29)
 
 
 def contracted_W(params):
@@ -126,7 +127,7 @@ def _step(state, elapsed_ms: int, deviation: int, valid: int):  # noqa: C901 - o
 
 
 @micropython.viper
-def _duration(state, elapsed_ms: int, deviation: int, response_W: int):
+def _duration(state, elapsed_ms: int, response_W: int):
     """Fade the response in the direction whose energy is spent, until it comes back or the grid has rested.
 
     Energy, not time: a grid that swings about its nominal frequency takes and gives.
@@ -159,11 +160,7 @@ def _duration(state, elapsed_ms: int, deviation: int, response_W: int):
             fade = 0
     v[_FADE] = fade
     v[AUTHORITY] = fade // 1000
-    if delivered > 0:               # low frequency discharges
-        if deviation > 0:
-            v[AUTHORITY] = 1000
-    elif deviation < 0:
-        v[AUTHORITY] = 1000
+    v[SPENT] = 1 if delivered > 0 else 0 - 1
 
 
 @micropython.viper
@@ -180,7 +177,7 @@ def services_kernel(state, k: ptr32, s: ptr32, elapsed_ms: int, valid: int):  # 
     if v[_STEP_POWER] != 0:
         _step(state, elapsed_ms, deviation, valid)
     if v[_DURATION_ms] != 0:
-        _duration(state, elapsed_ms, deviation, k[K.RESPONSE])
+        _duration(state, elapsed_ms, k[K.RESPONSE])
     # The setpoint within the limits, less the room for the response.
     wanted = s[I.SETPOINT_W]
     most = k[K.DISCHARGE] - v[_RESERVE_W]
