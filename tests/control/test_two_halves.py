@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
 from rack.control import response_state as K
+from rack.control.bits import IN_ESTOP
 from rack.control.controller import _CLOCK_ms, _LAST_ms
 from rack.control.limits import PERMILLE
 from rack.control.response import PERIOD_TICK_NS
@@ -105,3 +106,15 @@ def test_the_phases_ages_do_not_wait_for_a_plan() -> None:
         rig.now_ms += 10
         rig.c.protect(rig.now_ms)
     assert list(response.state[K.PHASE_AGES : K.PHASE_AGES + 3]) == [10, 10, 10]
+
+
+def test_a_request_that_has_begun_since_the_last_plan_is_withdrawn_by_the_first_half_too() -> None:
+    rig = Rig("bench", response_delay_ms=0).close()
+    for _ in range(30):
+        rig.c.response.on_period(1_250_000)
+        rig.run(20)
+    rig.c.response.on_period(_LOW)
+    assert rig.c.response.on_period(_LOW) > 0 == rig.s[I.REQUEST_W]
+    rig.s[I.IN_bits] &= ~IN_ESTOP
+    rig.c.protect(rig.now_ms + 10)
+    assert rig.c.response.request_W == 0

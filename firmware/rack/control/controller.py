@@ -189,8 +189,8 @@ class Controller:
         if s[I.STATION_AGE_ms] >= self._silent_ms and self.alarms.active[_STATION]:
             s[I.SETPOINT_W] = 0     # nobody asks for it any more
         self.contactors.scan(dt)
-        if s[I.REQUEST_W] and not self._permitted(s):
-            response = self.response
+        response = self.response        # it may have asked since the last plan
+        if (s[I.REQUEST_W] or response.request_W) and not self._permitted(s):
             response.set_limits(s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], 0)
             response.publish(0)
 
