@@ -171,6 +171,33 @@ def test_the_host_judges_the_recorded_test_against_the_envelope(line, change, ho
     assert envelope.ok == holds
 
 
+FFR = {"curve": [-500, 0, 500, 0], "response_step_permille": 1_000, "response_step_hold_ms": 5_000}
+
+
+@pytest.mark.parametrize(
+    ("service", "line", "change", "missed"),
+    [
+        ("sodium_fast", "step -500", {}, []),
+        ("sodium_fast", "ramp -1000", {}, []),  # full power at 500 mHz, half a second after the start
+        ("sodium_fast", "ramp -250", {"response_delay_ms": 400}, ["90 % delivered"]),
+        ("sodium_fast", "step -15", {}, []),  # inside the dead band nothing is owed
+        ("nordic_ffr_a", "step -320", FFR, []),
+        ("nordic_ffr_a", "ramp -1000", FFR, []),
+        ("nordic_ffr_a", "step 320", FFR, []),
+        ("nordic_ffr_a", "step -320", {**FFR, "response_step_hold_ms": 4_000}, ["held until"]),
+        ("gb_dc", "step -500", {**GB, "response_up_permille_ps": 3_000}, []),
+        ("gb_dc", "step -500", {**GB, "response_up_permille_ps": 3_000, "response_delay_ms": 160}, ["first movement"]),
+    ],
+)
+def test_the_host_judges_a_test_by_what_its_service_owes(service, line, change, missed):
+    rack = Rack(**change)
+    rack.ask(f"response test {line}")
+    rack.ask("response test acknowledge")
+    rack.run(50.0, 15)
+    rows = commissioning.judge(service, rack.ask("response test"), rack.ask("events"))
+    assert [row.figure for row in rows if not row.ok] == missed
+
+
 def test_the_host_refuses_to_judge_another_trace_or_an_unfinished_test():
     rack = Rack(**GB)
     rack.run(49.5, 5)

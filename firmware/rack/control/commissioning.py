@@ -51,7 +51,7 @@ def on_curve(curve, deviation):
 
 
 class ResponseTest:
-    """Figures in ms since the start, NEVER until they are reached; resolution is one scan.
+    """Figures in ms since the first scan of the test, NEVER until they are reached; resolution is one scan.
 
     delay_ms: first change of the request; rise_ms: 90 % of the expected power from the PCS; settle_ms: within
     1 % of the contracted power since then; peak_W, final_W: PCS power less its start; expected_W: the curve.
@@ -81,6 +81,7 @@ class ResponseTest:
         self._arrived_ms = NEVER
         self._aim_mHz = 0
         self._loud_ms = 0
+        self._begun = False
         self._start_request_W = 0
         self._start_W = 0
 
@@ -150,8 +151,10 @@ class ResponseTest:
         if self._loud_ms >= _LOUD_ms:
             self._end(ENDED_BY_GRID)
             return
-        self.elapsed_ms += elapsed_ms
-        self._measure()
+        if self._begun:
+            self.elapsed_ms += elapsed_ms
+            self._measure()
+        self._begun = True
         if self.kind == STEP:
             self.injected_mHz = self.value
         else:
