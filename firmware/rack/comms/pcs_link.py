@@ -14,6 +14,7 @@ from rack.comms import pcs_can
 from rack.drivers.mcp2515 import LOAD_TX0, LOAD_TX1
 
 _FRAME = const(14)          # instruction, four identifier registers, length code, eight data bytes
+_REMOTE = const(0x10)       # SRR of RXBnSIDL (DS20001801, 4): no data came, the buffer holds those of an older frame
 _MOST_A_POLL = const(4)     # received frames handled in one call
 
 
@@ -69,8 +70,10 @@ class PcsLink:
                 return
 
     def _take(self, received):
-        identifier = received[0] << 3 | received[1] >> 5
-        if identifier != pcs_can.STATUS_ID or received[4] != pcs_can.LENGTH:
+        s = self._s
+        if received[0] << 3 | received[1] >> 5 != pcs_can.STATUS_ID:
             return
-        if pcs_can.decode_status(self._received_data, self._s) == pcs_can.OK:
-            self._s[I.PCS_AGE_ms] = 0
+        if received[4] != pcs_can.LENGTH or received[1] & _REMOTE:
+            s[I.PCS_REJECTED] = (s[I.PCS_REJECTED] + 1) & 0xFFF_FFFF
+        elif pcs_can.decode_status(self._received_data, s) == pcs_can.OK:
+            s[I.PCS_AGE_ms] = 0
