@@ -219,3 +219,15 @@ def test_remote_frames_do_not_make_old_status_frames_new():
         rig.run(10)
     assert rig.s[I.PCS_AGE_ms] >= 500
     assert rig.s[I.PCS_REJECTED] - rejected >= 90
+
+
+def test_the_counter_of_the_limits_has_no_gap_where_a_frame_found_no_room():
+    rig = Rig()
+    rig.run(100)
+    for _ in range(5):
+        rig.link.send_limits()      # the second finds the buffer taken
+        rig.link.send_limits()
+        rig.run(20)
+    counts = [frame.data[6] & 15 for _, frame in rig.bus.log if frame.id == pcs_can.LIMITS_ID]
+    assert len(counts) >= 8
+    assert counts == [(counts[0] + at) % 16 for at in range(len(counts))]

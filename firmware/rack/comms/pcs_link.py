@@ -52,10 +52,9 @@ class PcsLink:
         state[count] = (state[count] + 1) & 0xFFFF
 
     def send_limits(self):
-        """The limits frame. Main loop."""
-        self._limits_sequence = (self._limits_sequence + 1) & 15
+        """The limits frame, with a new counter when the one before was sent. Main loop."""
         pcs_can.encode_limits(self._limits_data, self._s, self._limits_sequence)
-        self._can.send(self._limits)
+        self._limits_sequence = (self._limits_sequence + self._can.send(self._limits)) & 15
 
     def poll(self, now_us):
         """Controller upkeep and received status frames; a bounded number a call. Main loop."""
