@@ -34,6 +34,7 @@ discharges the rack** (export to the grid).
 | CRC | byte 7: CRC-8 SAE J1850 over bytes 0 to 6: polynomial 0x1D, start and final XOR 0xFF; `123456789` gives 0x4B |
 | sequence | 4 bits, one up in each frame of an identifier; a frame that repeats the last one is stale and refused |
 | request stops | without a valid, new request for {request_timeout} ms the PCS goes to zero, state {timeout_state} |
+| states {timeout_state}, 5 | the rack warns ("{fault_text}") and stays closed |
 | status stops | the rack trips ("{status_text}") after the time of `[alarms] pcs_lost`; shipped: {status_lost} ms |
 | not permitted | with flag {permit} or {enable} clear the PCS goes to zero at once, whatever the power field says |
 | remote frames | nobody answers them: status and request come by themselves |
@@ -120,6 +121,7 @@ def page_text() -> str:
         request_timeout=pcs_can.REQUEST_TIMEOUT_MS,
         status_lost=lost[0],
         status_text=next(row[7] for row in ROWS if row[0] == "pcs_lost"),
+        fault_text=next(row[7] for row in ROWS if row[0] == "pcs_warn"),
         timeout_state=pcs_can.PCS_TIMEOUT,
         permit=pcs_can.FLAG_PERMIT,
         enable=pcs_can.FLAG_ENABLE,
