@@ -1,5 +1,7 @@
 """The console's view of the fast response: the recorded event as CSV, and tests that ask before they move power."""
 
+import csv
+import io
 import json
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from halite import commissioning
+from halite.board.render import as_text
 from halite.errors import HaliteError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,6 +106,17 @@ def test_a_frequency_event_is_told_as_csv_with_its_past(after, before_s, Hz):
     assert len([row for row in trace if row["t_ms"] > 0]) == after
     assert all(abs(row["deviation_dmHz"]) <= 2_000 for row in trace if row["t_ms"] < 0)
     assert trace[-1]["request_W"] == pytest.approx(rack.rig.response.request_W, abs=7)
+
+
+def test_a_frozen_event_is_a_csv_file_on_the_command_line():
+    rack = Rack()
+    rack.run(50.0, 2)
+    assert "frozen" in as_text(rack.ask("events"))
+    rack.run(49.5, 3)
+    answer = rack.ask("events")
+    table = list(csv.DictReader(io.StringIO(as_text(answer))))
+    assert len(table) == answer["count"] > 200
+    assert [{name: int(value) for name, value in row.items()} for row in table] == rows(answer)
 
 
 def test_the_trace_stays_until_it_is_given_up():
