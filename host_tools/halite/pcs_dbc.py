@@ -114,12 +114,12 @@ def _frame_page(identifier: int, name: str, sender: str, period_ms: int, meaning
 
 def page_text() -> str:
     """The protocol page."""
-    lost = read_toml(BOARD_CONFIGS / "sodium_rack.toml")["alarms"]["pcs_lost"]
+    shipped = read_toml(BOARD_CONFIGS / "sodium_rack.toml")
     head = _PAGE_HEAD.format(
         bitrate=pcs_can.BITRATE // 1000,
         length=pcs_can.LENGTH,
         request_timeout=pcs_can.REQUEST_TIMEOUT_MS,
-        status_lost=lost[0],
+        status_lost=shipped["alarms"]["pcs_lost"][0],
         status_text=next(row[7] for row in ROWS if row[0] == "pcs_lost"),
         fault_text=next(row[7] for row in ROWS if row[0] == "pcs_warn"),
         timeout_state=pcs_can.PCS_TIMEOUT,
@@ -127,8 +127,9 @@ def page_text() -> str:
         enable=pcs_can.FLAG_ENABLE,
     )
     note = (
-        f"\nThe request follows the zero crossing of the mains, so its period is that of the mains; without mains it "
-        f"comes each {pcs_can.REQUEST_PERIOD_MS} ms from the scan.\n"
+        f"\nThe request follows the zero crossing of the mains, so its period is that of the mains, or a third of it "
+        f"with three phases; without mains one comes with each scan ({shipped['rack']['scan_ms']} ms). When permission "
+        f"comes or goes one follows at once.\n"
     )
     flags = "\n## Request flags\n\n| value | signal of the database | meaning |\n|---|---|---|\n"
     flags += "".join(f"| {value} | {name} | {text} |\n" for value, name, text in pcs_frames.FLAGS)
