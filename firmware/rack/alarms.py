@@ -125,6 +125,7 @@ ROWS = (
     ("coolant_lost", "coolant_ddegC", BELOW, WARN, INFORM, NEVER, 26, "coolant sensor lost, no heating"),
     ("afe_warn", "afe_fault", ABOVE, WARN, INFORM, NEVER, 26, "AFE device reports a fault"),
     ("phase_lost", "phases_lost", ABOVE, WARN, INFORM, NEVER, 26, "mains phase lost"),
+    ("pcs_warn", "pcs_state", ABOVE, WARN, INFORM, NEVER, 26, "PCS reports a fault, or hears no request"),
 )
 
 

@@ -31,7 +31,7 @@ SIGNALS = (
     ("pcs_fault", "i", "fault the PCS reports, 0 none"),
     ("pcs_echo", "i", "sequence of the last request the PCS accepted"),
     ("pcs_sequence", "i", "sequence of the last valid PCS status"),
-    ("pcs_rejected", "i", "PCS status frames refused: CRC, length or a counter that stands still"),
+    ("pcs_rejected", "i", "PCS status frames refused: remote, CRC, length or a counter that stands still"),
     ("station_age_ms", "i", "time since the station last wrote; 0 until it has"),
     ("insulation_kohm", "i", "insulation resistance against earth"),
     ("task_late_ms", "i", "longest wait of a task past its time since the last scan, or how late the next feed is"),

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-ALARMS = const(82)
+ALARMS = const(83)
 # per alarm: signal, 1 above or 0 below, level, actions, latched
 ALARM_ROWS = (
     b"\x33\x01\x03\x08\x01\x23\x01\x01\x01\x00\x23\x01\x02\x02\x00\x23\x01\x03\x08\x01\x25\x00\x01\x01\x00"
@@ -21,7 +21,7 @@ ALARM_ROWS = (
     b"\x4c\x01\x03\x08\x02\x0a\x01\x03\x08\x02\x13\x01\x02\x01\x00\x0b\x01\x01\x01\x00\x2e\x01\x01\x01\x00"
     b"\x2e\x01\x02\x06\x00\x2e\x01\x03\x08\x01\x15\x01\x01\x01\x00\x15\x01\x03\x08\x02\x53\x01\x03\x08\x02"
     b"\x16\x01\x03\x08\x01\x17\x01\x01\x01\x00\x18\x01\x03\x08\x01\x1a\x01\x01\x01\x00\x04\x00\x01\x01\x00"
-    b"\x19\x01\x01\x01\x00\x22\x01\x01\x01\x00"
+    b"\x19\x01\x01\x01\x00\x22\x01\x01\x01\x00\x0e\x01\x01\x01\x00"
 )
 ALARM_TEXTS = (
     b"open cell wire|cell voltage high|cell voltage high|cell over-voltage|cell voltage low|cell voltage l"
@@ -41,7 +41,7 @@ ALARM_TEXTS = (
     b"ost|temperature sensors lost|too many temperature sensors lost|task late|task overrun|scan interrupt"
     b"ed|config damaged in memory: restart|AFE link broken, read from both ends|open cell wire, found by t"
     b"he AFE|memory lost or silent|coolant sensor lost, no heating|AFE device reports a fault|mains phase "
-    b"lost"
+    b"lost|PCS reports a fault, or hears no request"
 )
 SIGNAL_NAMES = (
     b"current_dA|rack_dV|bus_dV|in_bits|coolant_ddegC|board_ddegC|gas_mV|cells_age_ms|temps_age_ms|current"

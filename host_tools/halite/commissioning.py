@@ -23,6 +23,7 @@ from halite.simulator.compliance_rules import GB_STEP_S, Array, Curve, Row, Trac
 _BEFORE_S = 1.2  # the envelope's rule judges nothing in the first 21 samples
 _MOST_HZ = 1.0  # where a ramp test ends: rack.control.commissioning
 _RESOLUTION = 0.001  # pu, of the recorded power
+_GB_FIRST_S = 0.2  # where the lag window of the GB envelope begins
 
 
 def virtual_hz(kind: str, value: int, t_s: Array, nominal_hz: float) -> Array:
@@ -56,12 +57,7 @@ def judge(service: str, result: Mapping[str, Any], events: Mapping[str, Any]) ->
     if result["test"] != "done":
         raise HaliteError(f"the test has not run to its end: {result['test']}")
     case = f"{result['kind']} {result['value']:+d}"
-    rows = [
-        Row(case, "first movement", _seconds(result["delay_ms"]), "s", None, found.first),
-        Row(case, "90 % delivered", _seconds(result["rise_ms"]), "s", None, found.full),
-        Row(case, "settled to 1 %", _seconds(result["settle_ms"]), "s", None, found.settled),
-        Row(case, "error at the end", abs(result["error_permille"]) / 1000, "pu", None, 0.01),
-    ]
+    rows = _figures(case, found, result)
     if found.gb:
         curve = Curve.of(preset(service)["curve"], found.nominal_hz)
         error = max(gb_errors(track_of(result, events, found.nominal_hz), curve))
@@ -69,9 +65,32 @@ def judge(service: str, result: Mapping[str, Any], events: Mapping[str, Any]) ->
     return rows
 
 
+def _figures(case: str, service: compliance.Service, result: Mapping[str, Any]) -> list[Row]:
+    """The rack's own figures. A service's times count from its step: of a ramp, from where it passes that deviation."""
+    if not result["expected_W"]:
+        return [Row(case, "power not owed", abs(result["peak_W"]) / result["contracted_W"], "pu", None, 0.01)]
+    earliest = _GB_FIRST_S if service.gb else None
+    since_s = abs(service.step_mHz / result["value"]) if result["kind"] == "ramp" else 0.0
+    first, full, settled = (None if t is None else since_s + t for t in (service.first, service.full, service.settled))
+    rows = [
+        Row(case, "first movement", _seconds(result["delay_ms"]), "s", earliest, first),
+        Row(case, "90 % delivered", _seconds(result["rise_ms"]), "s", None, full),
+        Row(case, "settled to 1 %", _seconds(result["settle_ms"]), "s", None, settled),
+        Row(case, "error at the end", abs(result["error_permille"]) / 1000, "pu", None, 0.01),
+    ]
+    if service.sustain:
+        rows.append(Row(case, "held until", _seconds(result["elapsed_ms"]), "s", service.sustain, None))
+    return rows
+
+
 def _seconds(ms: int) -> float:
     """ms of the rack's report; what never happened (-1) took for ever."""
     return ms / 1000 if ms >= 0 else float("inf")
+
+
+def _bars(row: Row) -> str:
+    bars = ((">=", row.least), ("<=", row.most))
+    return " ".join(f"{sign} {bar:g}" for sign, bar in bars if bar is not None)
 
 
 def main(arguments: list[str]) -> int:
@@ -87,8 +106,7 @@ def main(arguments: list[str]) -> int:
     with Port(choose(options.port)) as port:
         rows = judge(options.service, ask(port, "response test"), ask(port, "events"))
     for row in rows:
-        bar = f"<= {row.most:g}" if row.most is not None else ""
-        print(f"{row.figure:<24} {row.value:>8.3f} {row.unit:<3} {bar:<9} {'ok' if row.ok else 'MISSED'}")
+        print(f"{row.figure:<24} {row.value:>8.3f} {row.unit:<3} {_bars(row):<16} {'ok' if row.ok else 'MISSED'}")
     return 0 if all(row.ok for row in rows) else 1
 
 

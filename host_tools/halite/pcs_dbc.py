@@ -34,8 +34,10 @@ discharges the rack** (export to the grid).
 | CRC | byte 7: CRC-8 SAE J1850 over bytes 0 to 6: polynomial 0x1D, start and final XOR 0xFF; `123456789` gives 0x4B |
 | sequence | 4 bits, one up in each frame of an identifier; a frame that repeats the last one is stale and refused |
 | request stops | without a valid, new request for {request_timeout} ms the PCS goes to zero, state {timeout_state} |
+| states {timeout_state}, 5 | the rack warns ("{fault_text}") and stays closed |
 | status stops | the rack trips ("{status_text}") after the time of `[alarms] pcs_lost`; shipped: {status_lost} ms |
-| not permitted | with flag {permit} clear the PCS goes to zero at once, whatever the power field says |
+| not permitted | with flag {permit} or {enable} clear the PCS goes to zero at once, whatever the power field says |
+| remote frames | nobody answers them: status and request come by themselves |
 
 Both times are engineering judgement: five requests in a row, twelve status frames.
 """
@@ -46,27 +48,54 @@ def _bounds(bits: int, signed: bool, scale: float) -> tuple[float, float]:
     return least * scale, most * scale
 
 
+def _signals(fields: Iterable[Field]) -> Iterator[Field]:
+    """The fields as signals of a CAN tool: each flag is one of its own, and so are the bits without a meaning."""
+    for field in fields:
+        name, first, bits, *_ = field
+        if name != "flags":
+            yield field
+            continue
+        for at, (_, flag, text) in enumerate(pcs_frames.FLAGS):
+            yield flag, first + at, 1, False, 1, "", text
+        used = len(pcs_frames.FLAGS)
+        yield "flags_reserved", first + used, bits - used, False, 1, "", "always 0"
+
+
+def _values(texts: Iterable[str]) -> str:
+    return " ".join(f'{value} "{text}"' for value, text in enumerate(texts))
+
+
+def _note() -> str:
+    """What every frame has in common, and what follows when frames stop."""
+    return (
+        f"Halite rack and its PCS: CAN 2.0A at {pcs_can.BITRATE // 1000} kbit/s, positive power discharges the rack. "
+        f"CRC: SAE J1850, polynomial 0x1D, start and final XOR 0xFF. A sequence that stands still is stale. Without a "
+        f"valid request for {pcs_can.REQUEST_TIMEOUT_MS} ms the PCS goes to zero; without a status the rack trips."
+    )
+
+
 def _dbc_lines() -> Iterator[str]:
     yield 'VERSION "1"'
     yield from ("", "NS_ :", "", "BS_:", "", f"BU_: {' '.join(_NODES.values())}", "")
     for identifier, name, sender, _, _, fields in pcs_frames.FRAMES:
         receiver = _NODES["pcs" if sender == "rack" else "rack"]
         yield f"BO_ {identifier} {name}: {pcs_can.LENGTH} {_NODES[sender]}"
-        for field, first, bits, signed, scale, unit, _ in fields:
+        for field, first, bits, signed, scale, unit, _ in _signals(fields):
             least, most = _bounds(bits, signed, scale)
             sign = "-" if signed else "+"
             yield f' SG_ {field} : {first}|{bits}@1{sign} ({scale:g},0) [{least:.10g}|{most:.10g}] "{unit}" {receiver}'
         yield ""
+    yield f'CM_ "{_note()}";'
     for identifier, _, _, _, meaning, fields in pcs_frames.FRAMES:
         yield f'CM_ BO_ {identifier} "{meaning}";'
-        for field, *_, text in fields:
+        for field, *_, text in _signals(fields):
             yield f'CM_ SG_ {identifier} {field} "{text}";'
     yield 'BA_DEF_ BO_ "GenMsgCycleTime" INT 0 65535;'
     yield 'BA_DEF_DEF_ "GenMsgCycleTime" 0;'
     for identifier, _, _, period_ms, _, _ in pcs_frames.FRAMES:
         yield f'BA_ "GenMsgCycleTime" BO_ {identifier} {period_ms};'
-    states = " ".join(f'{value} "{text}"' for value, text in enumerate(pcs_frames.STATES))
-    yield f"VAL_ {pcs_can.STATUS_ID} state {states} ;"
+    yield f"VAL_ {pcs_can.LIMITS_ID} level {_values(pcs_frames.LEVELS)} ;"
+    yield f"VAL_ {pcs_can.STATUS_ID} state {_values(pcs_frames.STATES)} ;"
 
 
 def dbc_text() -> str:
@@ -85,22 +114,25 @@ def _frame_page(identifier: int, name: str, sender: str, period_ms: int, meaning
 
 def page_text() -> str:
     """The protocol page."""
-    lost = read_toml(BOARD_CONFIGS / "sodium_rack.toml")["alarms"]["pcs_lost"]
+    shipped = read_toml(BOARD_CONFIGS / "sodium_rack.toml")
     head = _PAGE_HEAD.format(
         bitrate=pcs_can.BITRATE // 1000,
         length=pcs_can.LENGTH,
         request_timeout=pcs_can.REQUEST_TIMEOUT_MS,
-        status_lost=lost[0],
+        status_lost=shipped["alarms"]["pcs_lost"][0],
         status_text=next(row[7] for row in ROWS if row[0] == "pcs_lost"),
+        fault_text=next(row[7] for row in ROWS if row[0] == "pcs_warn"),
         timeout_state=pcs_can.PCS_TIMEOUT,
         permit=pcs_can.FLAG_PERMIT,
+        enable=pcs_can.FLAG_ENABLE,
     )
     note = (
-        f"\nThe request follows the zero crossing of the mains, so its period is that of the mains; without mains it "
-        f"comes each {pcs_can.REQUEST_PERIOD_MS} ms from the scan.\n"
+        f"\nThe request follows the zero crossing of the mains, so its period is that of the mains, or a third of it "
+        f"with three phases; without mains one comes with each scan ({shipped['rack']['scan_ms']} ms). When permission "
+        f"comes or goes one follows at once.\n"
     )
-    flags = "\n## Request flags\n\n| bit | meaning |\n|---|---|\n"
-    flags += "".join(f"| {value} | {text} |\n" for value, text in pcs_frames.FLAGS)
+    flags = "\n## Request flags\n\n| value | signal of the database | meaning |\n|---|---|---|\n"
+    flags += "".join(f"| {value} | {name} | {text} |\n" for value, name, text in pcs_frames.FLAGS)
     states = "\n## PCS states\n\n| value | state |\n|---|---|\n"
     states += "".join(f"| {value} | {text} |\n" for value, text in enumerate(pcs_frames.STATES))
     return head + note + "".join(_frame_page(*frame) for frame in pcs_frames.FRAMES) + flags + states

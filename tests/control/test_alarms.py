@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
 from rack.alarms import ABOVE, ALWAYS, BELOW, DERATE, ENERGISED, NEVER, ROWS, TRIP, code_of
+from rack.comms.pcs_can import PCS_TIMEOUT
 from rack.control.alarm_engine import LATCHED, OUT_EVENT, OUT_EVENTS, Alarms
-from rack.control.bits import ACT_OPEN
+from rack.control.bits import ACT_OPEN, STATE_CLOSED
 from rack.signals import SIGNALS
-from rig import params
+from rig import Rig, params
 
 _INDEX = {row[0]: at for at, row in enumerate(SIGNALS)}
 
@@ -176,6 +177,16 @@ def test_every_alarm_shows_in_the_station_s_event_word_under_the_name_it_has_the
     assert names[bit].startswith(wanted), (key, names[bit])
     own, other = ("ALARM", "WARNING") if level == TRIP else ("WARNING", "ALARM")
     assert other not in names[bit] or names[bit].replace(other, own) not in names.values(), "the other level's bit"
+
+
+@pytest.mark.parametrize("name", ["bench", "lfp", "sodium"])
+@pytest.mark.parametrize("state", range(16))
+def test_a_pcs_in_fault_or_without_requests_is_told_and_opens_nothing(name: str, state: int) -> None:
+    rig = Rig(name).close()
+    rig.s[I.PCS_STATE] = state
+    rig.run(1_020)
+    assert bool(rig.c.alarms.active[code_of("pcs_warn") - 1]) == (state >= PCS_TIMEOUT)
+    assert rig.s[I.STATE] == STATE_CLOSED and not rig.s[I.TRIP_CODE]
 
 
 def test_every_trip_opens_and_nothing_else_does() -> None:

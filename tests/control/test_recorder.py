@@ -1,6 +1,7 @@
 """The event recorder keeps what was before the trigger and stops after it."""
 
 from array import array
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,3 +136,39 @@ def test_a_trip_that_was_kept_over_a_restart_is_none_of_this_runs_events():
     rig.s[I.TRIP_CODE] = 9
     run(rig, recorder, 50.0, 60)
     assert recorder.frozen and recorder.cause == CAUSE_TRIP
+
+
+def test_noisy_edges_and_three_phases_leave_an_entry_a_period():
+    rig, recorder = recording()
+    run(rig, recorder, 50.0, 20)
+    for _ in range(50):
+        for piece in (200_000,) * 6 + (50_000,):
+            rig.response.on_period(piece)
+            recorder.on_period()
+    assert len(recorder) == 20
+    for lost in (None, 0, 1):
+        rig, recorder = recording(grid_phases=3)
+        for count in range(300):
+            if count % 3 != lost:
+                rig.response.on_period(1_250_000, count % 3)
+                recorder.on_period()
+        times = [int(line.split(",")[0]) for line in recorder.lines()]
+        assert {b - a for a, b in pairwise(times[5:])} <= {20}
+        assert 95 <= len(recorder) <= 100
+
+
+@given(st.integers(1_010, 100_000))
+def test_a_loss_of_mains_freezes_what_led_to_it_with_its_times(gap_ms):
+    rig, recorder = recording()
+    rig.s[I.GRID_AGE_ms] = gap_ms
+    recorder.scan()
+    assert not recorder.frozen  # a rack that has never seen mains has nothing to keep
+    rig.s[I.GRID_AGE_ms] = 0
+    run(rig, recorder, 50.0, 80)
+    rig.s[I.GRID_AGE_ms] = gap_ms
+    recorder.scan()
+    rig.s[I.GRID_AGE_ms] = 0
+    run(rig, recorder, 50.0, 300)
+    assert (recorder.frozen, recorder.cause, len(recorder)) == (True, CAUSE_FREQUENCY, 80)
+    times = [int(line.split(",")[0]) for line in recorder.lines()]
+    assert times[-1] == 0 and {b - a for a, b in pairwise(times)} == {20}

@@ -110,6 +110,35 @@ def test_a_real_event_ends_the_test_at_once(event):
         assert rig.periods(50.4, 20)[-1] < -150_000
 
 
+def test_a_rack_that_opens_ends_the_test_and_delivers_nothing_when_it_is_closed_again():
+    rig = TestRig()
+    test = rig.response.test
+    test.start(c.RAMP, -100)
+    rig.periods(50.0, 200)
+    assert rig.response.request_W > 100_000
+    rig.response.set_limits(200_000, 200_000, 0)
+    rig.periods(50.0, 2)
+    assert (test.result, test.injected_mHz) == (c.STOPPED, 0)
+    rig.response.set_limits(200_000, 200_000, 1)
+    assert set(rig.periods(50.0, 100)) == {0}
+
+
+FFR = {"curve": [-500, 0, 500, 0], "response_step_permille": 1_000, "response_step_hold_ms": 5_000}
+
+
+@pytest.mark.parametrize(("kind", "value"), [(c.STEP, -320), (c.RAMP, -1_000)])
+def test_a_step_service_is_judged_by_what_it_held_and_tested_again_when_it_is_ready(kind, value):
+    rig = TestRig(**FFR)
+    test = rig.response.test
+    assert test.start(kind, value) == 0
+    rig.periods(50.0, 280)
+    assert (test.result, test.final_W, test.error_permille) == (c.DONE, 200_000, 0)
+    assert 5_000 <= test.elapsed_ms < 5_500 and 0 < test.rise_ms <= test.settle_ms < 500
+    assert test.start(kind, value) == c.REFUSED_STEP
+    rig.periods(50.0, 50 * 20)      # release in 5 s, ready after 10 s of rest
+    assert test.start(kind, value) == 0
+
+
 def test_stop_ends_a_test():
     rig = TestRig()
     test = rig.response.test
@@ -135,7 +164,7 @@ def test_the_curve_for_people_is_the_curve_of_the_kernel(deviation):
 
 def test_a_rack_that_allows_no_tests_refuses_one():
     rig = Rig()
-    test = c.ResponseTest(parameters(response_test_enabled=0), rig.response, rig.s)
+    test = c.ResponseTest(parameters(response_test_enabled=0), rig.response, rig.s, ())
     assert test.refusal(c.STEP, 100) == c.REFUSED_OFF
 
 

@@ -1,5 +1,7 @@
 """The console's view of the fast response: the recorded event as CSV, and tests that ask before they move power."""
 
+import csv
+import io
 import json
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from halite import commissioning
+from halite.board.render import as_text
 from halite.errors import HaliteError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,6 +108,17 @@ def test_a_frequency_event_is_told_as_csv_with_its_past(after, before_s, Hz):
     assert trace[-1]["request_W"] == pytest.approx(rack.rig.response.request_W, abs=7)
 
 
+def test_a_frozen_event_is_a_csv_file_on_the_command_line():
+    rack = Rack()
+    rack.run(50.0, 2)
+    assert "frozen" in as_text(rack.ask("events"))
+    rack.run(49.5, 3)
+    answer = rack.ask("events")
+    table = list(csv.DictReader(io.StringIO(as_text(answer))))
+    assert len(table) == answer["count"] > 200
+    assert [{name: int(value) for name, value in row.items()} for row in table] == rows(answer)
+
+
 def test_the_trace_stays_until_it_is_given_up():
     rack = Rack()
     rack.run(49.5, 3)
@@ -169,6 +183,33 @@ def test_the_host_judges_the_recorded_test_against_the_envelope(line, change, ho
     rows = commissioning.judge("gb_dc", rack.ask("response test"), rack.ask("events"))
     envelope = next(row for row in rows if row.figure == "outside the envelope")
     assert envelope.ok == holds
+
+
+FFR = {"curve": [-500, 0, 500, 0], "response_step_permille": 1_000, "response_step_hold_ms": 5_000}
+
+
+@pytest.mark.parametrize(
+    ("service", "line", "change", "missed"),
+    [
+        ("sodium_fast", "step -500", {}, []),
+        ("sodium_fast", "ramp -1000", {}, []),  # full power at 500 mHz, half a second after the start
+        ("sodium_fast", "ramp -250", {"response_delay_ms": 400}, ["90 % delivered"]),
+        ("sodium_fast", "step -15", {}, []),  # inside the dead band nothing is owed
+        ("nordic_ffr_a", "step -320", FFR, []),
+        ("nordic_ffr_a", "ramp -1000", FFR, []),
+        ("nordic_ffr_a", "step 320", FFR, []),
+        ("nordic_ffr_a", "step -320", {**FFR, "response_step_hold_ms": 4_000}, ["held until"]),
+        ("gb_dc", "step -500", {**GB, "response_up_permille_ps": 3_000}, []),
+        ("gb_dc", "step -500", {**GB, "response_up_permille_ps": 3_000, "response_delay_ms": 160}, ["first movement"]),
+    ],
+)
+def test_the_host_judges_a_test_by_what_its_service_owes(service, line, change, missed):
+    rack = Rack(**change)
+    rack.ask(f"response test {line}")
+    rack.ask("response test acknowledge")
+    rack.run(50.0, 15)
+    rows = commissioning.judge(service, rack.ask("response test"), rack.ask("events"))
+    assert [row.figure for row in rows if not row.ok] == missed
 
 
 def test_the_host_refuses_to_judge_another_trace_or_an_unfinished_test():

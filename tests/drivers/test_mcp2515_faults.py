@@ -201,3 +201,33 @@ def test_a_stuck_bus_costs_the_model_a_bounded_number_of_tries():
         rig.chip._set(0x0F, 0x00)
         rig.run(10)
         assert len(rig.bus._waiting) + (rig.bus._flying is not None) <= 4
+
+
+def test_remote_frames_do_not_make_old_status_frames_new():
+    """They pass the filters, with a length and without data: the buffers still hold what the PCS has said before."""
+    rig = Rig()
+    rig.run(100)
+    for _ in range(2):      # both buffers get a valid status
+        rig.pcs._report(rig.clock.now_us)
+    rig.run(20)
+    rig.pcs.silent = True
+    rig.run(20)
+    rejected = rig.s[I.PCS_REJECTED]
+    for _ in range(50):
+        for _ in range(2):
+            rig.bus.send(rig.pcs, Frame(pcs_can.STATUS_ID, bytes(8), remote=True), rig.clock.now_us)
+        rig.run(10)
+    assert rig.s[I.PCS_AGE_ms] >= 500
+    assert rig.s[I.PCS_REJECTED] - rejected >= 90
+
+
+def test_the_counter_of_the_limits_has_no_gap_where_a_frame_found_no_room():
+    rig = Rig()
+    rig.run(100)
+    for _ in range(5):
+        rig.link.send_limits()      # the second finds the buffer taken
+        rig.link.send_limits()
+        rig.run(20)
+    counts = [frame.data[6] & 15 for _, frame in rig.bus.log if frame.id == pcs_can.LIMITS_ID]
+    assert len(counts) >= 8
+    assert counts == [(counts[0] + at) % 16 for at in range(len(counts))]

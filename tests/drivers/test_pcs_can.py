@@ -69,7 +69,19 @@ def test_a_status_whose_counter_stands_still_is_stale():
 
 @pytest.fixture(scope="module")
 def database():
-    return cantools.database.load_string(pcs_dbc.dbc_text(), "dbc")
+    return cantools.database.load_string(pcs_dbc.dbc_text(), "dbc", strict=True)
+
+
+def test_a_can_tool_finds_units_values_cycles_senders_and_words_in_the_database(database):
+    cycles = {message.name: (message.senders, message.cycle_time) for message in database.messages}
+    assert cycles == {"request": (["RACK"], 20), "limits": (["RACK"], 100), "status": (["PCS"], 20)}
+    for message in database.messages:
+        assert message.comment
+        for signal in message.signals:
+            assert signal.comment and "below" not in signal.comment and signal.receivers, signal.name
+            measured = signal.name in ("power", "charge", "discharge", "bus_voltage", "rack_voltage")
+            assert (signal.unit in ("W", "V")) == measured
+    assert 'CM_ "Halite' in pcs_dbc.dbc_text() and "100 ms" in pcs_dbc.dbc_text()
 
 
 @given(POWERS, st.integers(0, 15), st.integers(0, 255))
@@ -77,8 +89,11 @@ def test_an_independent_decoder_reads_the_request(database, power_W, sequence, f
     frame = bytearray(8)
     pcs.encode_request(frame, power_W, sequence, flags)
     seen = database.decode_message("request", frame)
+    names = ("permitted", "enable", "bus_closed", "responding")
+    bits = {name: flags >> at & 1 for at, name in enumerate(names)}
     assert {**seen, "crc": 0} == {
-        "power": power_W, "reserved": 0, "flags": flags, "sequence": sequence, "version": 1, "crc": 0,
+        "power": power_W, "reserved": 0, **bits, "flags_reserved": flags >> 4, "sequence": sequence, "version": 1,
+        "crc": 0,
     }  # fmt: skip
     assert seen["crc"] == crc_by_bits(frame[:7])
 
@@ -91,7 +106,8 @@ def test_an_independent_decoder_reads_the_limits(database, charge_W, discharge_W
     s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], s[I.RACK_dV], s[I.ALARM_LEVEL] = charge_W, discharge_W, rack_dV, level
     pcs.encode_limits(frame, s, sequence)
     seen = database.decode_message("limits", frame)
-    assert (seen["sequence"], seen["level"], round(seen["rack_voltage"] * 10)) == (sequence, level, rack_dV)
+    assert seen["level"] == ("none", "warn", "derate", "trip")[level]
+    assert (seen["sequence"], seen["level"].value, round(seen["rack_voltage"] * 10)) == (sequence, level, rack_dV)
     for field, watt in (("charge", charge_W), ("discharge", discharge_W)):
         assert seen[field] == min(watt // 100, 0xFFFF) * 100
 

@@ -235,4 +235,8 @@ MUTANTS = (
     ("recorder.py", "k[K.FILLED] >= k[K.WINDOW] and (deviation", "(deviation", "recording of a first sample"),
     ("recorder.py", "            m[_SINCE] += 1\n", "", "place of the trigger"),
     ("commissioning.py", "        if self._loud_ms >= _LOUD_ms:", "        if self._loud_ms >= 100 * _LOUD_ms:", "a real event during a test"),
+    ("commissioning.py", "        if not self._k[K.PERMIT]:\n            self._end(STOPPED)\n            return\n", "", "a test that outlives the permission"),
+    ("commissioning.py", "        if self._services[STEP_STATE] != STEP_READY:\n            return REFUSED_STEP\n", "", "a test of a spent step service"),
+    ("recorder.py", " and (clock - m[_LAST]) & K.CLOCK >= _PERIOD:", ":", "an entry for each piece of a period"),
+    ("recorder.py", "m[_LEFT] < 0 and m[_COUNT] > 0:", "m[_LEFT] < -1 and m[_COUNT] > 0:", "what led to a loss of mains"),
 )

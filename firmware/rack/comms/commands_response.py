@@ -19,7 +19,7 @@ _KINDS = ("step", "ramp")
 _UNITS = (("", "mHz"), ("", "mHz/s", "Hz/s"))
 _RESULTS = ("idle", "running", "done", "ended_by_grid", "stopped")
 _OFF = "tests are not enabled in the config"
-_VALUES = "step takes 1..1000 mHz, ramp 1..4000 mHz/s, either sign"
+_VALUES = "step takes 1..1000 mHz, ramp 1..4000 mHz/s or 1..4 Hz/s, whole numbers of either sign"
 _REFUSED = (
     "",
     _OFF,
@@ -27,6 +27,7 @@ _REFUSED = (
     _VALUES,
     "the rack may not deliver this now: closed, and limits above the expected power?",
     "a test is running; response test stop ends it",
+    "the step service has fired: it is ready again when the grid has rested",
 )
 _ALONE = "this rack is no part of a pair: [split] role is 0"
 _PAIR = "pair takes SoC of sodium and of lithium in 0.01 %%, out 0 or 1, W within +-%d"

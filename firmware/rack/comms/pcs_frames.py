@@ -16,7 +16,15 @@ from rack.comms.pcs_can import (
 
 STATES = ("off", "standby", "run", "derated", "request timed out", "fault")
 
-FLAGS = ((1, "permitted"), (2, "enable"), (4, "the bus is the rack's"), (8, "the response delivers"))
+LEVELS = ("none", "warn", "derate", "trip")
+
+# Bits of the request's flags: (value, name of its signal in a CAN tool, meaning).
+FLAGS = (
+    (1, "permitted", "the rack may deliver: closed, and no alarm opens it or wants no power"),
+    (2, "enable", "the PCS shall run; clear: switch off"),
+    (4, "bus_closed", "precharged and closed: the DC bus is the rack's"),
+    (8, "responding", "the frequency response asks for power"),
+)
 
 # Fields: (name, first bit, bits, signed, scale, unit, meaning); value = raw x scale.
 # Frames: (identifier, name, sender, period ms, meaning, fields).
@@ -26,7 +34,7 @@ _CRC = ("crc", 56, 8, False, 1, "", "CRC-8 SAE J1850 of bytes 0 to 6")
 FRAMES = (
     (REQUEST_ID, "request", "rack", REQUEST_PERIOD_MS, "power the PCS shall deliver now", (
         ("power", 0, 24, True, 1, "W", "positive discharges the rack"),
-        ("reserved", 24, 16, False, 1, "", "0"),
+        ("reserved", 24, 16, False, 1, "", "always 0"),
         ("flags", 40, 8, False, 1, "", "bits, see below"),
         _SEQUENCE,
         ("version", 52, 4, False, 1, "", "version of this protocol: 1; others are refused"),
@@ -43,7 +51,7 @@ FRAMES = (
     (STATUS_ID, "status", "pcs", STATUS_PERIOD_MS, "what the PCS does", (
         ("power", 0, 24, True, 1, "W", "delivered power, positive discharges the rack"),
         ("bus_voltage", 24, 16, False, 0.1, "V", "voltage of the DC bus"),
-        ("state", 40, 4, False, 1, "", "see below"),
+        ("state", 40, 4, False, 1, "", "one of the PCS states"),
         ("echo", 44, 4, False, 1, "", "sequence of the last request that was accepted"),
         _SEQUENCE,
         ("fault", 52, 4, False, 1, "", "fault of the PCS, 0 none"),

@@ -14,6 +14,7 @@ from rack.comms import pcs_can
 from rack.drivers.mcp2515 import LOAD_TX0, LOAD_TX1
 
 _FRAME = const(14)          # instruction, four identifier registers, length code, eight data bytes
+_REMOTE = const(0x10)       # SRR of RXBnSIDL (DS20001801, 4): no data came, the buffer holds those of an older frame
 _MOST_A_POLL = const(4)     # received frames handled in one call
 
 
@@ -51,10 +52,9 @@ class PcsLink:
         state[count] = (state[count] + 1) & 0xFFFF
 
     def send_limits(self):
-        """The limits frame. Main loop."""
-        self._limits_sequence = (self._limits_sequence + 1) & 15
+        """The limits frame, with a new counter when the one before was sent. Main loop."""
         pcs_can.encode_limits(self._limits_data, self._s, self._limits_sequence)
-        self._can.send(self._limits)
+        self._limits_sequence = (self._limits_sequence + self._can.send(self._limits)) & 15
 
     def poll(self, now_us):
         """Controller upkeep and received status frames; a bounded number a call. Main loop."""
@@ -69,8 +69,10 @@ class PcsLink:
                 return
 
     def _take(self, received):
-        identifier = received[0] << 3 | received[1] >> 5
-        if identifier != pcs_can.STATUS_ID or received[4] != pcs_can.LENGTH:
+        s = self._s
+        if received[0] << 3 | received[1] >> 5 != pcs_can.STATUS_ID:
             return
-        if pcs_can.decode_status(self._received_data, self._s) == pcs_can.OK:
-            self._s[I.PCS_AGE_ms] = 0
+        if received[4] != pcs_can.LENGTH or received[1] & _REMOTE:
+            s[I.PCS_REJECTED] = (s[I.PCS_REJECTED] + 1) & 0xFFF_FFFF
+        elif pcs_can.decode_status(self._received_data, s) == pcs_can.OK:
+            s[I.PCS_AGE_ms] = 0

@@ -1,13 +1,15 @@
 """Commissioning tests of the response: a virtual frequency on top of the real one, through the real path.
 
-The hazard is a test that hides a real event or that nobody ends: it runs only when the config allows
-it, on a quiet grid, for a bounded time, and a real deviation ends it at once.
+The hazards are a test that hides a real event, one that nobody ends, and one that lives on in a rack that opens and
+closes again: it runs only when the config allows it, on a quiet grid, for a bounded time, and a real deviation or
+the end of the permission ends it at once.
 """
 
 from micropython import const
 
 from rack import ids as I
 from rack.control import response_state as K
+from rack.control.services import STEP_READY, STEP_RELEASE, STEP_STATE
 
 STEP = const(0)             # deviation in mHz, at once
 RAMP = const(1)             # mHz/s, until the end of the curve or _MOST_mHz
@@ -16,13 +18,14 @@ IDLE = const(0)
 RUNNING = const(1)
 DONE = const(2)
 ENDED_BY_GRID = const(3)    # the real grid moved
-STOPPED = const(4)
+STOPPED = const(4)          # by somebody, or as the rack may deliver no more
 
 REFUSED_OFF = const(1)      # not enabled in the config
 REFUSED_GRID = const(2)     # no mains, or the grid is not quiet
 REFUSED_VALUE = const(3)    # zero or beyond _MOST_mHz
 REFUSED_LIMITS = const(4)   # the rack may not deliver at this moment
 REFUSED_BUSY = const(5)
+REFUSED_STEP = const(6)     # the step service has fired and waits for its grid
 
 NEVER = const(-1)
 _MOST_mHz = const(1_000)
@@ -48,14 +51,16 @@ def on_curve(curve, deviation):
 
 
 class ResponseTest:
-    """Figures in ms since the start, NEVER until they are reached; resolution is one scan.
+    """Figures in ms since the first scan of the test, NEVER until they are reached; resolution is one scan.
 
     delay_ms: first change of the request; rise_ms: 90 % of the expected power from the PCS; settle_ms: within
     1 % of the contracted power since then; peak_W, final_W: PCS power less its start; expected_W: the curve.
+    services: the array of rack.control.services.
     """
 
-    def __init__(self, params, response, s):
+    def __init__(self, params, response, s, services):
         self._p = params
+        self._services = services
         self._response = response
         self._k = response.state
         self._s = s
@@ -76,6 +81,7 @@ class ResponseTest:
         self._arrived_ms = NEVER
         self._aim_mHz = 0
         self._loud_ms = 0
+        self._begun = False
         self._start_request_W = 0
         self._start_W = 0
 
@@ -104,6 +110,8 @@ class ResponseTest:
             return REFUSED_VALUE
         if not self._quiet():
             return REFUSED_GRID
+        if self._services[STEP_STATE] != STEP_READY:
+            return REFUSED_STEP
         expected_W = self.expects(kind, value)
         limit = self._s[I.LIMIT_DISCHARGE_W] if expected_W > 0 else self._s[I.LIMIT_CHARGE_W]
         if abs(expected_W) > limit or not self._k[K.PERMIT]:
@@ -136,12 +144,17 @@ class ResponseTest:
         """Move the virtual frequency and measure. Scan context, does not allocate."""
         if self.result != RUNNING:
             return
+        if not self._k[K.PERMIT]:
+            self._end(STOPPED)
+            return
         self._loud_ms = 0 if self._quiet() else self._loud_ms + elapsed_ms
         if self._loud_ms >= _LOUD_ms:
             self._end(ENDED_BY_GRID)
             return
-        self.elapsed_ms += elapsed_ms
-        self._measure()
+        if self._begun:
+            self.elapsed_ms += elapsed_ms
+            self._measure()
+        self._begun = True
         if self.kind == STEP:
             self.injected_mHz = self.value
         else:
@@ -150,7 +163,8 @@ class ResponseTest:
         if self.injected_mHz == self._aim_mHz and self._arrived_ms == NEVER:
             self._arrived_ms = self.elapsed_ms
         self._k[K.INJECT] = self.injected_mHz * 10
-        if self._arrived_ms != NEVER and self.elapsed_ms - self._arrived_ms >= _STAY_ms:
+        stayed = self._arrived_ms != NEVER and self.elapsed_ms - self._arrived_ms >= _STAY_ms
+        if stayed or self._services[STEP_STATE] >= STEP_RELEASE:    # a step service has delivered what it owes
             self._end(DONE)
 
     def _quiet(self):

@@ -2,7 +2,8 @@
 
 Written in the interrupt, frozen after a trigger with its past kept, read by the console as CSV. An
 event that nobody recorded is argued about for months. Memory is dear on the board: an entry is seven
-16-bit numbers, powers in units of 1/30 000 of the contracted power.
+16-bit numbers, powers in units of 1/30 000 of the contracted power. Noise on the mains input must not push the past
+out of the ring: an entry wants a period's time since the one before, whatever edges there are and of how many phases.
 """
 
 from array import array
@@ -24,7 +25,8 @@ _POWERS = const(5)
 _MOST = const(32_767)
 _CLOCK = const(0xFFFF)          # of 160 us: 10 s before and after the trigger
 _FULL_SCALE = const(30_000)
-_SILENCE_ms = const(1_000)      # without mains for so long no entry comes any more
+_PERIOD = const(1_500)          # of 10 us, between 2/3 of a period and a whole one from 45 to 66 Hz
+_SILENCE_ms = const(1_000)      # without mains for so long no entry comes any more: mains is lost
 
 # The state
 _AT = const(0)          # where the next entry goes
@@ -38,7 +40,8 @@ _ROW = const(7)         # the powers of one entry; the scan leaves the PCS's her
 _PCS_W = const(9)
 _SINCE = const(12)      # entries since the trigger
 _TRIPPED = const(13)    # a trip was latched at the last scan
-_STATES = const(14)
+_LAST = const(14)       # the response's clock at the newest entry
+_STATES = const(15)
 
 CAUSE_NONE = const(0)
 CAUSE_FREQUENCY = const(1)
@@ -48,9 +51,11 @@ CAUSE_COMMAND = const(3)
 
 @micropython.viper
 def record_kernel(m: ptr32, ring: ptr16, k: ptr32):
-    """Append one entry unless frozen. m: state; k: the response's state. Interrupt context."""
+    """Append one entry a period unless frozen. m: state; k: the response's state. Interrupt context."""
     left = m[_LEFT]
-    if left != 0:
+    clock = k[K.CLOCK_NOW]
+    if left != 0 and (clock - m[_LAST]) & K.CLOCK >= _PERIOD:
+        m[_LAST] = clock
         deviation = k[K.DEVIATION]
         if left > 0:
             m[_LEFT] = left - 1
@@ -80,7 +85,7 @@ def record_kernel(m: ptr32, ring: ptr16, k: ptr32):
                 value = 0 - _MOST
             i += 1
             ring[e + i] = value
-        ring[e + 6] = ((k[K.CLOCK_NOW] >> 4) & _CLOCK) - _MOST - 1
+        ring[e + 6] = ((clock >> 4) & _CLOCK) - _MOST - 1
         m[_AT] = (at + 1) & _NEXT
         if m[_COUNT] < _ENTRIES:
             m[_COUNT] += 1
@@ -88,7 +93,10 @@ def record_kernel(m: ptr32, ring: ptr16, k: ptr32):
 
 @micropython.viper
 def _watch(m: ptr32, s: ptr32):
-    """Pass on the PCS's power; a new trip triggers as Recorder.trigger, and without mains a triggered trace ends."""
+    """Pass on the PCS's power; a new trip triggers as Recorder.trigger, a loss of mains ends the trace.
+
+    Were the ring to go on behind the loss, the next minute would push out what led to it, and times would wrap.
+    """
     m[_PCS_W] = s[I.PCS_POWER_W]
     tripped = 1 if s[I.TRIP_CODE] != 0 else 0
     if tripped > m[_TRIPPED] and m[_LEFT] < 0:
@@ -96,8 +104,13 @@ def _watch(m: ptr32, s: ptr32):
         m[_SINCE] = 0
         m[_LEFT] = m[_AFTER]
     m[_TRIPPED] = tripped
-    if m[_LEFT] > 0 and s[I.GRID_AGE_ms] > _SILENCE_ms:
-        m[_LEFT] = 0
+    if s[I.GRID_AGE_ms] > _SILENCE_ms:
+        if m[_LEFT] < 0 and m[_COUNT] > 0:
+            m[_CAUSE] = CAUSE_FREQUENCY
+            m[_SINCE] = 0
+            m[_LEFT] = 0
+        if m[_LEFT] > 0:
+            m[_LEFT] = 0
 
 
 class Recorder:

@@ -116,7 +116,7 @@ class Response:
     def _make_test(self, params, s):
         from rack.control.commissioning import ResponseTest     # costs memory only where it is wanted
 
-        return ResponseTest(params, self, s)
+        return ResponseTest(params, self, s, self._services)
 
     def on_period(self, count, phase=0):
         """A period of `count` ticks of PERIOD_TICK_NS of a phase; returns the request in W. Interrupt context."""

@@ -1,6 +1,7 @@
 """A rack's answers as text; works for any answer, since the rack says names and units itself.
 
-Only the event log is sent as bare numbers: it becomes JSON lines, with the names of the one lists.
+Only the event log is sent as bare numbers: it becomes JSON lines, with the names of the one lists. A recorded event
+becomes the CSV file that it is.
 """
 
 import json
@@ -44,7 +45,13 @@ def _log(records: Any) -> str:
 
 
 def as_text(answer: dict[str, Any]) -> str:
-    """One line per value; long lists in rows with the index of their first element; the log as JSON lines."""
+    """One line per value; long lists in rows with the index of their first element; the log as JSON lines.
+
+    A frozen event is CSV and nothing else, so that it can go into a file; its cause is in the answer itself (`--json`).
+    """
     if answer.get("re") == "logs":
         return _log(answer.get("log"))
+    rows = answer.get("rows")
+    if answer.get("re") == "events" and isinstance(rows, list) and rows:
+        return "\n".join(str(line) for line in (answer.get("columns"), *rows))
     return "\n".join(line for name, value in answer.items() if name != "re" for line in _lines(name, value, ""))

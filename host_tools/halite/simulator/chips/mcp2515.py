@@ -355,7 +355,8 @@ class Mcp2515:
             len(frame.data) | (0x40 if frame.remote and frame.extended else 0),
         )
         self.registers[base + 1 : base + 6] = bytes(head)
-        self.registers[base + 6 : base + 6 + len(frame.data)] = frame.data
+        if not frame.remote:  # which has a length and no data: the registers keep those of the frame before
+            self.registers[base + 6 : base + 6 + len(frame.data)] = frame.data
         hit_mask = 0x01 if buffer == 0 else 0x07
         self.registers[base] = self.registers[base] & ~hit_mask & 0xFF | number & hit_mask
         self.registers[CANINTF] |= 1 << buffer
