@@ -167,6 +167,7 @@ MUTANTS = (
     ("response_kernel.py", "if count <= 0 or count > k[K.MOST] + k[K.MOST]:", "if count <= 0:", "a pause is a period"),
     ("response_kernel.py", "k[K.WEIGHT] += held * (n + 1 - held)", "k[K.WEIGHT] += held * (n - held)", "weights of the window"),
     ("response_kernel.py", "            period >>= 1\n", "", "one missing edge"),
+    ("response_kernel.py", "            samples = 2 ", "            samples = 1 ", "windows with missing edges"),
     ("response_kernel.py", "        if pieces > 2 or period < k[K.LEAST]", "        if period < k[K.LEAST]", "noise taken for a period"),
     ("response_kernel.py", "                far = -1\n",
      "                far = 0\n", "a step to low frequency"),
