@@ -204,6 +204,23 @@ def test_a_missing_edge_costs_one_sample_and_no_time(nominal_mHz):
     assert abs(deviation(rig) + 1_000) <= 1
 
 
+@pytest.mark.parametrize("every", [2, 3])
+def test_a_ramp_with_missing_edges_is_the_ramp(every):
+    whole, holed = Rig(), Rig()
+    Hz, pending = 52.0, 0
+    for i in range(150):
+        Hz -= 1.0 / Hz
+        count = round(62.5e6 / Hz)
+        whole.response.on_period(count)
+        pending += count
+        if i % every:
+            holed.response.on_period(pending)
+            pending = 0
+            if i > 60:
+                assert abs(rocof_mHzps(holed.response) - rocof_mHzps(whole.response)) < 25
+                assert abs(deviation(holed) - deviation(whole)) <= 210  # of 0.1 mHz: a period of the ramp
+
+
 @pytest.mark.parametrize("rocof_ms", [60, 500, 1_000, 2_000])
 def test_the_slope_is_divided_by_the_exact_spread_of_its_sample_times(rocof_ms):
     """Least squares: 12 x sum of (i - mean)^2 over n samples, here 3 x sum of (2 i - n + 1)^2."""

@@ -2,6 +2,7 @@
 
 from array import array
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
@@ -207,3 +208,24 @@ def test_a_rack_that_may_deliver_again_begins_at_zero_and_with_the_grid():
         assert before - 300 <= sodium.request_W <= before + 2 * 4_100  # low-pass; share and stand-in, 1 pu/s each
         before = sodium.request_W
     assert before > 200_000
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_rack_that_was_out_and_its_partner_agree_on_the_bias_again(restarted):
+    racks = pair()
+    for _, s in racks:
+        s[I.PAIR_LOW_cpct], s[I.PAIR_HIGH_cpct] = 9_000, 1_000
+    now = steady(racks, 2_000, 1_250_000)
+    (sodium, _), (lithium, s_lithium) = racks
+    assert lithium.request_W == -sodium.request_W > 300
+    s_lithium[I.PAIR_OUT] = 1
+    sodium.set_limits(BIG, BIG, 0)
+    now = steady(racks, 100, 1_250_000, now)
+    if restarted:
+        racks[0] = pair()[0]
+        racks[0][1][I.PAIR_LOW_cpct], racks[0][1][I.PAIR_HIGH_cpct] = 9_000, 1_000
+    racks[0][0].set_limits(BIG, BIG, 1)
+    now = steady(racks, 50, 1_250_000, now)  # the station is a second late
+    s_lithium[I.PAIR_OUT] = 0
+    steady(racks, 2_000, 1_250_000, now)
+    assert abs(lithium.request_W + racks[0][0].request_W) <= 15

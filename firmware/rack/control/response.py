@@ -158,7 +158,10 @@ class Response:
         s = self._s
         self._balance.scan(elapsed_ms, s)
         linked = s[I.PAIR_AGE_ms] < LINK_LOST_MS
-        k[K.ROLE] = K.WHOLE if linked and s[I.PAIR_OUT] else self._role
+        alone = linked and s[I.PAIR_OUT]
+        k[K.ROLE] = K.WHOLE if alone else self._role
+        if alone or not k[K.PERMIT]:
+            self._balance.bias_W = 0    # both begin anew: a restart has forgotten it
         pair_kernel(k, s, self._balance.bias_W, s[I.PAIR_SHORT_W] if linked else 0, elapsed_ms, known or k[K.HOLD])
         return k[K.STAND_IN]
 

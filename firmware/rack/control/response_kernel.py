@@ -45,6 +45,7 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
         k[K.PIECES] = 0
         if period > k[K.MOST]:
             period >>= 1
+            samples = 2                  # the windows cover the time that they should
             k[K.REJECTED] += 1
         if pieces > 2 or period < k[K.LEAST] or period > k[K.MOST]:
             k[K.REJECTED] += 1
@@ -94,12 +95,16 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
                 k[K.HELD] = held
                 k[K.WEIGHT] += held * (n + 1 - held)
             deviation = (k[K.SUM_WEIGHT] + (k[K.WEIGHT] >> 1)) // k[K.WEIGHT]
-            # Two periods of the same phase far off on the same side are no noise: the window begins anew with the
-            # newest samples, or with the last alone if the step fell inside the one before. One period in all
-            # phases is a jump of their angle. What is filled in is no second period.
-            once = ring[(at - k[K.PHASES]) & K.NEXT]
-            above = value > deviation + jump and once > deviation + jump
-            if left == 0 and (above or (value < deviation - jump and once < deviation - jump)):
+            # Two periods far off on the same side are no noise: the window begins anew with the newest samples, or
+            # with the last alone if the step fell inside the one before. With three phases two periods of one of
+            # them and what lies between: one odd period in each is a jump of their angle, an odd phase is a fault.
+            # What is filled in is no second period.
+            far = 0
+            if value > deviation + jump and before > deviation + jump:
+                far = 1
+            elif value < deviation - jump and before < deviation - jump:
+                far = -1
+            if far != 0 and left == 0 and (ring[(at - k[K.PHASES]) & K.NEXT] - deviation) * far > jump:
                 held = 1
                 k[K.SUM] = value
                 k[K.SUM_AGE] = value
