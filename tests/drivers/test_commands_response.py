@@ -120,6 +120,16 @@ def test_a_frozen_event_is_a_csv_file_on_the_command_line():
     assert [{name: int(value) for name, value in row.items()} for row in table] == rows(answer)
 
 
+def test_a_trace_that_freezes_while_it_is_asked_for_is_told_as_not_frozen_and_has_no_rows():
+    rack = Rack()
+    app = SimpleNamespace(recorder=rack.recorder)
+    pieces = ResponseCommands(app).table["events"][0]([])
+    told = next(pieces)
+    rack.recorder.freeze()
+    answer = json.loads("{" + (told + "".join(pieces))[1:] + "}")
+    assert (answer["frozen"], answer["rows"]) == (False, [])
+
+
 def test_the_trace_stays_until_it_is_given_up():
     rack = Rack()
     rack.run(49.5, 3)
