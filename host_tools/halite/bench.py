@@ -69,6 +69,7 @@ BARS = {
     "edge_to_request_us_median": Bar("us", 100),
     "edge_to_request_us_p99": Bar("us", 250),
     "edge_to_request_us_max": Bar("us", 250),
+    "step_to_request_ms_max": Bar("ms", 40.4),  # two periods of 49.5 Hz
     "response_kernel_us": Bar("us", 60),
     "sodium_to_90_percent_ms": Bar("ms", 150),
     "sodium_over_lithium_speed": Bar("x", 6, most=False),

@@ -6,6 +6,7 @@ from statistics import median
 
 from halite.config import load
 from halite.emulator import response_times
+from halite.emulator.rig import EmulatedRack
 from halite.errors import HaliteError
 from halite.simulator import compliance, compliance_rules
 
@@ -14,23 +15,34 @@ _PERIODS = 500
 _BAUD = 115_200  # the most answers a second
 _PIECE_MS = 200.0
 _WALL_S = 1_800.0
+_PERMITTED = 1  # rack.comms.pcs_can
+_STEP_HZ = 0.5
+_SWING_US = 12e6  # whole turns, longer than the periods take
+_PHASES_MS = (0.5, 2.5, 13.0)  # where in a period a step falls; the second is the worst on CPython
+_REST_MS = 500  # until the request of the largest rack's service is back at zero
 
 
-def edge_times_us(config: str = LARGEST, periods: int = _PERIODS) -> list[float]:
-    """From each zero crossing to the first SPI byte of its request: closed, AFEs polled, CAN status, console streaming,
-    and a station that polls over RS-485 at 115 200 baud without a pause.
-
-    The grid is 100 mHz low, so that the edges drift through the whole schedule of the tasks in 500 periods, and
-    swings, so that the request moves. HaliteError when a crossing has no request or the load was not there.
+def loaded_rack(config: str = LARGEST) -> tuple[EmulatedRack, response_times.Polling]:
+    """Closed, AFEs polled, CAN status, console streaming, and a station that polls over RS-485 at 115 200 baud without
+    a pause.
     """
     loaded = load(config)
     loaded = replace(loaded, values={**loaded.values, "modbus_baud": _BAUD})
     rack = response_times.running_rack(loaded, wall_s=900)
+    response_times.keep_streaming(rack.board)
+    return rack, response_times.Polling(rack)
+
+
+def edge_times_us(rack: EmulatedRack, polling: response_times.Polling, periods: int = _PERIODS) -> list[float]:
+    """From each zero crossing to the first SPI byte of its request, on a loaded rack.
+
+    The grid is 100 mHz low, so that the edges drift through the whole schedule of the tasks in 500 periods, and
+    swings, so that the request moves. HaliteError when a crossing has no request, or the load or the movement was not
+    there.
+    """
     board = rack.board
-    response_times.keep_streaming(board)
-    polling = response_times.Polling(rack)
     rack.rack.grid.set(49.9, board.now_us + 1_000)
-    rack.rack.grid.sine(0.2, 0.25, board.now_us + 1_000)
+    rack.rack.grid.sine(0.2, 0.25, board.now_us + 1_000, board.now_us + 1_000 + _SWING_US)
     board.run_for(100)
     begin_us = board.now_us
     board.events.clear()
@@ -46,15 +58,39 @@ def edge_times_us(config: str = LARGEST, periods: int = _PERIODS) -> list[float]
     edges, found = len(response_times.edges(board.events)), response_times.edge_to_request_us(board.events)
     if len(found) != edges:
         raise HaliteError(f"{edges - len(found)} of {edges} zero crossings had no request")
+    asked = response_times.requests(board.events)
+    if not all(request.flags & _PERMITTED for request in asked):
+        raise HaliteError("the rack did not stay closed")
+    if len({request.power_W for request in asked}) < periods // 2:
+        raise HaliteError("the request did not move")
     return found
 
 
+def step_times_ms(rack: EmulatedRack) -> Iterator[float]:
+    """From a step of half a hertz to the first changed request on the bus, under the same load, all over a period."""
+    board, grid = rack.board, rack.rack.grid
+    board.run_for(_SWING_US / 1000 - 20.0 * _PERIODS)
+    for phase_ms in _PHASES_MS:
+        grid.set(50.0, board.now_us + 1_000)
+        board.run_for(_REST_MS)
+        edge_us = grid.next_edge_us(board.now_us)
+        if edge_us is None or response_times.requests(board.events)[-1].power_W:
+            raise HaliteError("the grid does not rest before the step")
+        step_us = edge_us + 1_000.0 * phase_ms
+        grid.set(50.0 - _STEP_HZ, step_us)
+        board.run_for(100)
+        moved = [r.at_us for r in response_times.requests(board.events) if r.at_us > step_us and r.power_W]
+        yield (min(moved, default=float("inf")) - step_us) / 1000
+
+
 def measure_edge_to_request(config: str = LARGEST, periods: int = _PERIODS) -> Iterator[tuple[str, float]]:
-    """The whole application under load, see `edge_times_us`."""
-    found = edge_times_us(config, periods)
+    """The whole application under load, see `edge_times_us` and `step_times_ms`."""
+    rack, polling = loaded_rack(config)
+    found = edge_times_us(rack, polling, periods)
     yield "edge_to_request_us_median", round(median(found), 1)
     yield "edge_to_request_us_p99", round(response_times.percentile(found, 0.99), 1)
     yield "edge_to_request_us_max", round(max(found), 1)
+    yield "step_to_request_ms_max", round(max(step_times_ms(rack)), 1)
 
 
 def measure_kernel() -> Iterator[tuple[str, float]]:

@@ -107,6 +107,7 @@ def main(arguments: list[str]) -> int:
         rows = judge(options.service, ask(port, "response test"), ask(port, "events"))
     for row in rows:
         print(f"{row.figure:<24} {row.value:>8.3f} {row.unit:<3} {_bars(row):<16} {'ok' if row.ok else 'MISSED'}")
+    print("the recorder holds this trace and records no later event until `halite exec rearm`")
     return 0 if all(row.ok for row in rows) else 1
 
 

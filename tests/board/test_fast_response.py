@@ -1,8 +1,8 @@
 """The fast response on the emulated board: edges on the pin, frames on the bus, the whole application between.
 
-The largest rack with the fast service. One story, looked at by every test: closing, half a hertz of low frequency, a
-ramp above nominal, back to a small deviation, then no mains at all, then the console is asked what it has seen. At the
-end a link between two AFEs of the closed rack breaks, and is mended.
+The largest rack with the fast service and inertia. One story, looked at by every test: closing, half a hertz of low
+frequency, a ramp above nominal, back to a small deviation, then no mains at all, then the console is asked what it has
+seen. At the end a link between two AFEs of the closed rack breaks, and is mended.
 """
 
 from array import array
@@ -30,7 +30,7 @@ QUIET_MS = 245.0
 LOST_MS = 370.0
 WALL_S = 600.0
 CHANGES = (
-    ('service = "lithium_steady"', 'service = "sodium_fast"'),
+    ('service = "lithium_steady"', 'service = "sodium_fast"\ninertia_permille_per_Hzps = 20\ninertia_band_mHzps = 50'),
     # a short precharge: how the rack came to be closed is another test's matter
     ("tau_ms = 200 ", "tau_ms = 60 "),
     ("early_ms = 300 ", "early_ms = 90 "),
@@ -120,11 +120,13 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     return Story(path)
 
 
-def replayed(story: Story, longer_ticks: int = 0) -> SimpleNamespace:
+def replayed(story: Story, longer_ticks: int = 0, without: int | None = None) -> SimpleNamespace:
     """Every period since power-on through the Response of CPython, with what the scan had given to the kernel."""
     s = array("i", [0] * I.COUNT)
     response = Response(story.params, s)
     recorder = Recorder(story.params, response, s)
+    if without is not None:
+        response.state[without] = 0
     requests = []
     for taken in handled(story.tap.taken):
         for index in INPUTS:
@@ -165,6 +167,7 @@ def test_the_same_periods_give_the_same_requests_on_cpython(story: Story, replay
     discharge_W = story.taken[-1].state[K.DISCHARGE]
     assert 0 < max(expected) <= discharge_W and min(expected) < 0 and len(set(expected)) > 12
     assert replayed(story, 10).requests[-len(story.taken) :] != expected  # 160 ns would be seen
+    assert replayed(story, without=K.INERTIA).requests[-len(story.taken) :] != expected  # RoCoF is part of it
 
 
 def test_the_loss_of_mains_is_seen_within_three_periods(story: Story) -> None:

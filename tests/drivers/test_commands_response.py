@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -119,6 +120,16 @@ def test_a_frozen_event_is_a_csv_file_on_the_command_line():
     assert [{name: int(value) for name, value in row.items()} for row in table] == rows(answer)
 
 
+def test_a_trace_that_freezes_while_it_is_asked_for_is_told_as_not_frozen_and_has_no_rows():
+    rack = Rack()
+    app = SimpleNamespace(recorder=rack.recorder)
+    pieces = ResponseCommands(app).table["events"][0]([])
+    told = next(pieces)
+    rack.recorder.freeze()
+    answer = json.loads("{" + (told + "".join(pieces))[1:] + "}")
+    assert (answer["frozen"], answer["rows"]) == (False, [])
+
+
 def test_the_trace_stays_until_it_is_given_up():
     rack = Rack()
     rack.run(49.5, 3)
@@ -210,6 +221,21 @@ def test_the_host_judges_a_test_by_what_its_service_owes(service, line, change, 
     rack.run(50.0, 15)
     rows = commissioning.judge(service, rack.ask("response test"), rack.ask("events"))
     assert [row.figure for row in rows if not row.ok] == missed
+
+
+@pytest.mark.parametrize(("delay_ms", "status", "word"), [(200, 0, "ok"), (0, 1, "MISSED")])
+def test_the_command_prints_the_bars_and_that_the_recorder_is_taken(monkeypatch, capsys, delay_ms, status, word):
+    rack = Rack(**{**GB, "response_up_permille_ps": 3_000, "response_delay_ms": delay_ms})
+    rack.ask("response test step -500")
+    rack.ask("response test acknowledge")
+    rack.run(50.0, 13)
+    monkeypatch.setattr(commissioning, "Port", lambda name: nullcontext(name))
+    monkeypatch.setattr(commissioning, "choose", lambda name: name)
+    monkeypatch.setattr(commissioning, "ask", lambda port, line: rack.ask(line))
+    assert commissioning.main(["--service", "gb_dc", "--port", "x"]) == status
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.split()[:2] == ["first", "movement"] and ">= 0.2 <= 0.5" in first and first.endswith(word)
+    assert "rearm" in last
 
 
 def test_the_host_refuses_to_judge_another_trace_or_an_unfinished_test():

@@ -61,13 +61,14 @@ class ResponseCommands:
     def _trace(self):
         """Rows only of a frozen trace: one that is being written would be torn."""
         trace = self._app.recorder
-        yield ',"frozen":%s' % ("true" if trace.frozen else "false")
+        frozen = trace.frozen       # it may freeze between two pieces
+        yield ',"frozen":%s' % ("true" if frozen else "false")
         yield ',"cause":"%s","count":%d' % (_CAUSES[trace.cause], len(trace))
         yield ',"columns":"'
         yield COLUMNS[:48]
         yield COLUMNS[48:]
         yield '","rows":['
-        if trace.frozen:
+        if frozen:
             comma = ""
             for line in trace.lines():
                 yield '%s"%s"' % (comma, line)
