@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 from halite.config import load
-from halite.errors import HaliteError
+from halite.errors import MisuseError
 from halite.paths import BOARD_CONFIGS
 from halite.simulator import compliance, compliance_long, compliance_report, compliance_rig
 from halite.simulator import compliance_rules as rules
@@ -108,7 +108,9 @@ WRONG = (
     ("sodium_fast", {"curve": [[-500, 1000], [-20, 0], [500, 0]]}, compliance.curve_case),
     ("lithium_steady", {"curve": [[-500, 500], [-20, 0], [20, 0], [500, -500]]}, LOW),
     ("gb_dc", {"curve": [[-500, 1000], [-200, 99], [-15, 0], [15, 0], [500, -1000]]}, compliance.curve_case),
-    ("gb_dc", {"up_permille_ps": 6_000, "down_permille_ps": 6_000}, LOW),
+    ("gb_dc", {"up_permille_ps": 6_000}, LOW),
+    ("gb_dc", {"down_permille_ps": 6_000}, LOW),
+    ("gb_dm", {"down_permille_ps": 1_900}, LOW),
     ("gb_dm", {"curve": [[-200, 1000], [200, -1000]]}, compliance.quiet_case),
     ("gb_dm", {"delay_ms": 100}, LOW),
     ("nordic_fcr_d", {"curve": [[-550, 1000], [-100, 0], [100, 0], [500, -1000]]}, compliance.curve_case),
@@ -176,5 +178,5 @@ def test_a_broken_row_gives_a_failing_exit_status_and_is_named_on_the_page(monke
 
 
 def test_an_unknown_service_is_named():
-    with pytest.raises(HaliteError, match="no service nonsense"):
+    with pytest.raises(MisuseError, match="no service nonsense"):
         compliance.suite(["nonsense"])

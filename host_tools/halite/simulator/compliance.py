@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from halite.errors import HaliteError
+from halite.errors import MisuseError
 from halite.simulator import compliance_rules as rules
 from halite.simulator.compliance_long import (
     JITTER_US,
@@ -77,7 +77,9 @@ def step_case(service: Service, sign: int) -> Judged:
 def _step_extras(service: Service, track: Track, case: str) -> Iterator[Row]:
     if service.gb:
         yield gb_row(service, case, track, TOLERANCE if service.name != "gb_dc" else 0.0)
+        back = Track(*(column[::-1] for column in (-track.t_s, track.f_hz, track.request, track.power)))
         yield Row(case, "rise from 10 to 90 %", rules.rise_s(track, 1.0), "s", *_GB_RISE_S)
+        yield Row(case, "fall from 90 to 10 %", rules.rise_s(back, 1.0), "s", *_GB_RISE_S)
     if service.release:
         release = rules.steepest_pu_per_s(track, EVENT_S + service.full, float(track.t_s[-1]))
         yield Row(case, "release", release, "pu/s", None, service.release * 1.03)
@@ -200,7 +202,7 @@ def suite(names: list[str] | None = None, long: bool = True) -> list[Judged]:
     """Judge the named services, or all."""
     unknown = sorted(set(names or ()) - set(BY_NAME))
     if unknown:
-        raise HaliteError(f"no service {', '.join(unknown)}", f"known: {', '.join(BY_NAME)}")
+        raise MisuseError(f"no service {', '.join(unknown)}", f"known: {', '.join(BY_NAME)}")
     return [case() for name in names or BY_NAME for case in cases(BY_NAME[name], long)]
 
 

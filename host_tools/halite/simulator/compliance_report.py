@@ -91,9 +91,10 @@ def table_of(judged: Sequence[Judged]) -> Table:
 def figure_of(judged: Sequence[Judged]) -> go.Figure:
     """One row of plots per service: delivered power, what the curve asks, the GB bounds, the frequency."""
     names = list(dict.fromkeys(one.service for one in judged))
-    titles = [f"{name}: {column.rstrip(' -')}" for name in names for column in _COLUMNS]
+    columns = [kind for kind in _COLUMNS if any(one.case.startswith(kind) for one in judged)]
+    titles = [f"{name}: {column.rstrip(' -')}" for name in names for column in columns]
     figure = make_subplots(
-        len(names), len(_COLUMNS), subplot_titles=titles, vertical_spacing=0.35 / len(names), horizontal_spacing=0.04
+        len(names), len(columns), subplot_titles=titles, vertical_spacing=0.35 / len(names), horizontal_spacing=0.04
     )
     broken = [
         f"<span style='color:red'>FAILS: {one.service}, {row.case}, {row.figure}: {_value(row)}, bar {_bar(row)}</span>"
@@ -102,13 +103,15 @@ def figure_of(judged: Sequence[Judged]) -> go.Figure:
         if not row.ok
     ]
     for one in judged:
-        column = next((i for i, kind in enumerate(_COLUMNS) if one.case.startswith(kind)), None)
+        column = next((i for i, kind in enumerate(columns) if one.case.startswith(kind)), None)
         if column is not None:
             _draw(figure, names.index(one.service) + 1, column + 1, one, BY_NAME[one.service])
     title = "Response services: delivered (blue), asked by the curve (grey), GB bounds (red), deviation in Hz (yellow)"
+    text = "<br>".join([f"{title}: {count(judged)}", *broken])
+    top = 100 + 23 * len(broken)
     figure.update_layout(
-        height=300 * len(names) + 20 * len(broken), showlegend=False, template="plotly_white",
-        title="<br>".join([f"{title}: {count(judged)}", *broken]), margin_t=100 + 20 * len(broken),
+        height=300 * len(names) + top, margin_t=top, showlegend=False, template="plotly_white",
+        title={"text": text, "yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 30}},
     )  # fmt: skip
     return figure
 
