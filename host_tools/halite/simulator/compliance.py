@@ -34,9 +34,7 @@ _GB_RISE_S = (0.8 / 4.0, 0.8 / 2.0)  # a tenth to nine tenths at the 4 and 2 pu/
 
 def _wanted(service: Service, deviation_hz: float) -> float:
     """What the service owes in steady state at a deviation, pu."""
-    if service.trigger_mHz is not None:
-        return float(-deviation_hz * 1000 >= service.trigger_mHz)
-    return float(service.asks().at(np.array([service.nominal_hz + deviation_hz]))[0])
+    return float(service.wanted(np.array([service.nominal_hz + deviation_hz]))[0])
 
 
 def step_case(service: Service, sign: int) -> Judged:
