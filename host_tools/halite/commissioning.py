@@ -16,9 +16,8 @@ from halite.board.client import ask
 from halite.board.ports import choose
 from halite.board.serial_port import Port
 from halite.errors import HaliteError
-from halite.simulator import compliance
-from halite.simulator.compliance_rig import preset
-from halite.simulator.compliance_rules import GB_STEP_S, Array, Curve, Row, Track, gb_errors
+from halite.simulator.compliance_rules import GB_STEP_S, Array, Row, Track, gb_errors
+from halite.simulator.compliance_services import BY_NAME
 
 _BEFORE_S = 1.2  # the envelope's rule judges nothing in the first 21 samples
 _MOST_HZ = 1.0  # where a ramp test ends: rack.control.commissioning
@@ -49,10 +48,9 @@ def track_of(result: Mapping[str, Any], events: Mapping[str, Any], nominal_hz: f
 
 def judge(service: str, result: Mapping[str, Any], events: Mapping[str, Any]) -> list[Row]:
     """The test's figures against the service's bars; HaliteError for a test that did not run to its end."""
-    found = next((row for row in compliance.CATALOGUE if row.name == service), None)
+    found = BY_NAME.get(service)
     if found is None:
-        names = ", ".join(row.name for row in compliance.CATALOGUE)
-        raise HaliteError(f"no such service: {service}", hint=f"one of {names}")
+        raise HaliteError(f"no such service: {service}", hint=f"one of {', '.join(BY_NAME)}")
     if result["test"] != "done":
         raise HaliteError(f"the test has not run to its end: {result['test']}")
     case = f"{result['kind']} {result['value']:+d}"
@@ -63,8 +61,7 @@ def judge(service: str, result: Mapping[str, Any], events: Mapping[str, Any]) ->
         Row(case, "error at the end", abs(result["error_permille"]) / 1000, "pu", None, 0.01),
     ]
     if found.gb:
-        curve = Curve.of(preset(service)["curve"], found.nominal_hz)
-        error = max(gb_errors(track_of(result, events, found.nominal_hz), curve))
+        error = max(gb_errors(track_of(result, events, found.nominal_hz), found.asks()))
         rows.append(Row(case, "outside the envelope", error, "pu", None, _RESOLUTION))
     return rows
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from halite.paths import ROOT
 from halite.simulator import compliance, compliance_rules
+from halite.simulator.compliance_rig import EVENT_S
 from halite.simulator.compliance_rules import Array
+from halite.simulator.compliance_services import BY_NAME
 
 FILE = ROOT / "docs" / "response_gb.svg"
 
@@ -57,7 +59,7 @@ def _axes(panel: _Panel, title: str, until_s: float) -> list[str]:
 
 
 def _panel(name: str, title: str, until_s: float, left: float) -> list[str]:
-    service = next(s for s in compliance.CATALOGUE if s.name == "gb_dc")
+    service = BY_NAME["gb_dc"]
     judged = compliance.published_case(service, name)
     t_s, f_hz, lower, upper = compliance_rules.published_bounds(name)
     event_s = float(t_s[np.flatnonzero(np.diff(f_hz))[0] + (name == "step")])
@@ -67,7 +69,7 @@ def _panel(name: str, title: str, until_s: float, left: float) -> list[str]:
     there_and_back = np.concatenate([t_s[shown], t_s[shown][::-1]])
     band = panel.points(there_and_back, np.concatenate([upper[shown], lower[shown][::-1]]))
     track = judged.track
-    since_s = track.t_s - (compliance.EVENT_S - 1.0) - event_s  # the published traces begin 1 s before
+    since_s = track.t_s - (EVENT_S - 1.0) - event_s  # the published traces begin 1 s before
     shown = (since_s >= -_BEFORE_S - 1e-9) & (since_s <= until_s)
     power = panel.points(since_s[shown], track.power[shown])
     drawn = [f'<polygon class="band" points="{band}"/>', f'<polyline class="power" points="{power}"/>']

@@ -108,16 +108,41 @@ def test_rocof_is_the_least_squares_slope(window_ms, Hz_per_s):
 
 @settings(max_examples=100, deadline=None)
 @given(
+    st.sampled_from([1_000, 3_000, 5_000]),
     st.lists(
-        st.one_of(st.integers(-5, 2**30 - 1), st.integers(1_130_000, 1_390_000), st.integers(0, 40_000)), max_size=200
-    )
+        st.one_of(
+            st.integers(-5, 2**30 - 1),
+            st.integers(1_130_000, 1_390_000),
+            st.integers(0, 1_000_000),
+            st.integers(2_200_000, 2_700_000),
+        ),
+        max_size=200,
+    ),
 )
-def test_no_sequence_of_counts_moves_the_measurement_out_of_range(counts):
-    rig = Rig()
+def test_no_sequence_of_counts_moves_the_measurement_out_of_what_is_plausible(plausible_mHz, counts):
+    rig = Rig(grid_plausible_mHz=plausible_mHz)
     for count in counts:
         rig.response.on_period(count)
-        assert abs(deviation(rig)) <= 50_000
+        assert abs(deviation(rig)) <= plausible_mHz * 10 + 1
         assert 0 <= rig.response.state[K.PENDING] < rig.response.state[K.LEAST]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([1, 3]),
+    st.lists(
+        st.one_of(st.integers(-5, 2**30 - 1), st.integers(1_130_000, 1_390_000), st.integers(0, 400_000)), max_size=80
+    ),
+    st.floats(49.0, 51.0),
+)
+def test_after_any_sequence_of_counts_clean_mains_is_measured_within_its_windows(phases, counts, Hz):
+    rig = Rig(grid_phases=phases)
+    for i, count in enumerate(counts):
+        rig.response.on_period(count, i * i % phases)
+    for i in range(2 + phases * 26):  # a piece that was pending spoils one; 25 periods fill both windows
+        rig.response.on_period(round(62_500_000 / Hz), i % phases)
+    assert abs(deviation(rig) - (Hz - 50) * 10_000) <= 1
+    assert abs(rocof_mHzps(rig.response)) <= 5
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,6 +3,7 @@
 from array import array
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,11 +55,17 @@ def test_a_step_is_never_answered_by_going_back_on_the_way(step_mHz, phase):
     assert all(later >= earlier - slack for earlier, later in pairwise(requests))
 
 
-@given(st.floats(-19.8, 19.8))
-@settings(max_examples=40, deadline=None)
-def test_nothing_is_asked_for_inside_the_dead_band(mHz):
-    rig = Rig()
-    assert set(rig.periods(50.0 + mHz / 1000, 30)) == {0}
+@given(
+    st.sampled_from([STRAIGHT, DC_LOW]),
+    st.lists(st.tuples(st.floats(-1, 1), st.integers(1, 25)), min_size=1, max_size=12),
+    st.integers(20, 400),
+)
+@settings(max_examples=60, deadline=None)
+def test_nothing_is_asked_for_inside_the_dead_band_however_the_grid_wanders(curve, walk, window_ms):
+    edge_mHz = min(abs(mHz) for mHz in curve[::2]) - 0.1
+    rig = Rig(parameters(curve, grid_window_ms=window_ms))
+    for share, number in walk:
+        assert set(rig.periods(50.0 + share * edge_mHz / 1000, number)) == {0}
 
 
 def test_the_steady_answer_is_the_curve_and_the_curve_is_monotone():
@@ -132,6 +139,30 @@ def test_nothing_moves_before_the_delay_and_all_has_moved_soon_after(delay_ms, H
             first = now_ms
     assert first is not None
     assert first >= delay_ms
+
+
+@st.composite
+def curves(draw):
+    """Any curve that the config would take, as (mHz, permille) knots."""
+    mHz = draw(st.lists(st.integers(-1_000, 1_000), min_size=2, max_size=8, unique=True))
+    permille = draw(st.lists(st.integers(-1_000, 1_000), min_size=len(mHz), max_size=len(mHz)))
+    return list(zip(sorted(mHz), sorted(permille, reverse=True), strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(curves(), st.integers(100, 2_000_000), st.lists(st.integers(-11_000, 11_000), min_size=2, max_size=30))
+def test_any_curve_is_answered_monotone_and_to_the_watt_between_its_knots(curve, power_W, deviations):
+    """Steady, at deviations in 0.1 mHz; a window of one period measures them exactly."""
+    rig = Rig(parameters([n for knot in curve for n in knot], rack_power_max_W=power_W, grid_window_ms=20),
+              charge_W=power_W, discharge_W=power_W)  # fmt: skip
+    answers = {}
+    for tenths in sorted([*deviations, *(10 * mHz + off for mHz, _ in curve for off in (-1, 0, 1))]):
+        answers[tenths] = rig.periods(50.0 + tenths / 10_000, 3)[-1]
+    assert list(answers.values()) == sorted(answers.values(), reverse=True)
+    for tenths, answer_W in answers.items():
+        exact = np.interp(tenths / 10, *zip(*curve, strict=True)) / 1_000 * power_W
+        assert abs(answer_W - exact) <= 3 + power_W / 1_000_000, tenths
+    assert all(answers[10 * mHz] == permille * power_W // 1_000 for mHz, permille in curve)
 
 
 def test_without_permission_the_request_is_zero_at_once_and_comes_back_on_its_ramp():
@@ -356,6 +387,13 @@ def test_inertia_opposes_the_rate_of_change_in_both_directions(sign):
         rig.period(Hz)
     assert abs(rocof_mHzps(rig.response) - sign * 200) < 5
     assert abs(rig.response.request_W + sign * 0.5 * 0.180 * 200_000) < 600
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_inertia_asks_for_nothing_inside_its_band(sign):
+    rig = Rig(parameters([-5_000, 0, 5_000, 0], response_inertia_permille_per_Hzps=500, response_inertia_band_mHzps=20))
+    rig.periods(50.0, 60)
+    assert {rig.period(50.0 + sign * i * 0.0003) for i in range(100)} == {0}  # 15 mHz/s
 
 
 def test_a_disabled_response_still_follows_the_setpoint():

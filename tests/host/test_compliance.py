@@ -1,23 +1,29 @@
 """Every service preset does what its service demands, and the judge itself is right."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 from halite.config import load
 from halite.errors import HaliteError
 from halite.paths import BOARD_CONFIGS
-from halite.simulator import compliance, compliance_report
+from halite.simulator import compliance, compliance_long, compliance_report, compliance_rig
 from halite.simulator import compliance_rules as rules
-from halite.simulator.compliance import CATALOGUE
-from halite.simulator.compliance_rig import SERVICES, parameters
+from halite.simulator.compliance_rig import SERVICES, parameters, preset
+from halite.simulator.compliance_services import BY_NAME
 
-NAMES = [service.name for service in CATALOGUE]
-BY_NAME = {service.name: service for service in CATALOGUE}
+NAMES = list(BY_NAME)
 
 
 def broken(judged):
     return [(row.case, row.figure, row.value) for one in judged for row in one.rows if not row.ok]
+
+
+def change(monkeypatch, name, **keys):
+    """A preset with other values, as the suite would read it from its file."""
+    changed = {**preset(name), **keys}
+    monkeypatch.setattr(compliance_rig, "preset", lambda _: changed)
 
 
 def test_every_preset_is_in_the_catalogue():
@@ -52,7 +58,33 @@ def test_a_service_holds_every_bar_in_a_sine_sweep(name):
 
 @pytest.mark.parametrize("name", ["gb_dc", "csg_primary"])
 def test_a_service_holds_every_bar_in_its_long_cases(name):
-    assert broken([case(BY_NAME[name]) for case in (compliance.recovery_case, compliance.gb_2019_case)]) == []
+    service = BY_NAME[name]
+    assert broken([compliance.recovery_case(service, sign) for sign in (-1, 1)]) == []
+    assert broken([compliance.gb_2019_case(service)]) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_service_s_energy_lasts_as_long_as_it_is_sold(name):
+    assert preset(name)["duration_s"] == (BY_NAME[name].lasts or 0)
+
+
+def test_a_delivery_is_as_long_as_contracted_and_no_longer(monkeypatch):
+    change(monkeypatch, "gb_dc", duration_s=20)
+    assert broken([compliance_long.delivery_case(BY_NAME["gb_dc"], 20.0)]) == []
+    assert broken([compliance_long.delivery_case(BY_NAME["gb_dc"], 18.0)])
+    assert broken([compliance_long.delivery_case(BY_NAME["gb_dc"], 22.0)])
+
+
+@pytest.mark.parametrize(
+    ("keys", "holds"), [({}, True), ({"step_rearm_mHz": 0}, False), ({"step_rearm_ms": 99_000}, False)]
+)
+def test_a_step_service_is_ready_for_the_next_event_on_a_grid_below_nominal(keys, holds, monkeypatch):
+    change(monkeypatch, "nordic_ffr_b", **keys)
+    assert (broken([compliance_long.second_event_case(BY_NAME["nordic_ffr_b"], 90.0)]) == []) == holds
+
+
+def test_edge_jitter_costs_a_gb_service_what_its_page_says():
+    assert broken([compliance.random_case(BY_NAME["gb_dm"], 3, compliance_long.JITTER_US)]) == []
 
 
 @pytest.mark.parametrize("name", ["gb_dc", "gb_dm"])
@@ -68,6 +100,34 @@ def test_the_bounds_are_those_published(name):
     ours = rules.gb_bounds(f_hz, curve)
     assert np.abs(ours[0] - lower).max() < 1e-4
     assert np.abs(ours[1] - upper).max() < 1e-4
+
+
+# What a preset may not become: its keys, and the case that must notice; as shipped they hold, see above.
+LOW = partial(compliance.step_case, sign=-1)
+WRONG = (
+    ("sodium_fast", {"curve": [[-500, 1000], [-20, 0], [500, 0]]}, compliance.curve_case),
+    ("lithium_steady", {"curve": [[-500, 500], [-20, 0], [20, 0], [500, -500]]}, LOW),
+    ("gb_dc", {"curve": [[-500, 1000], [-200, 99], [-15, 0], [15, 0], [500, -1000]]}, compliance.curve_case),
+    ("gb_dc", {"up_permille_ps": 6_000, "down_permille_ps": 6_000}, LOW),
+    ("gb_dm", {"curve": [[-200, 1000], [200, -1000]]}, compliance.quiet_case),
+    ("gb_dm", {"delay_ms": 100}, LOW),
+    ("nordic_fcr_d", {"curve": [[-550, 1000], [-100, 0], [100, 0], [500, -1000]]}, compliance.curve_case),
+    ("nordic_ffr_a", {"step_permille": 0}, LOW),
+    ("nordic_ffr_a", {"step_below_mHz": 275}, compliance.quiet_case),
+    ("nordic_ffr_a", {"step_below_mHz": 325}, LOW),
+    ("nordic_ffr_b", {"step_hold_ms": 5_000}, LOW),
+    ("nordic_ffr_c", {"step_release_permille_ps": 210}, LOW),
+    ("csg_primary", {"recovery_permille": 0}, partial(compliance.recovery_case, sign=-1)),
+    ("csg_primary", {"recovery_target_cpct": 8_000}, partial(compliance.recovery_case, sign=1)),
+    ("csg_primary", {"rest_mHz": 60}, partial(compliance.recovery_case, sign=-1)),
+    ("ieee1547", {"curve": [[-3036, 0], [36, 0], [3036, -1000]]}, partial(compliance.ramp_case, hz_per_s=-1.0)),
+)
+
+
+@pytest.mark.parametrize(("name", "keys", "case"), WRONG)
+def test_the_suite_does_not_ask_the_preset_what_is_right(name, keys, case, monkeypatch):
+    change(monkeypatch, name, **keys)
+    assert broken([case(BY_NAME[name])])
 
 
 @pytest.mark.parametrize(
@@ -92,7 +152,7 @@ def test_the_envelope_is_broken_by_an_answer_that_is(change, reason, monkeypatch
 def test_sodium_answers_a_step_at_least_six_times_faster_than_lithium():
     def to_90_percent(name):
         judged = compliance.step_case(BY_NAME[name], -1)
-        return rules.reach_s(judged.track, compliance.EVENT_S, 0.9)
+        return rules.reach_s(judged.track, compliance_rig.EVENT_S, 1.0, 0.9)
 
     assert to_90_percent("lithium_steady") >= 6 * to_90_percent("sodium_fast")
 
@@ -106,11 +166,13 @@ def test_the_suite_prints_json_and_writes_a_plot(tmp_path, capsys):
     assert "plotly" in page.read_text()[:10_000].lower()
 
 
-def test_a_broken_row_gives_a_failing_exit_status(monkeypatch):
+def test_a_broken_row_gives_a_failing_exit_status_and_is_named_on_the_page(monkeypatch, tmp_path):
     params = parameters("gb_dc")
     params.response_enabled = 0
     monkeypatch.setattr(compliance, "parameters", lambda *_: params)
-    assert compliance_report.main(["--service", "gb_dc", "--quick", "--json"]) == 1
+    page = tmp_path / "report.html"
+    assert compliance_report.main(["--service", "gb_dc", "--quick", "--json", "--report", str(page)]) == 1
+    assert "FAILS: gb_dc, step -500 mHz, 99% delivered: never" in page.read_text()
 
 
 def test_an_unknown_service_is_named():

@@ -4,113 +4,49 @@ The firmware's own response runs on exact zero crossings, its request passes a C
 the lag of a PCS, and the delivered power is judged. Nothing here knows how the response works.
 """
 
-import random
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 
 from halite.errors import HaliteError
 from halite.simulator import compliance_rules as rules
-from halite.simulator.compliance_rig import STEP_S, parameters, preset, run
-from halite.simulator.compliance_rules import Curve, Row, Track
+from halite.simulator.compliance_long import (
+    JITTER_US,
+    RANDOM_GRIDS,
+    delivery_case,
+    gb_2019_case,
+    gb_row,
+    random_case,
+    recovery_case,
+    second_event_case,
+    sweep_case,
+)
+from halite.simulator.compliance_rig import EVENT_S, STEP_S, TOLERANCE, memory_s, parameters, run
+from halite.simulator.compliance_rules import Judged, Row, Track
+from halite.simulator.compliance_services import BY_NAME, Service
 from halite.simulator.grid import Grid
 
-EVENT_S = 3.0  # every case is quiet until then: the measurement fills its windows
-TOLERANCE = 0.002  # pu: 0.1 mHz resolution on the steepest curve, and the PCS lag's tail
-
-RANDOM_GRIDS = (0, 1, 2, 3, 22, 39)  # 22 swings from full high to full low frequency within the lag
-
-# GB-9-August-2019-like: seconds after the start, deviation in Hz. The first knot is engineering judgement, the
-# rest as published (olduvai.ca and outramresearch.co.uk quoting the operator's report and a logger).
-GB_2019 = ((0.0, 0.0), (25.0, -0.9), (45.0, -0.8), (76.0, -1.2), (270.0, 0.0))
+_GB_RISE_S = (0.8 / 4.0, 0.8 / 2.0)  # a tenth to nine tenths at the 4 and 2 pu/s of the GB bounds
 
 
-@dataclass(frozen=True)
-class Service:
-    """A preset with the bars of its service; times in s, None where the service says nothing.
-
-    step_mHz: the test step, to low frequency; first, full: latest first movement and latest `share` of
-    what the curve or step asks; settled: latest time to stay within 1 %; gb: judged by the GB envelope.
-    """
-
-    name: str
-    step_mHz: int
-    full: float
-    share: float = 0.99
-    first: float | None = None
-    settled: float | None = None
-    gb: bool = False
-    nominal_hz: float = 50.0
-    sustain: float | None = None
-    ramp_full: float | None = None
-    energy: float | None = None
-
-
-# fmt: off
-CATALOGUE = (
-    Service("sodium_fast",    500, full=0.15, share=0.9, first=0.06),
-    Service("lithium_steady", 500, full=1.3),
-    Service("gb_dc",          500, full=1.0, first=0.5, gb=True),
-    Service("gb_dm",          200, full=1.0, first=0.5, gb=True),
-    Service("gb_dr",          200, full=10.0, first=2.0),
-    Service("nordic_ffr_a",   320, full=1.3, sustain=5.0),
-    Service("nordic_ffr_b",   420, full=1.0, sustain=5.0),
-    Service("nordic_ffr_c",   520, full=0.7, sustain=5.0),
-    Service("nordic_fcr_n",   100, full=30.0),
-    Service("nordic_fcr_d",   500, full=7.5, share=0.86, settled=30.0),
-    Service("eirgrid_ffr",    500, full=2.0, sustain=10.0),
-    Service("aemo_very_fast", 500, full=1.0, ramp_full=1.0),
-    Service("csg_primary",    533, full=3.0, share=0.9, first=1.0, settled=4.0, energy=0.70),
-    Service("ieee1547",       500, full=5.0, share=0.9, nominal_hz=60.0),
-)
-# fmt: on
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One case of one service: its rows, and the track they were read from."""
-
-    service: str
-    case: str
-    rows: tuple[Row, ...]
-    track: Track
-
-
-def _curve(service: Service) -> Curve:
-    return Curve.of(preset(service.name)["curve"], service.nominal_hz)
-
-
-def _memory_s(params: Any) -> float:
-    """How long after a frequency the service may still answer to it."""
-    ramps = 1000 / params.response_up_permille_ps + 1000 / params.response_down_permille_ps
-    step = (params.response_step_hold_ms / 1000 + 1000 / params.response_step_release_permille_ps) * (
-        params.response_step_permille > 0
-    )
-    return float((params.response_delay_ms + params.grid_window_ms + 80) / 1000 + ramps + step)
-
-
-def _wanted(service: Service, params: Any, deviation_hz: float) -> float:
+def _wanted(service: Service, deviation_hz: float) -> float:
     """What the service owes in steady state at a deviation, pu."""
-    if params.response_step_permille:
-        return float(params.response_step_permille / 1000 * (-deviation_hz * 1000 >= params.response_step_below_mHz))
-    return float(_curve(service).at(np.array([service.nominal_hz + deviation_hz]))[0])
-
-
-def _grid(service: Service) -> Grid:
-    return Grid(service.nominal_hz)
+    if service.trigger_mHz is not None:
+        return float(-deviation_hz * 1000 >= service.trigger_mHz)
+    return float(service.asks().at(np.array([service.nominal_hz + deviation_hz]))[0])
 
 
 def step_case(service: Service, sign: int) -> Judged:
     """A step of the frequency and back. sign -1: low frequency."""
     params = parameters(service.name, service.nominal_hz)
     deviation = sign * service.step_mHz / 1000
-    wanted = _wanted(service, params, deviation)
-    memory = _memory_s(params)
+    wanted = _wanted(service, deviation)
+    memory = memory_s(params)
     stay = max(12.0, service.full + 2.0)
-    grid = _grid(service)
+    grid = Grid(service.nominal_hz)
     grid.set(service.nominal_hz + deviation, EVENT_S * 1e6)
     grid.set(service.nominal_hz, (EVENT_S + stay) * 1e6)
     track = run(params, grid, EVENT_S + stay + memory + 1.0)
@@ -120,8 +56,8 @@ def step_case(service: Service, sign: int) -> Judged:
         rows.append(Row(case, "power not owed", float(np.abs(track.power).max()), "pu", None, 0.0))
         return Judged(service.name, case, tuple(rows), track)
     first = rules.first_movement_s(track, EVENT_S)
-    rows.append(Row(case, "first movement", first, "s", params.response_delay_ms / 1000, service.first))
-    reached = rules.reach_s(track, EVENT_S, service.share * abs(wanted))
+    rows.append(Row(case, "first movement", first, "s", service.earliest, service.first))
+    reached = rules.reach_s(track, EVENT_S, wanted, service.share)
     rows.append(Row(case, f"{service.share:.0%} delivered", reached, "s", None, service.full))
     end = EVENT_S + (service.sustain or stay - 0.1)
     inside = (track.t_s >= EVENT_S + service.full) & (track.t_s < end) & (service.share >= 0.99)
@@ -134,19 +70,17 @@ def step_case(service: Service, sign: int) -> Judged:
     over = float(np.abs(track.power).max()) - abs(wanted)
     rows.append(Row(case, "overshoot", over, "pu", None, 0.01))
     rows.append(Row(case, "left after the return", float(np.abs(track.power[-20:]).max()), "pu", None, 0.001))
-    rows.extend(_step_extras(service, params, track, case, stay))
+    rows.extend(_step_extras(service, track, case))
     return Judged(service.name, case, tuple(rows), track)
 
 
-def _step_extras(service: Service, params: Any, track: Track, case: str, stay: float) -> Iterator[Row]:
+def _step_extras(service: Service, track: Track, case: str) -> Iterator[Row]:
     if service.gb:
-        error = max(rules.gb_errors(track, _curve(service)))
-        yield Row(case, "GB envelope error", error, "pu", None, TOLERANCE if service.name != "gb_dc" else 0.0)
-    if params.response_step_permille:
-        release = rules.steepest_pu_per_s(
-            track, EVENT_S + params.response_step_hold_ms / 1000 + 0.5, float(track.t_s[-1])
-        )
-        yield Row(case, "release", release, "pu/s", None, params.response_step_release_permille_ps / 1000 * 1.03)
+        yield gb_row(service, case, track, TOLERANCE if service.name != "gb_dc" else 0.0)
+        yield Row(case, "rise from 10 to 90 %", rules.rise_s(track, 1.0), "s", *_GB_RISE_S)
+    if service.release:
+        release = rules.steepest_pu_per_s(track, EVENT_S + service.full, float(track.t_s[-1]))
+        yield Row(case, "release", release, "pu/s", None, service.release * 1.03)
     if service.name == "eirgrid_ffr":
         after = track.t_s - EVENT_S
         power = track.power * np.sign(track.power[int(np.abs(track.power).argmax())])
@@ -158,7 +92,7 @@ def _step_extras(service: Service, params: Any, track: Track, case: str, stay: f
 def published_case(service: Service, name: str) -> Judged:
     """The frequency of a published envelope; the power must lie inside its bounds."""
     t_s, f_hz, lower, upper = rules.published_bounds(name)
-    grid = _grid(service)
+    grid = Grid(service.nominal_hz)
     lead = EVENT_S - 1.0  # the published traces are quiet for 1 s, the windows fill in the time before
     for i in np.flatnonzero(np.diff(f_hz)):
         if name == "step":
@@ -175,115 +109,60 @@ def published_case(service: Service, name: str) -> Judged:
     return Judged(service.name, case, (Row(case, "GB envelope error", error, "pu", None, 0.0),), track)
 
 
-def ramp_case(service: Service) -> Judged:
-    """-1 Hz/s to beyond full power."""
+def ramp_case(service: Service, hz_per_s: float) -> Judged:
+    """From nominal frequency to beyond full power."""
     params = parameters(service.name, service.nominal_hz)
     depth = service.step_mHz / 1000 + 0.1
-    grid = _grid(service)
-    grid.ramp(service.nominal_hz - depth, 1.0, EVENT_S * 1e6)
-    track = run(params, grid, EVENT_S + depth + max(service.full, 1.0) + 2.0)
-    wanted = _wanted(service, params, -depth)
-    case = "ramp -1 Hz/s"
-    reached = rules.reach_s(track, EVENT_S + depth, service.share * abs(wanted))
-    rows = [Row(case, f"{service.share:.0%} after the end of the ramp", reached, "s", None, service.full)]
+    sign, rate = math.copysign(1.0, hz_per_s), abs(hz_per_s)
+    end = EVENT_S + depth / rate
+    grid = Grid(service.nominal_hz)
+    grid.ramp(service.nominal_hz + sign * depth, rate, EVENT_S * 1e6)
+    track = run(params, grid, end + max(service.full, 1.0) + 2.0)
+    wanted = _wanted(service, sign * depth)
+    case = f"ramp {hz_per_s:+g} Hz/s"
+    if not wanted:
+        row = Row(case, "power not owed", float(np.abs(track.power).max()), "pu", None, 0.0)
+        return Judged(service.name, case, (row,), track)
+    figure = f"{service.share:.0%} after the end of the ramp"
+    reached = rules.reach_s(track, end, wanted, service.share)
+    rows = [Row(case, figure, reached, "s", None, service.full)]
     if service.ramp_full:
-        since = EVENT_S + service.step_mHz / 1000
-        rows.append(Row(case, "full after 500 mHz", rules.reach_s(track, since, 0.99), "s", None, service.ramp_full))
+        since = EVENT_S + service.step_mHz / 1000 / rate
+        reached = rules.reach_s(track, since, wanted, 0.99)
+        rows.append(Row(case, "full after 500 mHz", reached, "s", None, service.ramp_full))
     if service.gb:
-        rows.append(Row(case, "GB envelope error", max(rules.gb_errors(track, _curve(service))), "pu", None, TOLERANCE))
-    return Judged(service.name, case, tuple(rows), track)
-
-
-def sweep_case(service: Service) -> Judged:
-    """Sines of 0.05 to 2 Hz, one after the other; never more than was asked for within the service's memory."""
-    params = parameters(service.name, service.nominal_hz)
-    fires = params.response_step_permille > 0
-    amplitude = service.step_mHz / 1000 if fires else min(service.step_mHz, 500) / 1000 * 0.9
-    grid = _grid(service)
-    at = EVENT_S
-    for rate, turns in ((0.05, 1), (0.1, 1), (0.2, 2), (0.5, 3), (1.0, 4), (2.0, 6)):
-        grid.sine(amplitude, rate, at * 1e6, (at + turns / rate) * 1e6)
-        at += turns / rate
-    track = run(params, grid, at + 3.0)
-    case = "sine sweep"
-    rows = [Row(case, "largest power", float(np.abs(track.power).max()), "pu", 0.99 if fires else None, 1.0)]
-    if not fires:
-        rows.append(
-            Row(
-                case, "beyond the curve", rules.excess(track, _curve(service), _memory_s(params)), "pu", None, TOLERANCE
-            )
-        )
-    if service.gb:
-        rows.append(Row(case, "GB envelope error", max(rules.gb_errors(track, _curve(service))), "pu", None, TOLERANCE))
+        rows.append(gb_row(service, case, track))
     return Judged(service.name, case, tuple(rows), track)
 
 
 def quiet_case(service: Service) -> Judged:
     """Just inside the dead band, or just short of the trigger: no power at all."""
-    params = parameters(service.name, service.nominal_hz)
-    zeros = [d for d, p in preset(service.name)["curve"] if p == 0 and d > 0]
-    edge_mHz = params.response_step_below_mHz if params.response_step_permille else max(zeros, default=0)
-    grid = _grid(service)
-    if edge_mHz > 2:
-        grid.sine((edge_mHz - 1) / 1000, 0.2, EVENT_S * 1e6)
-    track = run(params, grid, EVENT_S + 10.0)
+    grid = Grid(service.nominal_hz)
+    if service.quiet_mHz > 2:
+        grid.sine((service.quiet_mHz - 1) / 1000, 0.2, EVENT_S * 1e6)
+    track = run(parameters(service.name, service.nominal_hz), grid, EVENT_S + 10.0)
     case = "inside the dead band"
     return Judged(service.name, case, (Row(case, "power", float(np.abs(track.request).max()), "pu", None, 0.0),), track)
 
 
-def recovery_case(service: Service) -> Judged:
-    """Energy recovery: an empty rack charges on a quiet grid, gently, and not before the delay."""
+def curve_case(service: Service) -> Judged:
+    """Each knot of the curve, the middle between two and beyond the last, on both sides, until the power stands."""
     params = parameters(service.name, service.nominal_hz)
-    delay = params.response_recovery_delay_s
-    track = run(params, _grid(service), delay + 15.0, soc_cpct=2_000)
-    case = "energy recovery"
-    owed = -params.response_recovery_permille / 1000
-    before = track.t_s < delay
-    return Judged(
-        service.name,
-        case,
-        (
-            Row(case, "power before its delay", float(np.abs(track.power[before]).max()), "pu", None, 0.0),
-            Row(case, "power", float(track.power[-1]), "pu", owed - 0.001, owed + 0.001),
-        ),
-        track,
-    )
-
-
-def gb_2019_case(service: Service) -> Judged:
-    """The piecewise trace of a real double event."""
-    params = parameters(service.name, service.nominal_hz)
-    grid = _grid(service)
-    grid.knots([(t, service.nominal_hz + d) for t, d in GB_2019], EVENT_S * 1e6)
-    track = run(params, grid, EVENT_S + 275.0)
-    case = "GB 2019-like"
-    rows = [Row(case, "largest power", float(np.abs(track.power).max()), "pu", None, 1.0)]
-    if not params.response_step_permille:
-        share = rules.energy_share(track, _curve(service))
-        rows.append(Row(case, "energy of the ideal answer", share, "pu", service.energy or 0.90, 1.1))
-    if service.gb:
-        rows.append(Row(case, "GB envelope error", max(rules.gb_errors(track, _curve(service))), "pu", None, TOLERANCE))
-    return Judged(service.name, case, tuple(rows), track)
-
-
-def random_case(service: Service, seed: int) -> Judged:
-    """Seeded steps and ramps up to 0.7 Hz and 4 Hz/s, from one to the other without a rest."""
-    chance = random.Random(seed)
-    grid = _grid(service)
-    at = EVENT_S
-    while at < EVENT_S + 17.0:
-        hz = service.nominal_hz + chance.uniform(-0.7, 0.7)
-        if chance.random() < 0.4:
-            grid.set(hz, at * 1e6)
-            at += chance.uniform(0.02, 3.0)
-        else:
-            rate = chance.uniform(0.1, 4.0)
-            grid.ramp(hz, rate, at * 1e6)
-            at += abs(hz - grid.hz_at(at * 1e6)) / rate * chance.uniform(0.3, 1.5) + 0.01
-    track = run(parameters(service.name, service.nominal_hz), grid, EVENT_S + 20.0)
-    case = f"random grid {seed}"
-    error = max(rules.gb_errors(track, _curve(service)))
-    return Judged(service.name, case, (Row(case, "GB envelope error", error, "pu", None, TOLERANCE),), track)
+    knots = [mHz for mHz, _ in service.curve]
+    levels = sorted({*knots, *((a + b) // 2 for a, b in pairwise(knots)), knots[-1] + 100} - {0})
+    pace = min(params.response_up_permille_ps, params.response_down_permille_ps) / 1000
+    grid, at, before, ends = Grid(service.nominal_hz), EVENT_S, 0.0, []
+    for deviation_hz in (*(-mHz / 1000 for mHz in levels), *(mHz / 1000 for mHz in levels)):
+        power = _wanted(service, deviation_hz)
+        grid.set(service.nominal_hz + deviation_hz, at * 1e6)
+        at += (params.response_delay_ms + params.grid_window_ms) / 1000 + 0.3 + abs(power - before) / pace
+        before = power
+        ends.append(round(at / STEP_S) - 1)
+    track = run(params, grid, at + STEP_S)
+    off = np.abs(track.power - service.asks().at(track.f_hz))[ends]
+    case = "curve"
+    row = Row(case, "largest error", float(off.max()), "pu", None, TOLERANCE)
+    return Judged(service.name, case, (row,), track)
 
 
 def cases(service: Service, long: bool = True) -> Iterator[Callable[[], Judged]]:
@@ -293,24 +172,36 @@ def cases(service: Service, long: bool = True) -> Iterator[Callable[[], Judged]]
     if service.name == "gb_dc":
         yield lambda: published_case(service, "step")
         yield lambda: published_case(service, "ramp1hzs")
-    yield lambda: ramp_case(service)
-    yield lambda: quiet_case(service)
+    for hz_per_s in service.ramps:
+        yield partial(ramp_case, service, hz_per_s)
+    yield partial(quiet_case, service)
+    if service.curve:
+        yield partial(curve_case, service)
     if long:
-        yield lambda: sweep_case(service)
-        yield lambda: recovery_case(service)
-        yield lambda: gb_2019_case(service)
-    if long and service.gb:
-        for seed in RANDOM_GRIDS:
-            yield partial(random_case, service, seed)
+        yield from _long_cases(service)
+
+
+def _long_cases(service: Service) -> Iterator[Callable[[], Judged]]:
+    yield partial(sweep_case, service)
+    yield partial(recovery_case, service, -1)
+    yield partial(recovery_case, service, +1)
+    yield partial(gb_2019_case, service)
+    if service.lasts:
+        yield partial(delivery_case, service, service.lasts)
+    if service.ready:
+        yield partial(second_event_case, service, service.ready)
+    if service.gb:
+        for jitter_us in (0.0, JITTER_US):
+            for seed in RANDOM_GRIDS:
+                yield partial(random_case, service, seed, jitter_us)
 
 
 def suite(names: list[str] | None = None, long: bool = True) -> list[Judged]:
     """Judge the named services, or all."""
-    known = {service.name: service for service in CATALOGUE}
-    unknown = sorted(set(names or ()) - set(known))
+    unknown = sorted(set(names or ()) - set(BY_NAME))
     if unknown:
-        raise HaliteError(f"no service {', '.join(unknown)}", f"known: {', '.join(known)}")
-    return [case() for name in names or known for case in cases(known[name], long)]
+        raise HaliteError(f"no service {', '.join(unknown)}", f"known: {', '.join(BY_NAME)}")
+    return [case() for name in names or BY_NAME for case in cases(BY_NAME[name], long)]
 
 
 def main(arguments: list[str]) -> int:

@@ -19,6 +19,8 @@ SERVICES = BOARD_CONFIGS / "services"
 PCS_LAG_MS = 10.0
 CAN_DELAY_US = 400.0  # interrupt, SPI and 130 bits at 500 kbit/s, rounded up
 STEP_S = 0.01
+EVENT_S = 3.0  # every case is quiet until then: the measurement fills its windows
+TOLERANCE = 0.002  # pu: 0.1 mHz resolution on the steepest curve, and the PCS lag's tail
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -40,8 +42,17 @@ def parameters(name: str, nominal_hz: float = 50.0) -> Any:
     return SimpleNamespace(**values)
 
 
-def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000) -> Track:
-    """Run the firmware's response on a grid; one sample each STEP_S."""
+def memory_s(params: Any) -> float:
+    """How long after a frequency the service may still answer to it."""
+    ramps = 1000 / params.response_up_permille_ps + 1000 / params.response_down_permille_ps
+    step = (params.response_step_hold_ms / 1000 + 1000 / params.response_step_release_permille_ps) * (
+        params.response_step_permille > 0
+    )
+    return float((params.response_delay_ms + params.grid_window_ms + 80) / 1000 + ramps + step)
+
+
+def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000, step_s: float = STEP_S) -> Track:
+    """Run the firmware's response on a grid; a scan and a sample each step_s, 0.01 to 0.1."""
     from rack import ids as I
     from rack.control import response_state as K
     from rack.control.response import PERIOD_TICK_NS, Response
@@ -51,13 +62,13 @@ def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000) -> Track
     response = Response(params, s)
     contract = float(params.rack_power_max_W)
     response.set_limits(params.rack_power_max_W, params.rack_power_max_W, 1)
-    samples = round(seconds / STEP_S)
+    samples = round(seconds / step_s)
     track = np.zeros((4, samples))
     pcs = _PcsLag()
     edge = grid.next_edge_us(0.0)
     before = None
     for i in range(samples):
-        now_us = i * STEP_S * 1e6
+        now_us = i * step_s * 1e6
         while edge is not None and edge <= now_us:
             if before is not None:
                 response.on_period(round((edge - before) * 1000 / PERIOD_TICK_NS))

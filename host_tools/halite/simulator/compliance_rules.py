@@ -5,6 +5,7 @@ row: what was measured, its bar, and whether it holds. Sources of the bars: the 
 presets in board_configs/services.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,16 @@ class Row:
             and (self.least is None or self.value >= self.least - _ROUNDING)
             and (self.most is None or self.value <= self.most + _ROUNDING)
         )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One case of one service: its rows, and the track they were read from."""
+
+    service: str
+    case: str
+    rows: tuple[Row, ...]
+    track: Track
 
 
 @dataclass(frozen=True)
@@ -127,9 +138,21 @@ def first_movement_s(track: Track, since_s: float) -> float:
     return _first(track, since_s, np.abs(track.request - _value_at(track, track.request, since_s)) > 1e-4)
 
 
-def reach_s(track: Track, since_s: float, share: float) -> float:
-    """Time from since_s until the delivered power reaches `share` pu in magnitude."""
-    return _first(track, since_s, np.abs(track.power) >= share)
+def reach_s(track: Track, since_s: float, wanted: float, share: float) -> float:
+    """Time from since_s until `share` of the power that is wanted, of its sign, is delivered."""
+    return _first(track, since_s, track.power * math.copysign(1.0, wanted) >= share * abs(wanted))
+
+
+def rise_s(track: Track, share: float) -> float:
+    """Time in which the delivered power first goes from a tenth to nine tenths of `share` pu; inf: never."""
+    size = np.abs(track.power)
+    if size.max() < 0.9 * share:
+        return float("inf")
+    end = int(np.argmax(size >= 0.9 * share))
+    first = int(np.flatnonzero(size[:end] < 0.1 * share)[-1])
+    return float(np.interp(0.9 * share, size[end - 1 : end + 1], track.t_s[end - 1 : end + 1])) - float(
+        np.interp(0.1 * share, size[first : first + 2], track.t_s[first : first + 2])
+    )
 
 
 def settle_s(track: Track, since_s: float, until_s: float, aim: float, tolerance: float) -> float:
@@ -158,6 +181,15 @@ def excess(track: Track, curve: Curve, memory_s: float) -> float:
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach + 1)
     top, bottom = np.maximum(windows.max(axis=1), 0.0), np.minimum(windows.min(axis=1), 0.0)
     return float(np.maximum(np.maximum(track.power - top, bottom - track.power), 0.0).max())
+
+
+def full_s(track: Track, since_s: float, share: float) -> float:
+    """Energy in one direction from since_s until the power first falls again, as seconds at full power."""
+    size = np.abs(track.power) * (track.t_s >= since_s)
+    begin = int(np.argmax(size >= share))
+    below = np.flatnonzero(size[begin:] < share)
+    end = begin + int(below[0]) if len(below) else len(size)
+    return float(size[:end].sum() * (track.t_s[1] - track.t_s[0]))
 
 
 def steepest_pu_per_s(track: Track, since_s: float, until_s: float) -> float:
