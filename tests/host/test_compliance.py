@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,6 +174,37 @@ def test_a_broken_row_gives_a_failing_exit_status_and_is_named_on_the_page(monke
     page = tmp_path / "report.html"
     assert compliance_report.main(["--service", "gb_dc", "--quick", "--json", "--report", str(page)]) == 1
     assert "FAILS: gb_dc, step -500 mHz, 99% delivered: never" in page.read_text()
+
+
+def rack_of(folder, *lines):
+    """A sodium rack that names its service and overrides some of it."""
+    text = (BOARD_CONFIGS / "sodium_rack.toml").read_text()
+    file = folder / "rack.toml"
+    file.write_text(text.replace('service = "sodium_fast"', "\n".join(lines)))
+    return str(file)
+
+
+def test_a_rack_of_ones_own_is_judged_with_its_overrides_by_the_service_that_it_names(tmp_path, capsys):
+    tuned = rack_of(tmp_path, 'service = "gb_dc"', "up_permille_ps = 3_200")
+    assert compliance.main(["--config", tuned, "--quick", "--json"]) == 0
+    assert {row["service"] for row in json.loads(capsys.readouterr().out)} == {"gb_dc"}
+    early = rack_of(tmp_path, 'service = "gb_dc"', "delay_ms = 0")
+    assert compliance.main(["--config", early, "--quick", "--json"]) == 1
+    failed = {row["figure"] for row in json.loads(capsys.readouterr().out) if not row["ok"]}
+    assert failed == {"first movement", "GB envelope error"}
+
+
+def test_a_service_of_ones_own_is_judged_by_a_named_one_on_the_racks_own_grid(tmp_path):
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "mine.toml").write_text((SERVICES / "gb_dc.toml").read_text())
+    own = rack_of(tmp_path, 'service = "mine"')
+    with pytest.raises(HaliteError, match="no service mine"):
+        compliance.chosen(None, own)
+    assert compliance.chosen(["gb_dc"], own)[0].nominal_hz == 50.0
+    Path(own).write_text(Path(own).read_text().replace("nominal_mHz = 50_000", "nominal_mHz = 60_000"))
+    on_60_hz = compliance.chosen(["gb_dc"], own)
+    assert on_60_hz[0].nominal_hz == 60.0
+    assert broken([compliance.step_case(on_60_hz[0], -1)]) == []
 
 
 def test_an_unknown_service_is_named():
