@@ -34,6 +34,7 @@ def test_every_preset_is_in_the_catalogue():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_is_a_valid_service_of_a_rack(name, tmp_path):
     text = (BOARD_CONFIGS / "sodium_rack.toml").read_text().replace('"sodium_fast"', f'"{name}"')
+    text = text.replace("nominal_mHz = 50_000", f"nominal_mHz = {BY_NAME[name].nominal_hz * 1000:.0f}")
     (tmp_path / "rack.toml").write_text(text)
     assert load(tmp_path / "rack.toml").sections["response"]["service"] == name
 
@@ -196,7 +197,7 @@ def test_a_rack_of_ones_own_is_judged_with_its_overrides_by_the_service_that_it_
 
 def test_a_service_of_ones_own_is_judged_by_a_named_one_on_the_racks_own_grid(tmp_path):
     (tmp_path / "services").mkdir()
-    (tmp_path / "services" / "mine.toml").write_text((SERVICES / "gb_dc.toml").read_text())
+    (tmp_path / "services" / "mine.toml").write_text((SERVICES / "gb_dc.toml").read_text().replace("nominal_mHz", "# "))
     own = rack_of(tmp_path, 'service = "mine"')
     with pytest.raises(HaliteError, match="no service mine"):
         compliance.chosen(None, own)

@@ -289,6 +289,21 @@ def test_the_racks_own_keys_win_over_the_service_preset(tmp_path):
     assert set(preset) - set(own)
 
 
+@pytest.mark.parametrize(
+    ("service", "nominal_mHz", "refused"),
+    [("ieee1547", 50_000, True), ("ieee1547", 60_000, False), ("gb_dc", 60_000, True), ("sodium_fast", 60_000, False)],
+)
+def test_a_service_of_another_grid_than_the_racks_is_refused(tmp_path, service, nominal_mHz, refused):
+    file = tmp_path / "rack.toml"
+    text = SODIUM.read_text().replace('"sodium_fast"', f'"{service}"')
+    file.write_text(text.replace("nominal_mHz = 50_000", f"nominal_mHz = {nominal_mHz}"))
+    if refused:
+        with pytest.raises(HaliteError, match=rf"'{service}' is for \d+ mHz, .grid. nominal_mHz is {nominal_mHz}"):
+            load(file)
+    else:
+        assert load(file)["grid_nominal_mHz"] == nominal_mHz
+
+
 def test_a_new_config_has_its_name_its_own_key_and_is_valid(tmp_path):
     file = tmp_path / "north.toml"
     start_from("lfp_rack", file, "north-3")

@@ -24,8 +24,8 @@ TOLERANCE = 0.002  # pu: 0.1 mHz resolution on the steepest curve, and the PCS l
 
 
 def preset(name: str) -> dict[str, Any]:
-    """The keys of a shipped preset."""
-    return read_toml(SERVICES / f"{name}.toml")
+    """The keys of a shipped preset, without the grid that it is for."""
+    return {key: value for key, value in read_toml(SERVICES / f"{name}.toml").items() if key != "nominal_mHz"}
 
 
 def parameters(name: str, nominal_hz: float = 50.0, config: str = "") -> Any:
