@@ -1,11 +1,13 @@
-"""docs/response_parameters.md: every parameter of the response in one place, from the rows of rack.params.
+"""docs/response_parameters.md: every parameter and preset of the response, from rack.params and the presets.
 
-A parameter's meaning is the comment in its row, so whoever adds a row says what it does. Written by `halite.generate`.
+A parameter's meaning is the comment in its row, a preset's its first comment, so whoever adds one says what it is.
+Written by `halite.generate`.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from halite.config import RackConfig, load, rows
 from halite.config.reader import read_toml
@@ -14,11 +16,14 @@ from halite.paths import BOARD_CONFIGS, FIRMWARE, ROOT
 FILE = ROOT / "docs" / "response_parameters.md"
 
 _SECTIONS = ("grid", "response", "split", "recorder")
+_SERVICES = BOARD_CONFIGS / "services"
+_FIRST_WORDS = re.compile(r"# (.*?)(?:[.:,(]*$|[.:] | \()", re.MULTILINE)
 _ROW = re.compile(r'^    \("(\w+)", .*\), +# (.*)$', re.MULTILINE)
 
 _PAGE = """# Parameters of the response
 
-Generated from `firmware/rack/params.py` by `make generate`. What each does in the chain: [response.md](response.md).
+Generated from `firmware/rack/params.py` and `board_configs/services` by `make generate`. What each does in the chain:
+[response.md](response.md).
 
 There are no defaults: a key that neither the rack's file nor its preset gives is refused. Keys marked `*` are those of
 a preset (`board_configs/services`); the rack's own file may give them too, and wins. Numbers are whole. *Shipped* is
@@ -56,10 +61,31 @@ def _lines(section: str, rack: RackConfig, preset: set[str]) -> Iterator[str]:
         yield f"| `{key}`{star} | {unit} | {allowed} | {value} | {meanings[row.name]} |"
 
 
+def _answers(keys: dict[str, Any]) -> str:
+    """What a preset answers to, and where it is at full power; low frequency."""
+    if keys["step_permille"]:
+        return f"a step {keys['step_below_mHz']} mHz below"
+    quiet = max((-mHz for mHz, permille in keys["curve"] if permille > 0), default=0)
+    rest = min((-mHz for mHz, permille in keys["curve"] if permille == 0 and mHz <= 0), default=0)
+    return f"{rest} to {quiet} mHz"
+
+
+def _presets() -> Iterator[str]:
+    head = "| `service` | for | from, full at | `delay_ms` | `up_`, `down_permille_ps` | `duration_s` |"
+    yield from ("\n## Presets\n", head, "|---|---|---|---|---|---|")
+    for path in sorted(_SERVICES.glob("*.toml")):
+        keys = read_toml(path)
+        told = _FIRST_WORDS.match(path.read_text(encoding="utf-8"))
+        pace = f"{keys['up_permille_ps']:_}, {keys['down_permille_ps']:_}"
+        figures = f"{_answers(keys)} | {keys['delay_ms']} | {pace} | {keys['duration_s']:_}"
+        yield f"| `{path.stem}` | {told[1] if told else ''} | {figures} |"
+
+
 def text() -> str:
     """The whole page; KeyError for a row of these sections without a comment."""
-    rack, preset = load("sodium_rack"), set(read_toml(BOARD_CONFIGS / "services" / "sodium_fast.toml"))
-    return "\n".join([_PAGE.rstrip(), *(line for name in _SECTIONS for line in _lines(name, rack, preset))]) + "\n"
+    rack, preset = load("sodium_rack"), set(read_toml(_SERVICES / "sodium_fast.toml"))
+    parameters = (line for name in _SECTIONS for line in _lines(name, rack, preset))
+    return "\n".join([_PAGE.rstrip(), *parameters, *_presets()]) + "\n"
 
 
 def outputs() -> dict[Path, str]:
