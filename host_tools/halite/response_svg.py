@@ -87,6 +87,7 @@ def _pair_panel(share_permille: int, left: float) -> list[str]:
     panel, parts = _Panel(left, _PAIR_S), []
     params = parameters("sodium_fast")
     params.split_tau_ms, params.split_share_permille = _PAIR_TAU_MS, share_permille
+    params.split_power_W = params.rack_power_max_W
     for role, style in _RACKS:
         params.split_role = role
         grid = Grid()

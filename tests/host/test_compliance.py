@@ -13,6 +13,7 @@ from halite.simulator import compliance, compliance_long, compliance_report, com
 from halite.simulator import compliance_rules as rules
 from halite.simulator.compliance_rig import SERVICES, parameters, preset
 from halite.simulator.compliance_services import BY_NAME
+from halite.simulator.grid import Grid
 
 NAMES = list(BY_NAME)
 
@@ -175,6 +176,19 @@ def test_a_broken_row_gives_a_failing_exit_status_and_is_named_on_the_page(monke
     page = tmp_path / "report.html"
     assert compliance_report.main(["--service", "gb_dc", "--quick", "--json", "--report", str(page)]) == 1
     assert "FAILS: gb_dc, step -500 mHz, 99% delivered: never" in page.read_text()
+
+
+def test_the_shipped_racks_are_a_pair_once_they_have_roles_and_one_service():
+    def shares_W(config, role):
+        params = parameters("sodium_fast", 50.0, config)
+        params.split_role, params.response_up_permille_ps, params.response_down_permille_ps = role, 5_000, 5_000
+        grid = Grid(50.0)
+        grid.set(49.5, 1e6)
+        return np.rint(compliance_rig.run(params, grid, 20.0).request * params.rack_power_max_W)
+
+    both = shares_W("sodium_rack", 1) + shares_W("lfp_rack", 2)
+    assert (both == shares_W("lfp_rack", 0)).all()
+    assert both[-1] == load("lfp_rack")["split_power_W"]
 
 
 def rack_of(folder, *lines):
