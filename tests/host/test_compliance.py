@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from halite.config import load
-from halite.errors import HaliteError
+from halite.errors import MisuseError
 from halite.paths import BOARD_CONFIGS
 from halite.simulator import compliance, compliance_long, compliance_report, compliance_rig
 from halite.simulator import compliance_rules as rules
@@ -111,7 +111,9 @@ WRONG = (
     ("sodium_fast", {"curve": [[-500, 1000], [-20, 0], [500, 0]]}, compliance.curve_case),
     ("lithium_steady", {"curve": [[-500, 500], [-20, 0], [20, 0], [500, -500]]}, LOW),
     ("gb_dc", {"curve": [[-500, 1000], [-200, 99], [-15, 0], [15, 0], [500, -1000]]}, compliance.curve_case),
-    ("gb_dc", {"up_permille_ps": 6_000, "down_permille_ps": 6_000}, LOW),
+    ("gb_dc", {"up_permille_ps": 6_000}, LOW),
+    ("gb_dc", {"down_permille_ps": 6_000}, LOW),
+    ("gb_dm", {"down_permille_ps": 1_900}, LOW),
     ("gb_dm", {"curve": [[-200, 1000], [200, -1000]]}, compliance.quiet_case),
     ("gb_dm", {"delay_ms": 100}, LOW),
     ("nordic_fcr_d", {"curve": [[-550, 1000], [-100, 0], [100, 0], [500, -1000]]}, compliance.curve_case),
@@ -213,7 +215,7 @@ def test_a_service_of_ones_own_is_judged_by_a_named_one_on_the_racks_own_grid(tm
     (tmp_path / "services").mkdir()
     (tmp_path / "services" / "mine.toml").write_text((SERVICES / "gb_dc.toml").read_text().replace("nominal_mHz", "# "))
     own = rack_of(tmp_path, 'service = "mine"')
-    with pytest.raises(HaliteError, match="no service mine"):
+    with pytest.raises(MisuseError, match="no service mine"):
         compliance.chosen(None, own)
     assert compliance.chosen(["gb_dc"], own)[0].nominal_hz == 50.0
     Path(own).write_text(Path(own).read_text().replace("nominal_mHz = 50_000", "nominal_mHz = 60_000"))
@@ -223,5 +225,5 @@ def test_a_service_of_ones_own_is_judged_by_a_named_one_on_the_racks_own_grid(tm
 
 
 def test_an_unknown_service_is_named():
-    with pytest.raises(HaliteError, match="no service nonsense"):
+    with pytest.raises(MisuseError, match="no service nonsense"):
         compliance.suite(["nonsense"])

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from halite.config import load
-from halite.errors import HaliteError
+from halite.errors import MisuseError
 from halite.simulator import compliance_rules as rules
 from halite.simulator.compliance_long import (
     JITTER_US,
@@ -36,9 +36,7 @@ _GB_RISE_S = (0.8 / 4.0, 0.8 / 2.0)  # a tenth to nine tenths at the 4 and 2 pu/
 
 def _wanted(service: Service, deviation_hz: float) -> float:
     """What the service owes in steady state at a deviation, pu."""
-    if service.trigger_mHz is not None:
-        return float(-deviation_hz * 1000 >= service.trigger_mHz)
-    return float(service.asks().at(np.array([service.nominal_hz + deviation_hz]))[0])
+    return float(service.wanted(np.array([service.nominal_hz + deviation_hz]))[0])
 
 
 def step_case(service: Service, sign: int) -> Judged:
@@ -79,7 +77,9 @@ def step_case(service: Service, sign: int) -> Judged:
 def _step_extras(service: Service, track: Track, case: str) -> Iterator[Row]:
     if service.gb:
         yield gb_row(service, case, track, TOLERANCE if service.name != "gb_dc" else 0.0)
+        back = Track(*(column[::-1] for column in (-track.t_s, track.f_hz, track.request, track.power)))
         yield Row(case, "rise from 10 to 90 %", rules.rise_s(track, 1.0), "s", *_GB_RISE_S)
+        yield Row(case, "fall from 90 to 10 %", rules.rise_s(back, 1.0), "s", *_GB_RISE_S)
     if service.release:
         release = rules.steepest_pu_per_s(track, EVENT_S + service.full, float(track.t_s[-1]))
         yield Row(case, "release", release, "pu/s", None, service.release * 1.03)
@@ -207,7 +207,7 @@ def chosen(names: list[str] | None = None, config: str = "") -> list[Service]:
     unknown = sorted(set(names or ()) - set(BY_NAME))
     if unknown:
         which = "; --service NAME says by which a rack of your own is judged" if rack else ""
-        raise HaliteError(f"no service {', '.join(unknown)}", f"known: {', '.join(BY_NAME)}{which}")
+        raise MisuseError(f"no service {', '.join(unknown)}", f"known: {', '.join(BY_NAME)}{which}")
     services = [BY_NAME[name] for name in names or BY_NAME]
     if rack:
         nominal_hz = rack["grid_nominal_mHz"] / 1000

@@ -90,11 +90,12 @@ def table_of(judged: Sequence[Judged]) -> Table:
 
 
 def figure_of(judged: Sequence[Judged], services: Sequence[Service] = CATALOGUE) -> go.Figure:
-    """One row of plots per service: delivered power, what the curve asks, the GB bounds, the frequency."""
+    """One row of plots per service: delivered power, what is asked for, the GB bounds, the frequency."""
     names = list(dict.fromkeys(one.service for one in judged))
-    titles = [f"{name}: {column.rstrip(' -')}" for name in names for column in _COLUMNS]
+    columns = [kind for kind in _COLUMNS if any(one.case.startswith(kind) for one in judged)]
+    titles = [f"{name}: {column.rstrip(' -')}" for name in names for column in columns]
     figure = make_subplots(
-        len(names), len(_COLUMNS), subplot_titles=titles, vertical_spacing=0.35 / len(names), horizontal_spacing=0.04
+        len(names), len(columns), subplot_titles=titles, vertical_spacing=0.35 / len(names), horizontal_spacing=0.04
     )
     broken = [
         f"<span style='color:red'>FAILS: {one.service}, {row.case}, {row.figure}: {_value(row)}, bar {_bar(row)}</span>"
@@ -103,21 +104,22 @@ def figure_of(judged: Sequence[Judged], services: Sequence[Service] = CATALOGUE)
         if not row.ok
     ]
     for one in judged:
-        column = next((i for i, kind in enumerate(_COLUMNS) if one.case.startswith(kind)), None)
+        column = next((i for i, kind in enumerate(columns) if one.case.startswith(kind)), None)
         if column is not None:
             service = next(service for service in services if service.name == one.service)
             _draw(figure, names.index(one.service) + 1, column + 1, one, service)
-    title = "Response services: delivered (blue), asked by the curve (grey), GB bounds (red), deviation in Hz (yellow)"
+    title = "Response services: delivered (blue), asked for (grey), GB bounds (red), deviation in Hz (yellow)"
+    text = "<br>".join([f"{title}: {count(judged)}", *broken])
+    top = 100 + 23 * len(broken)
     figure.update_layout(
-        height=300 * len(names) + 20 * len(broken), showlegend=False, template="plotly_white",
-        title="<br>".join([f"{title}: {count(judged)}", *broken]), margin_t=100 + 20 * len(broken),
+        height=300 * len(names) + top, margin_t=top, showlegend=False, template="plotly_white",
+        title={"text": text, "yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 30}},
     )  # fmt: skip
     return figure
 
 
 def _draw(figure: go.Figure, row: int, column: int, one: Judged, service: Service) -> None:
     track = one.track
-    curve = service.asks()
 
     def line(name: str, t: compliance_rules.Array, y: compliance_rules.Array, colour: str, dash: str = "solid") -> None:
         style = {"color": _COLOURS[colour], "dash": dash, "width": 1.5}
@@ -126,10 +128,10 @@ def _draw(figure: go.Figure, row: int, column: int, one: Judged, service: Servic
     every = max(1, len(track.t_s) // _POINTS)
     t = np.round(track.t_s[::every], 3)
     line("deviation, Hz", t, (track.f_hz[::every] - service.nominal_hz), "frequency", "dot")
-    line("asked by the curve", t, curve.at(track.f_hz)[::every], "asked", "dash")
+    line("asked for", t, service.wanted(track.f_hz[::every]), "asked", "dash")
     if service.gb:
         seen = compliance_rules.at_20_hz(track)
-        lower, upper = compliance_rules.gb_bounds(seen.f_hz, curve.low_only())
+        lower, upper = compliance_rules.gb_bounds(seen.f_hz, service.asks().low_only())
         line("lower bound", seen.t_s, lower, "bound")
         line("upper bound", seen.t_s, upper, "bound")
     line("delivered power", t, track.power[::every], "power")

@@ -5,7 +5,9 @@ Sources of the numbers, and which are engineering judgement: the comments of the
 
 from dataclasses import dataclass
 
-from halite.simulator.compliance_rules import Curve
+import numpy as np
+
+from halite.simulator.compliance_rules import Array, Curve
 
 Knots = tuple[tuple[int, int], ...]  # deviation mHz, permille; low frequency, high frequency is its mirror
 
@@ -58,6 +60,13 @@ class Service:
         high = [[mHz, -permille] for mHz, permille in knots]
         low = [[-mHz, permille] for mHz, permille in reversed(knots) if mHz]
         return Curve.of([*low, *high], self.nominal_hz)
+
+
+    def wanted(self, f_hz: Array) -> Array:
+        """What the service owes in steady state, pu; of a step service: while the frequency is below its trigger."""
+        if self.trigger_mHz is not None:
+            return np.where((self.nominal_hz - f_hz) * 1000 >= self.trigger_mHz, 1.0, 0.0)
+        return self.asks().at(f_hz)
 
 
 _STRAIGHT = ((20, 0), (500, 1000))
