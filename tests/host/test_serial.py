@@ -260,13 +260,6 @@ def test_a_negative_number_reaches_the_rack_as_it_was_typed_and_an_unknown_optio
         assert rack.lines == ["response test step -500 mHz"]
 
 
-def test_a_recorded_event_is_printed_as_the_csv_that_it_is(capsys):
-    event = b'{"re":"events","frozen":true,"cause":"trip","count":2,"columns":"t_ms,pcs_W","rows":["-20,7","0,-8"]}\n'
-    with FakeRack({"events": event}) as rack:
-        assert cli.main(["exec", "--port", rack.path, "events"]) == 0
-    assert capsys.readouterr().out == "# cause trip, 2 periods\nt_ms,pcs_W\n-20,7\n0,-8\n"
-
-
 def test_a_long_answer_that_still_comes_is_waited_for_and_its_want_of_an_end_is_told():
     class Slow(FakeRack):
         def answer(self, line):

@@ -1,7 +1,6 @@
 """A rack's answers as text; works for any answer, since the rack says names and units itself.
 
-Only the event log is sent as bare numbers: it becomes JSON lines, with the names of the one lists. A recorded event
-becomes the CSV that it is.
+Only the event log is sent as bare numbers: it becomes JSON lines, with the names of the one lists.
 """
 
 import json
@@ -44,16 +43,8 @@ def _log(records: Any) -> str:
         raise HaliteError("the log came in another form than ours", "use the halite that flashed the rack") from None
 
 
-def _event(answer: dict[str, Any]) -> str:
-    """A comment, the header, a line for each period."""
-    told = f"# cause {answer.get('cause')}, {answer.get('count')} periods"
-    return "\n".join([told, str(answer.get("columns")), *map(str, answer["rows"])])
-
-
 def as_text(answer: dict[str, Any]) -> str:
     """One line per value; long lists in rows with the index of their first element; the log as JSON lines."""
     if answer.get("re") == "logs":
         return _log(answer.get("log"))
-    if answer.get("re") == "events" and isinstance(rows := answer.get("rows"), list) and rows:
-        return _event(answer)
     return "\n".join(line for name, value in answer.items() if name != "re" for line in _lines(name, value, ""))
