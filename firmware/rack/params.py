@@ -86,46 +86,46 @@ SCALARS = (
     ("sensor_ntc_pullup_ohm", 1_000, 100_000),
     ("sensor_can_crystal_MHz", 8, 16),
     # [grid]
-    ("grid_nominal_mHz", 50_000, 60_000),
-    ("grid_phases", 1, 3),
-    ("grid_window_ms", 20, 800),         # frequency window; its delay is half of it
-    ("grid_jump_mHz", 20, 2_000),        # two periods this far from the window's mean are believed at once
-    ("grid_rocof_ms", 60, 2_000),        # RoCoF window; at most 100 samples are used
-    ("grid_plausible_mHz", 1_000, 5_000),  # nothing further from nominal is a mains period
+    ("grid_nominal_mHz", 50_000, 60_000),       # 50 000 or 60 000
+    ("grid_phases", 1, 3),                      # zero crossings measured: 1, or 3
+    ("grid_window_ms", 20, 800),                # frequency window; its delay is half of it, longer is quieter
+    ("grid_jump_mHz", 20, 2_000),               # two periods this far from the window's mean are believed at once
+    ("grid_rocof_ms", 60, 2_000),               # RoCoF window; at most 100 samples are used
+    ("grid_plausible_mHz", 1_000, 5_000),       # nothing further from nominal is a mains period
     # [response]; a preset of board_configs/services has the same keys
-    ("response_enabled", 0, 1),
-    ("response_delay_ms", 0, 600),       # nothing moves earlier
-    ("response_up_permille_ps", 10, 100_000),    # ramp cap away from zero; 100 000 is none
-    ("response_down_permille_ps", 10, 100_000),  # ramp cap towards zero
-    ("response_hold_ms", 0, 10_000),     # hold after a loss of mains
+    ("response_enabled", 0, 1),                 # false: measures, answers nothing
+    ("response_delay_ms", 0, 600),              # nothing moves earlier, counted from the measured frequency
+    ("response_up_permille_ps", 10, 100_000),   # ramp cap away from zero; 100 000 is none
+    ("response_down_permille_ps", 10, 100_000),  # ramp cap towards zero; 100 000 is none
+    ("response_hold_ms", 0, 10_000),            # hold after a loss of mains
     ("response_release_permille_ps", 10, 100_000),  # ramp after the hold and at the end of the duration
-    ("response_rest_mHz", 1, 1_000),     # closer to nominal the grid counts as recovered
-    ("response_inertia_permille_per_Hzps", 0, 1_000),
-    ("response_inertia_band_mHzps", 0, 2_000),
-    ("response_step_permille", 0, 1_000),  # step service (FFR) on low frequency; 0: none
-    ("response_step_below_mHz", 50, 3_000),
-    ("response_step_delay_ms", 0, 2_000),
-    ("response_step_hold_ms", 0, 60_000),
-    ("response_step_release_permille_ps", 10, 10_000),
-    ("response_step_rearm_mHz", 0, 1_000),
-    ("response_step_rearm_ms", 0, 1_000_000),
-    ("response_duration_s", 0, 7_200),   # 0: as long as energy lasts
-    ("response_recovery_permille", 0, 500),  # 0: none
-    ("response_recovery_target_cpct", 500, 9_500),
-    ("response_recovery_band_cpct", 50, 3_000),
-    ("response_recovery_delay_s", 0, 3_600),
-    ("response_priority", 0, 1),         # 1: the setpoint leaves room for the whole response
-    ("response_setpoint_permille_ps", 1, 500),
-    ("response_test_enabled", 0, 1),     # virtual frequencies of commissioning tests
+    ("response_rest_mHz", 1, 1_000),            # closer to nominal the grid counts as recovered
+    ("response_inertia_permille_per_Hzps", 0, 1_000),  # power against RoCoF beyond the band; 0: none
+    ("response_inertia_band_mHzps", 0, 2_000),  # RoCoF that inertia leaves alone
+    ("response_step_permille", 0, 1_000),       # step service (FFR) on low frequency; 0: none
+    ("response_step_below_mHz", 50, 3_000),     # its trigger: so far below nominal
+    ("response_step_delay_ms", 0, 2_000),       # so long below the trigger before it steps
+    ("response_step_hold_ms", 0, 60_000),       # how long the step stays
+    ("response_step_release_permille_ps", 10, 10_000),  # ramp at its end
+    ("response_step_rearm_mHz", 0, 1_000),      # ready again when the grid is closer to nominal than this
+    ("response_step_rearm_ms", 0, 1_000_000),   # how long it must be closer
+    ("response_duration_s", 0, 7_200),          # most energy each way, as seconds at full power; 0: as long as it lasts
+    ("response_recovery_permille", 0, 500),     # power towards the target SoC while the grid rests; 0: none
+    ("response_recovery_target_cpct", 500, 9_500),  # where recovery stops
+    ("response_recovery_band_cpct", 50, 3_000),  # further from the target than this it begins
+    ("response_recovery_delay_s", 0, 3_600),    # rest before recovery, and before spent duration is forgotten
+    ("response_priority", 0, 1),                # true: the setpoint leaves room for the whole response
+    ("response_setpoint_permille_ps", 1, 500),  # ramp of the station's setpoint and of recovery
+    ("response_test_enabled", 0, 1),            # virtual frequencies of commissioning tests
     # [split]
-    ("split_role", 0, 2),                # 0 alone, 1 high-pass (sodium), 2 low-pass (lithium)
-    ("split_power_W", 100, 2_000_000),   # of the pair, at 1000 permille
-    ("split_tau_ms", 100, 600_000),
-    ("split_share_permille", 0, 1_000),  # of the low-pass, taken by the low-pass rack
-    ("split_bias_W", 0, 100_000),        # most that balancing hands over
+    ("split_role", 0, 2),                       # 0 alone, 1 high-pass (sodium), 2 low-pass (lithium)
+    ("split_power_W", 100, 2_000_000),          # of the pair, at 1000 permille
+    ("split_tau_ms", 100, 600_000),             # time constant of the low-pass
+    ("split_share_permille", 0, 1_000),         # of the low-pass, taken by the low-pass rack
+    ("split_bias_W", 0, 100_000),               # most that balancing hands over
     # [recorder]
-    ("recorder_trigger_mHz", 20, 3_000),   # a deviation from nominal that freezes the trace
-    ("recorder_after", 1, 255),          # periods recorded after the trigger, of 256
+    ("recorder_trigger_mHz", 20, 3_000),        # a deviation from nominal that freezes the trace
+    ("recorder_after", 1, 255),                 # periods recorded after the trigger, of 256
     # [precharge]
     ("precharge_tau_ms", 10, 5_000),
     ("precharge_early_ms", 1, 20_000),      # done sooner: the load is missing or the feedback is wrong
@@ -178,7 +178,7 @@ SCALARS = (
 # Tables of integers; each row: (name, ints per entry, most entries).
 TABLES = (
     ("cell_ocv", 2, 32),                 # SoC 0.01 %, mV
-    ("response_curve", 2, 12),           # deviation from nominal mHz rising, power permille not rising
+    ("response_curve", 2, 12),           # droop: [deviation from nominal mHz, permille]; power never rises
     ("cell_resistance", 2, 12),          # 0.1 degC, uohm of one cell, direct current
     # available power, permille of rack_power_max_W; between the knots linear, beyond them constant
     ("limit_charge_temp", 2, 16),        # over 0.1 degC

@@ -124,7 +124,11 @@ def flash(config: ConfigOption, port: PortOption = "", as_json: JsonOption = Fal
         _print_json(answer)
 
 
-@app.command("exec", epilog="Example: halite exec --port /dev/ttyACM0 why")
+@app.command(
+    "exec",
+    epilog="Example: halite exec --port /dev/ttyACM0 why",
+    context_settings={"ignore_unknown_options": True},  # numbers for the rack may be negative
+)
 def execute(
     command: Annotated[list[str], typer.Argument(help="status, cells, temps, alarms, version, tasks, why, help …")],
     port: PortOption = "",
@@ -136,6 +140,9 @@ def execute(
     from halite.board.render import as_text
     from halite.board.serial_port import Port
 
+    for word in command:
+        if word.startswith("-") and not word[1:].isdigit():
+            raise MisuseError(f"exec: no such option: {word}", "see `halite exec --help`")
     with Port(choose(port)) as link:
         answer = ask(link, " ".join(command))
     if as_json:

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from halite import __version__, modbus_map, pcs_dbc, response_svg
+from halite import __version__, modbus_map, pcs_dbc, response_parameters, response_svg
 from halite.paths import FIRMWARE, use_firmware
 
 _IDS_HEAD = '''"""Index of each signal in the process image. Generated from rack/signals.py by `make generate`."""
@@ -85,7 +85,7 @@ def outputs() -> dict[Path, str]:
     """Every generated file with the text it must have."""
     texts = {"ids.py": ids_text(), "tables.py": tables_text(), "version.py": version_text()}
     ours = {FIRMWARE / "rack" / name: text for name, text in texts.items()}
-    return ours | pcs_dbc.outputs() | modbus_map.outputs() | response_svg.outputs()
+    return ours | pcs_dbc.outputs() | modbus_map.outputs() | response_parameters.outputs() | response_svg.outputs()
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,5 @@
-"""docs/response_gb.svg: what the firmware delivers inside the published bounds of GB Dynamic Containment.
+"""docs/response_gb.svg: what the firmware delivers inside the published bounds of GB Dynamic Containment;
+docs/response_pair.svg: what each rack of a pair delivers.
 
 Written by `halite.generate`, drawn by the response that the compliance suite judges; plain SVG, so that it diffs.
 """
@@ -9,19 +10,25 @@ import numpy as np
 
 from halite.paths import ROOT
 from halite.simulator import compliance, compliance_rules
-from halite.simulator.compliance_rig import EVENT_S
+from halite.simulator.compliance_rig import EVENT_S, parameters, run
 from halite.simulator.compliance_rules import Array
 from halite.simulator.compliance_services import BY_NAME
+from halite.simulator.grid import Grid
 
 FILE = ROOT / "docs" / "response_gb.svg"
+PAIR_FILE = ROOT / "docs" / "response_pair.svg"
 
 _PANELS = (("step", "Step 50.0 → 49.5 Hz", 1.5), ("ramp1hzs", "Ramp −1 Hz/s", 1.5))  # bounds, title, s shown
 _BEFORE_S = 0.1
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 300.0, 180.0, 46.0, 34.0, 60.0
 _POWER_MOST = 1.1
+_SHARES = (1_000, 600)  # share_permille of the pair's two panels
+_PAIR_TAU_MS, _PAIR_S = 5_000, 20.0
+_RACKS = ((1, "power"), (2, "low"), (0, "whole"))  # role, style: sodium, lithium, one rack that does it all
 _STYLE = (
     "text{font:12px sans-serif;fill:#333}.band{fill:#c8553d;fill-opacity:.16;stroke:#c8553d;stroke-width:1}"
     ".power{fill:none;stroke:#0b6e99;stroke-width:2}.axis{stroke:#999;stroke-width:1;fill:none}"
+    ".low{fill:none;stroke:#c87d0a;stroke-width:2}.whole{fill:none;stroke:#333;stroke-dasharray:4 3}"
 )
 
 
@@ -42,7 +49,7 @@ class _Panel:
         return " ".join(f"{self.x(t):.1f},{self.y(p):.1f}" for t, p in zip(t_s, pu, strict=True))
 
 
-def _axes(panel: _Panel, title: str, until_s: float) -> list[str]:
+def _axes(panel: _Panel, title: str, until_s: float, tick_s: float = 0.5) -> list[str]:
     left, right, bottom = panel.left, panel.left + _WIDTH, panel.y(0.0)
     parts = [
         f'<text x="{left:.0f}" y="20">{title}: delivered power, pu</text>',
@@ -51,10 +58,9 @@ def _axes(panel: _Panel, title: str, until_s: float) -> list[str]:
     ]
     for pu in (0.0, 0.5, 1.0):
         parts.append(f'<text x="{left - 6:.0f}" y="{panel.y(pu) + 4:.0f}" text-anchor="end">{pu:g}</text>')
-    for tenth in range(0, round(until_s * 10) + 1, 5):
-        parts.append(
-            f'<text x="{panel.x(tenth / 10):.0f}" y="{bottom + 16:.0f}" text-anchor="middle">{tenth / 10:g}</text>'
-        )
+    for tick in range(round(until_s / tick_s) + 1):
+        at_s = tick * tick_s
+        parts.append(f'<text x="{panel.x(at_s):.0f}" y="{bottom + 16:.0f}" text-anchor="middle">{at_s:g}</text>')
     return parts
 
 
@@ -76,21 +82,49 @@ def _panel(name: str, title: str, until_s: float, left: float) -> list[str]:
     return [*drawn, *_axes(panel, title, until_s)]
 
 
+def _pair_panel(share_permille: int, left: float) -> list[str]:
+    """A step of 500 mHz for each role; the firmware of either rack knows nothing of the other."""
+    panel, parts = _Panel(left, _PAIR_S), []
+    params = parameters("sodium_fast")
+    params.split_tau_ms, params.split_share_permille = _PAIR_TAU_MS, share_permille
+    params.split_power_W = params.rack_power_max_W
+    for role, style in _RACKS:
+        params.split_role = role
+        grid = Grid()
+        grid.set(49.5, EVENT_S * 1e6)
+        track = run(params, grid, EVENT_S + _PAIR_S)
+        since_s = track.t_s - EVENT_S
+        shown = since_s >= -_BEFORE_S - 1e-9
+        shown &= (since_s < 0.2) | (np.arange(len(shown)) % 20 == 0)  # what is slow needs few points
+        parts.append(f'<polyline class="{style}" points="{panel.points(since_s[shown], track.power[shown])}"/>')
+    title = f"share_permille {share_permille}, tau_ms {_PAIR_TAU_MS}"
+    return [*parts, *_axes(panel, title, _PAIR_S, 5.0)]
+
+
+def pair_text() -> str:
+    """The pair's drawing."""
+    panels = [_pair_panel(share, _LEFT + at * (_WIDTH + _GAP)) for at, share in enumerate(_SHARES)]
+    return _drawing("Sodium and lithium rack of a pair after a step of the frequency", panels)
+
+
 def text() -> str:
-    """The whole drawing."""
-    width = _LEFT + len(_PANELS) * (_WIDTH + _GAP)
+    """The drawing of the GB answers."""
+    panels = [_panel(*panel, _LEFT + at * (_WIDTH + _GAP)) for at, panel in enumerate(_PANELS)]
+    return _drawing("GB Dynamic Containment: delivered power inside the published bounds", panels)
+
+
+def _drawing(title: str, panels: list[list[str]]) -> str:
+    width = _LEFT + len(panels) * (_WIDTH + _GAP)
     height = _TOP + _HEIGHT + 44
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
-        "<title>GB Dynamic Containment: delivered power inside the published bounds</title>",
+        f"<title>{title}</title>",
         f"<style>{_STYLE}</style>",
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>',
     ]
-    for at, (name, title, until_s) in enumerate(_PANELS):
-        parts += _panel(name, title, until_s, _LEFT + at * (_WIDTH + _GAP))
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return "\n".join([*parts, *(part for panel in panels for part in panel), "</svg>"]) + "\n"
 
 
 def outputs() -> dict[Path, str]:
     """Every generated file with the text it must have."""
-    return {FILE: text()}
+    return {FILE: text(), PAIR_FILE: pair_text()}

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from halite.simulator import compliance, compliance_long, compliance_report, com
 from halite.simulator import compliance_rules as rules
 from halite.simulator.compliance_rig import SERVICES, parameters, preset
 from halite.simulator.compliance_services import BY_NAME
+from halite.simulator.grid import Grid
 
 NAMES = list(BY_NAME)
 
@@ -33,6 +35,7 @@ def test_every_preset_is_in_the_catalogue():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_is_a_valid_service_of_a_rack(name, tmp_path):
     text = (BOARD_CONFIGS / "sodium_rack.toml").read_text().replace('"sodium_fast"', f'"{name}"')
+    text = text.replace("nominal_mHz = 50_000", f"nominal_mHz = {BY_NAME[name].nominal_hz * 1000:.0f}")
     (tmp_path / "rack.toml").write_text(text)
     assert load(tmp_path / "rack.toml").sections["response"]["service"] == name
 
@@ -175,6 +178,50 @@ def test_a_broken_row_gives_a_failing_exit_status_and_is_named_on_the_page(monke
     page = tmp_path / "report.html"
     assert compliance_report.main(["--service", "gb_dc", "--quick", "--json", "--report", str(page)]) == 1
     assert "FAILS: gb_dc, step -500 mHz, 99% delivered: never" in page.read_text()
+
+
+def test_the_shipped_racks_are_a_pair_once_they_have_roles_and_one_service():
+    def shares_W(config, role):
+        params = parameters("sodium_fast", 50.0, config)
+        params.split_role, params.response_up_permille_ps, params.response_down_permille_ps = role, 5_000, 5_000
+        grid = Grid(50.0)
+        grid.set(49.5, 1e6)
+        return np.rint(compliance_rig.run(params, grid, 20.0).request * params.rack_power_max_W)
+
+    both = shares_W("sodium_rack", 1) + shares_W("lfp_rack", 2)
+    assert (both == shares_W("lfp_rack", 0)).all()
+    assert both[-1] == load("lfp_rack")["split_power_W"]
+
+
+def rack_of(folder, *lines):
+    """A sodium rack that names its service and overrides some of it."""
+    text = (BOARD_CONFIGS / "sodium_rack.toml").read_text()
+    file = folder / "rack.toml"
+    file.write_text(text.replace('service = "sodium_fast"', "\n".join(lines)))
+    return str(file)
+
+
+def test_a_rack_of_ones_own_is_judged_with_its_overrides_by_the_service_that_it_names(tmp_path, capsys):
+    tuned = rack_of(tmp_path, 'service = "gb_dc"', "up_permille_ps = 3_200")
+    assert compliance.main(["--config", tuned, "--quick", "--json"]) == 0
+    assert {row["service"] for row in json.loads(capsys.readouterr().out)} == {"gb_dc"}
+    early = rack_of(tmp_path, 'service = "gb_dc"', "delay_ms = 0")
+    assert compliance.main(["--config", early, "--quick", "--json"]) == 1
+    failed = {row["figure"] for row in json.loads(capsys.readouterr().out) if not row["ok"]}
+    assert failed == {"first movement", "GB envelope error"}
+
+
+def test_a_service_of_ones_own_is_judged_by_a_named_one_on_the_racks_own_grid(tmp_path):
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "mine.toml").write_text((SERVICES / "gb_dc.toml").read_text().replace("nominal_mHz", "# "))
+    own = rack_of(tmp_path, 'service = "mine"')
+    with pytest.raises(MisuseError, match="no service mine"):
+        compliance.chosen(None, own)
+    assert compliance.chosen(["gb_dc"], own)[0].nominal_hz == 50.0
+    Path(own).write_text(Path(own).read_text().replace("nominal_mHz = 50_000", "nominal_mHz = 60_000"))
+    on_60_hz = compliance.chosen(["gb_dc"], own)
+    assert on_60_hz[0].nominal_hz == 60.0
+    assert broken([compliance.step_case(on_60_hz[0], -1)]) == []
 
 
 def test_an_unknown_service_is_named():

@@ -102,6 +102,8 @@ def test_a_missing_key_is_named(row):
         ("rack", "scan_ms", 10.0, "a whole number, 5 to 20 ms"),
         ("rack", "scan_ms", True, "a whole number, 5 to 20 ms"),
         ("rack", "scan_ms", "10", "a whole number, 5 to 20 ms"),
+        ("response", "up_permille_ps", 3, "= 3 permille/s: allowed is 10 to 100000 permille/s"),
+        ("response", "curve", [[-0.5, 1000], [500, -1000]], "knots [deviation from nominal mHz, permille]"),
         ("rack", "chemistry", "lead", 'allowed is "sodium" or "lfp"'),
         ("rack", "name", "", "1 to 32 printable ASCII characters"),
         ("cell", "ocv", [[0, 1900], [10_000]], "entry 2"),
@@ -185,6 +187,15 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("sensor", "shunt_uohm", 274, "[overload] sensor_dA = 6000 x 0.1 A: allowed is at most 5979 x 0.1 A"),
         ("sensor", "shunt_uohm", 273, None),
         ("grid", "phases", 2, "allowed is 1 or 3"),
+        ("response", "curve", [[49_500, 1000], [49_985, 0], [50_500, -1000]], "power at nominal frequency"),
+        ("response", "curve", [[-50_500, 1000], [-49_985, 0], [-49_500, -1000]], "power at nominal frequency"),
+        ("response", "curve", [[-500, 1000], [500, 0]], "power at nominal frequency"),
+        ("response", "curve", [[-500, 1000], [0, 1], [500, 0]], "power at nominal frequency"),
+        ("response", "curve", [[-100, 1000], [101, -1000]], "power at nominal frequency"),
+        ("response", "curve", [[-100, 1000], [100, -1000]], None),
+        ("response", "curve", [[-500, 1000], [-15, 0]], None),
+        ("response", "curve", [[0, 0], [500, -1000]], None),
+        ("response", "curve", [[-500, -1000], [500, 1000]], "power must not rise with the frequency"),
         ("grid", "phases", 3, "needs [pins] zero_crossing_b"),
         ("limit", "charge_cell", [[3_780, 1_000], [3_960, 0]], "must end with 0 at 3950 mV"),
         ("limit", "discharge_temp", [[0, 1_000], [-10, 0]], "must rise"),
@@ -276,6 +287,21 @@ def test_the_racks_own_keys_win_over_the_service_preset(tmp_path):
     assert all(merged[key] == own[key] for key in own)
     assert all(merged[key] == value for key, value in preset.items() if key not in own)
     assert set(preset) - set(own)
+
+
+@pytest.mark.parametrize(
+    ("service", "nominal_mHz", "refused"),
+    [("ieee1547", 50_000, True), ("ieee1547", 60_000, False), ("gb_dc", 60_000, True), ("sodium_fast", 60_000, False)],
+)
+def test_a_service_of_another_grid_than_the_racks_is_refused(tmp_path, service, nominal_mHz, refused):
+    file = tmp_path / "rack.toml"
+    text = SODIUM.read_text().replace('"sodium_fast"', f'"{service}"')
+    file.write_text(text.replace("nominal_mHz = 50_000", f"nominal_mHz = {nominal_mHz}"))
+    if refused:
+        with pytest.raises(HaliteError, match=rf"'{service}' is for \d+ mHz, .grid. nominal_mHz is {nominal_mHz}"):
+            load(file)
+    else:
+        assert load(file)["grid_nominal_mHz"] == nominal_mHz
 
 
 def test_a_new_config_has_its_name_its_own_key_and_is_valid(tmp_path):

@@ -251,6 +251,28 @@ def test_a_log_of_another_form_is_refused_in_one_line(log, capsys):
     assert capsys.readouterr().err.startswith("error: the log came in another form")
 
 
+def test_a_negative_number_reaches_the_rack_as_it_was_typed_and_an_unknown_option_does_not():
+    with FakeRack({"response": b'{"re":"response","asked":"step"}\n'}) as rack:
+        words = ["response", "test", "step", "-500", "mHz"]
+        assert cli.main(["exec", "--port", rack.path, *words]) == 0
+        assert rack.lines == ["response test step -500 mHz"]
+        assert cli.main(["exec", "--port", rack.path, "open", "--now"]) == 2
+        assert rack.lines == ["response test step -500 mHz"]
+
+
+def test_a_long_answer_that_still_comes_is_waited_for_and_its_want_of_an_end_is_told():
+    class Slow(FakeRack):
+        def answer(self, line):
+            for _ in range(20):
+                os.write(self.master, b"#")
+                time.sleep(0.02)
+            return b'\n{"re":"%s"}\n' % line.encode()
+
+    with Slow({}) as rack, Port(rack.path) as port:
+        assert client.ask(port, "events", 0.05) == {"re": "events"}
+        assert "no end of an answer to status in 0.3 s" in reason(lambda: client.ask(port, "status", 0.05)).text
+
+
 @pytest.mark.parametrize("command", ["", "  ", "sta\ntus", "caf\u00e9", "x" * 121, "a\x03"])
 def test_what_the_console_would_not_take_is_not_sent(command):
     with FakeRack({}) as rack, Port(rack.path) as port:

@@ -56,6 +56,7 @@ def slope_mul(params):
 
 
 def slope_div(params):
+    """Divisor of the RoCoF, see `slope_mul`; 24 to 999 900."""
     n = slope_window(params)
     return n * (n * n - 1)
 

@@ -21,6 +21,7 @@ _ASKS_FOR_A_STATE = ("close", "open", "reset", "response", "service", "unlock")
 _LONGEST = 120  # rack.comms.console
 _TOLD = 16  # the same: of an unknown word so much comes back, of what is no word nothing
 _PATIENCE = 6  # a talkative port is given so many times the longest silence
+_LONG = {"events": 36}  # but these: 11 kB; from a closed emulated board beside other work it took 70 s
 
 
 def _answer(line: str, word: str) -> Answer | None:
@@ -44,7 +45,8 @@ def ask(port: Port, command: str, seconds: float = 5) -> Answer:
     """
     word = _first_word(command)
     last = ""
-    with _at_most(port, _PATIENCE * seconds):
+    most = _LONG.get(word, _PATIENCE) * seconds
+    with _at_most(port, most):
         port.write(b"\r\n" + command.encode() + b"\r\n")
         for line in port.lines(seconds):
             answer = _answer(line, word)
@@ -55,7 +57,8 @@ def ask(port: Port, command: str, seconds: float = 5) -> Answer:
             if PROMPT in line:
                 raise BoardError("at_prompt", f"{port.path}: no application, only the REPL{_quoted(last)}")
             last = line.strip() or last
-    raise BoardError("no_answer", f"{port.path}: no answer to {word} in {seconds:g} s{_quoted(last)}")
+    wanted, waited = ("no end of an answer", most) if port.expired else ("no answer", seconds)
+    raise BoardError("no_answer", f"{port.path}: {wanted} to {word} in {waited:g} s{_quoted(last)}")
 
 
 def _refused(port: Port, word: str, said: object) -> BoardError:

@@ -72,6 +72,20 @@ def _below(base: object, own: object) -> Document:
     return {**(base if isinstance(base, dict) else {}), **(own if isinstance(own, dict) else {})}
 
 
+def _service(path: Path, document: Document, name: object) -> Document:
+    """A preset's keys for [response]; HaliteError when it is made for another grid than the rack's."""
+    preset = _part(path, "services", name, "[response] service")
+    preset = dict(preset.get("response", preset))
+    made_for = preset.pop("nominal_mHz", None)
+    grid = document.get("grid")
+    nominal = grid.get("nominal_mHz") if isinstance(grid, dict) else None
+    if None not in (made_for, nominal) and nominal != made_for:
+        said = f"[response] service = {name!r} is for {made_for} mHz, [grid] nominal_mHz is {nominal}"
+        hint = f"a preset of your own, services/NAME.toml beside {path.name}, may do without its nominal_mHz"
+        raise HaliteError(f"{path}: {said}", hint)
+    return preset
+
+
 def read(path: Path) -> Document:
     """The config with board and service merged in; the rack's own keys win."""
     document = read_toml(path)
@@ -81,6 +95,5 @@ def read(path: Path) -> Document:
         document["pins"] = _below(pins, document.get("pins"))
     response = document.get("response")
     if isinstance(response, dict) and "service" in response:
-        preset = _part(path, "services", response["service"], "[response] service")
-        document["response"] = _below(preset.get("response", preset), response)
+        document["response"] = _below(_service(path, document, response["service"]), response)
     return document

@@ -17,7 +17,9 @@ UNITS = {
     "Wps": "W/s", "mHz": "mHz", "Hz": "Hz", "mHzps": "mHz/s", "ddegC": "x 0.1 degC", "degC": "degC", "K": "K",
     "dK": "x 0.1 K", "s": "s", "ms": "ms", "us": "us", "min": "min", "cpct": "x 0.01 %", "pct": "%", "pm": "permille",
     "permille": "permille", "dAh": "x 0.1 Ah", "Ah": "Ah", "mohm": "mohm", "uohm": "uohm", "ohm": "ohm", "mF": "mF",
-    "J": "J", "kJ": "kJ",
+    "J": "J", "kJ": "kJ", "permille_ps": "permille/s", "permilleps": "permille/s",
+    "permille_per_Hzps": "permille per Hz/s",
+    "mKps": "mK/s", "mKpmin": "mK/min", "mKpW": "mK/W", "JpK": "J/K", "A2s": "A^2 s",
 }  # fmt: skip
 
 # Numbers that are names: the TOML says the name.
@@ -55,13 +57,16 @@ class Table:
 
     @property
     def allowed(self) -> str:
+        if self.name == "response_curve":
+            return f"up to {self.most} knots [deviation from nominal mHz, permille], whole numbers"
         entry = f"lists of {self.width} whole numbers" if self.width > 1 else "whole numbers"
         return f"up to {self.most} {entry}"
 
 
 def unit_of(name: str) -> str:
     """The unit a name ends in, written out; "" for a plain number."""
-    return UNITS.get(name.rpartition("_")[2], "")
+    parts = name.split("_")
+    return next((UNITS[unit] for at in range(len(parts)) if (unit := "_".join(parts[at:])) in UNITS), "")
 
 
 def split(name: str) -> tuple[str, str]:

@@ -6,11 +6,13 @@ the lag of a PCS, and the delivered power is judged. Nothing here knows how the 
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
+from halite.config import load
 from halite.errors import MisuseError
 from halite.simulator import compliance_rules as rules
 from halite.simulator.compliance_long import (
@@ -39,7 +41,7 @@ def _wanted(service: Service, deviation_hz: float) -> float:
 
 def step_case(service: Service, sign: int) -> Judged:
     """A step of the frequency and back. sign -1: low frequency."""
-    params = parameters(service.name, service.nominal_hz)
+    params = parameters(service.name, service.nominal_hz, service.config)
     deviation = sign * service.step_mHz / 1000
     wanted = _wanted(service, deviation)
     memory = memory_s(params)
@@ -101,7 +103,7 @@ def published_case(service: Service, name: str) -> Judged:
         moving = np.flatnonzero(np.diff(f_hz))
         knots = [(float(t_s[i]), float(f_hz[i])) for i in (moving[0], *moving[1:], moving[-1] + 1)]
         grid.knots([(t - knots[0][0], f) for t, f in knots], (lead + knots[0][0]) * 1e6)
-    track = run(parameters(service.name), grid, lead + float(t_s[-1]) + STEP_S / 2)
+    track = run(parameters(service.name, service.nominal_hz, service.config), grid, lead + float(t_s[-1]) + STEP_S / 2)
     seen = rules.at_20_hz(track)
     skip = round(lead / rules.GB_STEP_S)
     error = rules.settled_error(seen.power[skip:], lower[: len(seen.power) - skip], upper[: len(seen.power) - skip])
@@ -111,7 +113,7 @@ def published_case(service: Service, name: str) -> Judged:
 
 def ramp_case(service: Service, hz_per_s: float) -> Judged:
     """From nominal frequency to beyond full power."""
-    params = parameters(service.name, service.nominal_hz)
+    params = parameters(service.name, service.nominal_hz, service.config)
     depth = service.step_mHz / 1000 + 0.1
     sign, rate = math.copysign(1.0, hz_per_s), abs(hz_per_s)
     end = EVENT_S + depth / rate
@@ -140,14 +142,14 @@ def quiet_case(service: Service) -> Judged:
     grid = Grid(service.nominal_hz)
     if service.quiet_mHz > 2:
         grid.sine((service.quiet_mHz - 1) / 1000, 0.2, EVENT_S * 1e6)
-    track = run(parameters(service.name, service.nominal_hz), grid, EVENT_S + 10.0)
+    track = run(parameters(service.name, service.nominal_hz, service.config), grid, EVENT_S + 10.0)
     case = "inside the dead band"
     return Judged(service.name, case, (Row(case, "power", float(np.abs(track.request).max()), "pu", None, 0.0),), track)
 
 
 def curve_case(service: Service) -> Judged:
     """Each knot of the curve, the middle between two and beyond the last, on both sides, until the power stands."""
-    params = parameters(service.name, service.nominal_hz)
+    params = parameters(service.name, service.nominal_hz, service.config)
     knots = [mHz for mHz, _ in service.curve]
     levels = sorted({*knots, *((a + b) // 2 for a, b in pairwise(knots)), knots[-1] + 100} - {0})
     pace = min(params.response_up_permille_ps, params.response_down_permille_ps) / 1000
@@ -183,8 +185,9 @@ def cases(service: Service, long: bool = True) -> Iterator[Callable[[], Judged]]
 
 def _long_cases(service: Service) -> Iterator[Callable[[], Judged]]:
     yield partial(sweep_case, service)
-    yield partial(recovery_case, service, -1)
-    yield partial(recovery_case, service, +1)
+    if not service.config:  # how energy comes back is each rack's own affair
+        yield partial(recovery_case, service, -1)
+        yield partial(recovery_case, service, +1)
     yield partial(gb_2019_case, service)
     if service.lasts:
         yield partial(delivery_case, service, service.lasts)
@@ -196,16 +199,29 @@ def _long_cases(service: Service) -> Iterator[Callable[[], Judged]]:
                 yield partial(random_case, service, seed, jitter_us)
 
 
-def suite(names: list[str] | None = None, long: bool = True) -> list[Judged]:
-    """Judge the named services, or all."""
+def chosen(names: list[str] | None = None, config: str = "") -> list[Service]:
+    """The named services, or all; with a config that rack in place of their presets, if need be as what it names."""
+    rack = load(config) if config else None
+    if rack and not names:
+        names = [str(rack.sections["response"].get("service", "(none)"))]
     unknown = sorted(set(names or ()) - set(BY_NAME))
     if unknown:
-        raise MisuseError(f"no service {', '.join(unknown)}", f"known: {', '.join(BY_NAME)}")
-    return [case() for name in names or BY_NAME for case in cases(BY_NAME[name], long)]
+        which = "; --service NAME says by which a rack of your own is judged" if rack else ""
+        raise MisuseError(f"no service {', '.join(unknown)}", f"known: {', '.join(BY_NAME)}{which}")
+    services = [BY_NAME[name] for name in names or BY_NAME]
+    if rack:
+        nominal_hz = rack["grid_nominal_mHz"] / 1000
+        services = [replace(service, config=str(rack.path), nominal_hz=nominal_hz) for service in services]
+    return services
+
+
+def suite(names: list[str] | None = None, long: bool = True, config: str = "") -> list[Judged]:
+    """Judge the chosen services."""
+    return [case() for service in chosen(names, config) for case in cases(service, long)]
 
 
 def main(arguments: list[str]) -> int:
-    """The verb's suite: options --json, --service NAME (again for more), --report FILE, --quick. 0 when all holds."""
+    """The verb's suite, with options of its own; 0 when all holds."""
     from halite.simulator.compliance_report import main as report_main
 
     return report_main(arguments)

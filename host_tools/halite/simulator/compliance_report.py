@@ -15,7 +15,7 @@ from rich.table import Table
 from halite.arguments import Parser, parsed, report_file
 from halite.simulator import compliance, compliance_rules
 from halite.simulator.compliance_rules import Judged, Row
-from halite.simulator.compliance_services import BY_NAME, Service
+from halite.simulator.compliance_services import CATALOGUE, Service
 
 _POINTS = 1_200  # in a line: more only make the page slow
 _COLUMNS = ("step -", "ramp -1 Hz/s", "sine sweep", "GB 2019-like")  # how the drawn cases begin
@@ -29,10 +29,11 @@ def _html_file(text: str) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="halite simulate --suite compliance",
-        description="Every service preset against what the service demands.",
-        epilog="Example: halite simulate --suite compliance --service gb_dc --report gb_dc.html",
+        description="Every service preset, or a rack of your own, against what the service demands.",
+        epilog="Example: halite simulate --suite compliance --config north-3.toml --report north-3.html",
     )
     parser.add_argument("--service", action="append", metavar="NAME", help="only this service; may be given again")
+    parser.add_argument("--config", default="", metavar="FILE", help="this rack, judged by its service or by --service")
     parser.add_argument("--quick", action="store_true", help="without the cases that last minutes")
     parser.add_argument("--report", type=_html_file, metavar="FILE", help="write plots as one HTML file")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
@@ -88,7 +89,7 @@ def table_of(judged: Sequence[Judged]) -> Table:
     return table
 
 
-def figure_of(judged: Sequence[Judged]) -> go.Figure:
+def figure_of(judged: Sequence[Judged], services: Sequence[Service] = CATALOGUE) -> go.Figure:
     """One row of plots per service: delivered power, what is asked for, the GB bounds, the frequency."""
     names = list(dict.fromkeys(one.service for one in judged))
     columns = [kind for kind in _COLUMNS if any(one.case.startswith(kind) for one in judged)]
@@ -105,7 +106,8 @@ def figure_of(judged: Sequence[Judged]) -> go.Figure:
     for one in judged:
         column = next((i for i, kind in enumerate(columns) if one.case.startswith(kind)), None)
         if column is not None:
-            _draw(figure, names.index(one.service) + 1, column + 1, one, BY_NAME[one.service])
+            service = next(service for service in services if service.name == one.service)
+            _draw(figure, names.index(one.service) + 1, column + 1, one, service)
     title = "Response services: delivered (blue), asked for (grey), GB bounds (red), deviation in Hz (yellow)"
     text = "<br>".join([f"{title}: {count(judged)}", *broken])
     top = 100 + 23 * len(broken)
@@ -142,10 +144,11 @@ def main(arguments: list[str]) -> int:
     options = parsed(_parser(), arguments)
     if options is None:
         return 0
-    judged = compliance.suite(options.service, long=not options.quick)
+    judged = compliance.suite(options.service, not options.quick, options.config)
     if options.report:
         options.report.parent.mkdir(parents=True, exist_ok=True)
-        figure_of(judged).write_html(options.report, include_plotlyjs=True)
+        services = compliance.chosen(options.service, options.config)
+        figure_of(judged, services).write_html(options.report, include_plotlyjs=True)
         print(f"report: {options.report}", file=sys.stderr)
     if options.json:
         print(json.dumps(as_dicts(judged)))

@@ -24,21 +24,25 @@ TOLERANCE = 0.002  # pu: 0.1 mHz resolution on the steepest curve, and the PCS l
 
 
 def preset(name: str) -> dict[str, Any]:
-    """The keys of a shipped preset."""
-    return read_toml(SERVICES / f"{name}.toml")
+    """The keys of a shipped preset, without the grid that it is for."""
+    return {key: value for key, value in read_toml(SERVICES / f"{name}.toml").items() if key != "nominal_mHz"}
 
 
-def parameters(name: str, nominal_hz: float = 50.0) -> Any:
-    """The sodium rack's parameters with a preset in place of its own service."""
-    base = load_params(BOARD_CONFIGS / "sodium_rack.toml")
+def parameters(name: str, nominal_hz: float = 50.0, config: str = "") -> Any:
+    """The sodium rack's parameters with a preset in place of its own service, or a config's with all that is its own.
+
+    Alone and on one phase: a pair's other rack, and three sources of edges, are not simulated here.
+    """
+    base = load_params(config or BOARD_CONFIGS / "sodium_rack.toml")
     from rack.params import SCALARS, TABLES
 
     values = {row[0]: getattr(base, row[0]) for row in (*SCALARS, *TABLES)}
-    for key, value in preset(name).items():
+    for key, value in () if config else preset(name).items():
         flat = array("i", [n for entry in value for n in entry]) if isinstance(value, list) else int(value)
         values[f"response_{key}"] = flat
     values["grid_nominal_mHz"] = round(nominal_hz * 1000)
     values["split_role"] = 0
+    values["grid_phases"] = 1
     return SimpleNamespace(**values)
 
 

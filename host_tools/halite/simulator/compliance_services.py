@@ -23,6 +23,7 @@ class Service:
     settled: latest time to stay within 1 %; sustain: full until then; lasts: full energy until then, no longer.
     ready: a second event so long after the first is answered; rest: recovery after so long, None: never.
     gb: judged by the GB envelope; jittered: its error with 5 us rms edge jitter, pu; ramps: Hz/s.
+    config: of a rack that is judged in place of the preset.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Service:
     ready: float | None = None
     rest: float | None = 60.0
     rest_mHz: int | None = None
+    config: str = ""
 
     @property
     def quiet_mHz(self) -> int:
