@@ -125,6 +125,7 @@ WRONG = (
     ("csg_primary", {"recovery_permille": 0}, partial(compliance.recovery_case, sign=-1)),
     ("csg_primary", {"recovery_target_cpct": 8_000}, partial(compliance.recovery_case, sign=1)),
     ("csg_primary", {"rest_mHz": 60}, partial(compliance.recovery_case, sign=-1)),
+    ("ieee1547", {"curve": [[-3036, 1000], [-46, 0], [46, 0], [3036, -1000]]}, compliance.curve_case),
     ("ieee1547", {"curve": [[-3036, 0], [36, 0], [3036, -1000]]}, partial(compliance.ramp_case, hz_per_s=-1.0)),
 )
 

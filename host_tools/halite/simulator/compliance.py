@@ -148,10 +148,10 @@ def quiet_case(service: Service) -> Judged:
 
 
 def curve_case(service: Service) -> Judged:
-    """Each knot of the curve, the middle between two and beyond the last, on both sides, until the power stands."""
+    """Each knot, the middle between two, beyond the first and the last, on both sides, until the power stands."""
     params = parameters(service.name, service.nominal_hz, service.config)
     knots = [mHz for mHz, _ in service.curve]
-    levels = sorted({*knots, *((a + b) // 2 for a, b in pairwise(knots)), knots[-1] + 100} - {0})
+    levels = sorted({*knots, *((a + b) // 2 for a, b in pairwise(knots)), knots[0] + 10, knots[-1] + 100} - {0})
     pace = min(params.response_up_permille_ps, params.response_down_permille_ps) / 1000
     grid, at, before, ends = Grid(service.nominal_hz), EVENT_S, 0.0, []
     for deviation_hz in (*(-mHz / 1000 for mHz in levels), *(mHz / 1000 for mHz in levels)):
