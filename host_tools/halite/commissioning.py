@@ -17,12 +17,11 @@ from halite.board.ports import choose
 from halite.board.serial_port import Port
 from halite.errors import HaliteError
 from halite.simulator.compliance_rules import GB_STEP_S, Array, Row, Track, gb_errors
-from halite.simulator.compliance_services import BY_NAME
+from halite.simulator.compliance_services import BY_NAME, Service
 
 _BEFORE_S = 1.2  # the envelope's rule judges nothing in the first 21 samples
 _MOST_HZ = 1.0  # where a ramp test ends: rack.control.commissioning
 _RESOLUTION = 0.001  # pu, of the recorded power
-_GB_FIRST_S = 0.2  # where the lag window of the GB envelope begins
 
 
 def virtual_hz(kind: str, value: int, t_s: Array, nominal_hz: float) -> Array:
@@ -62,15 +61,14 @@ def judge(service: str, result: Mapping[str, Any], events: Mapping[str, Any]) ->
     return rows
 
 
-def _figures(case: str, service: compliance.Service, result: Mapping[str, Any]) -> list[Row]:
+def _figures(case: str, service: Service, result: Mapping[str, Any]) -> list[Row]:
     """The rack's own figures. A service's times count from its step: of a ramp, from where it passes that deviation."""
     if not result["expected_W"]:
         return [Row(case, "power not owed", abs(result["peak_W"]) / result["contracted_W"], "pu", None, 0.01)]
-    earliest = _GB_FIRST_S if service.gb else None
     since_s = abs(service.step_mHz / result["value"]) if result["kind"] == "ramp" else 0.0
     first, full, settled = (None if t is None else since_s + t for t in (service.first, service.full, service.settled))
     rows = [
-        Row(case, "first movement", _seconds(result["delay_ms"]), "s", earliest, first),
+        Row(case, "first movement", _seconds(result["delay_ms"]), "s", service.earliest or None, first),
         Row(case, "90 % delivered", _seconds(result["rise_ms"]), "s", None, full),
         Row(case, "settled to 1 %", _seconds(result["settle_ms"]), "s", None, settled),
         Row(case, "error at the end", abs(result["error_permille"]) / 1000, "pu", None, 0.01),

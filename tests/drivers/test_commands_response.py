@@ -196,7 +196,7 @@ def test_the_host_judges_the_recorded_test_against_the_envelope(line, change, ho
     assert envelope.ok == holds
 
 
-FFR = {"curve": [-500, 0, 500, 0], "response_step_permille": 1_000, "response_step_hold_ms": 5_000}
+FFR = {"curve": [-500, 0, 500, 0], "response_step_permille": 1_000, "response_step_hold_ms": 6_300}
 
 
 @pytest.mark.parametrize(
