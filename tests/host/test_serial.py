@@ -234,6 +234,9 @@ def test_a_nonce_that_is_none_is_no_answer(nonce):
     [
         ("close", "a trip is latched", "refused"),
         ("close", "takes no such words", "not_taken"),
+        ("response", "tests are not enabled in the config", "not_now"),
+        ("response", "the recorder holds an event: read it, then rearm", "not_now"),
+        ("response", "step takes 1..1000 mHz", "not_taken"),
         ("nope", "no such command; try help", "not_taken"),
         ("setpoint", "setpoint in W: one whole number, -1000 to 1000", "not_taken"),
     ],

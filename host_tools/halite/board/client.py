@@ -17,7 +17,8 @@ from halite.errors import MisuseError
 
 Answer = dict[str, Any]
 PROMPT = ">>> "
-_ASKS_FOR_A_STATE = ("close", "open", "reset", "response", "service", "unlock")
+_REFUSALS = dict.fromkeys(("close", "open", "reset", "service", "unlock"), "refused")  # the rack's state refuses
+_REFUSALS["response"] = "not_now"  # config, grid, recorder or an earlier test: `why` does not know them
 _LONGEST = 120  # rack.comms.console
 _TOLD = 16  # the same: of an unknown word so much comes back, of what is no word nothing
 _PATIENCE = 6  # a talkative port is given so many times the longest silence
@@ -62,9 +63,9 @@ def ask(port: Port, command: str, seconds: float = 5) -> Answer:
 
 
 def _refused(port: Port, word: str, said: object) -> BoardError:
-    """The rack's own words; the hint depends on whether its state refuses, or the command was not understood."""
+    """The rack's own words; the hint depends on whether it refuses, or the command was not understood."""
     text = str(said)
-    code = "refused" if word in _ASKS_FOR_A_STATE and "takes" not in text else "not_taken"
+    code = "not_taken" if "takes" in text else _REFUSALS.get(word, "not_taken")
     return BoardError("wrong_key" if text.startswith("wrong answer") else code, f"{port.path}: {word}: {text}")
 
 

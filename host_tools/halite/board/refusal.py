@@ -25,6 +25,7 @@ HINTS = {
     "vanished": "check the cable; a half-done flash is finished by running it again",
     "silent": "power-cycle the board and run this again",
     "refused": "see `halite exec why`, bring the rack to that state, run this again",
+    "not_now": "do what the rack's words ask for, run this again",
     "not_taken": "`halite exec help` lists what a rack can be asked",
     "wrong_key": "use the config that this rack was flashed with",
     "verify": "run this again; if it stays, the flash of the board is worn out",
