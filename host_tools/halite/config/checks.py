@@ -77,11 +77,21 @@ def _curves(values: Values, tables: Tables) -> Iterator[str]:
             yield f"[{section}] {key}: power must not rise with the frequency"
 
 
-def _services(values: Values, tables: Tables) -> Iterator[str]:
-    """A service that can be triggered and armed again; a grid that rests where next to nothing is answered."""
-    along, value = _columns(tables.get("response_curve", ()))
+def _droop(values: Values, tables: Tables) -> Iterator[str]:
+    """Knots written as frequencies, not as deviations, would ask for full power on a healthy grid."""
+    along, value = _columns(tables["response_curve"])
     if any(abs(mHz) > _CURVE_MOST_mHz for mHz in along):
         yield f"[response] curve: allowed is -{_CURVE_MOST_mHz} to {_CURVE_MOST_mHz} mHz"
+    if len(along) > 1 and _rises(along) and _at(0, along, value):
+        yield (
+            "[response] curve asks for power at nominal frequency: knots are [deviation from nominal mHz, permille], "
+            "allowed is 0 permille at 0 mHz"
+        )
+
+
+def _services(values: Values, tables: Tables) -> Iterator[str]:
+    """A service that can be triggered and armed again; a grid that rests where next to nothing is answered."""
+    along, value = _columns(tables["response_curve"])
     rest, below = values["response_rest_mHz"], values["response_step_below_mHz"]
     if values["response_step_permille"]:
         plausible = values["grid_plausible_mHz"]
@@ -200,24 +210,6 @@ def _mains(values: Values, tables: Tables) -> Iterator[str]:
         yield f"[rack] scan_ms {scan}: one missing edge at {nominal} mHz would be a loss of mains; take 10 ms or less"
 
 
-def _at_nominal(deviation: Sequence[int], power: Sequence[int]) -> int:
-    """Not zero where a droop curve of rising deviations asks for power at nominal frequency; its size means nothing."""
-    if deviation[0] > 0 or deviation[-1] < 0:
-        return power[0] if deviation[0] > 0 else power[-1]
-    after = max(1, next(at for at, mHz in enumerate(deviation) if mHz >= 0))
-    return power[after - 1] * deviation[after] - power[after] * deviation[after - 1]
-
-
-def _droop(values: Values, tables: Tables) -> Iterator[str]:
-    """Knots written as frequencies, not as deviations, would ask for full power on a healthy grid."""
-    deviation, power = _columns(tables["response_curve"])
-    if len(deviation) > 1 and _rises(deviation) and _at_nominal(deviation, power):
-        yield (
-            "[response] curve asks for power at nominal frequency: knots are [deviation from nominal mHz, permille], "
-            "allowed is 0 permille at 0 mHz"
-        )
-
-
 def _windows(values: Values, tables: Tables) -> Iterator[str]:
     """The measurement's windows hold as many samples as asked for: rack.control.frequency would cut them short."""
     rate = values["grid_nominal_mHz"] // 1000 * values["grid_phases"]
@@ -307,6 +299,7 @@ CHECKS: tuple[Check, ...] = (
     _cell_window,
     _ocv,
     _curves,
+    _droop,
     _services,
     _ends_of_charge,
     _hysteresis,
@@ -316,7 +309,6 @@ CHECKS: tuple[Check, ...] = (
     _precharge,
     _times,
     _mains,
-    _droop,
     _windows,
     _cells,
     _thermal,
