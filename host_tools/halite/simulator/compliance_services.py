@@ -61,7 +61,6 @@ class Service:
         low = [[-mHz, permille] for mHz, permille in reversed(knots) if mHz]
         return Curve.of([*low, *high], self.nominal_hz)
 
-
     def wanted(self, f_hz: Array) -> Array:
         """What the service owes in steady state, pu; of a step service: while the frequency is below its trigger."""
         if self.trigger_mHz is not None:
