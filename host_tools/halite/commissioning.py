@@ -83,11 +83,6 @@ def _seconds(ms: int) -> float:
     return ms / 1000 if ms >= 0 else float("inf")
 
 
-def _bars(row: Row) -> str:
-    bars = ((">=", row.least), ("<=", row.most))
-    return " ".join(f"{sign} {bar:g}" for sign, bar in bars if bar is not None)
-
-
 def main(arguments: list[str]) -> int:
     """Print the rows; 1 when one does not hold."""
     parser = argparse.ArgumentParser(
@@ -101,7 +96,8 @@ def main(arguments: list[str]) -> int:
     with Port(choose(options.port)) as port:
         rows = judge(options.service, ask(port, "response test"), ask(port, "events"))
     for row in rows:
-        print(f"{row.figure:<24} {row.value:>8.3f} {row.unit:<3} {_bars(row):<16} {'ok' if row.ok else 'MISSED'}")
+        bars = row.bars((">=", "<="))  # ASCII, for any terminal
+        print(f"{row.figure:<24} {row.value:>8.3f} {row.unit:<3} {bars:<16} {'ok' if row.ok else 'MISSED'}")
     print("the recorder holds this trace and records no later event until `halite exec rearm`")
     return 0 if all(row.ok for row in rows) else 1
 

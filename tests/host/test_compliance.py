@@ -150,7 +150,7 @@ def test_the_envelope_is_broken_by_an_answer_that_is(change, reason, monkeypatch
     params = parameters("gb_dc")
     for key, value in change.items():
         setattr(params, key, value)
-    monkeypatch.setattr(compliance, "parameters", lambda *_: params)
+    monkeypatch.setattr(compliance, "parameters_of", lambda *_: params)
     judged = compliance.published_case(BY_NAME["gb_dc"], "step")
     assert broken([judged]), reason
 
@@ -175,7 +175,7 @@ def test_the_suite_prints_json_and_writes_a_plot(tmp_path, capsys):
 def test_a_broken_row_gives_a_failing_exit_status_and_is_named_on_the_page(monkeypatch, tmp_path):
     params = parameters("gb_dc")
     params.response_enabled = 0
-    monkeypatch.setattr(compliance, "parameters", lambda *_: params)
+    monkeypatch.setattr(compliance, "parameters_of", lambda *_: params)
     page = tmp_path / "report.html"
     assert compliance_report.main(["--service", "gb_dc", "--quick", "--json", "--report", str(page)]) == 1
     assert "FAILS: gb_dc, step -500 mHz, 99% delivered: never" in page.read_text()

@@ -26,7 +26,7 @@ from halite.simulator.compliance_long import (
     second_event_case,
     sweep_case,
 )
-from halite.simulator.compliance_rig import EVENT_S, STEP_S, TOLERANCE, memory_s, parameters, run
+from halite.simulator.compliance_rig import EVENT_S, STEP_S, TOLERANCE, memory_s, parameters_of, run
 from halite.simulator.compliance_rules import Judged, Row, Track
 from halite.simulator.compliance_services import BY_NAME, Service
 from halite.simulator.grid import Grid
@@ -41,7 +41,7 @@ def _wanted(service: Service, deviation_hz: float) -> float:
 
 def step_case(service: Service, sign: int) -> Judged:
     """A step of the frequency and back. sign -1: low frequency."""
-    params = parameters(service.name, service.nominal_hz, service.config)
+    params = parameters_of(service)
     deviation = sign * service.step_mHz / 1000
     wanted = _wanted(service, deviation)
     memory = memory_s(params)
@@ -103,7 +103,7 @@ def published_case(service: Service, name: str) -> Judged:
         moving = np.flatnonzero(np.diff(f_hz))
         knots = [(float(t_s[i]), float(f_hz[i])) for i in (moving[0], *moving[1:], moving[-1] + 1)]
         grid.knots([(t - knots[0][0], f) for t, f in knots], (lead + knots[0][0]) * 1e6)
-    track = run(parameters(service.name, service.nominal_hz, service.config), grid, lead + float(t_s[-1]) + STEP_S / 2)
+    track = run(parameters_of(service), grid, lead + float(t_s[-1]) + STEP_S / 2)
     seen = rules.at_20_hz(track)
     skip = round(lead / rules.GB_STEP_S)
     error = rules.settled_error(seen.power[skip:], lower[: len(seen.power) - skip], upper[: len(seen.power) - skip])
@@ -113,7 +113,7 @@ def published_case(service: Service, name: str) -> Judged:
 
 def ramp_case(service: Service, hz_per_s: float) -> Judged:
     """From nominal frequency to beyond full power."""
-    params = parameters(service.name, service.nominal_hz, service.config)
+    params = parameters_of(service)
     depth = service.step_mHz / 1000 + 0.1
     sign, rate = math.copysign(1.0, hz_per_s), abs(hz_per_s)
     end = EVENT_S + depth / rate
@@ -142,14 +142,14 @@ def quiet_case(service: Service) -> Judged:
     grid = Grid(service.nominal_hz)
     if service.quiet_mHz > 2:
         grid.sine((service.quiet_mHz - 1) / 1000, 0.2, EVENT_S * 1e6)
-    track = run(parameters(service.name, service.nominal_hz, service.config), grid, EVENT_S + 10.0)
+    track = run(parameters_of(service), grid, EVENT_S + 10.0)
     case = "inside the dead band"
     return Judged(service.name, case, (Row(case, "power", float(np.abs(track.request).max()), "pu", None, 0.0),), track)
 
 
 def curve_case(service: Service) -> Judged:
     """Each knot, the middle between two, beyond the first and the last, on both sides, until the power stands."""
-    params = parameters(service.name, service.nominal_hz, service.config)
+    params = parameters_of(service)
     knots = [mHz for mHz, _ in service.curve]
     levels = sorted({*knots, *((a + b) // 2 for a, b in pairwise(knots)), knots[0] + 10, knots[-1] + 100} - {0})
     pace = min(params.response_up_permille_ps, params.response_down_permille_ps) / 1000

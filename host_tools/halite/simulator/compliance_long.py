@@ -5,7 +5,7 @@ import random
 import numpy as np
 
 from halite.simulator import compliance_rules as rules
-from halite.simulator.compliance_rig import EVENT_S, TOLERANCE, memory_s, parameters, run
+from halite.simulator.compliance_rig import EVENT_S, TOLERANCE, memory_s, parameters_of, run
 from halite.simulator.compliance_rules import Judged, Row, Track
 from halite.simulator.compliance_services import RECOVERY_PU, Service
 from halite.simulator.grid import Grid
@@ -28,7 +28,7 @@ def gb_row(service: Service, case: str, track: Track, most: float = TOLERANCE) -
 
 def sweep_case(service: Service) -> Judged:
     """Sines of 0.05 to 2 Hz, one after the other; never more than was asked for within the service's memory."""
-    params = parameters(service.name, service.nominal_hz, service.config)
+    params = parameters_of(service)
     fires = service.trigger_mHz is not None
     amplitude = service.step_mHz / 1000 if fires else min(service.step_mHz, 500) / 1000 * 0.9
     grid = Grid(service.nominal_hz)
@@ -52,7 +52,7 @@ def recovery_case(service: Service, sign: int) -> Judged:
 
     sign -1: an empty rack charges, until the frequency is low; +1: a full one discharges.
     """
-    params = parameters(service.name, service.nominal_hz, service.config)
+    params = parameters_of(service)
     rests = service.rest or 60.0
     asked_s = rests + 15.0
     rest_hz = (service.rest_mHz or service.curve[0][0]) / 1000
@@ -73,7 +73,7 @@ def recovery_case(service: Service, sign: int) -> Judged:
 
 def gb_2019_case(service: Service) -> Judged:
     """The piecewise trace of a real double event."""
-    params = parameters(service.name, service.nominal_hz, service.config)
+    params = parameters_of(service)
     fires = service.trigger_mHz is not None
     grid = Grid(service.nominal_hz)
     grid.knots([(t, service.nominal_hz + d) for t, d in GB_2019], EVENT_S * 1e6)
@@ -102,7 +102,7 @@ def random_case(service: Service, seed: int, jitter_us: float = 0.0) -> Judged:
             rate = chance.uniform(0.1, 4.0)
             grid.ramp(hz, rate, at * 1e6)
             at += abs(hz - grid.hz_at(at * 1e6)) / rate * chance.uniform(0.3, 1.5) + 0.01
-    track = run(parameters(service.name, service.nominal_hz, service.config), grid, EVENT_S + 20.0)
+    track = run(parameters_of(service), grid, EVENT_S + 20.0)
     case = f"random grid {seed}" + f", {jitter_us:g} us jitter" * (jitter_us > 0)
     row = gb_row(service, case, track, service.jittered if jitter_us else TOLERANCE)
     return Judged(service.name, case, (row,), track)
@@ -110,7 +110,7 @@ def random_case(service: Service, seed: int, jitter_us: float = 0.0) -> Judged:
 
 def delivery_case(service: Service, lasts: float) -> Judged:
     """Low frequency until the contracted energy is spent: all of it is delivered, and no more."""
-    params = parameters(service.name, service.nominal_hz, service.config)
+    params = parameters_of(service)
     grid = Grid(service.nominal_hz)
     grid.set(service.nominal_hz - service.step_mHz / 1000, EVENT_S * 1e6)
     track = run(params, grid, EVENT_S + service.full + lasts + 12.0, step_s=_COARSE_S)
@@ -124,7 +124,7 @@ def delivery_case(service: Service, lasts: float) -> Judged:
 
 def second_event_case(service: Service, ready: float) -> Judged:
     """Two dips for a step service, the grid a little below nominal frequency between them."""
-    params = parameters(service.name, service.nominal_hz, service.config)
+    params = parameters_of(service)
     grid = Grid(service.nominal_hz)
     dip_hz, between_hz = service.nominal_hz - service.step_mHz / 1000, service.nominal_hz - 0.05
     for at_s in (EVENT_S, EVENT_S + ready):

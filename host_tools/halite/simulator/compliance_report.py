@@ -53,15 +53,6 @@ def _row_dict(row: Row) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _bar(row: Row) -> str:
-    parts = []
-    if row.least is not None:
-        parts.append(f"≥ {row.least:g}")
-    if row.most is not None:
-        parts.append(f"≤ {row.most:g}")
-    return " ".join(parts)
-
-
 def _value(row: Row) -> str:
     return f"{round(row.value, 6):.4g} {row.unit}" if np.isfinite(row.value) else "never"
 
@@ -82,11 +73,22 @@ def table_of(judged: Sequence[Judged]) -> Table:
                 row.case,
                 row.figure,
                 _value(row),
-                _bar(row),
+                row.bars(),
                 "ok" if row.ok else "FAILS",
                 style=None if row.ok else "red",
             )
     return table
+
+
+def _failures(judged: Sequence[Judged]) -> list[str]:
+    """The broken rows, a line each, as HTML."""
+    return [
+        f"<span style='color:red'>FAILS: {one.service}, {row.case}, {row.figure}: "
+        f"{_value(row)}, bar {row.bars()}</span>"
+        for one in judged
+        for row in one.rows
+        if not row.ok
+    ]
 
 
 def figure_of(judged: Sequence[Judged], services: Sequence[Service] = CATALOGUE) -> go.Figure:
@@ -97,20 +99,15 @@ def figure_of(judged: Sequence[Judged], services: Sequence[Service] = CATALOGUE)
     figure = make_subplots(
         len(names), len(columns), subplot_titles=titles, vertical_spacing=0.35 / len(names), horizontal_spacing=0.04
     )
-    broken = [
-        f"<span style='color:red'>FAILS: {one.service}, {row.case}, {row.figure}: {_value(row)}, bar {_bar(row)}</span>"
-        for one in judged
-        for row in one.rows
-        if not row.ok
-    ]
     for one in judged:
         column = next((i for i, kind in enumerate(columns) if one.case.startswith(kind)), None)
         if column is not None:
             service = next(service for service in services if service.name == one.service)
             _draw(figure, names.index(one.service) + 1, column + 1, one, service)
+    failures = _failures(judged)
     title = "Response services: delivered (blue), asked for (grey), GB bounds (red), deviation in Hz (yellow)"
-    text = "<br>".join([f"{title}: {count(judged)}", *broken])
-    top = 100 + 23 * len(broken)
+    text = "<br>".join([f"{title}: {count(judged)}", *failures])
+    top = 100 + 23 * len(failures)
     figure.update_layout(
         height=300 * len(names) + top, margin_t=top, showlegend=False, template="plotly_white",
         title={"text": text, "yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 30}},

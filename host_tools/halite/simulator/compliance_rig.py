@@ -11,6 +11,7 @@ from halite.config import load_params
 from halite.config.reader import read_toml
 from halite.paths import BOARD_CONFIGS, use_firmware
 from halite.simulator.compliance_rules import Track
+from halite.simulator.compliance_services import Service
 from halite.simulator.grid import Grid
 
 use_firmware()
@@ -44,6 +45,11 @@ def parameters(name: str, nominal_hz: float = 50.0, config: str = "") -> Any:
     values["split_role"] = 0
     values["grid_phases"] = 1
     return SimpleNamespace(**values)
+
+
+def parameters_of(service: Service) -> Any:
+    """Those that a service is judged with: its preset's, or its config's."""
+    return parameters(service.name, service.nominal_hz, service.config)
 
 
 def memory_s(params: Any) -> float:

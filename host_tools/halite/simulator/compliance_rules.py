@@ -52,6 +52,11 @@ class Row:
             and (self.most is None or self.value <= self.most + _ROUNDING)
         )
 
+    def bars(self, signs: tuple[str, str] = ("≥", "≤")) -> str:
+        """What is allowed, in words; signs: for at least and at most."""
+        found = zip(signs, (self.least, self.most), strict=True)
+        return " ".join(f"{sign} {bar:g}" for sign, bar in found if bar is not None)
+
 
 @dataclass(frozen=True)
 class Judged:
