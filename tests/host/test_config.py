@@ -304,6 +304,15 @@ def test_a_service_of_another_grid_than_the_racks_is_refused(tmp_path, service, 
         assert load(file)["grid_nominal_mHz"] == nominal_mHz
 
 
+def test_a_preset_of_another_form_is_refused_and_breaks_nothing(tmp_path):
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "odd.toml").write_text("response = 5\n")
+    file = tmp_path / "rack.toml"
+    file.write_text(SODIUM.read_text().replace('"sodium_fast"', '"odd"'))
+    with pytest.raises(HaliteError, match="delay_ms"):
+        load(file)
+
+
 def test_a_new_config_has_its_name_its_own_key_and_is_valid(tmp_path):
     file = tmp_path / "north.toml"
     start_from("lfp_rack", file, "north-3")

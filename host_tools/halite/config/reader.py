@@ -75,7 +75,7 @@ def _below(base: object, own: object) -> Document:
 def _service(path: Path, document: Document, name: object) -> Document:
     """A preset's keys for [response]; HaliteError when it is made for another grid than the rack's."""
     preset = _part(path, "services", name, "[response] service")
-    preset = dict(preset.get("response", preset))
+    preset = _below(preset.get("response", preset), {})
     made_for = preset.pop("nominal_mHz", None)
     grid = document.get("grid")
     nominal = grid.get("nominal_mHz") if isinstance(grid, dict) else None
