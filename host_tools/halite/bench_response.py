@@ -71,7 +71,7 @@ def edge_times_us(rack: EmulatedRack, polling: response_times.Polling, periods: 
 def step_times_ms(rack: EmulatedRack) -> Iterator[float]:
     """From a step of half a hertz to the first changed request on the bus, under the same load, all over a period."""
     board, grid = rack.board, rack.rack.grid
-    board.run_for(_SWING_US / 1000 - 20.0 * _PERIODS)
+    board.run_for(_SWING_US / 1000 - 20.0 * _PERIODS)  # the swing of edge_times_us is over then
     for phase_ms in _PHASES_MS:
         grid.set(50.0, board.now_us + 1_000)
         board.run_for(_REST_MS)
