@@ -68,17 +68,6 @@ def test_nothing_is_asked_for_inside_the_dead_band_however_the_grid_wanders(curv
         assert set(rig.periods(50.0 + share * edge_mHz / 1000, number)) == {0}
 
 
-def test_the_steady_answer_is_the_curve_and_the_curve_is_monotone():
-    def settled(mHz):
-        rig = Rig(parameters(DC_LOW))
-        return rig.periods(50.0 + mHz / 1000, 14)[-1]
-
-    answers = [settled(mHz) for mHz in range(-560, 561, 20)]
-    assert answers == sorted(answers, reverse=True)
-    for mHz, permille in ((-500, 1000), (-350, 525), (-200, 50), (-100, 23), (15, 0), (350, -525), (600, -1000)):
-        assert abs(settled(mHz) - permille * 200) < 200, mHz
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from([49.4, 49.9, 50.6]),
@@ -143,7 +132,7 @@ def test_nothing_moves_before_the_delay_and_all_has_moved_soon_after(delay_ms, H
 
 @st.composite
 def curves(draw):
-    """Any curve that the config would take, as (mHz, permille) knots."""
+    """Any curve that the kernel takes, also with power at nominal frequency, as (mHz, permille) knots."""
     mHz = draw(st.lists(st.integers(-1_000, 1_000), min_size=2, max_size=8, unique=True))
     permille = draw(st.lists(st.integers(-1_000, 1_000), min_size=len(mHz), max_size=len(mHz)))
     return list(zip(sorted(mHz), sorted(permille, reverse=True), strict=True))
