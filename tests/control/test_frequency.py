@@ -229,6 +229,13 @@ def test_a_missing_edge_costs_one_sample_and_no_time(nominal_mHz):
     assert abs(deviation(rig) + 1_000) <= 1
 
 
+def test_mains_that_returns_with_a_missing_edge_brings_back_nothing_of_the_time_before_its_loss():
+    rig = Rig(parameters(response_inertia_permille_per_Hzps=300, response_hold_ms=0))
+    rig.periods(48.5, 40)
+    rig.silence(2_000)
+    assert {rig.period(25.0), *rig.periods(50.0, 60)} == {0}
+
+
 @pytest.mark.parametrize("every", [2, 3])
 def test_a_ramp_with_missing_edges_is_the_ramp(every):
     whole, holed = Rig(), Rig()
