@@ -63,6 +63,13 @@ def test_the_limit_holds_in_either_direction(low_first):
     assert rig.periods(Hz, 110)[-1] == 0
 
 
+def test_a_slow_return_of_what_was_spent_is_no_limit_in_the_other_direction():
+    rig = limited(response_release_permille_ps=20)
+    assert rig.periods(49.5, 3_000)[-1] == 0
+    back = rig.periods(50.5, 50 * 28)   # what fading out in 50 s took is back after 27 s, the fade at 4 %
+    assert set(back[20:]) == {-FULL_W} and rig.response.state[K.SPENT] == -1
+
+
 def test_a_recovery_without_a_delay_does_not_switch_the_limit_off():
     rig = limited(response_recovery_delay_s=0)
     assert rig.periods(49.5, 200)[-1] == 0

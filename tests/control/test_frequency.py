@@ -229,6 +229,24 @@ def test_a_missing_edge_costs_one_sample_and_no_time(nominal_mHz):
     assert abs(deviation(rig) + 1_000) <= 1
 
 
+def test_mains_that_returns_with_a_missing_edge_brings_back_nothing_of_the_time_before_its_loss():
+    rig = Rig(parameters(response_inertia_permille_per_Hzps=300, response_hold_ms=0))
+    rig.periods(48.5, 40)
+    rig.silence(2_000)
+    assert {rig.period(25.0), *rig.periods(50.0, 60)} == {0}
+
+
+def test_one_odd_count_with_a_missing_edge_is_no_step_and_a_period_after_it_makes_it_one():
+    """It stands for two samples, and two samples far off would be believed at once."""
+    rig = Rig()
+    for _ in range(40):
+        rig.response.on_period(1_250_000)
+    rig.response.on_period(2 * 1_275_000)
+    assert -3_000 < deviation(rig) < 0  # its part of the window; the step would be -9 804
+    rig.response.on_period(1_275_000)
+    assert deviation(rig) == -9_804
+
+
 @pytest.mark.parametrize("every", [2, 3])
 def test_a_ramp_with_missing_edges_is_the_ramp(every):
     whole, holed = Rig(), Rig()

@@ -198,6 +198,13 @@ class Machine(RuleBasedStateMachine):
         s = self.rig.s
         s[I.PAIR_LOW_cpct], s[I.PAIR_HIGH_cpct], s[I.PAIR_AGE_ms] = low, high, age
 
+    @rule(mHz=st.sampled_from([49_700, 49_900, 50_300]))
+    def a_closed_pair_shares_an_event(self, mHz: int) -> None:
+        self.it_is_repaired_and_closed()
+        self.mains = _period_of(mHz)
+        for _ in range(60):
+            self._scan()
+
     @rule(key=st.sampled_from(sorted(_DANGERS)))
     def a_closed_rack_meets_a_danger(self, key: str) -> None:
         """`Dangers` holds it to its row; here it opens at all, and the cause was one."""

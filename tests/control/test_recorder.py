@@ -3,6 +3,7 @@
 from array import array
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import ids as I
@@ -172,3 +173,44 @@ def test_a_loss_of_mains_freezes_what_led_to_it_with_its_times(gap_ms):
     assert (recorder.frozen, recorder.cause, len(recorder)) == (True, CAUSE_FREQUENCY, 80)
     times = [int(line.split(",")[0]) for line in recorder.lines()]
     assert times[-1] == 0 and {b - a for a, b in pairwise(times)} == {20}
+
+
+@pytest.mark.parametrize("before", [0, 100])
+@pytest.mark.parametrize("edges", [(), (0x1FFF_FFFF,), (100_000,) * 5, (1_800_000,)])
+@pytest.mark.parametrize("scans", ["before the edge", "after it"])
+def test_mains_that_comes_is_recorded_again_after_a_start_without_it_or_a_rearm_in_its_absence(before, edges, scans):
+    rig, recorder = recording()
+    now_ms = 0
+
+    def silence(ms):
+        nonlocal now_ms
+        for _ in range(0, ms, 10):
+            now_ms += 10
+            rig.response.scan(now_ms)
+            rig.response.publish(1)
+            recorder.scan()
+
+    def period(count=1_250_000):
+        silence(10 if scans == "after it" else 20)
+        rig.response.on_period(count)
+        recorder.on_period()
+        recorder.scan()     # of the scan that the edge has interrupted
+        silence(10 if scans == "after it" else 0)
+
+    silence(2_000)
+    for _ in range(before):
+        period()
+    silence(2_000)
+    assert recorder.frozen == bool(before)
+    recorder.rearm()
+    rig.s[I.TRIP_CODE] = 7
+    silence(100)
+    for count in edges:
+        period(count)
+    assert not recorder.frozen and len(recorder) == 0
+    for _ in range(100):
+        period()
+    kept = len(recorder)
+    assert not recorder.frozen and kept >= 99   # the first period ends pieces too short, if there were any
+    silence(2_000)
+    assert (recorder.frozen, recorder.cause, len(recorder)) == (True, CAUSE_FREQUENCY, kept)

@@ -139,6 +139,30 @@ def test_a_step_service_is_judged_by_what_it_held_and_tested_again_when_it_is_re
     assert test.start(kind, value) == 0
 
 
+@pytest.mark.parametrize("end", ["stop", "open", "event", "stayed"])
+def test_a_step_that_a_test_has_fired_ends_with_it_unless_the_grid_wants_one(end):
+    rig = TestRig(**FFR | {"response_step_hold_ms": 30_000})
+    test = rig.response.test
+    test.start(c.STEP, -320)
+    rig.periods(50.0, 50)
+    assert rig.response.request_W == 200_000
+    if end == "stop":
+        test.stop()
+        assert rig.periods(50.0, 100)[-1] < 150_000, "at its release, 0.2 pu/s"
+        rig.periods(50.0, 200)
+    elif end == "stayed":
+        rig.periods(50.0, 460 + 300)
+    elif end == "event":
+        assert set(rig.periods(49.5, 300)) == {200_000}
+        return
+    else:
+        rig.response.set_limits(200_000, 200_000, 0)
+        rig.periods(50.0, 2)
+        rig.response.set_limits(200_000, 200_000, 1)
+    assert set(rig.periods(50.0, 50)) == {0}
+    assert test.start(c.STEP, -320) == c.REFUSED_STEP
+
+
 def test_stop_ends_a_test():
     rig = TestRig()
     test = rig.response.test

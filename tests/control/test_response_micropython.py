@@ -20,7 +20,7 @@ from rack.comms import pcs_can
 from rack.control.recorder import Recorder
 from response_rig import DC_LOW, Rig, parameters
 
-_CONTROL = ("response_kernel", "phases", "mains", "services", "recorder")
+_CONTROL = ("response_kernel", "phases", "mains", "services", "split", "recorder")
 KERNELS = (*(f"control/{name}.py" for name in _CONTROL), "comms/pcs_can.py")
 SERVICE = {
     "response_delay_ms": 100,

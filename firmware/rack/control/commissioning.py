@@ -9,7 +9,7 @@ from micropython import const
 
 from rack import ids as I
 from rack.control import response_state as K
-from rack.control.services import STEP_READY, STEP_RELEASE, STEP_STATE
+from rack.control.services import STEP_ACTIVE, STEP_READY, STEP_RELEASE, STEP_STATE, STEP_ppm
 
 STEP = const(0)             # deviation in mHz, at once
 RAMP = const(1)             # mHz/s, until the end of the curve or _MOST_mHz
@@ -173,6 +173,11 @@ class ResponseTest:
         return self._response.grid_valid and abs(self._k[K.REAL]) <= most_dmHz
 
     def _end(self, result):
+        v = self._services
+        if v[STEP_STATE] == STEP_ACTIVE and not self._loud_ms:     # the grid is quiet: the test has fired it
+            v[STEP_STATE] = STEP_RELEASE
+            if not self._k[K.PERMIT]:
+                v[STEP_ppm] = 0
         self._k[K.INJECT] = 0
         self.injected_mHz = 0
         self.result = result

@@ -41,7 +41,8 @@ _PCS_W = const(9)
 _SINCE = const(12)      # entries since the trigger
 _TRIPPED = const(13)    # a trip was latched at the last scan
 _LAST = const(14)       # the response's clock at the newest entry
-_STATES = const(15)
+_SILENT = const(15)     # no mains at the last scan
+_STATES = const(16)
 
 CAUSE_NONE = const(0)
 CAUSE_FREQUENCY = const(1)
@@ -51,10 +52,13 @@ CAUSE_COMMAND = const(3)
 
 @micropython.viper
 def record_kernel(m: ptr32, ring: ptr16, k: ptr32):
-    """Append one entry a period unless frozen. m: state; k: the response's state. Interrupt context."""
+    """Append one entry a period unless frozen. m: state; k: the response's state. Interrupt context.
+
+    Only what was measured: while mains is lost the scan moves the clock, and an edge is no period.
+    """
     left = m[_LEFT]
     clock = k[K.CLOCK_NOW]
-    if left != 0 and (clock - m[_LAST]) & K.CLOCK >= _PERIOD:
+    if left != 0 and k[K.FILLED] != 0 and (clock - m[_LAST]) & K.CLOCK >= _PERIOD:
         m[_LAST] = clock
         deviation = k[K.DEVIATION]
         if left > 0:
@@ -99,18 +103,20 @@ def _watch(m: ptr32, s: ptr32):
     """
     m[_PCS_W] = s[I.PCS_POWER_W]
     tripped = 1 if s[I.TRIP_CODE] != 0 else 0
-    if tripped > m[_TRIPPED] and m[_LEFT] < 0:
-        m[_CAUSE] = CAUSE_TRIP
-        m[_SINCE] = 0
-        m[_LEFT] = m[_AFTER]
-    m[_TRIPPED] = tripped
-    if s[I.GRID_AGE_ms] > _SILENCE_ms:
-        if m[_LEFT] < 0 and m[_COUNT] > 0:
+    silent = 1 if s[I.GRID_AGE_ms] > _SILENCE_ms else 0
+    if m[_LEFT] < 0 and m[_COUNT] > 0:      # an empty trace would hold the place of the next event
+        if tripped > m[_TRIPPED]:
+            m[_CAUSE] = CAUSE_TRIP
+            m[_SINCE] = 0
+            m[_LEFT] = m[_AFTER]
+        elif silent > m[_SILENT]:           # mains that returns is still told as lost with its first entry
             m[_CAUSE] = CAUSE_FREQUENCY
             m[_SINCE] = 0
             m[_LEFT] = 0
-        if m[_LEFT] > 0:
-            m[_LEFT] = 0
+    if silent != 0 and m[_LEFT] > 0:
+        m[_LEFT] = 0
+    m[_TRIPPED] = tripped
+    m[_SILENT] = silent
 
 
 class Recorder:
@@ -125,6 +131,7 @@ class Recorder:
         m[_AFTER] = params.recorder_after
         m[_LEFT] = -1
         m[_UNIT_W] = max(params.rack_power_max_W, response.contracted_W) // _FULL_SCALE + 1
+        m[_SILENT] = 1          # mains that was never there is not lost
         m[_TRIPPED] = 1         # so a trip that was kept over a restart triggers nothing
 
     @property

@@ -55,8 +55,9 @@ def _publish(k: ptr32, s: ptr32, permitted: int):
             request = 0 - s[I.LIMIT_CHARGE_W]
     s[I.REQUEST_W] = request
     s[I.FREQ_mHz] = k[K.FACTOR] * 10_000 + (k[K.DEVIATION] + 5) // 10
-    steep = k[K.SLOPE] // k[K.SLOPE_DIV]        # in two steps, as in the kernel
-    flat = k[K.SLOPE] - steep * k[K.SLOPE_DIV]
+    slope = k[K.SLOPE]              # once, as an interrupt may come between any two lines
+    steep = slope // k[K.SLOPE_DIV]         # in two steps, as in the kernel
+    flat = slope - steep * k[K.SLOPE_DIV]
     s[I.ROCOF_mHzps] = steep * k[K.SLOPE_MUL] + flat * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
     s[I.RESPONSE_W] = k[K.RESPONSE]
     s[I.GRID_AGE_ms] = k[K.AGE_ms]

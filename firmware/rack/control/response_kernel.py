@@ -45,7 +45,8 @@ def period_kernel(k: ptr32, ring: ptr32, knots: ptr32, count: int) -> int:  # no
         k[K.PIECES] = 0
         if period > k[K.MOST]:
             period >>= 1
-            samples = 2                  # the windows cover the time that they should
+            if k[K.FILLED] != 0:         # else what would be filled in is from before a loss
+                samples = 2              # the windows cover the time that they should
             k[K.REJECTED] += 1
         if pieces > 2 or period < k[K.LEAST] or period > k[K.MOST]:
             k[K.REJECTED] += 1

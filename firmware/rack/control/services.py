@@ -158,9 +158,12 @@ def _duration(state, elapsed_ms: int, response_W: int):
         fade -= step
         if fade < 0:
             fade = 0
+    way = 1 if delivered > 0 else 0 - 1
+    if way != v[SPENT]:             # all of it is back: in the other direction nothing is spent
+        v[SPENT] = way
+        fade = _PPM
     v[_FADE] = fade
     v[AUTHORITY] = fade // 1000
-    v[SPENT] = 1 if delivered > 0 else 0 - 1
 
 
 @micropython.viper
