@@ -266,14 +266,14 @@ def test_a_negative_number_reaches_the_rack_as_it_was_typed_and_an_unknown_optio
 def test_a_long_answer_that_still_comes_is_waited_for_and_its_want_of_an_end_is_told():
     class Slow(FakeRack):
         def answer(self, line):
-            for _ in range(20):
+            for _ in range(70):     # far inside the longest silence each, together beyond the patience
                 os.write(self.master, b"#")
                 time.sleep(0.02)
             return b'\n{"re":"%s"}\n' % line.encode()
 
     with Slow({}) as rack, Port(rack.path) as port:
-        assert client.ask(port, "events", 0.05) == {"re": "events"}
-        assert "no end of an answer to status in 0.3 s" in reason(lambda: client.ask(port, "status", 0.05)).text
+        assert client.ask(port, "events", 0.2) == {"re": "events"}
+        assert "no end of an answer to status in 1.2 s" in reason(lambda: client.ask(port, "status", 0.2)).text
 
 
 @pytest.mark.parametrize("command", ["", "  ", "sta\ntus", "caf\u00e9", "x" * 121, "a\x03"])
