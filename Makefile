@@ -20,8 +20,8 @@ $(READY): pyproject.toml
 		|| { echo "error: $(PYTHON) cannot make a virtual environment (Debian: apt install python3-venv)" >&2; exit 1; }
 	@$(RUN)python -m pip install -qq --disable-pip-version-check -e '.[test]' \
 		|| { echo "error: the packages cannot be installed: is there a network? (pip's reason is above; run make again)" >&2; exit 1; }
-	@$(RUN)python -m halite.image > /dev/null
-	@$(RUN)python -m halite.emulator.native_build
+	@$(RUN)python -m halite.common.image > /dev/null
+	@$(RUN)python -m halite.emulator.rp2040py_fixes.native_build
 	@touch $@
 
 demo: $(READY)  ## flash an emulated rack, run the demonstration, write its report
@@ -37,7 +37,7 @@ bench: $(READY)  ## measure the project's figures into build/bench.json
 	@$(RUN)halite bench
 
 mutants: $(READY)  ## break the control core in every listed way: the tests must notice each
-	@PYTHONPATH=host_tools $(RUN)python tests/mutants/run.py
+	@PYTHONPATH=host_tools $(RUN)python tests/mutation/run.py
 
 lint: $(READY)  ## check style, types, import rules and generated files
 	@$(RUN)ruff check -q

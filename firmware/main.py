@@ -1,5 +1,5 @@
-# Run mode hands over to the application; service mode leaves the REPL to mpremote, without a watchdog.
-if not _service:  # noqa: F821 - set by boot.py
+# Run mode hands over to the application; maintenance mode leaves the REPL to mpremote, without a watchdog.
+if not _maintenance:  # noqa: F821 - set by boot.py
     import rack.start
 
     rack.start.main()

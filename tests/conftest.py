@@ -1,5 +1,5 @@
 """Every test imports the firmware's own modules: there is no second copy of any logic."""
 
-from halite.paths import use_firmware
+from halite.common.paths import use_firmware
 
 use_firmware()

@@ -14,25 +14,25 @@ import gc
 import micropython
 from micropython import const
 
-from rack import ids as I
-from rack.comms import link_state as L
-from rack.comms import pcs_can
-from rack.comms.commands import Commands
-from rack.comms.console import Console
+from rack.generated import ids as I
+from rack.generated import pcs_link_state as L
+from rack.definitions import pcs_codes
+from rack.comms.commands_read import Commands
+from rack.comms.console_protocol import Console
 from rack.comms.pcs_link import PcsLink
-from rack.comms.station import Station
-from rack.comms.stdio import Stdio
-from rack.control.bits import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_RESET, STATE_CLOSED
+from rack.comms.ems import Ems
+from rack.comms.terminal import Stdio
+from rack.definitions.codes import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_RESET, STATE_CLOSED
 from rack.control.controller import Controller
-from rack.control.fast import ptr32
-from rack.control.recorder import Recorder
+from rack.base.viper import ptr32
+from rack.control.response.recorder import Recorder
 from rack.drivers import ntc
 from rack.drivers.bq79616 import Bq79616
-from rack.drivers.bq79616_start import STATE_RUN as AFE_RUN
+from rack.drivers.bq79616_bringup import STATE_RUN as AFE_RUN
 from rack.drivers.ina228 import Ina228
 from rack.drivers.mcp2515 import Mcp2515
 from rack.scheduler import Scheduler
-from rack.storage.memory import Memory
+from rack.storage.retention import Memory
 from rack.storage.table_guard import TableGuard
 
 _MASK = const(0x3FFFFFFF)
@@ -47,7 +47,7 @@ _POLL_US = const(1_200)  # from one poll of the AFEs to the next, at least
 # A collection must not make late what is late already: none begins while the cells are so old, until they are lost.
 _OLD_ms = const(65)  # of 100 between two scans, less a collection and the answer: engineering judgement
 _LOST_ms = const(200)  # above the shipped `[alarms] cells_lost`, 160; the periodic collection is planned as much early
-_MODBUS_US = const(20_000)  # a request is noticed so late at most; the station's patience is ten times that
+_MODBUS_US = const(20_000)  # a request is noticed so late at most; the EMS's patience is ten times that
 _SHARE_US = const(1_000_000)
 _APART_FED_US = const(2_000)
 _LONG_US = const(6_500)  # something long: counting the heap, 5 ms on the emulated board, and the interrupts meanwhile
@@ -69,8 +69,8 @@ def _age(s: ptr32, ms: int):
         s[I.PCS_AGE_ms] += ms
     if s[I.PAIR_AGE_ms] < AGE_NEVER:
         s[I.PAIR_AGE_ms] += ms
-    if s[I.STATION_AGE_ms] > 0 and s[I.STATION_AGE_ms] < AGE_NEVER:
-        s[I.STATION_AGE_ms] += ms
+    if s[I.EMS_AGE_ms] > 0 and s[I.EMS_AGE_ms] < AGE_NEVER:
+        s[I.EMS_AGE_ms] += ms
 
 
 def _read(shunt):
@@ -82,7 +82,7 @@ def _flush(console):
 
 
 class App:
-    """The running rack. params: rack.config.Params; port: a Port of rack.ports."""
+    """The running rack. params: rack.config.Params; port: a Port of rack.hal."""
 
     def __init__(self, params, port, config_crc):
         self.params = params
@@ -126,7 +126,7 @@ class App:
         self.memory = Memory(port.i2c, controller)
         self._guard = TableGuard(params)
         self.reset_reason = port.reset_reason()
-        self.station = Station(params, controller.s)
+        self.ems = Ems(params, controller.s)
         self._stdio = Stdio()
         self.console = Console(self._stdio, Commands(self).table, Commands.help)
         self.recorder = Recorder(params, controller.response, controller.s)
@@ -152,7 +152,7 @@ class App:
         self._announce = self.console.notice
         self.modbus = None
         if params.modbus_enabled:
-            from rack.comms.modbus import Modbus
+            from rack.comms.modbus_slave import Modbus
 
             self.modbus = Modbus(self, port.rs485, self._unlocked)
         self.scheduler = Scheduler(self._tasks(), port.ticks_us, port.task_register, 1)
@@ -256,13 +256,13 @@ class App:
         s = self._s
         flags = 0
         if s[I.STATE] == STATE_CLOSED:
-            flags = pcs_can.FLAG_ENABLE | pcs_can.FLAG_CLOSE_BUS
+            flags = pcs_codes.FLAG_ENABLE | pcs_codes.FLAG_CLOSE_BUS
             if not s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO):
-                flags |= pcs_can.FLAG_PERMIT
+                flags |= pcs_codes.FLAG_PERMIT
         if s[I.RESPONSE_W]:
-            flags |= pcs_can.FLAG_RESPONSE
+            flags |= pcs_codes.FLAG_RESPONSE
         link = self._link
-        changed = (flags ^ link[L.FLAGS]) & pcs_can.FLAG_PERMIT
+        changed = (flags ^ link[L.FLAGS]) & pcs_codes.FLAG_PERMIT
         link[L.FLAGS] = flags
         if changed or s[I.GRID_AGE_ms] > _NO_MAINS_ms:
             self._fast.send()

@@ -1,6 +1,6 @@
 """Read config.bin on the board and refuse it for any doubt (rule R9): never repair, never guess.
 
-Another rack's limits are the hazard. The ranges of rack.params are checked again here because
+Another rack's limits are the hazard. The ranges of rack.definitions.params are checked again here because
 the blob may come from an older host. Runs at start, may allocate.
 """
 
@@ -17,7 +17,7 @@ class ConfigError(Exception):
 
 
 class Params:
-    """One attribute per row of rack.params: ints, and array('i') for tables; rack_name, service_key."""
+    """One attribute per row of rack.definitions.params: ints, and array('i') for tables; rack_name, maintenance_key."""
 
 
 def _expect(true, reason):
@@ -39,7 +39,7 @@ def layout_crc(scalars, tables):
 
 def load(data):
     """data: bytes of config.bin → Params; raises ConfigError(reason)."""
-    from rack import params as rows
+    from rack.definitions import params as rows
 
     _expect(len(data) >= _HEAD, "config: too short")
     _expect(bytes(data[:4]) == b"HLT1", "config: wrong magic")
@@ -95,6 +95,6 @@ def _read_texts(params, data, at):
         if len(texts) == 1:
             _expect(at + 2 <= len(data), "config: cut short")
     _expect(at == len(data), "config: bytes left over")
-    _expect(len(texts[1]) == 32, "config: service key is not 32 bytes")
+    _expect(len(texts[1]) == 32, "config: maintenance key is not 32 bytes")
     params.rack_name = texts[0].decode()
-    params.service_key = texts[1]
+    params.maintenance_key = texts[1]

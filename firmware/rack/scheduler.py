@@ -8,8 +8,8 @@ from array import array
 
 import micropython
 from micropython import const
-from rack.control.fast import ptr32
-from rack.ports.scratch import TASK_MAGIC
+from rack.base.viper import ptr32
+from rack.hal.scratch import TASK_MAGIC
 
 _MASK = const(0x3FFFFFFF)
 _HALF = const(0x20000000)

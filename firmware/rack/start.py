@@ -25,11 +25,11 @@ def main():
         params, crc = _read_config()
         gc.threshold(_TIDY_BYTES)
         from rack.app import App
-        from rack.ports.rp2 import Port
+        from rack.hal.rp2_board import Port
 
         if params.modbus_enabled:
-            from rack.comms import modbus
-            from rack.ports import rp2_rs485
+            from rack.comms import modbus_slave as modbus
+            from rack.hal import rp2_rs485
 
             del modbus, rp2_rs485       # loaded before the code is looked for in flash
         _use_flash()
@@ -76,16 +76,16 @@ def _read_config():
         raise _Refused(str(error))
     finally:
         _forget("rack", "config")
-        _forget("rack", "params")
+        _forget("rack.definitions", "params")
     return params, crc32(data)
 
 
 def _use_flash():
     """Run the code from flash; the heap keeps what is not found there."""
-    from rack.ports import rp2_in_place
+    from rack.hal import rp2_run_from_flash as rp2_in_place
 
     rp2_in_place.move()
-    _forget("rack.ports", "rp2_in_place")
+    _forget("rack.hal", "rp2_in_place")
 
 
 def _forget(package, name):
@@ -97,9 +97,9 @@ def _forget(package, name):
 
 def standby(reason, port=None):
     """Contactors open, console only: the config was refused or the application has failed."""
-    from rack.comms.commands import Commands
-    from rack.comms.console import Console
-    from rack.comms.stdio import Stdio
+    from rack.comms.commands_read import Commands
+    from rack.comms.console_protocol import Console
+    from rack.comms.terminal import Stdio
 
     console = Console(Stdio(), Commands(None, reason, port).table, Commands.help)
     console.notice("standby: " + reason)

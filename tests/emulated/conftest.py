@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from weakref import WeakKeyDictionary
 
 import pytest
+from halite.common.image import image_path
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.flash_watch import ClosedWatch
 from halite.emulator.repl import at_prompt
-from halite.image import image_path
 
 BOOT_MS = 1200.0
 

@@ -4,15 +4,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from halite.bench import BARS
-from halite.build import make
+from halite.bench.figures import BARS
+from halite.build.firmware import make
+from halite.common.image import image_path
+from halite.common.paths import BOARD_CONFIGS
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.console import ask
 from halite.emulator.filesystem import with_files
-from halite.emulator.rig import EmulatedRack, emulated_rack
-from halite.image import image_path
-from halite.paths import BOARD_CONFIGS
+from halite.hosts.emulated import EmulatedRack, emulated_rack
 
 WINDOW_us = 50_000  # [deadman] window_ms
 MEETING_ms = 700.0

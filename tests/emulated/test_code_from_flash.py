@@ -3,12 +3,13 @@
 import random
 
 import pytest
-from halite import build, in_place
+from halite.build import firmware as build
+from halite.build import flash_index as in_place
+from halite.common.image import image_path
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
-from halite.image import image_path
 
 _MOVE = """
 import gc, machine
@@ -18,7 +19,7 @@ def load():     # returns before the collection: an import's frame may still poi
     global charge, interp, limits, rp2, rp2_in_place
     from rack.control import charge, interp, limits
     from rack.drivers import ntc
-    from rack.ports import rp2, rp2_in_place
+    from rack.hal import rp2, rp2_in_place
 
 load()
 table = array("i", (0, 10, 100, 30))
@@ -61,7 +62,7 @@ def test_functions_move_once_give_their_room_back_and_compute_the_same(found):
 
 
 def test_what_lies_in_the_second_block_of_a_file_is_behind_the_pointer_that_littlefs_keeps_there(files, found):
-    mpy = files["rack/ports/rp2.mpy"]
+    mpy = files["rack/hal/rp2_board.mpy"]
     last = in_place.functions(mpy)[-1]
     assert last.offset > _BLOCK
     address = found[4][1]

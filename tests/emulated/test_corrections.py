@@ -9,14 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from halite.common.image import image_path
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.corrections import Corrected, install
-from halite.emulator.pwm import duty
 from halite.emulator.repl import at_prompt, run_code
+from halite.emulator.rp2040py_fixes.corrections import Corrected, install
+from halite.emulator.rp2040py_fixes.pwm import duty
+from halite.emulator.rp2040py_fixes.uart import INT_OE, INT_RT, INT_RX, INT_TX, SerialLine
 from halite.emulator.runner import BoardRunner
-from halite.emulator.uart import INT_OE, INT_RT, INT_RX, INT_TX, SerialLine
 from halite.emulator.usb_host import ConsoleHost
-from halite.image import image_path
 from rp2040py.peripherals.usb import RPUSBController
 from rp2040py.rp2040 import RP2040
 from rp2040py.usb.cdc import USBCDC

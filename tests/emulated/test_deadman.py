@@ -7,9 +7,9 @@ coils' supply must drop within the window and stay down: nothing but a new arm_e
 from collections.abc import Callable
 
 import pytest
-from halite.emulator.deadman_rig import AFE_TX, ESTOP, HVIL, MAIN_NEG, MAIN_POS, OC_ALERT, PRECHARGE, Rig, WINDOW_ms
-from halite.emulator.pwm import duty
+from halite.bench.deadman_rig import AFE_TX, ESTOP, HVIL, MAIN_NEG, MAIN_POS, OC_ALERT, PRECHARGE, Rig, WINDOW_ms
 from halite.emulator.repl import BoardError, at_prompt
+from halite.emulator.rp2040py_fixes.pwm import duty
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_a_communication_clear_is_low_for_15_to_20_bit_times(rig: Rig) -> None:
     """BQ79616: shorter is no clear, much longer a wake."""
     edges: list[float] = []
     rig.board.rp2040.gpio[AFE_TX].add_listener(lambda new, old: edges.append(rig.board.now_us))
-    code = "from rack.ports.rp2 import AfeUart\nu = AfeUart(0, 1)\nfor _ in range(5): u.pulse_low(17); time.sleep_ms(1)"
+    code = "from rack.hal.rp2_board import AfeUart\nu = AfeUart(0, 1)\nfor _ in range(5): u.pulse_low(17); time.sleep_ms(1)"  # noqa: E501
     rig.run(code)
     lows = [edges[at + 1] - edges[at] for at in range(0, len(edges), 2)]
     assert len(lows) == 5 and all(15 <= low <= 20 for low in lows), lows

@@ -4,9 +4,9 @@ import functools
 import itertools
 from unittest.mock import patch
 
-from halite.emulator import exact_pio
-from halite.emulator.corrections import install
-from halite.emulator.exact_pio import ExactPio
+from halite.emulator.pio import machine as exact_pio
+from halite.emulator.pio.machine import ExactPio
+from halite.emulator.rp2040py_fixes.corrections import install
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from rp2040py.peripherals._pio import RPPIO

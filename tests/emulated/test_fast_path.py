@@ -6,18 +6,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from halite.build import make
+from halite.build.firmware import make
+from halite.common.image import image_path
+from halite.common.paths import BOARD_CONFIGS
 from halite.config import load, load_params
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
-from halite.emulator.rig import EmulatedRack, emulated_rack
-from halite.image import image_path
-from halite.paths import BOARD_CONFIGS
-from rack import ids as I
-from rack.alarms import code_of
-from rack.comms import link_state as L
-from rack.control import response_state as K
+from halite.hosts.emulated import EmulatedRack, emulated_rack
+from rack.definitions.alarms import code_of
+from rack.generated import ids as I
+from rack.generated import pcs_link_state as L
+from rack.generated import response_state as K
 from rp2040py.gpio_pin import GPIOPinState
 
 SETUP = """
@@ -27,9 +27,9 @@ p = load(open('config.bin', 'rb').read())
 from rack.control.controller import Controller
 c = Controller(p)
 from rack.comms.pcs_link import PcsLink
-from rack.control.recorder import Recorder
+from rack.control.response.recorder import Recorder
 from rack.drivers.mcp2515 import Mcp2515
-from rack.ports.rp2 import Port
+from rack.hal.rp2_board import Port
 port = Port(p)
 can = Mcp2515(port.can_spi, p.sensor_can_crystal_MHz, PcsLink.ACCEPT)
 while not can.running:
@@ -73,7 +73,7 @@ def scans(times, alarm, bits):
 REPLAY = """
 import binascii
 from array import array
-from rack.control.response import Response
+from rack.control.response.response import Response
 r = Response(p, array("i", [0] * len(c.s)))
 r.set_limits(10_000, 10_000, 1)
 for i in range({number}):

@@ -14,23 +14,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from halite.bench import BARS
+from halite.bench import response_times
+from halite.bench.figures import BARS
+from halite.common.paths import BOARD_CONFIGS
 from halite.config import load, load_params
-from halite.emulator import response_times
 from halite.emulator.console import ask
 from halite.emulator.scan_watch import ScanWatch
-from halite.paths import BOARD_CONFIGS
-from rack import ids as I
-from rack.control import response_state as K
-from rack.control.recorder import COLUMNS, Recorder
-from rack.control.response import Response
+from rack.control.response.recorder import COLUMNS, Recorder
+from rack.control.response.response import Response
+from rack.generated import ids as I
+from rack.generated import response_state as K
 
 STEP_mHz = -500
 QUIET_MS = 245.0
 LOST_MS = 370.0
 WALL_S = 600.0
 CHANGES = (
-    ('service = "lithium_steady"', 'service = "sodium_fast"\ninertia_permille_per_Hzps = 20\ninertia_band_mHzps = 50'),
+    ('grid_service = "lithium_steady"',
+     'grid_service = "sodium_fast"\ninertia_permille_per_Hzps = 20\ninertia_band_mHzps = 50'),
     # a short precharge: how the rack came to be closed is another test's matter
     ("tau_ms = 200 ", "tau_ms = 60 "),
     ("early_ms = 300 ", "early_ms = 90 "),

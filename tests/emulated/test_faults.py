@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from halite import build
+from halite.bench.response_times import requests
+from halite.build import firmware as build
+from halite.common.image import image_path
+from halite.common.paths import BOARD_CONFIGS
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.console import ask
 from halite.emulator.filesystem import with_files
-from halite.emulator.response_times import requests
-from halite.emulator.rig import EmulatedRack, emulated_rack
-from halite.image import image_path
-from halite.paths import BOARD_CONFIGS
-from halite.simulator.rack import COIL_NEG, COIL_POS
-from rack import ids as I
-from rack.comms import link_state as L
-from rack.control import response_state as K
-from rack.control.bits import LIM_ALARM
+from halite.hosts.emulated import EmulatedRack, emulated_rack
+from halite.plant.rack import COIL_NEG, COIL_POS
+from rack.definitions.codes import LIM_ALARM
+from rack.generated import ids as I
+from rack.generated import pcs_link_state as L
+from rack.generated import response_state as K
 from rp2040py.gpio_pin import GPIOPinState
 
 REACTION_TIMES = BOARD_CONFIGS.parent / "docs" / "reaction_times.md"
@@ -69,7 +69,7 @@ FAILS = f"""
 FAULTY = (
     ("rack/app.py", "    def _poll_memory(self, now_us):\n", HANGS),
     ("rack/app.py", "    def _scan(self, now_us):\n", RAISES),
-    ("rack/ports/rp2_fast.py", f"            link[{L.ASKED}] = 0\n", FAILS),  # behind the kernel, before the request
+    ("rack/hal/rp2_fast_path.py", f"            link[{L.ASKED}] = 0\n", FAILS),  # behind the kernel, before the request
 )
 
 

@@ -6,36 +6,36 @@ import re
 from functools import cache
 
 import pytest
-from halite import build
 from halite.board import scripts
 from halite.board.flash import STEPS, Job, flash
 from halite.board.refusal import BoardError
+from halite.build import firmware as build
+from halite.common.image import image_path
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import read_files, with_files
 from halite.emulator.runner import BoardRunner
-from halite.image import image_path
 
 KEY = bytes(range(32))
 
 NEEDED = re.compile(
-    r"boot.py|main.py|rack/(|comms/|control/)__init__.mpy|rack/comms/(console|service|stdio).mpy"
-    r"|rack/control/fast.mpy"
+    r"boot.py|main.py|rack/(|comms/|control/)__init__.mpy|rack/comms/(console|maintenance|stdio).mpy"
+    r"|rack/base/viper.mpy"
 )
 
 # What main.py starts.
 START = re.search(r"import (rack\.\w+)", (build.FIRMWARE / "main.py").read_text()).group(1).replace(".", "/") + ".py"
 
-# A small application with the firmware's own console and service protocol, so that the test takes seconds.
+# A small application with the firmware's own console and maintenance protocol, so that the test takes seconds.
 APP = f"""
 import os, machine, time
-from rack.comms.console import Console
-from rack.comms.service import Challenge
-from rack.comms.stdio import Stdio
+from rack.comms.console_protocol import Console
+from rack.comms.auth import Challenge
+from rack.comms.terminal import Stdio
 challenge = Challenge({KEY!r}, os.urandom)
 def version(words):
     yield ',"healthy":true,"mode":"run"'
-def service(words):
+def maintenance(words):
     if not words:
         return (',"nonce":"%s"' % challenge.ask(),)
     if not challenge.accepts(words[0]):
@@ -43,7 +43,7 @@ def service(words):
     machine.mem32[0x4005800C] = 0x05E41CE5
     machine.reset()
 def main():
-    console = Console(Stdio(), {{"version": version, "service": (service, "")}}, ())
+    console = Console(Stdio(), {{"version": version, "maintenance": (maintenance, "")}}, ())
     while True:
         console.poll()
         time.sleep_ms(1)
@@ -130,7 +130,7 @@ def test_a_bare_board_becomes_a_running_rack_whatever_happens_on_the_way(runner,
 
     with pytest.raises(BoardError) as refused:
         flash(job(port, wanted, key=bytes(32)))
-    assert (refused.value.step, refused.value.reason.code) == ("service", "wrong_key")
+    assert (refused.value.step, refused.value.reason.code) == ("maintenance", "wrong_key")
 
     again = flash(job(port, built(2000)))
     assert set(again.plan.upload) == {"rack/table.mpy", build.MANIFEST}

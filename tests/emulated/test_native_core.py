@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from halite.emulator import native
-from halite.image import image_path
+from halite.common.image import image_path
+from halite.emulator.rp2040py_fixes import native
 
 _RUN = """
 import hashlib, sys

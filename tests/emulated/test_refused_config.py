@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from halite import build
+from halite.build import firmware as build
+from halite.common.image import image_path
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
-from halite.image import image_path
 
 
 @pytest.fixture(scope="module")

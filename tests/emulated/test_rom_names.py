@@ -2,7 +2,7 @@
 
 import re
 
-from halite import names
+from halite.build import intern as names
 from halite.emulator.repl import run_code
 
 _ASK = """

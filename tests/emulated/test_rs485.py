@@ -2,32 +2,28 @@
 
 import json
 import struct
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from halite.build import make
+from halite.bench import response_times
+from halite.build.firmware import make
+from halite.common.image import image_path
+from halite.common.paths import BOARD_CONFIGS
 from halite.config import RackConfig, load
-from halite.emulator import response_times
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
-from halite.emulator.rig import EmulatedRack
 from halite.emulator.rs485 import BoardLine, CHARACTER_bits
 from halite.emulator.runner import BoardRunner
-from halite.image import image_path
-from halite.paths import BOARD_CONFIGS
-from rack.comms import sunspec
+from halite.hosts.emulated import EmulatedRack
+from rack.definitions import sunspec
+from rack.definitions.signals import SIGNALS
 from rack.drivers.crc16 import TABLE, crc16
-from rack.signals import SIGNALS
 from rp2040py.peripherals.timer import RPTimer
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "drivers"))
-
-from modbus_rig import address, long, read_request, single_request, write_request
+from support.modbus_rig import address, long, read_request, single_request, write_request
 from test_modbus_clients import scanned
 
 BAUD = 115_200
@@ -69,7 +65,7 @@ from array import array
 class Pins: pass
 p = Pins()
 p.pins_rs485_tx, p.pins_rs485_rx, p.pins_rs485_de, p.modbus_baud, p.modbus_parity = 4, 5, 6, {baud}, {parity}
-from rack.ports import rp2_rs485
+from rack.hal import rp2_rs485
 data = bytes(rp2_rs485.transmit[0])
 line = rp2_rs485.Rs485(p)
 frame = bytearray({data!r})

@@ -1,24 +1,22 @@
 """Rule R2 on the chip: the control core with its real viper kernels decides the same as CPython."""
 
-import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
-from halite import build
+from halite.build import firmware as build
+from halite.common.image import image_path
 from halite.config import compile_config, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
-from halite.image import image_path
 
-FIRMWARE_TESTS = Path(__file__).parents[1] / "firmware"
-sys.path.insert(0, str(FIRMWARE_TESTS))
+SUPPORT = Path(__file__).parents[1] / "support"
 
-from recorded import SCENARIOS, config_of, record_of, second, told  # noqa: E402
-from recording import INPUT_SIGNALS, replayed  # noqa: E402
+from support.recorded import SCENARIOS, config_of, record_of, second, told  # noqa: E402
+from support.recording import INPUT_SIGNALS, replayed  # noqa: E402
 
-SERVICE_MAGIC = 0x05E41CE5  # rack.ports.scratch
+MAINTENANCE_MAGIC = 0x05E41CE5  # rack.hal.scratch
 CONFIGS = {name: config_of(name).path for name in SCENARIOS} | {"second": load("bench_rack").path}
 
 
@@ -29,15 +27,15 @@ def record(name: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def board() -> EmulatedBoard:
-    """In service mode at its prompt, the records beside the firmware in its flash."""
+    """In maintenance mode at its prompt, the records beside the firmware in its flash."""
     files = dict(build.make(load("bench_rack"), short=False).files)
-    files["replay.py"] = (FIRMWARE_TESTS / "replay.py").read_bytes()
+    files["replay.py"] = (SUPPORT / "replay.py").read_bytes()
     for name, config in CONFIGS.items():
         files[f"{name}.bin"] = record(name)
         files[f"{config.stem}.bin"] = compile_config(load(config.stem))
     blank = EmulatedBoard(image_path()).flash_snapshot()
     board = EmulatedBoard(image_path(), flash=with_files(blank, files))
-    board.rp2040.watchdog.scratch_data[0] = SERVICE_MAGIC
+    board.rp2040.watchdog.scratch_data[0] = MAINTENANCE_MAGIC
     board.run_for(100)
     at_prompt(board)
     run_code(board, "import replay, rack.config, rack.control.controller", emulated_ms=3_000)

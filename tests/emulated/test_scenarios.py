@@ -3,7 +3,7 @@
 One sodium rack boots to standby. For each start state a process branches off there, before anything of the rack has
 been measured, puts the rack into that state and closes it; from there each scenario has a branch of its own. Its
 actions come in their order and close together, a curve of the grid is run through in 0.2 s; what the rack needs for
-its answer it gets. A scenario has to come to what it promises (halite.simulator.outcome), then an operator opens.
+its answer it gets. A scenario has to come to what it promises (halite.scenarios.outcome), then an operator opens.
 Whole and unchanged the scenarios are played by `make scenarios`, the demonstration in test_demo.py.
 """
 
@@ -15,16 +15,16 @@ from functools import cache
 from typing import Any
 
 import pytest
+from halite.bench.response_times import rack_with_application
 from halite.board.event_log import decoded
 from halite.config import load
 from halite.emulator.console import ask
 from halite.emulator.flash_watch import ClosedWatch
-from halite.emulator.response_times import rack_with_application
-from halite.emulator.rig import EmulatedRack
-from halite.simulator import scenario as scenarios
-from halite.simulator.outcome import LEVELS, PROMISES, trip_key
-from halite.simulator.rack import COIL_NEG, COIL_POS
-from halite.simulator.scenario import Command, Scenario, Start, StartFault, TraceFrequency
+from halite.hosts.emulated import EmulatedRack
+from halite.plant.rack import COIL_NEG, COIL_POS
+from halite.scenarios import scenario as scenarios
+from halite.scenarios.outcome import LEVELS, PROMISES, trip_key
+from halite.scenarios.scenario import Command, Scenario, Start, StartFault, TraceFrequency
 
 NAMES = sorted({path.stem for path in scenarios.FOLDER.glob("*.toml")} - {"demo"})
 FROM_OPEN = {"precharge_leak"}  # what happens in it happens while it closes

@@ -2,7 +2,7 @@
 
 import pytest
 from halite.emulator.repl import at_prompt, run_code
-from halite.emulator.rig import EmulatedRack, emulated_rack
+from halite.hosts.emulated import EmulatedRack, emulated_rack
 
 SETUP = """
 import machine, time

@@ -13,31 +13,33 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mutants import MUTANTS
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mutation.mutants import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("test_controller.py", "test_contactors.py", "test_integers.py", "test_machine.py")
-_RESPONSE = ("test_mains_return.py", "test_delivery.py", "test_response.py", "test_frequency.py", "test_split.py",
+_RESPONSE = ("test_mains_return.py", "test_delivery.py", "test_response.py", "test_frequency.py", "test_pair.py",
              "test_response_range.py", "test_phases.py")
 _TESTS = {
-    "alarm_engine.py": ("test_alarms.py",),
-    "commissioning.py": ("test_response_commissioning.py",),
+    "protect/alarm_engine.py": ("test_alarm_engine.py",),
+    "response/response_test.py": ("test_response_test.py",),
     "controller.py": ("test_controller.py", "test_two_halves.py"),
-    "core_temp.py": ("test_core_temp.py",),
-    "mains.py": ("test_mains_return.py", "test_phases.py", "test_two_halves.py"),
-    "phases.py": ("test_phases.py", "test_response_range.py"),
-    "recorder.py": ("test_recorder.py", "test_mains_return.py"),
-    "response.py": _RESPONSE,
-    "response_kernel.py": _RESPONSE,
-    "services.py": _RESPONSE,
+    "sense/core_temperature.py": ("test_core_temperature.py",),
+    "response/mains.py": ("test_mains_return.py", "test_phases.py", "test_two_halves.py"),
+    "response/phases.py": ("test_phases.py", "test_response_range.py"),
+    "response/recorder.py": ("test_recorder.py", "test_mains_return.py"),
+    "response/response.py": _RESPONSE,
+    "response/request_kernel.py": _RESPONSE,
+    "response/grid_services.py": _RESPONSE,
 }
 _TIME_MOST_s = 240
 
 _PYTEST = """
 import sys
 from pathlib import Path
-import halite.paths
-halite.paths.FIRMWARE = Path(sys.argv[1])
+import halite.common.paths
+halite.common.paths.FIRMWARE = Path(sys.argv[1])
 import pytest
 sys.exit(pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", *sys.argv[2:]]))
 """
@@ -45,9 +47,9 @@ sys.exit(pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", *sys.
 
 def tests_of(module: str) -> list[str]:
     """The module's own tests, then those of the whole controller; paths from the root."""
-    own = _TESTS.get(module, (f"test_{module}",))
+    own = _TESTS.get(module, (f"test_{Path(module).name}",))
     names = [*own, *(name for name in WHOLE if name not in own)]
-    return [f"tests/control/{name}" for name in names]
+    return [str(path.relative_to(ROOT)) for name in names for path in sorted((ROOT / "tests" / "unit").rglob(name))]
 
 
 def mutate(folder: Path, module: str, old: str, new: str) -> None:

@@ -3,11 +3,12 @@
 import math
 from array import array
 
+from halite.chips.ntc import Ntc
 from halite.config import load_params
-from halite.simulator.chips.ntc import Ntc
-from rack.alarms import code_of
+from rack.definitions.alarms import code_of
 from rack.drivers import ntc
-from wires import Clock
+
+from support.wires import Clock
 
 A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
 NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)

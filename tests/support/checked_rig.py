@@ -9,11 +9,12 @@ from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any
 
 import rack.control
-from checked import CheckedArray, checked
 from rack.control.controller import Controller
-from rig import Rig
 
-MODULES = [importlib.import_module(f"rack.control.{m.name}") for m in pkgutil.iter_modules(rack.control.__path__)]
+from support.checked_int import CheckedArray, checked
+from support.controller_rig import Rig
+
+MODULES = [importlib.import_module(m.name) for m in pkgutil.walk_packages(rack.control.__path__, "rack.control.")]
 
 
 def checked_controller(p: Any) -> Controller:

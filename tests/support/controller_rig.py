@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from halite.config import load_params
-from rack import ids as I
-from rack.control.bits import (
+from rack.control.controller import Controller
+from rack.definitions.codes import (
     COIL_NEG,
     COIL_POS,
     COIL_PRE,
@@ -18,7 +18,7 @@ from rack.control.bits import (
     IN_OC_OK,
     STATE_CLOSED,
 )
-from rack.control.controller import Controller
+from rack.generated import ids as I
 
 HEALTHY = IN_HVIL | IN_ESTOP | IN_OC_OK | IN_COOLANT_FLOW
 MASK = 2**30 - 1

@@ -8,19 +8,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from rack import ids as I
-from rack.alarms import code_of
-from rack.control.bits import (
-    COIL_NEG,
-    COIL_POS,
-    IN_AUX_NEG,
-    IN_AUX_POS,
-    IN_ESTOP,
-    IN_HVIL,
-    IN_OC_OK,
-    NO_OPEN,
-)
-from rig import Rig
+from rack.definitions.alarms import code_of
+from rack.definitions.codes import COIL_NEG, COIL_POS, IN_AUX_NEG, IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK, NO_OPEN
+from rack.generated import ids as I
+
+from support.controller_rig import Rig
 
 _STEP_ddegC = 90            # what a cell may just warm between two scans of the AFE (plausible_jump_dK)
 _RISE_ddegC = 7             # of sensor 0 in 100 ms, when it runs away: too slow to be over-temperature first
@@ -100,7 +92,7 @@ def _warm(charging: bool) -> Callable[[Rig, int], None]:
         for at in range(len(temps)):
             temps[at] += max(-_STEP_ddegC, min(_STEP_ddegC, level - temps[at]))
         if charging:
-            rig.s[I.CURRENT_dA] = -rig.params.charge_rest_dA - 1
+            rig.s[I.CURRENT_dA] = -rig.params.soc_rest_dA - 1
 
     return cause
 
@@ -114,7 +106,7 @@ def _cold(d: "Dangers", level: int) -> bool:
 
 
 def _charging(d: "Dangers") -> bool:
-    return bool(d.rig.s[I.CURRENT_dA] < -d.rig.params.charge_rest_dA)
+    return bool(d.rig.s[I.CURRENT_dA] < -d.rig.params.soc_rest_dA)
 
 
 def _sensors_lost(d: "Dangers", level: int) -> bool:
@@ -253,7 +245,7 @@ class Dangers:
 
     def _budget(self, way: int) -> int:
         p = self.rig.params
-        return 1000 * int(p.overload_discharge_A2s if way > 0 else p.overload_charge_A2s)
+        return 1000 * int(p.overcurrent_discharge_A2s if way > 0 else p.overcurrent_charge_A2s)
 
     def _look(self, dt: int) -> None:
         rig = self.rig
@@ -264,7 +256,7 @@ class Dangers:
         self.rises = dt == 100 and now - self._first_ddegC >= _RISE_ddegC and not rig.c.temperatures.why[0]
         self._first_ddegC = now
         current = 0 if "current" in rig.silent else rig.s[I.CURRENT_dA]
-        for way, rated_dA in ((1, rig.params.overload_discharge_dA), (-1, rig.params.overload_charge_dA)):
+        for way, rated_dA in ((1, rig.params.overcurrent_discharge_dA), (-1, rig.params.overcurrent_charge_dA)):
             square = current * current // 100 if current * way > 0 else 0
             used = self._used[way] + (square - rated_dA * rated_dA // 100) * min(dt, 100)
             self._used[way] = min(max(0, used), 2 * self._budget(way))

@@ -1,6 +1,6 @@
 """What the measurement of the frequency costs and gives, for docs/response.md: one figure a line.
 
-    python tests/control/measurement_figures.py
+    python tests/support/measurement_figures.py
 
 On the firmware's response under CPython: 5 us rms of seeded edge jitter for the noise, exact edges elsewhere.
 The same in every run.
@@ -9,14 +9,15 @@ The same in every run.
 from collections.abc import Iterator
 
 import numpy as np
-from halite.paths import use_firmware
-from halite.simulator.compliance_rig import preset
+from halite.common.paths import use_firmware
+from halite.scenarios.compliance.rig import preset
 
 use_firmware()
 
-from rack.control import response_state as K  # noqa: E402
-from rack.control.response import PERIOD_TICK_NS  # noqa: E402
-from response_rig import Rig, rocof_mHzps  # noqa: E402
+from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
+from rack.generated import response_state as K  # noqa: E402
+
+from support.response_rig import Rig, rocof_mHzps  # noqa: E402
 
 _JITTER_s = 5e-6
 _RAMP_Hzps = 0.1  # slow: the longest window is not begun anew

@@ -1,25 +1,21 @@
-"""A Modbus slave on a simulated line: the real slave, controller and station's words; scans as a test wants them."""
+"""A Modbus slave on a simulated line: the real slave, controller and EMS's words; scans as a test wants them."""
 
 import struct
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from halite.modbus_map import points
-from halite.simulator.rs485 import SlaveLine
-from rack.comms import sunspec
-from rack.comms.commands import Commands
-from rack.comms.modbus import Modbus
-from rack.comms.station import Station
-from rack.control.bits import CMD_RESET
+from halite.chips.rs485 import SlaveLine
+from halite.generate.modbus import points
+from rack.comms.commands_read import Commands
+from rack.comms.ems import Ems
+from rack.comms.modbus_slave import Modbus
+from rack.definitions import sunspec
+from rack.definitions.codes import CMD_RESET
 from rack.drivers.crc16 import TABLE, crc16
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
-
-from checked import Checked
-from rig import Rig
+from support.checked_int import Checked
+from support.controller_rig import Rig
 
 PERIOD_US = 20_000
 MASK = 2**30 - 1
@@ -61,13 +57,13 @@ class Slave:
     def __init__(self, name: str = "bench", start_us: int = 0, echo: bool = False, **changed: Any) -> None:
         self.rig = Rig(name, **{"modbus_unit": UNIT, **changed})
         self.c, self.s, self.params = self.rig.c, self.rig.s, self.rig.params
-        self.station = Station(self.params, self.s)
+        self.ems = Ems(self.params, self.s)
         self.now_us = start_us
         self.line = SlaveLine(self.params.modbus_baud, lambda: self.now_us, echo)
         self.app = SimpleNamespace(
             params=self.params,
             controller=self.c,
-            station=self.station,
+            ems=self.ems,
             acknowledge=lambda: self.c.command(CMD_RESET),
             port=SimpleNamespace(ticks_ms=lambda: self.now_us // 1000, scratch=None),
             reset_reason=0,

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from halite.bench import BARS
-from halite.paths import use_firmware
+from halite.bench.figures import BARS
+from halite.common.paths import use_firmware
 
 use_firmware()
 
-from rack import ids as I  # noqa: E402
-from rack.control.bits import IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK  # noqa: E402
-from rig import Rig  # noqa: E402
+from rack.definitions.codes import IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK  # noqa: E402
+from rack.generated import ids as I  # noqa: E402
+
+from support.controller_rig import Rig  # noqa: E402
 
 SCAN_ms = round(BARS["scan_10ms_us_max"].limit / 1000)
 COLLECT_ms = round(BARS["gc_collect_ms"].limit)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from halite.config import RackConfig, load
-from halite.simulator import scenario
-from rack import ids as I
-from rack.alarms import code_of
-from recording import record
+from halite.scenarios import scenario
+from rack.definitions.alarms import code_of
+from rack.generated import ids as I
+
+from support.recording import record
 
 FINE_ms, COARSE_ms = 10, 50
 _START_ms = (1 << 30) - 2_000  # so that the clock wraps two seconds later

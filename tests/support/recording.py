@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from halite.config import load_params
-from halite.simulator import scenario
-from halite.simulator.rack import Rack
-from halite.simulator.values import ValuesFace
+from halite.hosts.cpython import ValuesFace
+from halite.plant.rack import Rack
+from halite.scenarios import scenario
 from rack.control.controller import Controller
-from rack.signals import SIGNALS
-from replay import CELLS, CELLS_AGAIN, COMMAND, PERIOD, SCAN, TEMPS, TEMPS_AGAIN, replay
+from rack.definitions.signals import SIGNALS
+
+from support.replay import CELLS, CELLS_AGAIN, COMMAND, PERIOD, SCAN, TEMPS, TEMPS_AGAIN, replay
 
 INPUT_SIGNALS = [index for index, row in enumerate(SIGNALS) if row[1] == "i"]
 

@@ -2,7 +2,7 @@
 
 Runs unchanged on CPython, on MicroPython's unix port and on the RP2040, so it imports only what all
 three have. A record is one opcode byte and its payload of little-endian 32-bit integers, in the order of the
-calls that the application (or the simulated rack) made: see `tests/firmware/recording.py`. The payload is read
+calls that the application (or the simulated rack) made: see `tests/support/recording.py`. The payload is read
 straight into the core's arrays: on the chip the core itself should take the time.
 """
 

@@ -3,10 +3,10 @@
 from array import array
 from types import SimpleNamespace
 
-from rack import ids as I
-from rack.control import response_state as K
-from rack.control.response import PERIOD_TICK_NS, Response
-from rack.params import SCALARS
+from rack.control.response.response import PERIOD_TICK_NS, Response
+from rack.definitions.params import SCALARS
+from rack.generated import ids as I
+from rack.generated import response_state as K
 
 DC_LOW = [-500, 1000, -200, 50, -15, 0, 15, 0, 200, -50, 500, -1000]
 STRAIGHT = [-500, 1000, -20, 0, 20, 0, 500, -1000]
@@ -35,10 +35,10 @@ USUAL = {
     "response_recovery_target_cpct": 5_000,
     "response_recovery_band_cpct": 500,
     "response_setpoint_permille_ps": 100,
-    "split_power_W": 200_000,
-    "split_tau_ms": 20_000,
-    "split_share_permille": 1_000,
-    "split_bias_W": 10_000,
+    "pair_power_W": 200_000,
+    "pair_tau_ms": 20_000,
+    "pair_share_permille": 1_000,
+    "pair_bias_W": 10_000,
 }
 
 

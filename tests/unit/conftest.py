@@ -17,8 +17,8 @@ settings.load_profile("mutant" if "HALITE_MUTANT" in os.environ else "control")
 @pytest.fixture
 def checked_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control core makes arrays of Checked integers."""
-    from checked import CheckedArray
-    from checked_rig import MODULES
+    from support.checked_int import CheckedArray
+    from support.checked_rig import MODULES
 
     for module in MODULES:
         if getattr(module, "array", None) is array:

@@ -1,30 +1,25 @@
 """The schedule keeps its phases, counts what slips, and names the task that never came back."""
 
 import ast
-import sys
 from array import array
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
-from halite.bench import BARS
+from halite.bench.figures import BARS
+from halite.common.paths import FIRMWARE
 from halite.config import load_params
-from halite.paths import FIRMWARE
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
 from rack import scheduler as sched
-from rack.alarms import code_of
 from rack.app import AFE_RUN, App
-from rack.ports.scratch import TASK_MAGIC
+from rack.definitions.alarms import code_of
+from rack.generated import ids as I
+from rack.hal.scratch import TASK_MAGIC
 from rack.scheduler import Scheduler
-from wires import TimeIsUp, settled_response
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
-
-from checked import Checked, Overflow
+from support.checked_int import Checked, Overflow
+from support.wires import TimeIsUp, settled_response
 
 MASK = 0x3FFFFFFF
 UNLOCKED = ("int_store.stage", "int_store.confirm")  # storage is written with the heap unlocked
@@ -283,7 +278,7 @@ TALKING = {"scan": 1_500, "collect": 20_000, "plan": 700, "afe": 700, "pcs": 550
 
 
 class TalkingRig(Rig):
-    """Somebody reads answers without end on the console while a station asks without pause: more work than time."""
+    """Somebody reads answers without end on the console while an EMS asks without pause: more work than time."""
 
     def __init__(self):
         tasks = _app_tasks(10, MagicMock())
@@ -299,7 +294,7 @@ class TalkingRig(Rig):
             self.scheduler.ask(index, now_us, 10_000 if len(self.starts[index]) % 5 == 0 else 100)
 
 
-def test_a_person_and_a_station_that_both_ask_without_end_make_no_task_late():
+def test_a_person_and_an_ems_that_both_ask_without_end_make_no_task_late():
     late_warn_us = 1000 * load_params("lfp_rack").alarms_levels[4 * (code_of("late_warn") - 1)]
     rig = TalkingRig()
     rig.run(5_000_000)

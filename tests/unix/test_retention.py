@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from halite.board.event_log import decoded
 from halite.board.render import as_text
-from halite.paths import BOARD_CONFIGS
-from halite.unix_board import UnixBoard
+from halite.common.paths import BOARD_CONFIGS
+from halite.hosts.unix_port import UnixBoard
 
 BENCH = BOARD_CONFIGS / "bench_rack.toml"
 CLOSED = 5  # COIL_NEG | COIL_POS

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from halite.build import sources
+from halite.build.firmware import sources
 from halite.config import compile_config, load
-from halite.simulator import scenario
-from recorded import SCENARIOS, config_of, record_of, second, told
-from recording import INPUT_SIGNALS, replayed
-from replay import CELLS
+from halite.scenarios import scenario
+from support.recorded import SCENARIOS, config_of, record_of, second, told
+from support.recording import INPUT_SIGNALS, replayed
+from support.replay import CELLS
 
 
 def replay_code(config: Path, record: Path, locked: bool) -> str:
@@ -18,9 +18,9 @@ def replay_code(config: Path, record: Path, locked: bool) -> str:
 
 def test_every_module_of_the_build_imports_on_the_unix_port(on_unix: Callable[[str], str]) -> None:
     """All but those that need the chip; an import that a board would miss fails here."""
-    from halite.build import HOST_ONLY
+    from halite.build.firmware import HOST_ONLY
 
-    chip = ("boot.py", "main.py", "rack/ports/")
+    chip = ("boot.py", "main.py", "rack/hal/")
     names = [name for name, _ in sources() if name not in HOST_ONLY and not name.startswith(chip)]
     modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in names]
     assert "rack.control.controller" in modules
@@ -64,7 +64,7 @@ def test_every_shipped_scenario_is_one_of_the_ten_that_are_recorded() -> None:
 def test_a_recorded_scenario_has_the_same_bits_on_unix(
     name: str, on_unix: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """With the millisecond clock wrapping at 2**30; tests/board replays the same records on the chip."""
+    """With the millisecond clock wrapping at 2**30; tests/emulated replays the same records on the chip."""
     stream = record_of(name)
     (tmp_path / "record.bin").write_bytes(stream)
     (tmp_path / "config.bin").write_bytes(compile_config(config_of(name)))
@@ -77,7 +77,7 @@ def test_a_recorded_scenario_has_the_same_bits_on_unix(
 CAN_UNDER_LOCK = """
 import micropython
 from array import array
-from rack.comms import pcs_can
+from rack.comms import pcs_codec as pcs_can
 from rack.comms.pcs_link import PcsLink
 from rack.drivers.mcp2515 import Mcp2515
 
@@ -142,8 +142,8 @@ print(accepted, can.aborted, can.bus_offs, can.rx_overflows, min(states[:5]))
 
 def test_the_can_link_allocates_nothing_whatever_the_chip_answers(on_unix: Callable[[str], str]) -> None:
     """The loop polls it with the heap locked: bring-up, bus-off, a stuck buffer, any frame."""
-    from rack import ids as I
-    from rack.comms.pcs_can import STATUS_ID
+    from rack.definitions.pcs_codes import STATUS_ID
+    from rack.generated import ids as I
 
     code = CAN_UNDER_LOCK.replace("{sequence}", str(I.PCS_SEQUENCE)).replace("{identifier}", str(STATUS_ID))
     assert all(int(seen) >= 5 for seen in on_unix(code).split())

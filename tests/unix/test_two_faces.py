@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from halite.common.paths import BOARD_CONFIGS
 from halite.config import load, load_params
-from halite.paths import BOARD_CONFIGS
-from halite.simulator.rack import Rack
-from halite.simulator.values import ValuesFace
-from halite.unix_board import UnixBoard
+from halite.hosts.cpython import ValuesFace
+from halite.hosts.unix_port import UnixBoard
+from halite.plant.rack import Rack
 
 BENCH = BOARD_CONFIGS / "bench_rack.toml"
 CLOSED = 5  # COIL_NEG | COIL_POS
@@ -63,9 +63,9 @@ def on_the_application(name: str, at: int, value: float) -> Seen:
 
 
 def on_values(name: str, at: int, value: float) -> Seen:
-    from rack import ids as I
-    from rack.control import bits
     from rack.control.controller import Controller
+    from rack.definitions import codes as bits
+    from rack.generated import ids as I
 
     params = load_params(load(BENCH).path)
     face = ValuesFace(Rack.from_params(params, seed=1), Controller(params))

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from halite.common.paths import BOARD_CONFIGS
 from halite.config import compile_config, load
-from halite.paths import BOARD_CONFIGS
-from halite.unix_board import UnixBoard
-from rack.alarms import code_of
+from halite.hosts.unix_port import UnixBoard
+from rack.definitions.alarms import code_of
 
 CLOSED = 5  # COIL_NEG | COIL_POS
-ALARM_CAME = 1  # rack.storage.memory
+ALARM_CAME = 1  # rack.storage.retention
 
 
 def started(start_us: int = 0) -> UnixBoard:
@@ -156,8 +156,8 @@ def test_a_locked_out_rack_is_unlocked_with_its_key_only(tmp_path: Path) -> None
         board.run_for(1000)
         assert asked(board, "status")["state"] == "locked_out"
         assert "wrong answer" in asked(board, "unlock " + 64 * "0")["error"]
-        nonce = bytes.fromhex(asked(board, "service")["nonce"])
-        proof = hmac.new(board.config.service_key, nonce, hashlib.sha256).hexdigest()
+        nonce = bytes.fromhex(asked(board, "maintenance")["nonce"])
+        proof = hmac.new(board.config.maintenance_key, nonce, hashlib.sha256).hexdigest()
         assert asked(board, f"unlock {proof}")["ok"] is True
         assert "wrong answer" in asked(board, f"unlock {proof}")["error"]
         assert asked(board, "reset")["ok"] is True
@@ -169,13 +169,13 @@ def test_a_locked_out_rack_is_unlocked_with_its_key_only(tmp_path: Path) -> None
 def test_standby_tells_the_whole_reason_in_pieces_that_fit(on_unix: Callable[[str], str]) -> None:
     reason = 'config: response_step_release_permille_ps = 1000000 is outside 10..10000, "really"'
     code = f"""
-from rack.comms.commands import Commands
+from rack.comms.commands_read import Commands
 pieces = list(Commands(None, {reason!r}).table["version"]([]))
 print(max(len(piece) for piece in pieces))
 print('{{"re":"version"' + "".join(pieces) + "}}")
 """
     longest, answer = on_unix(code).splitlines()
-    assert int(longest) <= 64  # rack.comms.console: room for a piece
+    assert int(longest) <= 64  # rack.comms.console_protocol: room for a piece
     assert json.loads(answer)["reason"] == reason
 
 
@@ -274,19 +274,19 @@ except start._Refused as refused:
     assert on_unix(code).splitlines() == ["config: " + reason, "config: there is no nothing.bin"]
 
 
-def test_what_the_station_writes_is_watched_and_its_silence_ends_what_it_asked_for(tmp_path: Path) -> None:
+def test_what_the_ems_writes_is_watched_and_its_silence_ends_what_it_asked_for(tmp_path: Path) -> None:
     config = tmp_path / "impatient.toml"
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
-    text = text.replace("station_lost = [20_000, 5_000,", "station_lost = [1_500, 1_000,")
+    text = text.replace("ems_lost = [20_000, 5_000,", "ems_lost = [1_500, 1_000,")
     config.write_text(text.replace("[5, 10, 5_000, 5_000]", "[5, 10, 200, 5_000]"), encoding="utf-8")
     with UnixBoard(config) as board:
         board.run_for(800)
-        assert asked(board, "status")["signals"]["station_age_ms"] == 0, "no station has spoken"
+        assert asked(board, "status")["signals"]["ems_age_ms"] == 0, "no EMS has spoken"
         assert asked(board, "setpoint 100")["ok"]
         assert asked(board, "insulation 4")["ok"]
         status = asked(board, "status")["signals"]
-        assert 0 < status["station_age_ms"] < 900 and status["setpoint_W"] == 100
+        assert 0 < status["ems_age_ms"] < 900 and status["setpoint_W"] == 100
         assert any("insulation fault" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
         board.run_for(1_000)
-        assert any("station silent" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
+        assert any("EMS silent" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
         assert asked(board, "status")["signals"]["setpoint_W"] == 0

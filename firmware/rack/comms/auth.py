@@ -1,6 +1,6 @@
-"""Entry to service mode by challenge and response (rule R7).
+"""Entry to maintenance mode by challenge and response (rule R7).
 
-Service mode stops protection, so nobody may enter it by typing a word, and never under load.
+Maintenance mode stops protection, so nobody may enter it by typing a word, and never under load.
 HMAC-SHA256 (RFC 2104) over a nonce that is used once; the key comes with the board config.
 """
 

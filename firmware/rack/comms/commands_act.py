@@ -1,26 +1,27 @@
-"""What the console can be asked to do: close, open, reset, unlock, the station's words, service mode.
+"""What the console can be asked to do: close, open, reset, unlock, the EMS's words, maintenance mode.
 
 Half a garbled line, or the wrong person, must not close anything: words are counted, refusals come from
-Controller.command, and what needs a service right takes an answer to a challenge. `links` only tells; it is
+Controller.command, and what needs a maintenance right takes an answer to a challenge. `links` only tells; it is
 here because the file of the other views is full, see there.
 """
 
-from rack import ids as I
-from rack.comms.service import Challenge
-from rack.comms.station import INSULATION, SETPOINT
-from rack.control import bits
-from rack.control.why import piece
+from rack.generated import ids as I
+from rack.comms.auth import Challenge
+from rack.comms.ems import INSULATION, SETPOINT
+from rack.definitions import codes as bits
+from rack.control.protect.reasons import piece
 
 HELP = (
-    "service:ask for a nonce, or answer it: into service mode|close:close the contactors"
+    "maintenance:ask for a nonce; answer it to enter the mode|close:close the contactors"
     "|open:open the contactors|reset:acknowledge latched trips"
-    "|unlock:leave the lock-out, with the answer to a nonce|setpoint:station power in W, positive discharges"
-    "|insulation:what the station's monitor measures, in kohm|links:counters of the chips and their wires"
+    "|unlock:leave the lock-out, with the answer to a nonce|setpoint:EMS power in W, positive discharges"
+    "|insulation:what the EMS's monitor measures, in kohm|links:counters of the chips and their wires"
 )
-# REFUSED_* of rack.control.bits; one text, as long ones are used where they lie in flash
+# REFUSED_* of rack.definitions.codes; one text, as long ones are used where they lie in flash
 _REFUSED = (
     b"|no such command|a trip is latched: find its cause, then reset"
-    b"|locked out after repeated trips: a service right is needed|the cause of a trip is still there|not in this state"
+    b"|locked out after repeated trips: a maintenance right is needed|the cause of a trip is still there"
+    b"|not in this state"
 )
 # what `links` tells, in its order
 _LINKS = (
@@ -30,15 +31,15 @@ _LINKS = (
 
 
 class ActingCommands:
-    """app: rack.app.App, or None in standby, which knows service mode only."""
+    """app: rack.app.App, or None in standby, which knows maintenance mode only."""
 
     def __init__(self, app, port):
         self._app = app
         self._port = port
         self._challenge = None
-        self.table = {"service": (self._service, "")}
+        self.table = {"maintenance": (self._maintenance, "")}
         if app is not None:
-            self._challenge = Challenge(app.params.service_key, _random)
+            self._challenge = Challenge(app.params.maintenance_key, _random)
             self.table.update(
                 {
                     "close": self._close,
@@ -60,11 +61,11 @@ class ActingCommands:
 
     def _close(self, words):
         answer = self._do(bits.CMD_CLOSE)
-        self._app.station.held = False
+        self._app.ems.held = False
         return answer
 
     def _open(self, words):
-        self._app.station.held = True
+        self._app.ems.held = True
         return self._do(bits.CMD_OPEN)
 
     def _acknowledge(self, words):
@@ -77,9 +78,9 @@ class ActingCommands:
         return self._said(INSULATION, words, "insulation in kohm")
 
     def _said(self, at, words, what):
-        """A word of the station; from then on its silence is an alarm (`station_lost`)."""
-        station = self._app.station
-        least, most = station.least[at], station.most[at]
+        """A word of the EMS; from then on its silence is an alarm (`ems_lost`)."""
+        ems = self._app.ems
+        least, most = ems.least[at], ems.most[at]
         try:
             (text,) = words
             value = int(text)
@@ -87,8 +88,8 @@ class ActingCommands:
                 raise ValueError
         except ValueError:
             raise ValueError("%s: one whole number, %d to %d" % (what, least, most))
-        station.values[at] = value
-        station.say(at, at + 1)
+        ems.values[at] = value
+        ems.say(at, at + 1)
         return (',"ok":true',)
 
     def _links(self, words):
@@ -99,33 +100,33 @@ class ActingCommands:
         for index in range(len(counted)):
             yield ',"%s":%d' % (piece(_LINKS, index), counted[index])
 
-    def _service(self, words):
-        """Nonce without words; with the nonce's HMAC: into service mode, unless current flows."""
+    def _maintenance(self, words):
+        """Nonce without words; with the nonce's HMAC: into maintenance mode, unless current flows."""
         if self._challenge is None:         # no config, so no key, and nothing that could close
-            self._enter_service()
+            self._enter_maintenance()
         if not words:
             return (',"nonce":"%s"' % self._challenge.ask(),)
         self._prove(words)
         s = self._app.controller.s
         if abs(s[I.CURRENT_dA]) > self._app.params.contactor_low_dA:
             raise ValueError("under load: %d dA flow; take the load off first" % s[I.CURRENT_dA])
-        return self._enter_service()
+        return self._enter_maintenance()
 
     def _prove(self, words):
         if len(words) != 1 or not self._challenge.accepts(words[0]):
             raise ValueError("wrong answer: ask for a new nonce")
 
     def _unlock(self, words):
-        """A service right: takes the HMAC of a nonce, as service does."""
+        """A maintenance right: takes the HMAC of a nonce, as maintenance does."""
         self._prove(words)
         return self._do(bits.CMD_UNLOCK)
 
-    def _enter_service(self):
+    def _enter_maintenance(self):
         if self._port is not None:
-            self._port.reset_to_service()
-        from rack.ports.rp2 import enter_service
+            self._port.reset_to_maintenance()
+        from rack.hal.rp2_board import enter_maintenance
 
-        enter_service()
+        enter_maintenance()
 
 
 def _random(count):

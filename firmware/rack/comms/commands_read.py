@@ -1,4 +1,4 @@
-"""What the console can be asked, as a table of generators; see rack.comms.console.
+"""What the console can be asked, as a table of generators; see rack.comms.console_protocol.
 
 Answers are read-only views of the process image and of the scheduler; what acts is in commands_acting and
 commands_response.
@@ -10,18 +10,18 @@ from array import array
 
 from micropython import const
 
-from rack import ids as I
-from rack.comms import link_state as L
-from rack.comms.commands_acting import HELP as HELP_ACTING
-from rack.comms.commands_acting import ActingCommands
+from rack.generated import ids as I
+from rack.generated import pcs_link_state as L
+from rack.comms.commands_act import HELP as HELP_ACTING
+from rack.comms.commands_act import ActingCommands
 from rack.comms.commands_response import HELP as HELP_RESPONSE
 from rack.comms.commands_response import ResponseCommands
-from rack.comms.console import quote
-from rack.control.alarm_engine import LATCHED
-from rack.control import why
-from rack.control.why import piece
-from rack.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS, SIGNAL_NAMES
-from rack.version import VERSION
+from rack.comms.console_protocol import quote
+from rack.control.protect.alarm_engine import LATCHED
+from rack.control.protect import reasons as why
+from rack.control.protect.reasons import piece
+from rack.generated.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS, SIGNAL_NAMES
+from rack.generated.version import VERSION
 
 _REASONS = const(12)
 _REASON = const(144)        # characters of the reason for standby
@@ -29,7 +29,7 @@ _TRIES = const(100)         # slices of an answer that wait; a slice comes every
 
 _STATES = ("open", "precharge", "closed", "opening", "fault", "locked_out")
 _LEVELS = ("none", "warn", "derate", "trip")
-_RESETS = ("power", "hang", "service", "command")
+_RESETS = ("power", "hang", "maintenance", "command")
 # what the commands do: one text, as long ones are used where they lie in flash
 HELP = (
     "version:firmware, rack, config, mode, health|status:state and every signal|cells:cell voltages in mV"
@@ -130,7 +130,7 @@ class Commands:
         return _ints("ddegC", self._app.controller.temps_ddegC)
 
     def _alarms(self, words):
-        """Codes are those of rack.alarms: the row's place plus one."""
+        """Codes are those of rack.definitions.alarms: the row's place plus one."""
         active = self._app.controller.alarms.active
         yield ',"alarms":['
         comma = ""
@@ -173,7 +173,7 @@ class Commands:
             app.clear()
 
     def _logs(self, words):
-        """A number of records, else 32; each: sequence, boot, ms, kind, code, and four values (rack.storage.memory)."""
+        """The newest records (default 32): sequence, boot, ms, kind, code, four values (rack.storage.retention)."""
         if words and not (len(words) == 1 and words[0].isdigit()):
             raise ValueError("logs takes a number of records")
         return self._records(int(words[0]) if words else 32)

@@ -6,14 +6,14 @@ seconds; one word alone starts nothing. A frozen trace is only given up by an ex
 
 from micropython import const
 
-from rack import ids as I
-from rack.comms.station import PAIR, WORDS
-from rack.control.recorder import CAUSE_COMMAND, COLUMNS
+from rack.generated import ids as I
+from rack.comms.ems import PAIR, WORDS
+from rack.control.response.recorder import CAUSE_COMMAND, COLUMNS
 
 _ACKNOWLEDGE_ms = const(10_000)
 _MASK = const(0x3FFFFFFF)
 
-# In the order of the constants of rack.control.recorder and rack.control.commissioning
+# In the order of the constants of rack.control.response.recorder and rack.control.response.response_test
 _CAUSES = ("none", "frequency", "trip", "command")
 _KINDS = ("step", "ramp")
 _UNITS = (("", "mHz"), ("", "mHz/s", "Hz/s"))
@@ -29,11 +29,11 @@ _REFUSED = (
     "a test is running; response test stop ends it",
     "the step service has fired: it is ready again when the grid has rested",
 )
-_ALONE = "this rack is no part of a pair: [split] role is 0"
+_ALONE = "this rack is no part of a pair: [pair] role is 0"
 _PAIR = "pair takes SoC of sodium and of lithium in 0.01 %%, out 0 or 1, W within +-%d"
 HELP = (
     "events:recorded event as CSV rows; events now freezes it|rearm:forget the recorded event, record aga"
-    "in|response:commissioning: response test step -500|pair:what the station tells about the pair"
+    "in|response:commissioning: response test step -500|pair:what the EMS tells about the pair"
 )
 _USAGE = "response test [step <mHz> | ramp <mHz/s> | acknowledge | stop]"
 
@@ -82,11 +82,11 @@ class ResponseCommands:
     # -- the pair
 
     def _pair(self, words):
-        """The station's word about the pair; answers what it has to tell the other rack. Good for five seconds."""
+        """The EMS's word about the pair; answers what it has to tell the other rack. Good for five seconds."""
         app = self._app
-        station = app.station
-        least, most = station.least, station.most
-        if not app.params.split_role:
+        ems = app.ems
+        least, most = ems.least, ems.most
+        if not app.params.pair_role:
             raise ValueError(_ALONE)
         try:
             numbers = tuple(int(word) for word in words)
@@ -98,8 +98,8 @@ class ResponseCommands:
         except ValueError:
             raise ValueError(_PAIR % most[WORDS - 1])
         for at in range(PAIR, WORDS):
-            station.values[at] = numbers[at - PAIR]
-        station.say(PAIR, WORDS)
+            ems.values[at] = numbers[at - PAIR]
+        ems.say(PAIR, WORDS)
         s = app.controller.s
         return (',"ok":true,"soc_cpct":%d,"short_W":%d' % (s[I.SOC_cpct], s[I.SHORT_W]),)
 

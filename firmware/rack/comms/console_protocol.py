@@ -8,7 +8,7 @@ time, one bounded piece a call. Lines that nobody asked for start with "# ".
 import micropython
 from micropython import const
 
-from rack.control.fast import ptr8
+from rack.base.viper import ptr8
 
 _LINE = const(120)          # longest command line
 _WORD = const(16)           # so much of an unknown word is told, nothing of what is none: escaping takes its time

@@ -1,15 +1,15 @@
-"""What the station says, whichever link brings it: one copy of the bounds, and of what its silence ends.
+"""What the EMS says, whichever link brings it: one copy of the bounds, and of what its silence ends.
 
-A setpoint that outlives the station that gave it would drive a rack for ever, and half a word about the pair would move
-the other rack's power. So words are taken whole or not at all, and each starts the station's age anew.
+A setpoint that outlives the EMS that gave it would drive a rack for ever, and half a word about the pair would move
+the other rack's power. So words are taken whole or not at all, and each starts the EMS's age anew.
 """
 
 from array import array
 
 from micropython import const
 
-from rack import ids as I
-from rack.control.bits import REFUSED_ALONE, REFUSED_PART, REFUSED_VALUE
+from rack.generated import ids as I
+from rack.definitions.codes import REFUSED_ALONE, REFUSED_PART, REFUSED_VALUE
 
 # the words, in this order
 SETPOINT = const(0)
@@ -22,14 +22,14 @@ _FULL_cpct = const(10_000)
 _INSULATION_kohm = const(1_000_000)
 
 
-class Station:
+class Ems:
     """values: where a link puts words before `say`; least, most: their bounds. Nothing here allocates once made."""
 
     def __init__(self, params, s):
-        power, pair = params.rack_power_max_W, params.split_power_W
+        power, pair = params.rack_power_max_W, params.pair_power_W
         self._s = s
-        self._paired = params.split_role != 0
-        self.held = False       # opened on the console: a station that repeats its `close` must not close on a person
+        self._paired = params.pair_role != 0
+        self.held = False       # opened on the console: an EMS that repeats its `close` must not close on a person
         self.values = array("i", [0] * WORDS)
         self.least = array("i", (-power, 0, 0, 0, 0, -pair))
         self.most = array("i", (power, _INSULATION_kohm, _FULL_cpct, _FULL_cpct, 1, pair))
@@ -54,5 +54,5 @@ class Station:
         return 0
 
     def heard(self):
-        """The station lives: its silence is counted from now."""
-        self._s[I.STATION_AGE_ms] = 1
+        """The EMS lives: its silence is counted from now."""
+        self._s[I.EMS_AGE_ms] = 1

@@ -8,7 +8,7 @@ import micropython
 from micropython import const
 
 from rack.drivers.crc16 import crc16
-from rack.drivers.fast import ptr8, ptr32
+from rack.base.viper import ptr8, ptr32
 
 _MOST = const(0x3FFF_FFFF)
 _ALL = const(0)             # address of a broadcast
@@ -91,7 +91,7 @@ def events(active, bits, count: int) -> int:
 
 @micropython.viper
 def fill(frame, first: int, count: int, rows, signals, words, text):  # noqa: C901 one loop
-    """Registers first to first + count - 1 into the frame from byte 3 on; rows: MAP of rack.comms.modbus_map."""
+    """Registers first to first + count - 1 into the frame from byte 3 on; rows: MAP of rack.generated.modbus_map."""
     b = ptr8(frame)
     r = ptr8(rows)
     s = ptr32(signals)

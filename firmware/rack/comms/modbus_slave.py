@@ -1,6 +1,6 @@
-"""The Modbus RTU slave: SunSpec registers for the station, and its words to the rack.
+"""The Modbus RTU slave: SunSpec registers for the EMS, and its words to the rack.
 
-A station that polls must not make the scan late, and nothing that stands on the line may stop the rack. So an answer is
+An EMS that polls must not make the scan late, and nothing that stands on the line may stop the rack. So an answer is
 made in slices below a millisecond, the request is looked at when the line has been silent, and what waits is bounded.
 Runs under the locked heap: no allocation, and no number of more than 31 bits.
 Sources: Modbus Application Protocol V1.1b3, Modbus over Serial Line V1.02.
@@ -10,10 +10,10 @@ from array import array
 
 from micropython import const
 
-from rack import ids as I
-from rack.comms import modbus_map as M
+from rack.generated import ids as I
+from rack.generated import modbus_map as M
 from rack.comms.modbus_frames import READ, WRITE, WRITES, events, fill, find_request, number, shift
-from rack.control.bits import (
+from rack.definitions.codes import (
     CMD_CLOSE,
     CMD_OPEN,
     REFUSED_ADDRESS,
@@ -23,10 +23,10 @@ from rack.control.bits import (
     REFUSED_VALUE,
     STATE_CLOSED,
 )
-from rack.control.why import Reasons
+from rack.control.protect.reasons import Reasons
 from rack.drivers.crc16 import TABLE, seal
-from rack.tables import ALARMS
-from rack.version import VERSION
+from rack.generated.tables import ALARMS
+from rack.generated.version import VERSION
 
 _FRAME = const(256)
 _MASK = const(0x3FFFFFFF)
@@ -52,7 +52,7 @@ _FILLS = const(5)       # the registers
 _SEALS = const(6)       # the CRC, and away with it
 _SENDS = const(7)
 
-_STATES = b"\x01\x02\x03\x06\x63\x63"       # State of model 802, over STATE_* of rack.control.bits
+_STATES = b"\x01\x02\x03\x06\x63\x63"       # State of model 802, over STATE_* of rack.definitions.codes
 _TYPES = b"\x63\x04"                        # Typ, over rack_chemistry
 _HOLDING_dA = const(10)                     # less is no charging: engineering judgement
 _TEXT = const(48)                           # bytes: version 16, rack 32
@@ -72,7 +72,7 @@ def _padded(text, size):
 
 
 class Modbus:
-    """app: rack.app.App; line: the port's RS-485 line (rack.ports.rp2_rs485); unlocked(function, argument): App's."""
+    """app: rack.app.App; line: the port's RS-485 line (rack.hal.rp2_rs485); unlocked(function, argument): App's."""
 
     def __init__(self, app, line, unlocked):
         params = app.params
@@ -83,7 +83,7 @@ class Modbus:
         self._unlocked = unlocked
         self._stop = line.stop
         self._acknowledge = self._reset
-        self._station = app.station
+        self._station = app.ems
         self._unit = params.modbus_unit
         self._control = params.modbus_control
         self._character_us = _CHARACTER_bits * 1_000_000 // params.modbus_baud + 1

@@ -10,33 +10,9 @@ Integers only; nothing allocates. The frames are defined in pcs_frames.py; numbe
 import micropython
 from micropython import const
 
-from rack import ids as I
-from rack.control.fast import ptr8, ptr32
-
-BITRATE = const(500_000)
-REQUEST_ID = const(0x181)
-LIMITS_ID = const(0x182)
-STATUS_ID = const(0x201)
-LENGTH = const(8)
-
-REQUEST_PERIOD_MS = const(20)       # each mains period; from the scan when mains is lost
-LIMITS_PERIOD_MS = const(100)
-STATUS_PERIOD_MS = const(20)
-REQUEST_TIMEOUT_MS = const(100)     # engineering judgement: five lost requests
-
-# request flags
-FLAG_PERMIT = const(1)      # the rack's contactors are closed and no trip is latched
-FLAG_ENABLE = const(2)      # the PCS shall run; 0: switch off
-FLAG_CLOSE_BUS = const(4)   # precharge done, the DC bus is the rack's
-FLAG_RESPONSE = const(8)    # the frequency response is delivering
-
-# PCS states
-PCS_OFF = const(0)
-PCS_STANDBY = const(1)
-PCS_RUN = const(2)
-PCS_DERATED = const(3)
-PCS_TIMEOUT = const(4)      # went to zero because the request stopped
-PCS_FAULT = const(5)
+from rack.generated import ids as I
+from rack.base.viper import ptr8, ptr32
+from rack.definitions.pcs_codes import LENGTH, VERSION
 
 # results of the decode functions
 OK = const(0)
@@ -44,8 +20,6 @@ BAD_LENGTH = const(1)
 BAD_CRC = const(2)
 STALE = const(3)
 NOT_OURS = const(4)
-
-VERSION = const(1)
 
 # Where decode_request puts what it read.
 REQUEST_POWER_W = const(0)

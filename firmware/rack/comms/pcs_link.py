@@ -8,9 +8,10 @@ from array import array
 
 from micropython import const
 
-from rack import ids as I
-from rack.comms import link_state as L
-from rack.comms import pcs_can
+from rack.generated import ids as I
+from rack.generated import pcs_link_state as L
+from rack.definitions import pcs_codes
+from rack.comms import pcs_codec as pcs_can
 from rack.drivers.mcp2515 import LOAD_TX0, LOAD_TX1
 
 _FRAME = const(14)          # instruction, four identifier registers, length code, eight data bytes
@@ -23,22 +24,22 @@ def _prepared(instruction, identifier):
     frame[0] = instruction
     frame[1] = identifier >> 3
     frame[2] = (identifier & 7) << 5
-    frame[5] = pcs_can.LENGTH
+    frame[5] = pcs_codes.LENGTH
     return frame
 
 
 class PcsLink:
     """can: rack.drivers.mcp2515.Mcp2515; s: the process image. state: link_state; request: the frame as loaded."""
 
-    ACCEPT = (pcs_can.STATUS_ID,)
+    ACCEPT = (pcs_codes.STATUS_ID,)
 
     def __init__(self, can, s):
         self.state = array("i", [0] * L.INTS)
         self.can = self._can = can
         self._s = s
-        self.request = _prepared(LOAD_TX0, pcs_can.REQUEST_ID)
+        self.request = _prepared(LOAD_TX0, pcs_codes.REQUEST_ID)
         self.request_data = memoryview(self.request)[6:]
-        self._limits = _prepared(LOAD_TX1, pcs_can.LIMITS_ID)
+        self._limits = _prepared(LOAD_TX1, pcs_codes.LIMITS_ID)
         self._limits_data = memoryview(self._limits)[6:]
         self._received = bytearray(13)
         self._received_data = memoryview(self._received)[5:]
@@ -70,9 +71,9 @@ class PcsLink:
 
     def _take(self, received):
         s = self._s
-        if received[0] << 3 | received[1] >> 5 != pcs_can.STATUS_ID:
+        if received[0] << 3 | received[1] >> 5 != pcs_codes.STATUS_ID:
             return
-        if received[4] != pcs_can.LENGTH or received[1] & _REMOTE:
+        if received[4] != pcs_codes.LENGTH or received[1] & _REMOTE:
             s[I.PCS_REJECTED] = (s[I.PCS_REJECTED] + 1) & 0xFFF_FFFF
         elif pcs_can.decode_status(self._received_data, s) == pcs_can.OK:
             s[I.PCS_AGE_ms] = 0

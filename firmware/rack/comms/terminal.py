@@ -12,7 +12,7 @@ import sys
 import micropython
 from micropython import const
 
-from rack.control.fast import ptr8
+from rack.base.viper import ptr8
 
 _RING = const(1024)
 _BURST = const(12)      # bytes a call: about 1 ms on RP2040

@@ -10,9 +10,9 @@ from array import array
 
 import micropython
 from micropython import const
-from rack import ids as I
-from rack.control.alarm_engine import LATCHED, Alarms
-from rack.control.bits import (
+from rack.generated import ids as I
+from rack.control.protect.alarm_engine import LATCHED, Alarms
+from rack.definitions.codes import (
     ACT_OPEN,
     ACT_ZERO,
     AGE_NEVER,
@@ -29,24 +29,24 @@ from rack.control.bits import (
     STATE_CLOSED,
     STATE_LOCKED_OUT,
 )
-from rack.control.cells import Cells
-from rack.control.charge import KEEP_LATCHED, KEEP_TRIPS, Charge
-from rack.control.contactors import Contactors
-from rack.control.core_temp import Core
-from rack.control.current import Current
-from rack.control.fast import ptr32
-from rack.control.limits import Limits
-from rack.control.response import Response
-from rack.control.runaway import Runaway
-from rack.control.temperatures import Temperatures
-from rack.control.thermal import Thermal
+from rack.control.sense.cells import Cells
+from rack.control.sense.soc import KEEP_LATCHED, KEEP_TRIPS, Charge
+from rack.control.protect.contactors import Contactors
+from rack.control.sense.core_temperature import Core
+from rack.control.sense.overcurrent import Current
+from rack.base.viper import ptr32
+from rack.control.protect.limits import Limits
+from rack.control.response.response import Response
+from rack.control.sense.runaway import Runaway
+from rack.control.sense.temperatures import Temperatures
+from rack.control.protect.cooling import Thermal
 
 _NOW_WRAP = const(0x3FFF_FFFF)  # now_ms wraps at 2**30
 _SLOTS = const(8)               # a power of two
 _SLOT_MASK = const(7)
 _SLOT_CLOCK = const(0x0FFF_FFFF)  # their clock wraps early, so that no sum with it leaves 31 bits
 _DEEP = I.ALARM_DEEP_DISCHARGE
-_STATION = I.ALARM_STATION_LOST - 1
+_EMS = I.ALARM_EMS_LOST - 1
 _DT_MOST_ms = const(1000)       # a longer gap is not believed: nobody watched
 _LONG_ms = const(0x0FFF_FFFF)   # three days: nothing asks for more, and no sum with it leaves 31 bits
 
@@ -95,7 +95,7 @@ def _begin(s: ptr32, w: ptr32, now_ms: int) -> int:
 class Controller:
     """All of the control core of one rack.
 
-    s: the process image, indexed by rack.ids; cells_mV, temps_ddegC: what the app reads into.
+    s: the process image, indexed by rack.generated.ids; cells_mV, temps_ddegC: what the app reads into.
     Nothing here allocates after construction, reads a clock or knows hardware.
     """
 
@@ -119,7 +119,7 @@ class Controller:
         self.limits = Limits(params, s)
         self.response = Response(params, s)
         self._w = array("i", [-1, 0, 0])
-        self._silent_ms = params.alarms_levels[4 * _STATION]
+        self._silent_ms = params.alarms_levels[4 * _EMS]
         self._judged_ms = 0
         self._reset = False
         self._turns = array("i", [0] * (_LAST_ms + _SLOTS))
@@ -186,7 +186,7 @@ class Controller:
         self.charge.scan(dt)
         self.alarms.scan(dt, not self.contactors.resting(), self._reset)
         self._reset = False
-        if s[I.STATION_AGE_ms] >= self._silent_ms and self.alarms.active[_STATION]:
+        if s[I.EMS_AGE_ms] >= self._silent_ms and self.alarms.active[_EMS]:
             s[I.SETPOINT_W] = 0     # nobody asks for it any more
         self.contactors.scan(dt)
         response = self.response        # it may have asked since the last plan
@@ -256,8 +256,8 @@ class Controller:
             self.keep()
 
     def keep(self):
-        """What must survive a loss of power beside the charge: see `retained`. In its slot, and by rack.storage.memory
-        with a new state. Does not allocate."""
+        """Pack latches, trips and heat into `retained`. Runs in its slot, and from rack.storage.retention on a new
+        state. Does not allocate."""
         k = self.charge.retained
         deep = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0
         k[KEEP_LATCHED] = self.s[I.TRIP_CODE] << 2 | self.contactors.opened() << 1 | deep

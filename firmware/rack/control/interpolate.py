@@ -5,7 +5,7 @@ end value. Slots of the scan, does not allocate.
 """
 
 import micropython
-from rack.control.fast import ptr32
+from rack.base.viper import ptr32
 
 
 @micropython.viper

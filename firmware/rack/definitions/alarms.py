@@ -1,6 +1,6 @@
 """The one list of alarms and trips (rule R8): quantity, direction, level, actions, latching, text.
 
-Every protection of the rack is a row here and one loop over them (rack.control.alarm_engine);
+Every protection of the rack is a row here and one loop over them (rack.control.protect.alarm_engine);
 a limit that lives anywhere else would be a limit nobody reviews. Set and clear values and times
 are per chemistry and come from the board config, `[alarms]`: key = [set, clear, set_ms, clear_ms].
 An alarm's code is its place in this list plus one.
@@ -14,11 +14,11 @@ sunspec_bit: bit of Evt1 in SunSpec model 802; 25 (other alarm) or 26 (other war
 
 from micropython import const
 
-from rack.control.bits import ACT_INFORM as INFORM
-from rack.control.bits import ACT_LIMIT_CHARGE as CHARGE
-from rack.control.bits import ACT_LIMIT_DISCHARGE as DISCHARGE
-from rack.control.bits import ACT_OPEN as OPEN
-from rack.control.bits import ACT_ZERO as ZERO
+from rack.definitions.codes import ACT_INFORM as INFORM
+from rack.definitions.codes import ACT_LIMIT_CHARGE as CHARGE
+from rack.definitions.codes import ACT_LIMIT_DISCHARGE as DISCHARGE
+from rack.definitions.codes import ACT_OPEN as OPEN
+from rack.definitions.codes import ACT_ZERO as ZERO
 
 ABOVE = const(1)
 BELOW = const(-1)
@@ -108,7 +108,7 @@ ROWS = (
     ("current_lost", "current_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "current sensor silent"),
     ("current_bad", "current_bad", ABOVE, TRIP, OPEN, ENERGISED, 25, "current beyond its sensor"),
     ("pcs_lost", "pcs_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "PCS silent"),
-    ("station_lost", "station_age_ms", ABOVE, DERATE, INFORM, NEVER, 0, "station silent"),
+    ("ems_lost", "ems_age_ms", ABOVE, DERATE, INFORM, NEVER, 0, "EMS silent"),
     ("grid_lost", "grid_age_ms", ABOVE, WARN, INFORM, NEVER, 26, "no mains signal"),
     ("sensor_warn", "temps_lost", ABOVE, WARN, INFORM, NEVER, 26, "temperature sensor lost"),
     ("sensor_derate", "temps_lost", ABOVE, DERATE, BOTH, NEVER, 26, "temperature sensors lost"),
@@ -121,7 +121,7 @@ ROWS = (
     # added later: a code keeps its meaning in the logs
     ("link_warn", "link_broken", ABOVE, WARN, INFORM, NEVER, 0, "AFE link broken, read from both ends"),
     ("wire_check_trip", "wire_check", ABOVE, TRIP, OPEN, ALWAYS, 25, "open cell wire, found by the AFE"),
-    ("memory_warn", "memory_bad", ABOVE, WARN, INFORM, NEVER, 26, "memory lost or silent"),
+    ("fram_warn", "fram_bad", ABOVE, WARN, INFORM, NEVER, 26, "memory lost or silent"),
     ("coolant_lost", "coolant_ddegC", BELOW, WARN, INFORM, NEVER, 26, "coolant sensor lost, no heating"),
     ("afe_warn", "afe_fault", ABOVE, WARN, INFORM, NEVER, 26, "AFE device reports a fault"),
     ("phase_lost", "phases_lost", ABOVE, WARN, INFORM, NEVER, 26, "mains phase lost"),

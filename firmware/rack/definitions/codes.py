@@ -37,7 +37,7 @@ ACT_ZERO = const(16)        # request zero power
 CMD_OPEN = const(1)
 CMD_CLOSE = const(2)
 CMD_RESET = const(3)        # acknowledge: unlatch every trip whose cause is gone
-CMD_UNLOCK = const(4)       # leave the lock-out; a service right
+CMD_UNLOCK = const(4)       # leave the lock-out; a maintenance right
 
 # why a command is refused; 0: accepted
 REFUSED_UNKNOWN = const(1)
@@ -92,7 +92,7 @@ EV_GAS = const(32)
 
 AGE_NEVER = const(1_000_000)  # ages before the first message
 
-# reasons besides the alarms' own codes, see rack.control.why
+# reasons besides the alarms' own codes, see rack.control.protect.reasons
 WHY_TRIPPED = const(1001)       # latched: reset
 WHY_LOCKED = const(1002)        # locked out: unlock
 WHY_NOT_ASKED = const(1003)     # nobody asked to close

@@ -3,7 +3,7 @@
 A rack protected by another rack's limits is the hazard here. The host validates a TOML file
 against these rows and compiles it to `config.bin`; the board checks the same rows again and
 refuses, never repairs (rule R9). The TOML key of `precharge_tau_ms` is `tau_ms` in section
-`[precharge]`; the unit is the suffix (see rack.signals; also _Hz, _us, _A, _mohm, _mF, _s, _K).
+`[precharge]`; the unit is the suffix (see rack.definitions.signals; also _Hz, _us, _A, _mohm, _mF, _s, _K).
 
 Row: (name, least, most). Ranges are engineering judgement unless the section says otherwise.
 """
@@ -21,12 +21,12 @@ SCALARS = (
     ("cell_capacity_dAh", 10, 10_000),
     ("cell_voltage_min_mV", 1_000, 3_000),
     ("cell_voltage_max_mV", 2_500, 4_300),
-    # [overload] continuous current ratings and the I2t budget above them
-    ("overload_charge_dA", 10, 10_000),
-    ("overload_discharge_dA", 10, 10_000),
-    ("overload_sensor_dA", 10, 20_000),     # range of the current sensor: beyond it nothing is known
-    ("overload_charge_A2s", 10, 20_000_000),
-    ("overload_discharge_A2s", 10, 20_000_000),
+    # [overcurrent] continuous current ratings and the I2t budget above them
+    ("overcurrent_charge_dA", 10, 10_000),
+    ("overcurrent_discharge_dA", 10, 10_000),
+    ("overcurrent_sensor_dA", 10, 20_000),     # range of the current sensor: beyond it nothing is known
+    ("overcurrent_charge_A2s", 10, 20_000_000),
+    ("overcurrent_discharge_A2s", 10, 20_000_000),
     # [limit] available power, see the tables below
     ("limit_rise_permilleps", 1, 10_000),   # how fast a limit may come back, permille of the rack's power per second
     ("limit_derate_permille", 0, 1_000),    # what a derate-level alarm leaves
@@ -47,16 +47,16 @@ SCALARS = (
     # [core] two nodes: sensor at the surface, core of the cell
     ("core_rth_mKpW", 10, 10_000),
     ("core_heat_JpK", 10, 20_000),
-    # [thermal] cooling and preheating
-    ("thermal_cool_on_ddegC", 0, 600),
-    ("thermal_cool_off_ddegC", 0, 600),
-    ("thermal_cool_full_ddegC", 0, 600),
-    ("thermal_heat_on_ddegC", -500, 300),
-    ("thermal_heat_off_ddegC", -500, 300),
-    ("thermal_preheat_ddegC", -500, 300),   # heat up to here while the station asks for charge
-    ("thermal_heater_max_ddegC", 0, 600),   # interlock: no heating with any sensor or the coolant above
-    ("thermal_run_ms", 0, 600_000),         # least run and least pause of fan, pump and heater
-    ("thermal_flow_ms", 500, 60_000),       # the pump has so long to make flow
+    # [cooling] cooling and preheating
+    ("cooling_cool_on_ddegC", 0, 600),
+    ("cooling_cool_off_ddegC", 0, 600),
+    ("cooling_cool_full_ddegC", 0, 600),
+    ("cooling_heat_on_ddegC", -500, 300),
+    ("cooling_heat_off_ddegC", -500, 300),
+    ("cooling_preheat_ddegC", -500, 300),   # heat up to here while the EMS asks for charge
+    ("cooling_heater_max_ddegC", 0, 600),   # interlock: no heating with any sensor or the coolant above
+    ("cooling_run_ms", 0, 600_000),         # least run and least pause of fan, pump and heater
+    ("cooling_flow_ms", 500, 60_000),       # the pump has so long to make flow
     # [contactor]
     ("contactor_aux_ms", 20, 1_000),        # a contact that has not followed its coil by then is stuck or welded
     ("contactor_settle_ms", 0, 60_000),     # least time open
@@ -66,10 +66,10 @@ SCALARS = (
     ("contactor_trips", 1, 100),            # lock out at so many trips,
     ("contactor_trips_s", 60, 86_400),      # one of them forgiven after each such time
     ("contactor_hold_pct", 15, 100),        # coil duty after pull-in; 100: a level, for an economiser of its own
-    # [charge]
-    ("charge_rest_dA", 0, 1_000),
-    ("charge_rest_s", 1, 86_400),
-    ("charge_slope_uV", 1, 10_000),         # least OCV slope per 0.01 % SoC that may anchor
+    # [soc]
+    ("soc_rest_dA", 0, 1_000),
+    ("soc_rest_s", 1, 86_400),
+    ("soc_slope_uV", 1, 10_000),         # least OCV slope per 0.01 % SoC that may anchor
     # [afe]
     ("afe_devices", 1, 26),
     ("afe_cells_per_device", 4, 16),
@@ -92,7 +92,7 @@ SCALARS = (
     ("grid_jump_mHz", 20, 2_000),               # two periods this far from the window's mean are believed at once
     ("grid_rocof_ms", 60, 2_000),               # RoCoF window; at most 100 samples are used
     ("grid_plausible_mHz", 1_000, 5_000),       # nothing further from nominal is a mains period
-    # [response]; a preset of board_configs/services has the same keys
+    # [response]; a preset of board_configs/grid_services has the same keys
     ("response_enabled", 0, 1),                 # false: measures, answers nothing
     ("response_delay_ms", 0, 600),              # nothing moves earlier, counted from the measured frequency
     ("response_up_permille_ps", 10, 100_000),   # ramp cap away from zero; 100 000 is none
@@ -115,14 +115,14 @@ SCALARS = (
     ("response_recovery_band_cpct", 50, 3_000),  # further from the target than this it begins
     ("response_recovery_delay_s", 0, 3_600),    # rest before recovery, and before spent duration is forgotten
     ("response_priority", 0, 1),                # true: the setpoint leaves room for the whole response
-    ("response_setpoint_permille_ps", 1, 500),  # ramp of the station's setpoint and of recovery
+    ("response_setpoint_permille_ps", 1, 500),  # ramp of the EMS's setpoint and of recovery
     ("response_test_enabled", 0, 1),            # virtual frequencies of commissioning tests
-    # [split]
-    ("split_role", 0, 2),                       # 0 alone, 1 high-pass (sodium), 2 low-pass (lithium)
-    ("split_power_W", 100, 2_000_000),          # of the pair, at 1000 permille
-    ("split_tau_ms", 100, 600_000),             # time constant of the low-pass
-    ("split_share_permille", 0, 1_000),         # of the low-pass, taken by the low-pass rack
-    ("split_bias_W", 0, 100_000),               # most that balancing hands over
+    # [pair]
+    ("pair_role", 0, 2),                       # 0 alone, 1 high-pass (sodium), 2 low-pass (lithium)
+    ("pair_power_W", 100, 2_000_000),          # of the pair, at 1000 permille
+    ("pair_tau_ms", 100, 600_000),             # time constant of the low-pass
+    ("pair_share_permille", 0, 1_000),         # of the low-pass, taken by the low-pass rack
+    ("pair_bias_W", 0, 100_000),               # most that balancing hands over
     # [recorder]
     ("recorder_trigger_mHz", 20, 3_000),        # a deviation from nominal that freezes the trace
     ("recorder_after", 1, 255),                 # periods recorded after the trigger, of 256
@@ -134,7 +134,7 @@ SCALARS = (
     ("precharge_ohm", 1, 10_000),
     ("precharge_energy_J", 1, 500_000),     # what the resistor may take before it has cooled
     ("precharge_cooldown_ms", 100, 600_000),  # pause between tries; the whole energy budget cools off in it
-    # [modbus] the station's link
+    # [modbus] the EMS's link
     ("modbus_enabled", 0, 1),
     ("modbus_unit", 1, 247),             # Modbus over Serial Line 2.2
     ("modbus_baud", 9_600, 115_200),
@@ -187,5 +187,5 @@ TABLES = (
     ("limit_discharge_cell", 2, 16),     # over the lowest
     ("limit_charge_soc", 2, 16),         # over 0.01 %
     ("limit_discharge_soc", 2, 16),
-    ("alarms_levels", 4, 96),            # set, clear, set ms, clear ms, in the order of rack.alarms.ROWS
+    ("alarms_levels", 4, 96),            # set, clear, set ms, clear ms, in the order of rack.definitions.alarms.ROWS
 )

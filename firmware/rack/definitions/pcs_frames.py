@@ -5,14 +5,9 @@ generated from it, and the tests read pcs_can's bytes through that DBC with an i
 Bits are counted as in a DBC file of Intel byte order: bit 0 is the lowest of byte 0.
 """
 
-from rack.comms.pcs_can import (
-    LIMITS_ID,
-    LIMITS_PERIOD_MS,
-    REQUEST_ID,
-    REQUEST_PERIOD_MS,
-    STATUS_ID,
-    STATUS_PERIOD_MS,
-)
+from rack.definitions.pcs_codes import (
+    LIMITS_ID, LIMITS_PERIOD_MS, REQUEST_ID, REQUEST_PERIOD_MS, STATUS_ID, STATUS_PERIOD_MS,
+)  # fmt: skip
 
 STATES = ("off", "standby", "run", "derated", "request timed out", "fault")
 

@@ -3,7 +3,7 @@
 Every scalar the controller reads, decides or reports is one element of a single integer
 array, the process image; console, telemetry, log, Modbus map and host decoding all walk this
 list. Two lists that disagree about a scale are how a 10x error reaches a contactor.
-The index constants in `rack/ids.py` are generated from this list (`make generate`).
+The index constants in `rack/generated/ids.py` are generated from this list (`make generate`).
 
 Row: (name, access, meaning). access: "i" input, written by the app from drivers; "c" computed
 by the control core; "o" output, acted on by the app. Unit suffixes: _mV, _dV 0.1 V, _dA 0.1 A,
@@ -16,7 +16,7 @@ SIGNALS = (
     ("current_dA", "i", "rack current"),
     ("rack_dV", "i", "voltage of the cell string at the rack side of the contactors"),
     ("bus_dV", "i", "voltage of the PCS DC bus, from the PCS status"),
-    ("in_bits", "i", "digital inputs, bits IN_* of rack.control.bits"),
+    ("in_bits", "i", "digital inputs, bits IN_* of rack.definitions.codes"),
     ("coolant_ddegC", "i", "coolant temperature"),
     ("board_ddegC", "i", "board temperature"),
     ("gas_mV", "i", "gas sensor voltage"),
@@ -32,16 +32,16 @@ SIGNALS = (
     ("pcs_echo", "i", "sequence of the last request the PCS accepted"),
     ("pcs_sequence", "i", "sequence of the last valid PCS status"),
     ("pcs_rejected", "i", "PCS status frames refused: remote, CRC, length or a counter that stands still"),
-    ("station_age_ms", "i", "time since the station last wrote; 0 until it has"),
+    ("ems_age_ms", "i", "time since the EMS last wrote; 0 until it has"),
     ("insulation_kohm", "i", "insulation resistance against earth"),
     ("task_late_ms", "i", "longest wait of a task past its time since the last scan, or how late the next feed is"),
     ("config_bad", "i", "1: a table of the config is not what was loaded; a config refused at the start is standby"),
     ("link_broken", "i", "1: the AFE chain is broken and read from both ends"),
     ("wire_check", "i", "cell, from 1, whose upper sense wire the AFE's own check finds open; 0 none"),
     ("afe_fault", "i", "AFE device, from 1, that reports a fault of its own supply, system or memory; 0 none"),
-    ("memory_bad", "i", "BAD_* of rack.storage.memory: kept values lost, FRAM silent"),
-    # hybrid pair, from the station link
-    ("pair_age_ms", "i", "time since the station last told about the pair"),
+    ("fram_bad", "i", "BAD_* of rack.storage.retention: kept values lost, FRAM silent"),
+    # hybrid pair, from the EMS link
+    ("pair_age_ms", "i", "time since the EMS last told about the pair"),
     ("pair_high_cpct", "i", "state of charge of the rack that takes the high-pass (sodium)"),
     ("pair_low_cpct", "i", "state of charge of the rack that takes the low-pass (lithium)"),
     ("pair_out", "i", "1: the other rack is open or tripped, this one takes the whole request"),
@@ -64,7 +64,7 @@ SIGNALS = (
     ("temp_spread_ddegC", "c", "highest minus lowest temperature"),
     ("temps_lost", "c", "temperature sensors replaced by a neighbour"),
     ("temps_lost_at", "c", "the first of them, 0-based; -1 none"),
-    ("temps_lost_why", "c", "its fault, LOST_* of rack.control.bits"),
+    ("temps_lost_why", "c", "its fault, LOST_* of rack.definitions.codes"),
     ("cell_mean_mV", "c", "mean cell voltage"),
     ("cell_drop_at", "c", "cell that fell by the runaway criterion, 0-based; -1 none"),
     ("wires_open", "c", "open cell wires seen in the voltages"),
@@ -77,9 +77,9 @@ SIGNALS = (
     ("rise_mKps", "c", "fastest temperature rise of a sensor, over half a second"),
     ("rise_at", "c", "its sensor, 0-based"),
     ("rise_slow_mKpmin", "c", "fastest rise over a minute above the rack's own mean rise"),
-    ("runaway", "c", "thermal runaway: RUN_* of rack.control.bits"),
+    ("runaway", "c", "thermal runaway: RUN_* of rack.definitions.codes"),
     ("runaway_at", "c", "its sensor, 0-based; -1 none"),
-    ("runaway_bits", "c", "evidence used, EV_* of rack.control.bits"),
+    ("runaway_bits", "c", "evidence used, EV_* of rack.definitions.codes"),
     ("heat_W", "c", "Joule heat of one cell at its mean square current"),
     # charge
     ("soc_cpct", "c", "state of charge"),
@@ -103,23 +103,23 @@ SIGNALS = (
     ("coolant_stopped", "c", "pump on without coolant flow"),
     ("time_jump_ms", "c", "part of the last scan's elapsed time that was not believed"),
     # decisions
-    ("state", "c", "contactor state, STATE_* of rack.control.bits"),
-    ("step", "c", "step of the contactor sequence, STEP_* of rack.control.contactors"),
+    ("state", "c", "contactor state, STATE_* of rack.definitions.codes"),
+    ("step", "c", "step of the contactor sequence, STEP_* of rack.control.protect.contactors"),
     ("step_ms", "c", "time in this step"),
     ("trips", "c", "trips counted towards the lock-out"),
-    ("actions", "c", "actions demanded by active alarms, ACT_* of rack.control.bits"),
+    ("actions", "c", "actions demanded by active alarms, ACT_* of rack.definitions.codes"),
     ("alarm_level", "c", "highest active level: 0 none, 1 warn, 2 derate, 3 trip"),
     ("trip_code", "c", "code of the first latched trip, 0 none"),
     ("limit_charge_W", "c", "available charge power, 0 or more"),
     ("limit_discharge_W", "c", "available discharge power, 0 or more"),
-    ("limit_charge_by", "c", "what limits charging, LIM_* of rack.control.bits"),
+    ("limit_charge_by", "c", "what limits charging, LIM_* of rack.definitions.codes"),
     ("limit_discharge_by", "c", "what limits discharging"),
-    ("setpoint_W", "i", "power asked for by the station"),
+    ("setpoint_W", "i", "power asked for by the EMS"),
     ("response_W", "c", "power asked for by the frequency response before limits"),
     ("short_W", "c", "power that this rack owes its share and cannot deliver"),
     # outputs
     ("request_W", "o", "power requested from the PCS"),
-    ("coils", "o", "coil commands, bits COIL_* of rack.control.bits"),
+    ("coils", "o", "coil commands, bits COIL_* of rack.definitions.codes"),
     ("fan_pct", "o", "fan duty"),
     ("pump_pct", "o", "pump duty"),
     ("heater", "o", "heater, 0 or 1"),

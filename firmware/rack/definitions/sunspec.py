@@ -1,16 +1,16 @@
-"""The one definition of the Modbus registers, for people and tools; rack/comms/modbus_map.py is the board's form of it.
+"""The one definition of the Modbus registers; rack/generated/modbus_map.py is generated from it for the board.
 
 Kept apart because its text would cost the board memory. The map, the register tables of docs/protocols/modbus.md and
 the definition of the rack's own model for SunSpec clients are generated from it. Models 1 and 802: SunSpec information
 models, sunspec/models on GitHub, json/model_1.json and model_802.json (7abdf898).
 
 A point is (name, type, source, meaning). Sources: None, not implemented; a number or a text; ("s", signal): a signal
-of rack.signals, clamped when the point has 16 bits; ("x", name): a word that the slave makes for it, see WORDS;
+of the process image, clamped when the point has 16 bits; ("x", name): a word that the slave makes for it, see WORDS;
 ("text", first register of 24): VERSION in the first 8, the rack's name in the rest. No stars in tuples: mpy-cross,
-which halite.heap needs, does not know them.
+which halite.build.heap needs, does not know them.
 """
 
-from rack.signals import SIGNALS
+from rack.definitions.signals import SIGNALS
 
 BASE = 40_000           # the first of the three places where a SunSpec client looks
 SUNS = (0x5375, 0x6E53)  # "SunS"
@@ -35,8 +35,8 @@ WORDS = (
     "cycles", "refused", "reasons",
 ) + tuple("reason%d" % n for n in range(REASONS))  # fmt: skip
 
-# What a client may write: (model, point, its name in rack.comms.modbus_map). The station's words are in the order of
-# rack.comms.station and without a gap.
+# What a client may write: (model, point, its name in rack.generated.modbus_map). The EMS's words are in the order of
+# rack.comms.ems and without a gap.
 WRITABLE = (
     (802, "CtrlHb", "CTRL_HB"),
     (802, "AlmRst", "ALM_RST"),
@@ -49,17 +49,17 @@ WRITABLE = (
     (VENDOR, "PairShort", "SAID"),
 )
 
-# Why the last write was refused: REFUSED_* of rack.control.bits.
+# Why the last write was refused: REFUSED_* of rack.definitions.codes.
 REFUSALS = (
     (0, "taken", "the last write was taken"),
     (2, "tripped", "a trip is latched: find its cause, then reset"),
-    (3, "locked_out", "locked out after repeated trips: unlock on the console, with the service key"),
+    (3, "locked_out", "locked out after repeated trips: unlock on the console, with the maintenance key"),
     (4, "alarm", "the cause of a trip is still there"),
     (5, "state", "not in this state: a reset needs the contactors at rest"),
     (6, "local", "`[modbus] control` is false: nothing can be written"),
     (7, "value", "out of range"),
     (8, "part", "the four words of the pair come in one request or not at all; a value of 32 bits in one piece"),
-    (9, "alone", "this rack is no part of a pair: `[split] role` is 0"),
+    (9, "alone", "this rack is no part of a pair: `[pair] role` is 0"),
     (10, "address", "a register in the request cannot be written"),
     (11, "held", "somebody has opened on the console: only `close` there ends that"),
 )  # fmt: skip
@@ -91,11 +91,11 @@ _BATTERY = (
     ("ChaSt", "enum16", ("x", "charging"), "1 off: not closed; 3 discharging, 4 charging, 6 holding"),
     ("LocRemCtl", "enum16", ("x", "local"), "0 remote, 1 local: `[modbus] control` is false"),
     ("Hb", "uint16", ("x", "heartbeat"), "seconds of the scan's clock; stands still when the scan does"),
-    ("CtrlHb", "uint16", ("x", "control_heartbeat"), "the station's heartbeat: each write is its word"),
+    ("CtrlHb", "uint16", ("x", "control_heartbeat"), "the EMS's heartbeat: each write is its word"),
     ("AlmRst", "uint16", 0, "1 resets latched trips, as `reset` of the console"),
     ("Typ", "enum16", ("x", "type"), "4 lithium-ion; 99 for sodium-ion, which has no number of its own"),
     ("State", "enum16", ("x", "state"), "1 open, 2 precharge, 3 closed, 6 opening, 99 fault or locked out"),
-    ("StateVnd", "enum16", ("s", "state"), "STATE_* of rack.control.bits"),
+    ("StateVnd", "enum16", ("s", "state"), "STATE_* of rack.definitions.codes"),
     ("WarrDt", "uint32", None, ""),
     ("Evt1", "bitfield32", ("x", "evt1"), "one bit for each kind of alarm that is active or latched"),
     ("Evt2", "bitfield32", 0, "reserved by SunSpec"),
@@ -143,8 +143,8 @@ _OWN = (
 ) + (
     ("Soc", "uint16", ("s", "soc_cpct"), "what the other rack of a pair is told: state of charge, 0.01 %"),
     ("Short", "int32", ("s", "short_W"), "what the other rack of a pair is told: power owed and not delivered, W"),
-    ("SetW", "int32", ("s", "setpoint_W"), "power asked for by the station, W, positive discharges"),
-    ("SetInsulation", "int32", ("s", "insulation_kohm"), "what the station's monitor measures, kohm"),
+    ("SetW", "int32", ("s", "setpoint_W"), "power asked for by the EMS, W, positive discharges"),
+    ("SetInsulation", "int32", ("s", "insulation_kohm"), "what the EMS's monitor measures, kohm"),
     ("PairHigh", "uint16", ("s", "pair_high_cpct"), "state of charge of the sodium rack, 0.01 %"),
     ("PairLow", "uint16", ("s", "pair_low_cpct"), "state of charge of the lithium rack, 0.01 %"),
     ("PairOut", "uint16", ("s", "pair_out"), "1: the other rack is out"),

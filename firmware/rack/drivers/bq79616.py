@@ -1,4 +1,4 @@
-"""BQ79616 stack on one UART: all cells and NTCs every period, once rack.drivers.bq79616_start has set it up.
+"""BQ79616 stack on one UART: all cells and NTCs every period, once rack.drivers.bq79616_bringup has set it up.
 
 Defends against stale or corrupted cell data: a scan counts as arrived only when every frame of every
 device passed CRC, address and register check; anything else is discarded, counted and retried. An answer
@@ -13,8 +13,8 @@ readinto(buf, n) and pulse_low(us); none of them may block.
 
 from micropython import const
 
-from rack.drivers.bq79616_data import count_different, first_with, take_bytes, to_cells, to_temps
-from rack.drivers.bq79616_start import Starter
+from rack.drivers.bq79616_convert import count_different, first_with, take_bytes, to_cells, to_temps
+from rack.drivers.bq79616_bringup import Starter
 
 _TICKS_MASK = const(0x3FFFFFFF)      # ticks_us wraps at 2**30
 

@@ -10,7 +10,7 @@ program is one flat tuple, which takes half the heap of a tuple of rows.
 
 from micropython import const
 
-from rack.drivers.bq79616_data import count_different
+from rack.drivers.bq79616_convert import count_different
 from rack.drivers.bq79616_link import StackLink
 
 _ACTIVE_CELL = const(0x003)

@@ -8,7 +8,7 @@ device at the top of the stack answers first.
 import micropython
 
 from rack.drivers.crc16 import crc16
-from rack.drivers.fast import ptr8, ptr32
+from rack.base.viper import ptr8, ptr32
 
 
 @micropython.viper

@@ -7,7 +7,7 @@ looks like, and what a base does whose receiver has lost count: it gets a commun
 
 from micropython import const
 
-from rack.drivers.bq79616_data import count_good, make_writes
+from rack.drivers.bq79616_convert import count_good, make_writes
 from rack.drivers.crc16 import TABLE, seal
 
 _TICKS_MASK = const(0x3FFFFFFF)      # ticks_us wraps at 2**30
@@ -32,7 +32,7 @@ _WRITES = const(8)                   # broadcast writes at a time, at least, tha
 class StackLink:
     """uart: see rack.drivers.bq79616. Counters: crc_errors, timeouts, invalid (wrong read-back or no result).
 
-    `_fail` and `_silent`, what to do about a read that went wrong: rack.drivers.bq79616_start.
+    `_fail` and `_silent`, what to do about a read that went wrong: rack.drivers.bq79616_bringup.
     """
 
     def __init__(self, uart, devices, longest_answer):

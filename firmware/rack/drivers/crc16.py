@@ -7,7 +7,7 @@ Source: TI SLVAE86B (frames in tests/drivers/vectors). The byte table costs half
 from array import array
 import micropython
 
-from rack.drivers.fast import ptr8, ptr16
+from rack.base.viper import ptr8, ptr16
 
 
 def _byte_table():

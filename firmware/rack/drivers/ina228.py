@@ -13,7 +13,7 @@ when the chip does not answer.
 import micropython
 from micropython import const
 
-from rack.drivers.fast import ptr8
+from rack.base.viper import ptr8
 
 _CONFIG = const(0x00)
 _ADC_CONFIG = const(0x01)

@@ -5,13 +5,13 @@ every device was right and every result is from this scan (the registers are cle
 
 Commands, order of bytes, LSB: LTC6813-1 data sheet. `spi` needs transfer(tx, rx, n): n bytes in one chip
 select, here up to 4 + 8 × devices (212 bytes, 1.7 ms at 1 Mbit/s, for 26). What is done with them is left to
-kernels in a poll of its own, so that none takes 2 ms (tests/board/test_same_bits_on_chip.py).
+kernels in a poll of its own, so that none takes 2 ms (tests/emulated/test_same_bits_on_chip.py).
 """
 
 import micropython
 from micropython import const
 
-from rack.drivers.fast import ptr8, ptr32
+from rack.base.viper import ptr8, ptr32
 from rack.drivers.pec15 import TABLE, pec15
 
 _TICKS_MASK = const(0x3FFFFFFF)

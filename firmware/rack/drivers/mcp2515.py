@@ -13,7 +13,7 @@ send_fast(frame), see ports.
 import micropython
 from micropython import const
 
-from rack.drivers.fast import ptr8
+from rack.base.viper import ptr8
 
 _TICKS_MASK = const(0x3FFFFFFF)
 

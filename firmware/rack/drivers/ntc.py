@@ -14,7 +14,7 @@ NO_VALUE = const(-32768)      # not read
 NO_OPEN = const(-32767)       # lead open
 NO_SHORT = const(-32766)      # lead shorted
 
-_RATIO_OPEN = const(32276)    # 0.985 of the reference: below -50 °C; rack.drivers.bq79616_data has the same two
+_RATIO_OPEN = const(32276)    # 0.985 of the reference: below -50 °C; rack.drivers.bq79616_convert has the same two
 _RATIO_SHORT = const(492)     # 0.015: above 190 °C
 _SEGMENTS = const(256)        # of 2**7 steps of the ratio in units of 2**-15
 _LEAST = const(-6000)         # 0.01 °C

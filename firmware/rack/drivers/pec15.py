@@ -7,7 +7,7 @@ from array import array
 
 import micropython
 
-from rack.drivers.fast import ptr8, ptr32
+from rack.base.viper import ptr8, ptr32
 
 
 def _nibble_table():

@@ -1,4 +1,4 @@
-"""Where the RP2040 has what `rack.ports.rp2` touches directly: RP2040 data sheet 2.2, 2.3.1.7, 2.5.3.1, 2.5.7,
+"""Where the RP2040 has what `rack.hal.rp2_board` touches directly: RP2040 data sheet 2.2, 2.3.1.7, 2.5.3.1, 2.5.7,
 2.19.6.1, 4.6.5, 4.7.6.
 
 The build puts these numbers in place of their names, or those of another chip: `chip` in the board's pin map.

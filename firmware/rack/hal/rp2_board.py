@@ -1,6 +1,6 @@
 """RP2040 boards (Pico, Pico W) and the Pico 2. With its PIO programs the only place that knows the chip.
 
-Written with the numbers of rack.ports.chip_rp2040; a build for the Pico 2 puts those of chip_rp2350 in their place.
+Written with the numbers of rack.hal.chip_rp2040; a build for the Pico 2 puts those of chip_rp2350 in their place.
 
 Every pin comes from the board config. Order in `Port.__init__` matters: outputs are driven safe before
 any bus is made. Register addresses: RP2040 data sheet 2.2.1 (SIO), 2.19 (IO), 3.7 (PIO), 4.4 (SPI), 4.7 (watchdog).
@@ -15,12 +15,12 @@ import rp2
 from machine import ADC, I2C, PWM, SPI, UART, WDT, Pin, Timer, disable_irq, enable_irq, idle
 from micropython import const
 
-from rack.control import bits
-from rack.drivers.fast import ptr8, ptr32
-from rack.ports import chip_rp2040 as chip
-from rack.ports import rp2_pio
-from rack.ports.rp2_fast import FastPath, send_fast
-from rack.ports.scratch import REASON_COMMAND, REASON_HANG, Scratch
+from rack.definitions import codes as bits
+from rack.base.viper import ptr8, ptr32
+from rack.hal import chip_rp2040 as chip
+from rack.hal import rp2_pio
+from rack.hal.rp2_fast_path import FastPath, send_fast
+from rack.hal.scratch import REASON_COMMAND, REASON_HANG, Scratch
 
 _PERIOD_HOLD_OFF_CYCLES = const(1_500_000)    # 12 ms at 125 MHz: no grid is faster than 80 Hz
 _PERIOD_OVERHEAD_TICKS = const(750_004)       # what the program's count leaves out: hold-off and its fixed cycles
@@ -151,10 +151,10 @@ class CanSpi:
         return send_fast(frame, self.mask)
 
 
-def enter_service():
-    """Reset into service mode from a board that has no valid config, so no Port."""
+def enter_maintenance():
+    """Reset into maintenance mode from a board that has no valid config, so no Port."""
     scratch = Scratch(machine.mem32)
-    scratch.request_service()
+    scratch.request_maintenance()
     machine.reset()
 
 
@@ -193,7 +193,7 @@ class Port:
         self.i2c = I2C(1, sda=Pin(p.pins_i2c_sda), scl=Pin(p.pins_i2c_scl), freq=_I2C_Hz, timeout=_I2C_TIMEOUT_us)
         self.rs485 = None
         if p.modbus_enabled:
-            from rack.ports.rp2_rs485 import Rs485
+            from rack.hal.rp2_rs485 import Rs485
 
             self.rs485 = Rs485(p)
         self._wdt = None
@@ -288,18 +288,18 @@ class Port:
             self._wdt.feed()
 
     def arm_wdt(self, ms):
-        """Start the reset watchdog, 1..8388 ms; it cannot be stopped. Never in service mode."""
+        """Start the reset watchdog, 1..8388 ms; it cannot be stopped. Never in maintenance mode."""
         self._wdt = WDT(timeout=ms)
 
-    def reset_to_service(self):
-        """Outputs off, then reset into service mode once."""
+    def reset_to_maintenance(self):
+        """Outputs off, then reset into maintenance mode once."""
         self.write_coils(0)
         self.disarm_enable()
-        self.scratch.request_service()
+        self.scratch.request_maintenance()
         machine.reset()
 
     def reset_reason(self):
-        """Why the board started: REASON_* of rack.ports.scratch; read once by the scratch registers."""
+        """Why the board started: REASON_* of rack.hal.scratch; read once by the scratch registers."""
         reason = self.scratch.reset_reason(machine.reset_cause() == machine.WDT_RESET)
         if reason == REASON_HANG and machine.mem32[chip.WATCHDOG_REASON] & 2:    # forced: a plain machine.reset()
             return REASON_COMMAND
@@ -308,7 +308,7 @@ class Port:
     # -- inputs and outputs
 
     def read_inputs(self):
-        """Digital inputs as IN_* bits of rack.control.bits."""
+        """Digital inputs as IN_* bits of rack.definitions.codes."""
         return _read_pins(self._in_pins, self._in_masks, 6)
 
     def write_coils(self, coil_bits):
@@ -356,7 +356,7 @@ class Port:
     def fast_path(self, response, link, recorder):
         """The path from zero crossing to CAN request: `start()` once, `send()` from the scan.
 
-        response: rack.control.response.Response; link: rack.comms.pcs_link.PcsLink; recorder: Recorder.
+        response: rack.control.response.response.Response; link: rack.comms.pcs_link.PcsLink; recorder: Recorder.
         """
         return FastPath(self._periods, _PERIOD_HOLD_OFF_CYCLES, _PERIOD_OVERHEAD_TICKS,
                         response, link, recorder, self.can_spi.mask)

@@ -12,12 +12,12 @@ import machine
 import micropython
 from micropython import const
 
-from rack.comms import link_state as L
-from rack.comms.pcs_can import encode_request
-from rack.control import response_state as K
-from rack.control.recorder import record_kernel
-from rack.drivers.fast import ptr8, ptr32
-from rack.ports import chip_rp2040 as chip
+from rack.generated import pcs_link_state as L
+from rack.comms.pcs_codec import encode_request
+from rack.generated import response_state as K
+from rack.control.response.recorder import record_kernel
+from rack.base.viper import ptr8, ptr32
+from rack.hal import chip_rp2040 as chip
 
 _FIRST_MS = const(50)           # longer than two of the longest periods, which the kernel refuses as one
 

@@ -12,8 +12,8 @@ from machine import UART, Pin
 from micropython import const
 from uctypes import addressof
 
-from rack.drivers.fast import ptr8, ptr32
-from rack.ports import chip_rp2040 as chip
+from rack.base.viper import ptr8, ptr32
+from rack.hal import chip_rp2040 as chip
 
 _SM = const(7)                      # the last one of PIO1; the first three measure the mains
 _CYCLES = const(8)                  # of the program, a bit
@@ -97,7 +97,7 @@ def _watch_fifo():
 
 
 class Rs485:
-    """What rack.comms.modbus wants of a line. Nothing but `stop` allocates."""
+    """What rack.comms.modbus_slave wants of a line. Nothing but `stop` allocates."""
 
     def __init__(self, p):
         tx, rx = Pin(p.pins_rs485_tx), Pin(p.pins_rs485_rx, Pin.IN, Pin.PULL_UP)

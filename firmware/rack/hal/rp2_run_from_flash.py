@@ -7,7 +7,7 @@ same bytes can be executed there, and the collector can have the copies.
 A function object is four words: type, module context, children, code (mp_obj_fun_bc_t, py/objfun.h of MicroPython); a
 text or bytes object is type, hash, length, data (mp_obj_str_t, py/objstr.h). The last word is changed only when
 every byte of the function or text is the same at both places; what is not found, or is laid out in another way,
-stays in the heap and works as before. Flash is written only in service mode, which is left
+stays in the heap and works as before. Flash is written only in maintenance mode, which is left
 by a reset (rules R6, R7): what was compared stays as it was.
 """
 
@@ -17,10 +17,10 @@ import micropython
 import rp2
 from micropython import const
 
-from rack.control.fast import ptr8, ptr32
-from rack.ports import chip_rp2040 as chip
+from rack.base.viper import ptr8, ptr32
+from rack.hal import chip_rp2040 as chip
 
-_INDEX = "code.bin"         # halite.in_place: per block of a module its name, how it begins, where its contents are
+_INDEX = "code.bin"         # made by halite.build.flash_index: per block the module, its first bytes, its contents
 _COUNTS = const(3)          # lengths of name and table, bytes of the block before the file's own
 _HEAD = const(32)           # bytes that a block is recognised by
 _ROW = const(8)             # first word of the code or text, offset and size of it in the block, in two bytes each

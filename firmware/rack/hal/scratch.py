@@ -2,20 +2,20 @@
 
 0 mode request (one-shot), 1 running task, 2 reason of a deliberate reset; 3 free; 4..7 belong to the
 boot ROM and SDK. Values stay below 2**30 so that reading them allocates nothing. boot.py, which must not
-depend on this package, knows SERVICE_MAGIC by value.
+depend on this package, knows MAINTENANCE_MAGIC by value.
 """
 
 from micropython import const
 
-from rack.ports import chip_rp2040 as chip
+from rack.hal import chip_rp2040 as chip
 
-SERVICE_MAGIC = const(0x05E41CE5)
+MAINTENANCE_MAGIC = const(0x05E41CE5)
 TASK_MAGIC = const(0x0A5C0000)     # with the id of the running task: rack.scheduler notes it, 0 between tasks
 _REASON_MAGIC = const(0x0DE50000)
 
 REASON_POWER = const(0)        # power-on or reset pin
 REASON_HANG = const(1)         # the watchdog: task() names who ran
-REASON_SERVICE = const(2)
+REASON_MAINTENANCE = const(2)
 REASON_COMMAND = const(3)
 
 
@@ -30,9 +30,9 @@ class Scratch:
             self.task_before = last & 0xFF
         mem32[chip.SCRATCH_TASK] = 0
 
-    def request_service(self):
-        self._mem[chip.SCRATCH_MODE] = SERVICE_MAGIC
-        self.note_reason(REASON_SERVICE)
+    def request_maintenance(self):
+        self._mem[chip.SCRATCH_MODE] = MAINTENANCE_MAGIC
+        self.note_reason(REASON_MAINTENANCE)
 
     def note_reason(self, reason):
         self._mem[chip.SCRATCH_REASON] = _REASON_MAGIC | reason

@@ -2,7 +2,7 @@
 
 For tests of the whole application on the real interpreter without an emulated chip. Time is simulated:
 it passes only in idle() and sleep(), so a run gives the same bytes whatever the machine's load. The other end is
-halite.unix_board. Messages, little-endian: one byte that says what, then fixed fields; see `_ops` there.
+halite.hosts.unix_port. Messages, little-endian: one byte that says what, then fixed fields; see `_ops` there.
 """
 
 import struct
@@ -10,9 +10,9 @@ from array import array
 
 from micropython import const
 
-from rack.comms import link_state as L
-from rack.ports import chip_rp2040 as chip
-from rack.ports.scratch import Scratch
+from rack.generated import pcs_link_state as L
+from rack.hal import chip_rp2040 as chip
+from rack.hal.scratch import Scratch
 
 _MASK = const(0x3FFFFFFF)
 _HALF = const(0x20000000)
@@ -97,7 +97,7 @@ class _I2c:
 
 
 class _Rs485:
-    """The members of rack.ports.rp2_rs485.Rs485."""
+    """The members of rack.hal.rp2_rs485.Rs485."""
 
     def __init__(self, pipe):
         self._pipe = pipe
@@ -125,7 +125,7 @@ class _Rs485:
 
 
 class _FastPath:
-    """The plain form of rack.ports.rp2_fast, with the same order and counters."""
+    """The plain form of rack.hal.rp2_fast_path, with the same order and counters."""
 
     def __init__(self, response, link, recorder):
         self._response = response
@@ -150,7 +150,7 @@ class _FastPath:
 
 
 class Port:
-    """The same members as rack.ports.rp2.Port. to_host, from_host: paths of two pipes, opened in this order."""
+    """The same members as rack.hal.rp2_board.Port. to_host, from_host: paths of two pipes, opened in this order."""
 
     ADC_COOLANT = 0
     ADC_GAS = 1
@@ -247,6 +247,6 @@ class Port:
     def reset_reason(self):
         return self.scratch.reset_reason(False)
 
-    def reset_to_service(self):
-        self.scratch.request_service()
+    def reset_to_maintenance(self):
+        self.scratch.request_maintenance()
         raise SystemExit

@@ -10,23 +10,23 @@ from array import array
 
 from micropython import const
 
-from rack import ids as I
-from rack.control import why
-from rack.control.alarm_engine import EVENTS, OUT_EVENT, OUT_EVENTS
-from rack.control.bits import CMD_OPEN
-from rack.control.charge import KEEP_LATCHED, KEEP_TRIPS, KEEP_WORDS
+from rack.generated import ids as I
+from rack.control.protect import reasons as why
+from rack.control.protect.alarm_engine import EVENTS, OUT_EVENT, OUT_EVENTS
+from rack.definitions.codes import CMD_OPEN
+from rack.control.sense.soc import KEEP_LATCHED, KEEP_TRIPS, KEEP_WORDS
 from rack.drivers.fram import Fram
 from rack.storage.event_log import EventLog
 from rack.storage.int_store import IntStore
-from rack.tables import ALARM_ROWS
+from rack.generated.tables import ALARM_ROWS
 
 # kind of a record; its code and first value
-KIND_START = const(0)       # code: why, REASON_* of rack.ports.scratch; value: the task that hung, -1 none
-KIND_CAME = const(1)        # code: of rack.alarms; value: the signal that the alarm watches
+KIND_START = const(0)       # code: why, REASON_* of rack.hal.scratch; value: the task that hung, -1 none
+KIND_CAME = const(1)        # code: of rack.definitions.alarms; value: the signal that the alarm watches
 KIND_WENT = const(2)        # the same
 KIND_STATE = const(3)       # code: the contactors' new STATE_*; value: the one before, and 16 times the first reason
 
-_HANG = const(1)                    # REASON_HANG of rack.ports.scratch
+_HANG = const(1)                    # REASON_HANG of rack.hal.scratch
 _BOOT = KEEP_WORDS                  # words behind the controller's own
 _HEAD = KEEP_WORDS + 1              # where the log's newest record is looked for
 _LOG_AT = const(128)
@@ -120,7 +120,7 @@ class Memory:
             self._write_event()
         elif self._due():
             self._stage()
-        self._s[I.MEMORY_BAD] = self.bad
+        self._s[I.FRAM_BAD] = self.bad
 
     def acknowledge(self):
         """The operator knows that what was kept is lost."""

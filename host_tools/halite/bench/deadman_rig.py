@@ -8,15 +8,15 @@ from math import inf
 
 from rp2040py.gpio_pin import GPIOPinState
 
-from halite import build
+from halite.build import firmware as build
+from halite.common.errors import HaliteError
+from halite.common.image import image_path
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.coil_driver import CoilDriver
 from halite.emulator.filesystem import with_files
-from halite.emulator.pwm import quiet_pwm
 from halite.emulator.repl import at_prompt, run_code
-from halite.errors import HaliteError
-from halite.image import image_path
+from halite.emulator.rp2040py_fixes.pwm import quiet_pwm
 
 HIGH = GPIOPinState.HIGH
 
@@ -34,7 +34,7 @@ p.deadman_window_ms = {window}
 p.contactor_hold_pct = 100
 p.grid_phases = 1
 p.modbus_enabled = 0
-from rack.ports.rp2 import Port
+from rack.hal.rp2_board import Port
 port = Port(p)
 mark = Pin(22, Pin.OUT, value=0)
 def start():

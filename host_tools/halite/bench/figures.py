@@ -12,15 +12,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from halite import bench_response, demo
-from halite.arguments import Parser
+from halite.bench import deadman_rig, response_times
+from halite.bench import response as bench_response
+from halite.cli import demo
+from halite.cli.arguments import Parser
+from halite.common.errors import HaliteError
 from halite.config import load
-from halite.emulator import deadman_rig, response_times
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.console import ask
 from halite.emulator.scan_watch import ScanWatch
-from halite.errors import HaliteError
-from halite.simulator import scenario, values
+from halite.hosts import cpython as values
+from halite.scenarios import scenario
 
 OUTPUT = Path("build/bench.json")
 

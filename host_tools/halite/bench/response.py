@@ -4,20 +4,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from statistics import median
 
+from halite.bench import response_times
+from halite.common.errors import HaliteError
 from halite.config import load
-from halite.emulator import response_times
-from halite.emulator.rig import EmulatedRack
-from halite.errors import HaliteError
-from halite.simulator import compliance, compliance_rules
-from halite.simulator.compliance_rig import EVENT_S
-from halite.simulator.compliance_services import BY_NAME
+from halite.hosts.emulated import EmulatedRack
+from halite.scenarios.compliance import rules as compliance_rules
+from halite.scenarios.compliance import suite as compliance
+from halite.scenarios.compliance.rig import EVENT_S
+from halite.scenarios.compliance.services import BY_NAME
 
 LARGEST = "lfp_rack"  # 416 cells, 26 AFEs
 _PERIODS = 500
 _BAUD = 115_200  # the most answers a second
 _PIECE_MS = 200.0
 _WALL_S = 1_800.0
-_PERMITTED = 1  # rack.comms.pcs_can
+_PERMITTED = 1  # rack.comms.pcs_codec
 _STEP_HZ = 0.5
 _SWING_US = 12e6  # whole turns, longer than the periods take
 _PHASES_MS = (0.5, 2.5, 13.0)  # where in a period a step falls; the second is the worst on CPython
@@ -25,7 +26,7 @@ _REST_MS = 500  # until the request of the largest rack's service is back at zer
 
 
 def loaded_rack(config: str = LARGEST) -> tuple[EmulatedRack, response_times.Polling]:
-    """Closed, AFEs polled, CAN status, console streaming, and a station that polls over RS-485 at 115 200 baud without
+    """Closed, AFEs polled, CAN status, console streaming, and an EMS that polls over RS-485 at 115 200 baud without
     a pause.
     """
     loaded = load(config)
@@ -113,7 +114,7 @@ def measure_racks() -> Iterator[tuple[str, float]]:
     yield "sodium_over_lithium_speed", round(lithium / sodium, 1)
 
 
-if __name__ == "__main__":  # python -m halite.bench_response: these rows alone
+if __name__ == "__main__":  # python -m halite.bench.response: these rows alone
     for part in (measure_kernel, measure_racks, measure_edge_to_request):
         for name, value in part():
             print(f"{name:28} {value:g}", flush=True)

@@ -10,28 +10,28 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from halite.build import make
+from halite.build.firmware import make
+from halite.chips.can_bus import Frame
+from halite.chips.pcs_codec import FirmwareTableCodec
+from halite.common.errors import HaliteError
+from halite.common.image import image_path
+from halite.common.paths import use_firmware
 from halite.config import RackConfig
 from halite.emulator.board import EmulatedBoard, Event
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
-from halite.emulator.rig import EmulatedRack, emulated_rack
-from halite.errors import HaliteError
-from halite.image import image_path
-from halite.paths import use_firmware
-from halite.simulator.chips.can_bus import Frame
-from halite.simulator.chips.pcs_codec import FirmwareTableCodec
-from halite.simulator.scenario import Scenario
+from halite.hosts.emulated import EmulatedRack, emulated_rack
+from halite.scenarios.scenario import Scenario
 
 _LOAD_REQUEST = 0x40
 _REQUEST_ID = 0x181
 _STATUS_ID = 0x201
 _STATUS_MS = 20.0
 _STREAMED_BYTES_PER_MS = 1.0  # half of what the console sends while it is never quiet
-_PERIOD_TICK_OFFSET = 750_004  # what the period program leaves out, see rack.ports.rp2
+_PERIOD_TICK_OFFSET = 750_004  # what the period program leaves out, see rack.hal.rp2_board
 _MODBUS_MOST = 125
 _POLL_MS = 250.0  # a request, up to 50 ms, and 255 bytes at 19 200 baud
-_SERVICE_MAGIC = 0x05E41CE5  # rack.ports.scratch
+_MAINTENANCE_MAGIC = 0x05E41CE5  # rack.hal.scratch
 _CLOSE_MS = 12_000.0
 
 
@@ -184,11 +184,11 @@ def _crc(data: bytes) -> int:
 
 
 class Polling:
-    """A station that reads piece after piece of the registers over RS-485, the next one as soon as it may."""
+    """An EMS that reads piece after piece of the registers over RS-485, the next one as soon as it may."""
 
     def __init__(self, rack: EmulatedRack) -> None:
         use_firmware()
-        from rack.comms import modbus_map
+        from rack.generated import modbus_map
 
         if rack.rs485 is None:
             raise HaliteError("the rack has no RS-485 line: [modbus] enabled is false")
@@ -236,8 +236,8 @@ from array import array
 from rack.config import load
 with open("config.bin", "rb") as file:
     params = load(file.read())
-from rack.control.response import Response
-from rack.control.response_kernel import period_kernel
+from rack.control.response.response import Response
+from rack.control.response.request_kernel import period_kernel
 response = Response(params, array("i", [0] * 300))
 response.set_limits(params.rack_power_max_W, params.rack_power_max_W, 1)
 k, rings, curve = response.arrays
@@ -265,13 +265,13 @@ def kernel_us(config: RackConfig) -> float:
     With all that a config can switch on: share of a pair, inertia, a reduced authority; the windows are full.
     """
     use_firmware()
-    from rack.control import response_state as K
+    from rack.generated import response_state as K
 
     everything = ((K.ROLE, 1), (K.TAU, 1_000), (K.SHARE, 1_000), (K.INERTIA, 10), (K.BAND, 10), (K.AUTHORITY, 999))
     blank = EmulatedBoard(image_path()).flash_snapshot()
     files = make(config, short=False).files
     board = emulated_rack(config, flash=with_files(blank, files)).board
-    board.rp2040.watchdog.scratch_data[0] = _SERVICE_MAGIC
+    board.rp2040.watchdog.scratch_data[0] = _MAINTENANCE_MAGIC
     board.run_for(100)
     at_prompt(board)
     code = _KERNEL.format(changes=everything, calls=_CALLS, request=K.REQUEST)

@@ -13,13 +13,13 @@ from typing import Any
 
 from halite.board.refusal import BoardError
 from halite.board.serial_port import Port
-from halite.errors import MisuseError
+from halite.common.errors import MisuseError
 
 Answer = dict[str, Any]
 PROMPT = ">>> "
-_REFUSALS = dict.fromkeys(("close", "open", "reset", "service", "unlock"), "refused")  # the rack's state refuses
+_REFUSALS = dict.fromkeys(("close", "open", "reset", "maintenance", "unlock"), "refused")  # the rack's state refuses
 _REFUSALS["response"] = "not_now"  # config, grid, recorder or an earlier test: `why` does not know them
-_LONGEST = 120  # rack.comms.console
+_LONGEST = 120  # rack.comms.console_protocol
 _TOLD = 16  # the same: of an unknown word so much comes back, of what is no word nothing
 _PATIENCE = 6  # a talkative port is given so many times the longest silence
 _LONG = {"events": 36}  # but these: 11 kB; from a closed emulated board beside other work it took 70 s
@@ -120,7 +120,7 @@ def _leaves(port: Port, command: str, seconds: float = 5) -> Answer | None:
         with port.within(_PATIENCE * seconds):
             port.write(b"\r\n" + command.encode() + b"\r\n")
             for line in port.lines(seconds):
-                if (answer := _answer(line, "service")) is not None:
+                if (answer := _answer(line, "maintenance")) is not None:
                     return answer
                 if PROMPT in line:
                     return None
@@ -130,21 +130,21 @@ def _leaves(port: Port, command: str, seconds: float = 5) -> Answer | None:
     return None
 
 
-def enter_service(port: Port, key: bytes) -> None:
-    """Ask a running rack to reset into service mode; BoardError "refused" or "wrong_key" says why not.
+def enter_maintenance(port: Port, key: bytes) -> None:
+    """Ask a running rack to reset into maintenance mode; BoardError "refused" or "wrong_key" says why not.
 
     A rack in standby without a config has no key and closes nothing: it leaves at the first word.
     """
-    asked = _leaves(port, "service")
+    asked = _leaves(port, "maintenance")
     if asked is not None and "nonce" in asked:
-        asked = _leaves(port, f"service {_proof(port, key, asked['nonce'])}")
+        asked = _leaves(port, f"maintenance {_proof(port, key, asked['nonce'])}")
     if asked is not None and "error" in asked:
-        raise _refused(port, "service", asked["error"])
+        raise _refused(port, "maintenance", asked["error"])
 
 
 def unlock(port: Port, key: bytes) -> Answer:
     """Take a rack out of its lock-out; BoardError "refused" or "wrong_key" says why not."""
-    return ask(port, f"unlock {_proof(port, key, ask(port, 'service').get('nonce'))}")
+    return ask(port, f"unlock {_proof(port, key, ask(port, 'maintenance').get('nonce'))}")
 
 
 def reopen(path: str, seconds: float) -> Port:

@@ -1,4 +1,4 @@
-"""`python -m halite.commissioning`: judge the response test that a rack has run, from what its console tells.
+"""`python -m halite.board.commissioning`: judge the response test that a rack has run, from what its console tells.
 
 The rack reports its own delay, rise and settling; the recorded trace is judged here, against the service's
 curve and, where the service has one, its envelope. The virtual frequency is taken as it was ordered, not as it
@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from halite.board.client import ask
-from halite.board.ports import choose
 from halite.board.serial_port import Port
-from halite.errors import HaliteError
-from halite.simulator.compliance_rules import GB_STEP_S, Array, Row, Track, gb_errors
-from halite.simulator.compliance_services import BY_NAME, Service
+from halite.board.serial_ports import choose
+from halite.common.errors import HaliteError
+from halite.scenarios.compliance.rules import GB_STEP_S, Array, Row, Track, gb_errors
+from halite.scenarios.compliance.services import BY_NAME, Service
 
 _BEFORE_S = 1.2  # the envelope's rule judges nothing in the first 21 samples
-_MOST_HZ = 1.0  # where a ramp test ends: rack.control.commissioning
+_MOST_HZ = 1.0  # where a ramp test ends: rack.control.response.response_test
 _RESOLUTION = 0.001  # pu, of the recorded power
 
 
@@ -86,11 +86,11 @@ def _seconds(ms: int) -> float:
 def main(arguments: list[str]) -> int:
     """Print the rows; 1 when one does not hold."""
     parser = argparse.ArgumentParser(
-        prog="python -m halite.commissioning",
+        prog="python -m halite.board.commissioning",
         description="Judge the response test that a rack has run.",
-        epilog="Example: python -m halite.commissioning --service gb_dc --port PORT",
+        epilog="Example: python -m halite.board.commissioning --service gb_dc --port PORT",
     )
-    parser.add_argument("--service", required=True, help="the rack's preset of board_configs/services")
+    parser.add_argument("--service", required=True, help="the rack's preset of board_configs/grid_services")
     parser.add_argument("--port", default="", help="serial port; needed when there are several")
     options = parser.parse_args(arguments)
     with Port(choose(options.port)) as port:

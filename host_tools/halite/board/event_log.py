@@ -1,17 +1,18 @@
-"""Records of a rack's event log with names: what `logs` on the console sends as numbers (rack.storage.memory)."""
+"""Records of a rack's event log with names: what `logs` on the console sends as numbers (rack.storage.retention)."""
 
 from typing import Any
 
-from halite.paths import use_firmware
+from halite.common.paths import use_firmware
 
 use_firmware()
 
-from rack.alarms import ROWS  # noqa: E402 - only after use_firmware
-from rack.control import bits, why  # noqa: E402
+from rack.control.protect import reasons as why  # noqa: E402
+from rack.definitions import codes as bits  # noqa: E402
+from rack.definitions.alarms import ROWS  # noqa: E402 - only after use_firmware
 
 _FIELDS = ("sequence", "boot", "ms", "kind", "code", "value", "current_dA", "rack_dV", "request_W")
 _KINDS = ("start", "alarm_came", "alarm_went", "state")
-_STARTS = ("power", "hang", "service", "command")
+_STARTS = ("power", "hang", "maintenance", "command")
 _LEVELS = ("none", "warn", "derate", "trip")
 _STATES = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.startswith("STATE_")}
 

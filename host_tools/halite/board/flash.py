@@ -16,11 +16,11 @@ from halite.board import client, scripts
 from halite.board.mpremote_adapter import RawRepl, Session
 from halite.board.refusal import BoardError
 from halite.board.serial_port import Port
-from halite.build import MANIFEST, Built
+from halite.build.firmware import MANIFEST, Built
 
 Progress = Callable[[str, int, int], None]  # step, done, of
 
-# What MicroPython says where the code of halite.build for a chip runs: a part of its name for the board, and _mpy:
+# Chip of a build: a part of the name that MicroPython has for the board, and its _mpy:
 # .mpy version 6, sub-version 3, armv6m or armv7emsp (py/persistentcode.h; the second not yet seen on a board).
 # boot.py for another chip would read a register where this one has none.
 _BOARDS = {"rp2040": ("RP2040", 0x1306), "rp2350": ("RP2350", 0x1F06)}
@@ -57,7 +57,7 @@ class Job:
 
     path: str
     built: Built
-    service_key: bytes
+    maintenance_key: bytes
     progress: Progress
     silence_s: float = 0  # longest silence after the reset; 0: what a board behind such a port may need
     port: Port | None = None
@@ -109,12 +109,12 @@ def _open(job: Job) -> None:
     job.port = Port(job.path)
 
 
-def _service(job: Job) -> None:
-    """Ask a running application for service mode; a bare board is at its prompt already."""
+def _maintenance(job: Job) -> None:
+    """Ask a running application for maintenance mode; a bare board is at its prompt already."""
     assert job.port
     if client.version(job.port) is None:
         return
-    client.enter_service(job.port, job.service_key)
+    client.enter_maintenance(job.port, job.maintenance_key)
     job.port.close()
     job.port = client.reopen(job.path, 10)
 
@@ -218,7 +218,7 @@ def _report(job: Job) -> None:
 #        name        what a person reads               action
 STEPS = (
     ("open", "open the port", _open),
-    ("service", "ask for service mode", _service),
+    ("maintenance", "ask for maintenance mode", _maintenance),
     ("repl", "enter the raw REPL", _repl),
     ("compare", "compare the files", _compare),
     ("upload", "upload what differs", _upload),

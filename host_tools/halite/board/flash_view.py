@@ -6,11 +6,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from halite import build
 from halite.board.flash import Job, flash
-from halite.board.ports import choose
 from halite.board.refusal import BoardError
 from halite.board.serial_port import check
+from halite.board.serial_ports import choose
+from halite.build import firmware as build
 from halite.config import load
 
 
@@ -53,7 +53,7 @@ def run(config_file: str, port: str, quiet: bool) -> dict[str, Any]:
     columns = (TextColumn("{task.description:<28}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         bar = _Bar(progress, progress.add_task("start", total=None))
-        job = Job(path, built, config.service_key, bar)
+        job = Job(path, built, config.maintenance_key, bar)
         try:
             flash(job)
         except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from halite.errors import HaliteError
+from halite.common.errors import HaliteError
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ HINTS = {
     "no_space": "remove files of your own from the board",
     "board_error": "power-cycle the board and run this again",
     "not_healthy": "the firmware is on the board: see what came back, `halite exec version` asks again",
-    "at_prompt": "power-cycle a rack in service mode; a bare board needs `halite flash`",
+    "at_prompt": "power-cycle a rack in maintenance mode; a bare board needs `halite flash`",
     "no_answer": "one that has just started takes a moment: ask again; `halite flash` puts the firmware on a bare one",
 }
 

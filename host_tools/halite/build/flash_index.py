@@ -1,4 +1,4 @@
-"""Where the code of functions and the long texts lie in the .mpy files of a build, for rack.ports.rp2_in_place.
+"""Where the code of functions and the long texts lie in the .mpy files of a build, for rack.hal.rp2_run_from_flash.
 
 Format: py/persistentcode.c of MicroPython, .mpy version 6. A raw code is a number (size * 8 + has children * 4 +
 kind), the code, for native kinds one more number, then the count of its children and the children.
@@ -12,10 +12,10 @@ INDEX = "code.bin"
 # Code that runs while the board starts, and code that a hard interrupt runs: in the heap no cache miss delays it.
 IN_HEAP = {
     "rack/start.mpy",
-    "rack/ports/rp2_in_place.mpy",
-    "rack/control/phases.mpy",
-    "rack/control/response_kernel.mpy",
-    "rack/ports/rp2_fast.mpy",
+    "rack/hal/rp2_run_from_flash.mpy",
+    "rack/control/response/phases.mpy",
+    "rack/control/response/request_kernel.mpy",
+    "rack/hal/rp2_fast_path.mpy",
 }
 
 _BLOCK = 4096  # what is in one block of a file lies in one piece

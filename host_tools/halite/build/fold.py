@@ -12,11 +12,12 @@ import itertools
 import tokenize
 from collections.abc import Iterator
 
-from halite.paths import FIRMWARE
+from halite.common.paths import FIRMWARE
 
-CHIPS = {"rp2040": "rack.ports.chip_rp2040", "rp2350": "rack.ports.chip_rp2350"}
+CHIPS = {"rp2040": "rack.hal.chip_rp2040", "rp2350": "rack.hal.chip_rp2350"}
 CONSTANT_MODULES = (
-    "rack.ids", "rack.control.bits", "rack.control.response_state", "rack.comms.link_state", *CHIPS.values()
+    "rack.generated.ids", "rack.definitions.codes", "rack.generated.response_state", "rack.generated.pcs_link_state",
+    "rack.definitions.pcs_codes", *CHIPS.values()
 )  # fmt: skip
 
 

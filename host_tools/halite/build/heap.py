@@ -1,4 +1,4 @@
-"""What each firmware module costs in the heap of the board: `python -m halite.heap`, on the emulated Pico W.
+"""What each firmware module costs in the heap of the board: `python -m halite.build.heap`, on the emulated Pico W.
 
 Code loaded from the filesystem lives in the heap, so every module takes room from the running rack. The
 modules are imported one after another, each after what it needs; each line is the growth. --lists: those that the
@@ -9,20 +9,20 @@ import ast
 import sys
 from pathlib import Path
 
-from halite import build
-from halite.arguments import Parser
+from halite.build import firmware as build
+from halite.cli.arguments import Parser
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
-from halite.errors import HaliteError
-from halite.image import image_path
-from halite.paths import FIRMWARE
+from halite.common.errors import HaliteError
+from halite.common.image import image_path
+from halite.common.paths import FIRMWARE
 
 _BOOT_MS = 1200.0
 _EMULATED_LIMIT_MS = 20_000
 _WALL_LIMIT_S = 600
-_ROOTS = ("rack.app", "rack.ports.rp2")  # what rack.start imports once the config is read
+_ROOTS = ("rack.app", "rack.hal.rp2_board")  # what rack.start imports once the config is read
 _LISTS = tuple(sorted(name.removesuffix(".py").replace("/", ".") for name in build.HOST_ONLY))
 
 _MEASURE = """
@@ -86,7 +86,7 @@ def measure(config: str = "sodium_rack", lists: bool = False) -> dict[str, int]:
 
 def main(arguments: list[str]) -> int:
     """Print the table; 0."""
-    parser = Parser(prog="python -m halite.heap", description="Heap cost of the firmware's modules.")
+    parser = Parser(prog="python -m halite.build.heap", description="Heap cost of the firmware's modules.")
     parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
     parser.add_argument("--lists", action="store_true", help="the modules that the build leaves out instead")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Names of the firmware that the interpreter need not learn: `python -m halite.names` tells what stands for what.
+"""Names of the firmware that the interpreter need not learn: `python -m halite.build.intern` tells what stands for what.
 
 Every name that the image does not know costs about 20 bytes of the board's heap, for good. Attributes, arguments and
 variables of modules are therefore given names that the image has anyway; functions, classes and modules keep
@@ -22,7 +22,7 @@ _ASSEMBLER = "asm_pio"
 
 @cache
 def rom_names() -> frozenset[str]:
-    """Names that the image of MicroPython 1.27 for the Pico W keeps in flash: tests/board/test_rom_names.py."""
+    """Names that the image of MicroPython 1.27 for the Pico W keeps in flash: tests/emulated/test_rom_names.py."""
     return frozenset(_ROM.read_text(encoding="utf-8").split())
 
 
@@ -128,7 +128,7 @@ def rename(source: str, names: Mapping[str, str]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Print `name of the image  name in the source`, all or the ones asked for; 0."""
-    from halite.build import board_sources
+    from halite.build.firmware import board_sources
 
     modules = board_sources()
     names = mapping(modules.values(), [modules["boot.py"], modules["main.py"]])

@@ -5,13 +5,13 @@ Both users of the wires face, driver tests under CPython and the emulated board,
 
 from dataclasses import dataclass
 
-from halite.simulator.chips.bq79616 import Bq79616Stack
-from halite.simulator.chips.can_bus import CanBus
-from halite.simulator.chips.fram import Fram
-from halite.simulator.chips.ina228 import Ina228
-from halite.simulator.chips.mcp2515 import Mcp2515
-from halite.simulator.chips.pcs_node import PcsNode
-from halite.simulator.rack import Rack
+from halite.chips.bq79616 import Bq79616Stack
+from halite.chips.can_bus import CanBus
+from halite.chips.fram import Fram
+from halite.chips.ina228 import Ina228
+from halite.chips.mcp2515 import Mcp2515
+from halite.chips.pcs_node import PcsNode
+from halite.plant.rack import Rack
 
 
 @dataclass

@@ -9,8 +9,8 @@ at 1 Mbit/s, the top device first, as the chip does it.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from halite.simulator.chips.crc import crc16
-from halite.simulator.chips.faults import WireFaults
+from halite.chips.crc import crc16
+from halite.chips.faults import WireFaults
 
 # Registers (hexadecimal addresses of the public register map)
 DIR0_ADDR_OTP, DEV_CONF, ACTIVE_CELL, GPIO_CONF1, CUST_CRC = 0x000, 0x002, 0x003, 0x00E, 0x036

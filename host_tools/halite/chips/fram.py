@@ -4,7 +4,7 @@ Each byte is stored as soon as it is acknowledged: there is no page, no write ti
 A power cut leaves every byte before it written and nothing after it.
 """
 
-from halite.simulator.chips.faults import WireFaults
+from halite.chips.faults import WireFaults
 
 SIZE = 32 * 1024
 

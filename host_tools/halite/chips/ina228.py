@@ -11,7 +11,7 @@ conversion, or with SLOWALERT the mean.
 
 from collections.abc import Callable
 
-from halite.simulator.chips.faults import WireFaults
+from halite.chips.faults import WireFaults
 
 CONFIG, ADC_CONFIG, SHUNT_CAL, SHUNT_TEMPCO = 0x00, 0x01, 0x02, 0x03
 VSHUNT, VBUS, DIETEMP, CURRENT, POWER, ENERGY, CHARGE, DIAG_ALRT = 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B

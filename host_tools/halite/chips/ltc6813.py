@@ -8,8 +8,8 @@ reads return the first device first; every six bytes are followed by their PEC.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from halite.simulator.chips.crc import pec15
-from halite.simulator.chips.faults import WireFaults
+from halite.chips.crc import pec15
+from halite.chips.faults import WireFaults
 
 WRCFGA, RDCFGA, WRCFGB, RDCFGB = 0x001, 0x002, 0x024, 0x026
 READ_CELLS = (0x004, 0x006, 0x008, 0x00A, 0x009, 0x00B)

@@ -6,8 +6,8 @@ bus-off and its automatic recovery, interrupt pin. A wrong bit timing keeps it f
 
 from collections.abc import Callable
 
-from halite.simulator.chips.can_bus import CanBus, Frame
-from halite.simulator.chips.faults import WireFaults
+from halite.chips.can_bus import CanBus, Frame
+from halite.chips.faults import WireFaults
 
 BFPCTRL, TXRTSCTRL, CANSTAT, CANCTRL = 0x0C, 0x0D, 0x0E, 0x0F
 TEC, REC, CNF3, CNF2, CNF1, CANINTE, CANINTF, EFLG = 0x1C, 0x1D, 0x28, 0x29, 0x2A, 0x2B, 0x2C, 0x2D

@@ -4,13 +4,13 @@ The table (names, bit positions) is the firmware's; the packing is not, so that 
 own packing shows as a request that the PCS does not accept.
 """
 
-from halite.paths import use_firmware
-from halite.simulator.chips.can_bus import Frame
-from halite.simulator.chips.pcs_messages import Request, Status
+from halite.chips.can_bus import Frame
+from halite.chips.pcs_messages import Request, Status
+from halite.common.paths import use_firmware
 
 use_firmware()
 
-from rack.comms import pcs_can, pcs_frames  # noqa: E402  (only importable with the firmware on the path)
+from rack.definitions import pcs_codes, pcs_frames  # noqa: E402
 
 
 def crc8(data: bytes) -> int:
@@ -24,7 +24,7 @@ def crc8(data: bytes) -> int:
 
 
 class FirmwareTableCodec:
-    """Codec over `rack.comms.pcs_frames.FRAMES`."""
+    """Codec over `rack.definitions.pcs_frames.FRAMES`."""
 
     def __init__(self) -> None:
         self._fields = {row[0]: row[5] for row in pcs_frames.FRAMES}
@@ -53,22 +53,22 @@ class FirmwareTableCodec:
 
     def request(self, frame: Frame) -> Request | None:
         """A power request; permitted needs both the permit and the enable flag."""
-        values = self.unpack(frame) if frame.id == pcs_can.REQUEST_ID else None
-        if values is None or values["version"] != pcs_can.VERSION:
+        values = self.unpack(frame) if frame.id == pcs_codes.REQUEST_ID else None
+        if values is None or values["version"] != pcs_codes.VERSION:
             return None
-        both = pcs_can.FLAG_PERMIT | pcs_can.FLAG_ENABLE
+        both = pcs_codes.FLAG_PERMIT | pcs_codes.FLAG_ENABLE
         return Request(values["power"], values["flags"] & both == both, values["sequence"])
 
     def status(self, status: Status, counter: int) -> Frame:
         """The status frame."""
         return self.pack(
-            pcs_can.STATUS_ID,
+            pcs_codes.STATUS_ID,
             {
                 "power": status.power_W,
                 "bus_voltage": status.bus_dV,
                 "state": status.state,
                 "echo": status.echo,
                 "sequence": counter,
-                "fault": int(status.state == pcs_can.PCS_FAULT),
+                "fault": int(status.state == pcs_codes.PCS_FAULT),
             },
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from halite.simulator.chips.can_bus import Frame
+from halite.chips.can_bus import Frame
 
 
 @dataclass(frozen=True)

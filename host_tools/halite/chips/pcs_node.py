@@ -5,10 +5,10 @@ The layout of the frames comes from a codec, so that the node holds no second co
 
 from collections import deque
 
-from halite.simulator.chips.can_bus import KEPT, CanBus, Frame
-from halite.simulator.chips.pcs_codec import FirmwareTableCodec
-from halite.simulator.chips.pcs_messages import PcsCodec, Request, Status
-from halite.simulator.rack import Rack
+from halite.chips.can_bus import KEPT, CanBus, Frame
+from halite.chips.pcs_codec import FirmwareTableCodec
+from halite.chips.pcs_messages import PcsCodec, Request, Status
+from halite.plant.rack import Rack
 
 STATUS_PERIOD_US = 20_000.0
 

@@ -1,4 +1,4 @@
-"""An RS-485 line in simulated time, with the members that rack.comms.modbus wants of a port's line.
+"""An RS-485 line in simulated time, with the members that rack.comms.modbus_slave wants of a port's line.
 
 For CPython and the unix port; the emulated board has its own pins (halite.emulator.rs485).
 """

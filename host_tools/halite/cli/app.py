@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from halite import __version__
-from halite.errors import HaliteError, MisuseError, from_system
+from halite.common.errors import HaliteError, MisuseError, from_system
 
 ConfigOption = Annotated[str, typer.Option("--config", "-c", help="A board config, or the name of a shipped one.")]
 PortOption = Annotated[str, typer.Option("--port", "-p", help="Serial port; may be left out with one board.")]
@@ -84,7 +84,7 @@ def config_new(
 ) -> None:
     """Start a config from a shipped one.
 
-    It gets its own name and a fresh service key.
+    It gets its own name and a fresh maintenance key.
     """
     from halite.config.show import start_from
 
@@ -100,7 +100,7 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Compile firmware and config for a board."""
-    from halite import build as builder
+    from halite.build import firmware as builder
     from halite.config import load
 
     built = builder.make(load(config), plain)
@@ -136,9 +136,9 @@ def execute(
 ) -> None:
     """Ask a running rack one thing; it keeps running."""
     from halite.board.client import ask
-    from halite.board.ports import choose
     from halite.board.render import as_text
     from halite.board.serial_port import Port
+    from halite.board.serial_ports import choose
 
     for word in command:
         if word.startswith("-") and not word[1:].isdigit():
@@ -155,14 +155,14 @@ def execute(
 def unlock(config: ConfigOption, port: PortOption = "") -> None:
     """Take a rack out of its lock-out after repeated trips.
 
-    Needs the config with the rack's service key. Find out first why it trips.
+    Needs the config with the rack's maintenance key. Find out first why it trips.
     """
     from halite.board import client
-    from halite.board.ports import choose
     from halite.board.serial_port import Port
+    from halite.board.serial_ports import choose
     from halite.config import load
 
-    key = load(config).service_key
+    key = load(config).maintenance_key
     with Port(choose(port)) as link:
         client.unlock(link, key)
     print("unlocked: `halite exec reset`, then `halite exec close`")
@@ -178,7 +178,7 @@ def console(
     Ctrl-C leaves the view, the rack keeps running.
     """
     from halite.board.live import watch
-    from halite.board.ports import choose
+    from halite.board.serial_ports import choose
 
     watch(choose(port), seconds)
 
@@ -189,7 +189,7 @@ def boards(as_json: JsonOption = False) -> None:
 
     Nothing is sent to them.
     """
-    from halite.board.ports import list_boards
+    from halite.board.serial_ports import list_boards
 
     found = list_boards()
     if as_json:
@@ -212,10 +212,10 @@ def _verb(module: str) -> Callable[[typer.Context], None]:
 
 
 _OTHERS = {
-    "emulate": ("halite.emulator.run", "Start an emulated rack controller on a serial port."),
-    "simulate": ("halite.simulator.run", "Run a scenario on the control logic, and write its report."),
-    "demo": ("halite.demo", "Flash an emulated rack and run the demonstration on it."),
-    "bench": ("halite.bench", "Measure the project's figures."),
+    "emulate": ("halite.hosts.emulate", "Start an emulated rack controller on a serial port."),
+    "simulate": ("halite.scenarios.run", "Run a scenario on the control logic, and write its report."),
+    "demo": ("halite.cli.demo", "Flash an emulated rack and run the demonstration on it."),
+    "bench": ("halite.bench.figures", "Measure the project's figures."),
 }
 for _name, (_module, _help) in _OTHERS.items():
     app.command(

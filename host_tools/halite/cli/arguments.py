@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
-from halite.errors import MisuseError
+from halite.common.errors import MisuseError
 
 
 class Parser(argparse.ArgumentParser):

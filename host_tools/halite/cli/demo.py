@@ -13,26 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from halite.arguments import Parser, report_file
 from halite.board import flash_view
 from halite.board.client import ask
 from halite.board.serial_port import Port
+from halite.chips.can_bus import Frame
+from halite.chips.pcs_codec import FirmwareTableCodec
+from halite.cli.arguments import Parser, report_file
+from halite.common.errors import HaliteError
+from halite.common.paths import use_firmware
 from halite.config import RackConfig, load
 from halite.emulator.board import Event
-from halite.emulator.rig import EmulatedRack, emulated_rack
 from halite.emulator.runner import BoardRunner
-from halite.errors import HaliteError
-from halite.paths import use_firmware
-from halite.simulator import report, scenario
-from halite.simulator.chips.can_bus import Frame
-from halite.simulator.chips.pcs_codec import FirmwareTableCodec
-from halite.simulator.recording import BoardRecorder
-from halite.simulator.trace import Trace, TraceEvent
-from halite.simulator.values import grid_events
+from halite.hosts.cpython import grid_events
+from halite.hosts.emulated import EmulatedRack, emulated_rack
+from halite.scenarios import report, scenario
+from halite.scenarios.recording import BoardRecorder
+from halite.scenarios.trace import Trace, TraceEvent
 
 use_firmware()
 
-from rack.comms import pcs_can  # noqa: E402 - only after use_firmware
+from rack.definitions import pcs_codes  # noqa: E402 - only after use_firmware
 
 _SAMPLE_MS = 10.0
 _WALL_LIMIT_S = 600.0
@@ -107,7 +107,7 @@ def _dead_band_mHz(config: RackConfig) -> int:
 def account(story: Story, script: scenario.Scenario, config: RackConfig) -> list[Row]:
     """The measured times, in the order of the story."""
     at = {action.do: float(action.at_ms) for action in script.action}
-    requests, limits = story.frames(pcs_can.REQUEST_ID), story.frames(pcs_can.LIMITS_ID)
+    requests, limits = story.frames(pcs_codes.REQUEST_ID), story.frames(pcs_codes.LIMITS_ID)
     dead_band_mHz = _dead_band_mHz(config)
     ramp = next(action for action in script.action if action.do == "ramp")
     leaves_ms = at["ramp"] + 1000.0 * dead_band_mHz / ramp.rate_mHzps
@@ -117,7 +117,7 @@ def account(story: Story, script: scenario.Scenario, config: RackConfig) -> list
     derated = _first_of(limits, lambda f: f["level"] == _LEVELS.index("derate"), at["fault"])
     tripped = _first_of(limits, lambda f: f["level"] == _LEVELS.index("trip"), at["fault"])
     opened = story.first(_coil_off, at["fault"])
-    zero = _first_of(requests, lambda f: not f["flags"] & pcs_can.FLAG_PERMIT, at["fault"])
+    zero = _first_of(requests, lambda f: not f["flags"] & pcs_codes.FLAG_PERMIT, at["fault"])
     return [
         Row(
             "close_command_to_precharge_ms",
@@ -169,7 +169,7 @@ def trace_of(story: Story, recorder: BoardRecorder, script: scenario.Scenario, c
     ]
     meta = {"scenario": script.name, "text": script.text, "config": config.name, "face": "emulated Raspberry Pi Pico W"}
     trace = recorder.trace(meta, [*causes, *grid_events(script)])
-    limits = story.frames(pcs_can.LIMITS_ID)
+    limits = story.frames(pcs_codes.LIMITS_ID)
     for column, field, factor in (
         ("limit_discharge_W", "discharge", 100),
         ("limit_charge_W", "charge", 100),

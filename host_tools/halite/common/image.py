@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from halite.errors import HaliteError
+from halite.common.errors import HaliteError
 
 NAME = "rpi-pico-w-20251209-v1.27.0.uf2"
 SHA256 = "4df75d3f740536322ac4c03c107550c0557dda40008834195ba47e8a89a2d2f7"

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 _WHEEL_DATA = _PACKAGE / "_data"
 ROOT = _WHEEL_DATA if _WHEEL_DATA.is_dir() else _PACKAGE.parents[1]
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from halite.common.errors import HaliteError
+from halite.common.paths import use_firmware
 from halite.config import blob, rows
 from halite.config.checks import cross_check
 from halite.config.reader import chip_of, find_config, read
 from halite.config.validate import validate
-from halite.errors import HaliteError
-from halite.paths import use_firmware
 
 __all__ = ["ConfigProblem", "RackConfig", "compile_config", "load", "load_params"]
 
@@ -27,7 +27,7 @@ class ConfigProblem(HaliteError):
 class RackConfig:
     """A validated board config.
 
-    values: every scalar of rack.params by its full name; tables: every table as a flat list of ints;
+    values: every scalar of rack.definitions.params by its full name; tables: every table as a flat list of ints;
     chip: of the board; sections: the merged document as it is written in TOML, with numbers for names.
     """
 
@@ -35,7 +35,7 @@ class RackConfig:
     name: str
     board: str
     chip: str
-    service_key: bytes
+    maintenance_key: bytes
     values: Mapping[str, int]
     tables: Mapping[str, list[int]]
     sections: Mapping[str, Any]
@@ -46,7 +46,7 @@ class RackConfig:
 
 
 def flat_tables(sections: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Every table of a validated document as flat ints; the alarms in the order of rack.alarms."""
+    """Every table of a validated document as flat ints; the alarms in the order of rack.definitions.alarms."""
     tables = {}
     for table in rows.tables():
         if table.name == "alarms_levels":
@@ -69,7 +69,7 @@ def load(path: str | Path) -> RackConfig:
         name=sections["rack"]["name"],
         board=sections["rack"]["board"],
         chip=chip_of(file, sections["rack"]["board"]),
-        service_key=bytes.fromhex(sections["service"]["key_hex"]),
+        maintenance_key=bytes.fromhex(sections["maintenance"]["key_hex"]),
         values=values,
         tables=flat_tables(sections),
         sections=sections,
@@ -82,7 +82,7 @@ def load(path: str | Path) -> RackConfig:
 
 def compile_config(config: RackConfig) -> bytes:
     """The `config.bin` of a config."""
-    return blob.pack_values(config.values, config.tables, config.name, config.service_key)
+    return blob.pack_values(config.values, config.tables, config.name, config.maintenance_key)
 
 
 def load_params(path: str | Path) -> Any:

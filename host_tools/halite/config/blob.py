@@ -4,8 +4,8 @@ import binascii
 import struct
 from collections.abc import Mapping, Sequence
 
+from halite.common.paths import use_firmware
 from halite.config import rows
-from halite.paths import use_firmware
 
 MAGIC = b"HLT1"
 
@@ -20,10 +20,10 @@ def _counted(data: bytes) -> bytes:
     return struct.pack("<H", len(data)) + data
 
 
-def pack(scalars: Sequence[int], tables: Sequence[Sequence[int]], name: str, service_key: bytes) -> bytes:
+def pack(scalars: Sequence[int], tables: Sequence[Sequence[int]], name: str, maintenance_key: bytes) -> bytes:
     """scalars in the order of SCALARS, tables as flat ints in the order of TABLES → the blob."""
     use_firmware()
-    from rack.params import VERSION
+    from rack.definitions.params import VERSION
 
     ints = [value for table in tables for value in table]
     index, offset = b"", 0
@@ -32,7 +32,7 @@ def pack(scalars: Sequence[int], tables: Sequence[Sequence[int]], name: str, ser
         offset += len(table)
     body = struct.pack("<IHHHH", layout_crc(), VERSION, len(scalars), len(tables), len(ints))
     body += struct.pack(f"<{len(scalars)}i", *scalars) + index + struct.pack(f"<{len(ints)}i", *ints)
-    body += _counted(name.encode()) + _counted(service_key)
+    body += _counted(name.encode()) + _counted(maintenance_key)
     return MAGIC + struct.pack("<I", binascii.crc32(body)) + body
 
 

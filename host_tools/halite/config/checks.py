@@ -11,18 +11,18 @@ Values = Mapping[str, int]
 Tables = Mapping[str, Sequence[int]]
 Check = Callable[[Values, Tables], Iterator[str]]
 
-_ABOVE, _TRIP = 1, 3  # direction and level of rack.alarms
+_ABOVE, _TRIP = 1, 3  # direction and level of rack.definitions.alarms
 _INA228_BUS_V = 85  # INA228 data sheet, common-mode range
 _INA228_SHUNT_uV = 163_840  # the same, ADCRANGE 0
 _INA228_BIT_uV = 5  # of SOVL and SUVL
 _ALERT_BITS = 100  # the alert comes up to two bits early: within 2 % of its level; engineering judgement
-_WINDOW_SAMPLES, _ROCOF_SAMPLES = 48, 100  # most that rack.control.frequency sums up
-_NOMINALS_mHz = (50_000, 60_000)  # rack.control.frequency has a factor for these
+_WINDOW_SAMPLES, _ROCOF_SAMPLES = 48, 100  # most that rack.control.response.frequency sums up
+_NOMINALS_mHz = (50_000, 60_000)  # rack.control.response.frequency has a factor for these
 _CURVE_MOST_mHz = 20_000  # keeps the kernel's products in 31 bits; a droop of 10 % saturates at 6 Hz
 _REST_MOST_permille = 100  # FCR-N answers so much at its insensitivity of 10 mHz; beyond that: engineering judgement
 _AFE_AGES = ("cells_lost", "temps_lost")  # a rack that reads them more seldom trips as soon as it is closed
-_AGE_MOST_ms = {"grid_age_ms": 60_000}  # where the ages of rack.control.mains stand still; the others:
-_AGE_MOST_OTHERS_ms = 1_000_000  # AGE_NEVER of rack.control.bits
+_AGE_MOST_ms = {"grid_age_ms": 60_000}  # where the ages of rack.control.response.mains stand still; the others:
+_AGE_MOST_OTHERS_ms = 1_000_000  # AGE_NEVER of rack.definitions.codes
 _WINDOW_SCANS = 2  # one late scan must not open the contactors
 
 
@@ -201,7 +201,7 @@ def _times(values: Values, tables: Tables) -> Iterator[str]:
 
 
 def _mains(values: Values, tables: Tables) -> Iterator[str]:
-    """One missing edge must not look like a loss of mains: rack.control.response finds it by an age in whole scans."""
+    """One missing edge must not look like a loss of mains, which is found by an age in whole scans."""
     scan, nominal = values["rack_scan_ms"], values["grid_nominal_mHz"]
     if nominal not in _NOMINALS_mHz:
         yield f"[grid] nominal_mHz = {nominal}: allowed is {' or '.join(map(str, _NOMINALS_mHz))}"
@@ -211,7 +211,7 @@ def _mains(values: Values, tables: Tables) -> Iterator[str]:
 
 
 def _windows(values: Values, tables: Tables) -> Iterator[str]:
-    """The measurement's windows hold as many samples as asked for: rack.control.frequency would cut them short."""
+    """The measurement's windows hold as many samples as asked for; the firmware would shorten longer ones."""
     rate = values["grid_nominal_mHz"] // 1000 * values["grid_phases"]
     for name, most in (("grid_window_ms", _WINDOW_SAMPLES), ("grid_rocof_ms", _ROCOF_SAMPLES)):
         if values[name] * rate // 1000 > most:
@@ -229,12 +229,12 @@ def _cells(values: Values, tables: Tables) -> Iterator[str]:
 
 
 def _thermal(values: Values, tables: Tables) -> Iterator[str]:
-    order = ("thermal_heat_on_ddegC", "thermal_heat_off_ddegC", "thermal_heater_max_ddegC")
-    for names in (order, ("thermal_cool_off_ddegC", "thermal_cool_on_ddegC", "thermal_cool_full_ddegC")):
+    order = ("cooling_heat_on_ddegC", "cooling_heat_off_ddegC", "cooling_heater_max_ddegC")
+    for names in (order, ("cooling_cool_off_ddegC", "cooling_cool_on_ddegC", "cooling_cool_full_ddegC")):
         for lower, higher in pairwise(names):
             if values[lower] >= values[higher]:
                 low, high = rows.split(lower)[1], rows.split(higher)[1]
-                yield f"[thermal] {low} {values[lower]} must be below {high} {values[higher]} (0.1 degC)"
+                yield f"[cooling] {low} {values[lower]} must be below {high} {values[higher]} (0.1 degC)"
 
 
 def _ranges(values: Values, tables: Tables) -> Iterator[str]:
@@ -243,8 +243,8 @@ def _ranges(values: Values, tables: Tables) -> Iterator[str]:
     if bus_V > _INA228_BUS_V:
         yield f"[sensor] divider_pct leaves {bus_V:.0f} V at the INA228, which takes {_INA228_BUS_V} V"
     for key, signal, _, _, (set_at, *_) in _levels(tables):
-        if signal == "current_dA" and abs(set_at) > values["overload_sensor_dA"]:
-            yield f"[alarms] {key}: set {set_at} is beyond [overload] sensor_dA {values['overload_sensor_dA']}"
+        if signal == "current_dA" and abs(set_at) > values["overcurrent_sensor_dA"]:
+            yield f"[alarms] {key}: set {set_at} is beyond [overcurrent] sensor_dA {values['overcurrent_sensor_dA']}"
 
 
 _ALERTS = (("sensor_alert_charge_A", "charge_current_trip"), ("sensor_alert_discharge_A", "discharge_current_trip"))
@@ -264,11 +264,11 @@ def _alerts(values: Values, tables: Tables) -> Iterator[str]:
             )
         if amps < least:
             yield f"[sensor] {key} = {amps} A: allowed is at least {least} A with shunt_uohm {shunt}"
-    full_uV = values["overload_sensor_dA"] * shunt // 10
+    full_uV = values["overcurrent_sensor_dA"] * shunt // 10
     if full_uV > _INA228_SHUNT_uV:
         most = 10 * _INA228_SHUNT_uV // shunt
         yield (
-            f"[overload] sensor_dA = {values['overload_sensor_dA']} x 0.1 A: allowed is at most {most} x 0.1 A, "
+            f"[overcurrent] sensor_dA = {values['overcurrent_sensor_dA']} x 0.1 A: allowed is at most {most} x 0.1 A, "
             f"what the INA228 reads with shunt_uohm {shunt}"
         )
 

@@ -4,9 +4,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from halite.errors import HaliteError
-from halite.inline import CHIPS
-from halite.paths import BOARD_CONFIGS
+from halite.build.fold import CHIPS
+from halite.common.errors import HaliteError
+from halite.common.paths import BOARD_CONFIGS
 
 Document = dict[str, Any]
 _MOST_BYTES = 1_000_000  # no config is that large; a device file never ends
@@ -50,7 +50,7 @@ def find_config(given: str | Path) -> Path:
 
 
 def _part(config: Path, folder: str, name: object, key: str) -> Document:
-    """boards/NAME.toml or services/NAME.toml, beside the config or shipped."""
+    """boards/NAME.toml or grid_services/NAME.toml, beside the config or shipped."""
     for root in (config.parent, BOARD_CONFIGS):
         path = root / folder / f"{name}.toml"
         if isinstance(name, str) and name.isidentifier() and path.exists():
@@ -74,14 +74,14 @@ def _below(base: object, own: object) -> Document:
 
 def _service(path: Path, document: Document, name: object) -> Document:
     """A preset's keys for [response]; HaliteError when it is made for another grid than the rack's."""
-    preset = _part(path, "services", name, "[response] service")
+    preset = _part(path, "grid_services", name, "[response] grid_service")
     preset = _below(preset.get("response", preset), {})
     made_for = preset.pop("nominal_mHz", None)
     grid = document.get("grid")
     nominal = grid.get("nominal_mHz") if isinstance(grid, dict) else None
     if None not in (made_for, nominal) and nominal != made_for:
-        said = f"[response] service = {name!r} is for {made_for} mHz, [grid] nominal_mHz is {nominal}"
-        hint = f"a preset of your own, services/NAME.toml beside {path.name}, may do without its nominal_mHz"
+        said = f"[response] grid_service = {name!r} is for {made_for} mHz, [grid] nominal_mHz is {nominal}"
+        hint = f"a preset of your own, grid_services/NAME.toml beside {path.name}, may do without its nominal_mHz"
         raise HaliteError(f"{path}: {said}", hint)
     return preset
 
@@ -94,6 +94,6 @@ def read(path: Path) -> Document:
         pins = _part(path, "boards", rack["board"], "[rack] board").get("pins", {})
         document["pins"] = _below(pins, document.get("pins"))
     response = document.get("response")
-    if isinstance(response, dict) and "service" in response:
-        document["response"] = _below(_service(path, document, response["service"]), response)
+    if isinstance(response, dict) and "grid_service" in response:
+        document["response"] = _below(_service(path, document, response["grid_service"]), response)
     return document

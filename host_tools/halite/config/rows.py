@@ -1,6 +1,6 @@
 """What a board config may hold, read from the firmware's own lists: there is no second list on the host.
 
-`precharge_tau_ms` of rack.params is key `tau_ms` of section `[precharge]`; its unit is its suffix.
+`precharge_tau_ms` of rack.definitions.params is key `tau_ms` of section `[precharge]`; its unit is its suffix.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
-from halite.paths import use_firmware
+from halite.common.paths import use_firmware
 
 INT_LEAST, INT_MOST = -(2**30), 2**30 - 1  # MicroPython's small integers on a 32-bit board
 
@@ -77,25 +77,25 @@ def split(name: str) -> tuple[str, str]:
 
 def scalars() -> tuple[Scalar, ...]:
     use_firmware()
-    from rack.params import SCALARS
+    from rack.definitions.params import SCALARS
 
     return tuple(Scalar(*row) for row in SCALARS)
 
 
 def tables() -> tuple[Table, ...]:
     use_firmware()
-    from rack.params import TABLES
+    from rack.definitions.params import TABLES
 
     return tuple(Table(*row) for row in TABLES)
 
 
 @cache
 def alarm_rows() -> tuple[tuple[object, ...], ...]:
-    """The rows of rack.alarms, each beginning with its key, signal, direction and level."""
+    """The rows of rack.definitions.alarms, each beginning with its key, signal, direction and level."""
     use_firmware()
-    if find_spec("rack.alarms") is None:
+    if find_spec("rack.definitions.alarms") is None:
         return ()
-    return tuple(import_module("rack.alarms").ROWS)
+    return tuple(import_module("rack.definitions.alarms").ROWS)
 
 
 def alarm_keys() -> tuple[str, ...]:

@@ -4,10 +4,10 @@ import re
 import secrets
 from pathlib import Path
 
+from halite.common.errors import HaliteError
+from halite.common.paths import BOARD_CONFIGS
 from halite.config import RackConfig, rows
 from halite.config.reader import find_config
-from halite.errors import HaliteError
-from halite.paths import BOARD_CONFIGS
 
 _NAME = re.compile(r'^name = ".*?"', re.MULTILINE)
 _PLAIN_NAME = re.compile(r'(?! )[ !#-\[\]-~]{1,32}')
@@ -23,7 +23,7 @@ def _value(name: str, value: object) -> str:
 
 
 def as_text(config: RackConfig) -> str:
-    """Every section with its values and units; the service key is not printed."""
+    """Every section with its values and units; the maintenance key is not printed."""
     lines = []
     for section, body in config.sections.items():
         lines.append(f"[{section}]")
@@ -34,7 +34,7 @@ def as_text(config: RackConfig) -> str:
 
 
 def start_from(preset: str, file: Path, name: str) -> None:
-    """Copy a shipped config with its comments, under another name and with a fresh service key."""
+    """Copy a shipped config with its comments, under another name and with a fresh maintenance key."""
     source = find_config(preset)
     if not source.is_file():
         shipped = ", ".join(path.stem for path in sorted(BOARD_CONFIGS.glob("*.toml")))

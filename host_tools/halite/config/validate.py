@@ -25,8 +25,8 @@ _ASKS = re.compile(r": (?:unit \S+ is wrong here|the unit is missing): use (\S+)
 TEXT_KEYS: Mapping[str, tuple[Any, bool, str]] = {
     "rack_name": (_Name, True, "1 to 32 printable ASCII characters"),
     "rack_board": (str, True, "the name of a file in boards/"),
-    "response_service": (str, False, "the name of a file in services/"),
-    "service_key_hex": (_KeyHex, True, "64 hexadecimal digits"),
+    "response_grid_service": (str, False, "the name of a file in grid_services/"),
+    "maintenance_key_hex": (_KeyHex, True, "64 hexadecimal digits"),
 }
 
 

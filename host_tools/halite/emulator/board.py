@@ -14,8 +14,8 @@ from rp2040py.rp2040 import RP2040
 from rp2040py.simulator import Simulator
 from rp2040py.utils.logging import ConsoleLogger, LogLevel
 
-from halite.emulator.corrections import Corrected, install
-from halite.emulator.pace import Batches, pin_memory_methods, quicken_divider
+from halite.emulator.rp2040py_fixes.corrections import Corrected, install
+from halite.emulator.rp2040py_fixes.pace import Batches, pin_memory_methods, quicken_divider
 from halite.emulator.usb_host import ConsoleHost
 
 FLASH_BYTES = 2 * 1024 * 1024  # Pico and Pico W

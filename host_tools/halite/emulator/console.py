@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+from halite.common.errors import HaliteError
 from halite.emulator.board import EmulatedBoard
-from halite.errors import HaliteError
 
 _STEP_MS = 20.0
 

@@ -1,7 +1,7 @@
 """The RS-485 line of an emulated board, seen at its pins: exact times of every byte and of the driver enable.
 
 The board's bytes are read from the level of its transmit pin, in the middle of each bit and only while its driver is
-on, as every other station of the line would see them. Modbus over Serial Line V1.02, 2.5.1: eleven bits a character.
+on, as every other EMS of the line would see them. Modbus over Serial Line V1.02, 2.5.1: eleven bits a character.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rp2040py.gpio_pin import GPIOPinState
 
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.uart import SerialLine
+from halite.emulator.rp2040py_fixes.uart import SerialLine
 
 CHARACTER_bits = 11
 _PARITY = ("none", "odd", "even")

@@ -1,6 +1,6 @@
 """How long a scan that is due waits, and how long a task runs, seen from outside the board in emulated time.
 
-The board notes the task that it runs in a watchdog scratch register (rack.ports.scratch); the scan is task 0, the
+The board notes the task that it runs in a watchdog scratch register (rack.hal.scratch); the scan is task 0, the
 collection task 1. A scan behind a collection is late on purpose and is not counted.
 """
 

@@ -1,6 +1,6 @@
 """The wires between the pins of an emulated board and a simulated rack. They only carry values across.
 
-Chip models and physics are in halite.simulator; times are the board's, in us since it was made.
+Chip models and physics are in halite.plant; times are the board's, in us since it was made.
 """
 
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from rp2040py.gpio_pin import GPIOPinState
 from rp2040py.peripherals.adc import RPADC
 
+from halite.chips.attach import Chips, coolant_ratio
+from halite.chips.can_bus import Frame
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.coil_driver import CoilDriver
-from halite.emulator.pwm import duty
-from halite.emulator.uart import SerialLine
-from halite.simulator.attach import Chips, coolant_ratio
-from halite.simulator.chips.can_bus import Frame
-from halite.simulator.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
+from halite.emulator.rp2040py_fixes.pwm import duty
+from halite.emulator.rp2040py_fixes.uart import SerialLine
+from halite.plant.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
 
 _TICK_MS = 1.0
 _ADC_FULL, _ADC_REFERENCE_mV = 4095, 3300.0

@@ -1,18 +1,18 @@
-"""The CAN database and the protocol page of the PCS link, generated from rack.comms.pcs_frames.
+"""The CAN database and the protocol page of the PCS link, generated from rack.definitions.pcs_frames.
 
-`halite.generate` writes both files; an integrator gives the DBC to any CAN tool.
+`halite.generate.outputs` writes both files; an integrator gives the DBC to any CAN tool.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from halite.common.paths import BOARD_CONFIGS, ROOT, use_firmware
 from halite.config.reader import read_toml
-from halite.paths import BOARD_CONFIGS, ROOT, use_firmware
 
 use_firmware()
 
-from rack.alarms import ROWS  # noqa: E402 - the firmware's path must be known first
-from rack.comms import pcs_can, pcs_frames  # noqa: E402
+from rack.definitions import pcs_codes, pcs_frames  # noqa: E402
+from rack.definitions.alarms import ROWS  # noqa: E402 - the firmware's path must be known first
 
 DBC_FILE = ROOT / "docs" / "protocols" / "pcs_can.dbc"
 PAGE_FILE = ROOT / "docs" / "protocols" / "pcs_can.md"
@@ -23,7 +23,7 @@ _NODES = {"rack": "RACK", "pcs": "PCS"}
 
 _PAGE_HEAD = """# Rack and PCS on CAN
 
-Generated from `firmware/rack/comms/pcs_frames.py` by `make generate`; the same definition as a CAN database:
+Generated from `firmware/rack/definitions/pcs_frames.py` by `make generate`; the same definition as a CAN database:
 [pcs_can.dbc](pcs_can.dbc).
 
 CAN 2.0A, {bitrate} kbit/s, 11-bit identifiers, {length} data bytes, little-endian (Intel) fields. **Positive power
@@ -68,9 +68,9 @@ def _values(texts: Iterable[str]) -> str:
 def _note() -> str:
     """What every frame has in common, and what follows when frames stop."""
     return (
-        f"Halite rack and its PCS: CAN 2.0A at {pcs_can.BITRATE // 1000} kbit/s, positive power discharges the rack. "
+        f"Halite rack and its PCS: CAN 2.0A at {pcs_codes.BITRATE // 1000} kbit/s, positive power discharges the rack. "
         f"CRC: SAE J1850, polynomial 0x1D, start and final XOR 0xFF. A sequence that stands still is stale. Without a "
-        f"valid request for {pcs_can.REQUEST_TIMEOUT_MS} ms the PCS goes to zero; without a status the rack trips."
+        f"valid request for {pcs_codes.REQUEST_TIMEOUT_MS} ms the PCS goes to zero; without a status the rack trips."
     )
 
 
@@ -79,7 +79,7 @@ def _dbc_lines() -> Iterator[str]:
     yield from ("", "NS_ :", "", "BS_:", "", f"BU_: {' '.join(_NODES.values())}", "")
     for identifier, name, sender, _, _, fields in pcs_frames.FRAMES:
         receiver = _NODES["pcs" if sender == "rack" else "rack"]
-        yield f"BO_ {identifier} {name}: {pcs_can.LENGTH} {_NODES[sender]}"
+        yield f"BO_ {identifier} {name}: {pcs_codes.LENGTH} {_NODES[sender]}"
         for field, first, bits, signed, scale, unit, _ in _signals(fields):
             least, most = _bounds(bits, signed, scale)
             sign = "-" if signed else "+"
@@ -94,8 +94,8 @@ def _dbc_lines() -> Iterator[str]:
     yield 'BA_DEF_DEF_ "GenMsgCycleTime" 0;'
     for identifier, _, _, period_ms, _, _ in pcs_frames.FRAMES:
         yield f'BA_ "GenMsgCycleTime" BO_ {identifier} {period_ms};'
-    yield f"VAL_ {pcs_can.LIMITS_ID} level {_values(pcs_frames.LEVELS)} ;"
-    yield f"VAL_ {pcs_can.STATUS_ID} state {_values(pcs_frames.STATES)} ;"
+    yield f"VAL_ {pcs_codes.LIMITS_ID} level {_values(pcs_frames.LEVELS)} ;"
+    yield f"VAL_ {pcs_codes.STATUS_ID} state {_values(pcs_frames.STATES)} ;"
 
 
 def dbc_text() -> str:
@@ -116,15 +116,15 @@ def page_text() -> str:
     """The protocol page."""
     shipped = read_toml(BOARD_CONFIGS / "sodium_rack.toml")
     head = _PAGE_HEAD.format(
-        bitrate=pcs_can.BITRATE // 1000,
-        length=pcs_can.LENGTH,
-        request_timeout=pcs_can.REQUEST_TIMEOUT_MS,
+        bitrate=pcs_codes.BITRATE // 1000,
+        length=pcs_codes.LENGTH,
+        request_timeout=pcs_codes.REQUEST_TIMEOUT_MS,
         status_lost=shipped["alarms"]["pcs_lost"][0],
         status_text=next(row[7] for row in ROWS if row[0] == "pcs_lost"),
         fault_text=next(row[7] for row in ROWS if row[0] == "pcs_warn"),
-        timeout_state=pcs_can.PCS_TIMEOUT,
-        permit=pcs_can.FLAG_PERMIT,
-        enable=pcs_can.FLAG_ENABLE,
+        timeout_state=pcs_codes.PCS_TIMEOUT,
+        permit=pcs_codes.FLAG_PERMIT,
+        enable=pcs_codes.FLAG_ENABLE,
     )
     note = (
         f"\nThe request follows the zero crossing of the mains, so its period is that of the mains, or a third of it "

@@ -1,19 +1,20 @@
 """docs/response_gb.svg: what the firmware delivers inside the published bounds of GB Dynamic Containment;
 docs/response_pair.svg: what each rack of a pair delivers.
 
-Written by `halite.generate`, drawn by the response that the compliance suite judges; plain SVG, so that it diffs.
+Drawn by the response that the compliance suite judges; plain SVG, so that it diffs.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from halite.paths import ROOT
-from halite.simulator import compliance, compliance_rules
-from halite.simulator.compliance_rig import EVENT_S, parameters, run
-from halite.simulator.compliance_rules import Array
-from halite.simulator.compliance_services import BY_NAME
-from halite.simulator.grid import Grid
+from halite.common.paths import ROOT
+from halite.plant.grid import Grid
+from halite.scenarios.compliance import rules as compliance_rules
+from halite.scenarios.compliance import suite as compliance
+from halite.scenarios.compliance.rig import EVENT_S, parameters, run
+from halite.scenarios.compliance.rules import Array
+from halite.scenarios.compliance.services import BY_NAME
 
 FILE = ROOT / "docs" / "response_gb.svg"
 PAIR_FILE = ROOT / "docs" / "response_pair.svg"
@@ -86,10 +87,10 @@ def _pair_panel(share_permille: int, left: float) -> list[str]:
     """A step of 500 mHz for each role; the firmware of either rack knows nothing of the other."""
     panel, parts = _Panel(left, _PAIR_S), []
     params = parameters("sodium_fast")
-    params.split_tau_ms, params.split_share_permille = _PAIR_TAU_MS, share_permille
-    params.split_power_W = params.rack_power_max_W
+    params.pair_tau_ms, params.pair_share_permille = _PAIR_TAU_MS, share_permille
+    params.pair_power_W = params.rack_power_max_W
     for role, style in _RACKS:
-        params.split_role = role
+        params.pair_role = role
         grid = Grid()
         grid.set(49.5, EVENT_S * 1e6)
         track = run(params, grid, EVENT_S + _PAIR_S)

@@ -2,7 +2,7 @@
 
 Each one begins with the boot of a rack in the scenario's own start state; its zero is the rack's `# healthy`. Rule R6
 is watched from power-on to the end: a flash write while a contact is closed is a failure. The board must come to what
-the scenario promises, and to what the control core under CPython comes to (halite.simulator.outcome).
+the scenario promises, and to what the control core under CPython comes to (halite.scenarios.outcome).
 """
 
 import argparse
@@ -14,20 +14,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from halite.arguments import Parser, parsed
+from halite.bench.response_times import rack_with_application, requests
 from halite.board.event_log import decoded
+from halite.cli.arguments import Parser, parsed
+from halite.common.errors import HaliteError
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.console import ask
 from halite.emulator.flash_watch import ClosedWatch
-from halite.emulator.response_times import rack_with_application, requests
-from halite.emulator.rig import EmulatedRack
-from halite.errors import HaliteError
-from halite.simulator import scenario as scenarios
-from halite.simulator import values
-from halite.simulator.outcome import PROMISES, Outcome, broken, differences, of_trace, trip_key
-from halite.simulator.recording import rack_events
-from halite.simulator.scenario import Command, Scenario, StartFault
+from halite.hosts import cpython as values
+from halite.hosts.emulated import EmulatedRack
+from halite.scenarios import scenario as scenarios
+from halite.scenarios.outcome import PROMISES, Outcome, broken, differences, of_trace, trip_key
+from halite.scenarios.recording import rack_events
+from halite.scenarios.scenario import Command, Scenario, StartFault
 
 OUTPUT = Path("build/scenarios.json")
 _PROCESSES = 2  # the cores of a small machine; each takes 100 MB

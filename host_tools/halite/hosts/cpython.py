@@ -12,23 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from halite.errors import HaliteError
-from halite.paths import use_firmware
-from halite.simulator.rack import Rack
-from halite.simulator.rack_faults import FAULTS
-from halite.simulator.recording import TRUE_COLUMNS, rack_events, truth_of
-from halite.simulator.scenario import ClearFault, Command, Scenario, Setpoint, StartFault, on_rack
-from halite.simulator.trace import Trace, TraceEvent
+from halite.common.errors import HaliteError
+from halite.common.paths import use_firmware
+from halite.plant.faults import FAULTS
+from halite.plant.rack import Rack
+from halite.scenarios.recording import TRUE_COLUMNS, rack_events, truth_of
+from halite.scenarios.scenario import ClearFault, Command, Scenario, Setpoint, StartFault, on_rack
+from halite.scenarios.trace import Trace, TraceEvent
 
 use_firmware()
 
-from rack import ids as I  # noqa: E402
-from rack.alarms import ROWS  # noqa: E402
-from rack.control import bits  # noqa: E402
 from rack.control.controller import Controller  # noqa: E402
-from rack.control.response import PERIOD_TICK_NS  # noqa: E402
+from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
+from rack.definitions import codes as bits  # noqa: E402
+from rack.definitions.alarms import ROWS  # noqa: E402
+from rack.definitions.signals import SIGNALS  # noqa: E402
 from rack.drivers.ntc import NO_OPEN, NO_SHORT  # noqa: E402
-from rack.signals import SIGNALS  # noqa: E402
+from rack.generated import ids as I  # noqa: E402
 
 _NOW_WRAP = (1 << 30) - 1
 _NO_MAINS_ms = 40  # without an edge for so long the scan sends the requests, as rack.app does
@@ -193,7 +193,7 @@ class ValuesFace:
             return None
         if isinstance(action, Setpoint):
             self.controller.s[I.SETPOINT_W] = action.power_W
-            return f"station asks for {action.power_W} W"
+            return f"EMS asks for {action.power_W} W"
         if isinstance(action, Command):
             refused = self.controller.command(COMMANDS[action.what])
             return f"command {action.what}" + (f" refused ({refused})" if refused else "")

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from halite.arguments import Parser, parsed, seconds, seed
+from halite.cli.arguments import Parser, parsed, seconds, seed
+from halite.common.errors import HaliteError
+from halite.common.image import write_whole
 from halite.config import load
 from halite.emulator.filesystem import FLASH_BYTES
-from halite.emulator.rig import emulated_rack
 from halite.emulator.runner import BoardRunner
-from halite.errors import HaliteError
-from halite.image import write_whole
-from halite.simulator import scenario as scenarios
+from halite.hosts.emulated import emulated_rack
+from halite.scenarios import scenario as scenarios
 
 _LOOK_S = 0.2
 

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from halite.chips.attach import Chips, chips_of
+from halite.common.image import image_path
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.play import ScenarioPlayer
 from halite.emulator.rs485 import BoardLine
 from halite.emulator.wires import RackWires
-from halite.image import image_path
-from halite.simulator.attach import Chips, chips_of
-from halite.simulator.rack import Rack
-from halite.simulator.scenario import Scenario
+from halite.hosts.scenario_player import ScenarioPlayer
+from halite.plant.rack import Rack
+from halite.scenarios.scenario import Scenario
 
 _PINS = "pins_"
 
@@ -20,7 +20,7 @@ _PINS = "pins_"
 class EmulatedRack:
     """Everything of one emulated rack; `board` has the time and the console, `rack` the physics.
 
-    rs485: the station's line, None when the config has none.
+    rs485: the EMS's line, None when the config has none.
     """
 
     config: RackConfig

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from halite.emulator.wires import RackWires
-from halite.simulator.scenario import Command, Scenario, Setpoint, on_rack
+from halite.scenarios.scenario import Command, Scenario, Setpoint, on_rack
 
 
 def shifted(scenario: Scenario, by_ms: int) -> Scenario:

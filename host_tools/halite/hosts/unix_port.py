@@ -1,6 +1,6 @@
 """The whole application on the MicroPython unix port, against the simulated rack and its chip models.
 
-The firmware runs as its own process in its plain build; every chip call comes over a pipe (rack.ports.unix) and
+The firmware runs as its own process in its plain build; every chip call comes over a pipe (rack.hal.unix_board) and
 is answered here. Simulated time passes when the firmware is idle, so a run does not depend on the machine.
 """
 
@@ -17,23 +17,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from halite import build
+from halite.build import firmware as build
+from halite.chips.attach import chips_of, coolant_ratio
+from halite.chips.rs485 import SlaveLine
+from halite.common.errors import HaliteError
 from halite.config import RackConfig, load
-from halite.errors import HaliteError
-from halite.simulator.attach import chips_of, coolant_ratio
-from halite.simulator.rack import Rack
-from halite.simulator.rs485 import SlaveLine
+from halite.plant.rack import Rack
 
 _HANG_s = 5.0  # of real time without a request
 _PERIOD_TICK_NS = 16.0
-_MOST_TICKS = 0x1FFF_FFFF  # as rack.ports.rp2_fast cuts longer ones
+_MOST_TICKS = 0x1FFF_FFFF  # as rack.hal.rp2_fast_path cuts longer ones
 _LAUNCH = """
 import sys
 sys.path.insert(0, {folder!r})
 from binascii import crc32
 from rack.app import App
 from rack.config import load
-from rack.ports.unix import Port
+from rack.hal.unix_board import Port
 with open({folder!r} + "/config.bin", "rb") as file:
     data = file.read()
 try:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from halite.simulator.plant import R_OF_T, Array, Plant, R_OF_T_degC, ocv_curve
-from halite.simulator.rack_faults import Faults
+from halite.plant.faults import Faults
+from halite.plant.parameters import R_OF_T, Array, Plant, R_OF_T_degC, ocv_curve
 
 # Spread of new cells within one rack, 1 sigma: capacity 0.5 %, resistance 3 %, SoC 0.3 %: engineering judgement.
 _CAPACITY_SPREAD = 0.005

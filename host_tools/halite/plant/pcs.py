@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-# What the PCS reports about itself: the states of rack.comms.pcs_can; test_simulator checks that they agree.
+# What the PCS reports about itself: the states of rack.comms.pcs_codec; test_simulator checks that they agree.
 PCS_OFF = 0  # no DC bus
 PCS_STANDBY = 1  # DC bus there, not permitted to run
 PCS_RUN = 2

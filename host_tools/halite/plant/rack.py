@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from halite.simulator.cells import Cells
-from halite.simulator.contactor import Contactor
-from halite.simulator.grid import Grid
-from halite.simulator.pcs import Pcs
-from halite.simulator.plant import Array, Plant, plant_of_config, plant_of_params
-from halite.simulator.rack_faults import FAULTS, Faults
+from halite.plant.cells import Cells
+from halite.plant.contactor import Contactor
+from halite.plant.faults import FAULTS, Faults
+from halite.plant.grid import Grid
+from halite.plant.parameters import Array, Plant, plant_of_config, plant_of_params
+from halite.plant.pcs import Pcs
 
 STEP_US = 1000
 SLOW_STEPS = 10  # cells and heat move once in ten steps
 
-# in_bits and coil bits, as rack.control.bits has them; test_simulator checks that they agree.
+# in_bits and coil bits, as rack.definitions.codes has them; test_simulator checks that they agree.
 IN_HVIL, IN_ESTOP, IN_OC_OK, IN_AUX_POS, IN_AUX_NEG, IN_COOLANT_FLOW = (1 << n for n in range(6))
 COIL_NEG, COIL_PRE, COIL_POS = (1 << n for n in range(3))
 

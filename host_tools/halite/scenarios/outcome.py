@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from halite.paths import use_firmware
-from halite.simulator.trace import Trace
+from halite.common.paths import use_firmware
+from halite.scenarios.trace import Trace
 
 use_firmware()
 
-from rack.alarms import ROWS  # noqa: E402 - only after use_firmware
-from rack.control import bits  # noqa: E402
+from rack.definitions import codes as bits  # noqa: E402
+from rack.definitions.alarms import ROWS  # noqa: E402 - only after use_firmware
 
 LEVELS = ("none", "warn", "derate", "trip")
 STATES = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.startswith("STATE_")}
@@ -24,7 +24,7 @@ POWER_SHARE = 0.01  # of the larger request
 
 
 def trip_key(code: int) -> str:
-    """The name of a trip in rack.alarms; empty for none."""
+    """The name of a trip in rack.definitions.alarms; empty for none."""
     return ROWS[code - 1][0] if code else ""
 
 
@@ -81,7 +81,7 @@ PROMISES = {
 
 
 def of_trace(trace: Trace) -> Outcome:
-    """The outcome of a run on the control core (halite.simulator.values)."""
+    """The outcome of a run on the control core (halite.hosts.cpython)."""
     codes = trace["trip_code"]
     tripped = np.flatnonzero(codes)
     first = int(tripped[0]) if len(tripped) else None

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from halite.simulator.attach import Chips
-from halite.simulator.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
-from halite.simulator.trace import Trace, TraceEvent
+from halite.chips.attach import Chips
+from halite.plant.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
+from halite.scenarios.trace import Trace, TraceEvent
 
 TRUE_COLUMNS = (
     "true_freq_Hz",

@@ -7,14 +7,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from halite.arguments import Parser, parsed, report_file, seed
-from halite.errors import MisuseError
-from halite.simulator import report, scenario
-from halite.simulator.rack_faults import FAULTS
-from halite.simulator.trace import Trace
+from halite.cli.arguments import Parser, parsed, report_file, seed
+from halite.common.errors import MisuseError
+from halite.plant.faults import FAULTS
+from halite.scenarios import report, scenario
+from halite.scenarios.trace import Trace
 
 _DEFAULT_CONFIG = "sodium_rack"
-_SUITES = {"board": "halite.emulator.board_suite", "compliance": "halite.simulator.compliance"}
+_SUITES = {"board": "halite.hosts.board_suite", "compliance": "halite.scenarios.compliance.suite"}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,7 +65,7 @@ def _print_faults() -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from halite.config import load
-    from halite.simulator.values import run
+    from halite.hosts.cpython import run
 
     loaded = [scenario.load(name) for name in arguments.scenarios]
     config = load(arguments.config)

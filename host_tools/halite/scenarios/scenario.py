@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from halite.common.errors import HaliteError
+from halite.common.paths import BOARD_CONFIGS
 from halite.config.reader import read_toml
-from halite.errors import HaliteError
-from halite.paths import BOARD_CONFIGS
-from halite.simulator.rack import Rack
-from halite.simulator.rack_faults import FAULTS
+from halite.plant.faults import FAULTS
+from halite.plant.rack import Rack
 
 FOLDER = BOARD_CONFIGS / "scenarios"
 COMMANDS = ("close", "open", "reset", "unlock")
@@ -116,7 +116,7 @@ class Command(_Action):
 
 
 class Setpoint(_Action):
-    """Power asked for by the station."""
+    """Power asked for by the EMS."""
 
     do: Literal["setpoint"]
     power_W: Annotated[int, Field(ge=-2_000_000, le=2_000_000)]

@@ -11,14 +11,14 @@ import tty
 from types import SimpleNamespace
 
 import pytest
-from halite import cli
 from halite.board import client, flash
 from halite.board.mpremote_adapter import RawRepl
 from halite.board.refusal import HINTS, BoardError
 from halite.board.serial_port import Port, holders
-from halite.build import Built
-from halite.errors import MisuseError
-from rack.comms.service import Challenge
+from halite.build.firmware import Built
+from halite.cli import app as cli
+from halite.common.errors import MisuseError
+from rack.comms.auth import Challenge
 
 KEY = bytes(range(32))
 
@@ -178,54 +178,54 @@ def test_a_prompt_is_not_a_running_rack_and_an_answer_is():
         assert client.version(port, 1) == {"re": "version", "healthy": True}
 
 
-def rack_with_service(key):
-    """A fake rack whose service command is the firmware's own challenge."""
+def rack_with_maintenance(key):
+    """A fake rack whose maintenance command is the firmware's own challenge."""
     challenge = Challenge(key, os.urandom)
 
-    def service(line):
+    def maintenance(line):
         words = line.split()
         if len(words) == 1:
-            return b'{"re":"service","nonce":"%s"}\n' % challenge.ask().encode()
+            return b'{"re":"maintenance","nonce":"%s"}\n' % challenge.ask().encode()
         if challenge.accepts(words[1]):
             return b"MicroPython v1.27.0\r\n>>> "
-        return b'{"re":"service","error":"wrong answer: ask for a new nonce"}\n'
+        return b'{"re":"maintenance","error":"wrong answer: ask for a new nonce"}\n'
 
     def unlock(line):
         if challenge.accepts(line.split()[1]):
             return b'{"re":"unlock","ok":true}\n'
         return b'{"re":"unlock","error":"wrong answer: ask for a new nonce"}\n'
 
-    return FakeRack({"service": service, "unlock": unlock})
+    return FakeRack({"maintenance": maintenance, "unlock": unlock})
 
 
-def test_the_right_key_opens_service_mode():
-    with rack_with_service(KEY) as rack, Port(rack.path) as port:
-        client.enter_service(port, KEY)
+def test_the_right_key_opens_maintenance_mode():
+    with rack_with_maintenance(KEY) as rack, Port(rack.path) as port:
+        client.enter_maintenance(port, KEY)
         assert len(rack.lines) == 2
 
 
 def test_the_wrong_key_is_named_as_such():
-    with rack_with_service(KEY) as rack, Port(rack.path) as port:
-        assert reason(lambda: client.enter_service(port, bytes(32))).code == "wrong_key"
+    with rack_with_maintenance(KEY) as rack, Port(rack.path) as port:
+        assert reason(lambda: client.enter_maintenance(port, bytes(32))).code == "wrong_key"
 
 
 def test_a_lock_out_ends_with_the_right_key_only():
-    with rack_with_service(KEY) as rack, Port(rack.path) as port:
+    with rack_with_maintenance(KEY) as rack, Port(rack.path) as port:
         assert client.unlock(port, KEY)["ok"] is True
         assert reason(lambda: client.unlock(port, bytes(32))).code == "wrong_key"
 
 
 def test_a_rack_under_load_says_so():
-    table = {"service": b'{"re":"service","error":"under load: 900 dA flow"}\n'}
+    table = {"maintenance": b'{"re":"maintenance","error":"under load: 900 dA flow"}\n'}
     with FakeRack(table) as rack, Port(rack.path) as port:
-        found = reason(lambda: client.enter_service(port, KEY))
+        found = reason(lambda: client.enter_maintenance(port, KEY))
         assert (found.code, "under load" in found.text) == ("refused", True)
 
 
 @pytest.mark.parametrize("nonce", [b'"zz"', b"7", b"null", b"[1]"])
 def test_a_nonce_that_is_none_is_no_answer(nonce):
-    with FakeRack({"service": b'{"re":"service","nonce":%s}\n' % nonce}) as rack, Port(rack.path) as port:
-        for action in (client.enter_service, client.unlock):
+    with FakeRack({"maintenance": b'{"re":"maintenance","nonce":%s}\n' % nonce}) as rack, Port(rack.path) as port:
+        for action in (client.enter_maintenance, client.unlock):
             assert reason(lambda action=action: action(port, KEY)).code == "no_answer"
 
 
@@ -312,7 +312,7 @@ class Garbled(Interrupted):
 
 def test_ctrl_c_in_a_flash_says_where_it_stopped_and_frees_the_port(monkeypatch, capsys):
     monkeypatch.setattr("halite.board.flash.RawRepl", Interrupted)
-    monkeypatch.setattr("halite.build.make", lambda config: Built({}, b""))
+    monkeypatch.setattr("halite.build.firmware.make", lambda config: Built({}, b""))
     with FakeRack({"version": b">>> "}) as rack:
         assert cli.main(["flash", "--config", "bench_rack", "--port", rack.path]) == 130
         assert "stopped at: enter the raw REPL; the same command finishes it" in capsys.readouterr().err
@@ -324,7 +324,7 @@ def test_a_survey_that_came_garbled_is_a_reason(monkeypatch):
     with FakeRack({"version": b">>> "}) as rack:
         job = flash.Job(rack.path, Built({}, b""), KEY, lambda *_: None)
         assert reason(lambda: flash.flash(job)).code == "board_error"
-        assert list(job.seconds) == ["open", "service", "repl"]
+        assert list(job.seconds) == ["open", "maintenance", "repl"]
 
 
 @pytest.mark.parametrize("chip", ["rp2040", "rp2350"])
@@ -356,6 +356,6 @@ def test_an_emulated_board_may_be_silent_for_longer_after_its_reset(path, given,
 
 
 def test_a_port_that_is_none_is_refused_before_the_build(monkeypatch, capsys):
-    monkeypatch.setattr("halite.build.make", lambda config: pytest.fail("built for nothing"))
+    monkeypatch.setattr("halite.build.firmware.make", lambda config: pytest.fail("built for nothing"))
     assert cli.main(["flash", "--config", "bench_rack", "--port", "/dev/null"]) == 1
     assert "not a serial port" in capsys.readouterr().err

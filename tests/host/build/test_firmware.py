@@ -9,11 +9,12 @@ import subprocess
 import sys
 
 import pytest
-from halite import __version__, build, heap
+from halite import __version__
+from halite.build import firmware as build, heap
 from halite.config import load
-from halite.errors import HaliteError
-from halite.inline import CHIPS, constants
-from halite.paths import BOARD_CONFIGS, FIRMWARE
+from halite.common.errors import HaliteError
+from halite.build.fold import CHIPS, constants
+from halite.common.paths import BOARD_CONFIGS, FIRMWARE
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def _pointers(node, viper=False):
 def test_a_board_has_no_functions_for_pointers_as_only_viper_functions_use_them(built):
     used = [use for source in build.board_sources().values() for use in _pointers(ast.parse(source))]
     assert len(used) > 100 and all(viper for _, viper in used)
-    assert not {"rack/control/fast.mpy", "rack/drivers/fast.mpy"} & set(built.files)
+    assert not {"rack/base/viper.mpy", "rack/drivers/fast.mpy"} & set(built.files)
     assert not any(".fast import" in source for name, source in build.board_sources().items() if "ports" not in name)
 
 
@@ -138,8 +139,8 @@ def test_a_folder_that_is_no_build_is_left_alone(built, tmp_path):
 
 def test_the_heap_is_measured_module_by_module_each_after_what_it_imports(built):
     known = {name.removesuffix(".mpy").replace("/", ".") for name in built.files if name.endswith(".mpy")}
-    order = heap.import_order(("rack.app", "rack.ports.rp2"), known)
-    assert {"rack.app", "rack.ports.rp2", "rack.control.controller", "rack.drivers.bq79616"} <= set(order) <= known
+    order = heap.import_order(("rack.app", "rack.hal.rp2_board"), known)
+    assert {"rack.app", "rack.hal.rp2_board", "rack.control.controller", "rack.drivers.bq79616"} <= set(order) <= known
     assert len(order) == len(set(order))
     for at, name in enumerate(order):
         source = (build.FIRMWARE / (name.replace(".", "/") + ".py")).read_text(encoding="utf-8")

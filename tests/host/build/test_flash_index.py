@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from halite import build, in_place
+from halite.build import firmware as build, flash_index as in_place
 from halite.config import load
 
 
@@ -66,11 +66,11 @@ def test_what_starts_the_board_and_what_interrupts_run_stays_in_the_heap(files):
 
 
 def test_aligning_twice_changes_nothing(files):
-    data = files["rack/control/cells.mpy"]
+    data = files["rack/control/sense/cells.mpy"]
     assert in_place.align(data) == data
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-3], lambda data: data + b"\0"])
 def test_a_file_that_is_not_read_to_its_end_is_refused(files, change):
     with pytest.raises((ValueError, IndexError)):
-        in_place.functions(change(files["rack/control/cells.mpy"]))
+        in_place.functions(change(files["rack/control/sense/cells.mpy"]))

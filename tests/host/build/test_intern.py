@@ -4,7 +4,7 @@ import ast
 import keyword
 
 import pytest
-from halite import build, names
+from halite.build import firmware as build, intern as names
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,12 @@
 
 
 import pytest
-from halite.simulator.chips import bq79616 as bq
-from halite.simulator.chips.bq79616 import Bq79616Stack
-from halite.simulator.chips.crc import crc16, pec15
-from halite.simulator.chips.faults import WireFaults
-from halite.simulator.chips.ltc6813 import Ltc6813Stack
-from halite.simulator.chips.pcs_codec import crc8
+from halite.chips import bq79616 as bq
+from halite.chips.bq79616 import Bq79616Stack
+from halite.chips.crc import crc16, pec15
+from halite.chips.faults import WireFaults
+from halite.chips.ltc6813 import Ltc6813Stack
+from halite.chips.pcs_codec import crc8
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,12 +3,12 @@
 import math
 
 import pytest
-from halite.simulator.chips import ina228, mcp2515
-from halite.simulator.chips.can_bus import CanBus, Frame, frame_bits
-from halite.simulator.chips.fram import SIZE, Fram
-from halite.simulator.chips.ina228 import Ina228
-from halite.simulator.chips.mcp2515 import Mcp2515
-from halite.simulator.chips.ntc import Ntc
+from halite.chips import ina228, mcp2515
+from halite.chips.can_bus import CanBus, Frame, frame_bits
+from halite.chips.fram import SIZE, Fram
+from halite.chips.ina228 import Ina228
+from halite.chips.mcp2515 import Mcp2515
+from halite.chips.ntc import Ntc
 from hypothesis import given
 from hypothesis import strategies as st
 

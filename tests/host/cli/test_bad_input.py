@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from halite import cli
+from halite.cli import app as cli
+from halite.common.image import NAME
+from halite.common.paths import BOARD_CONFIGS
 from halite.config import load
-from halite.image import NAME
-from halite.paths import BOARD_CONFIGS
 
 BENCH = (BOARD_CONFIGS / "bench_rack.toml").read_text()
 FAULT = 'name = "x"\nduration_ms = 100\n[[action]]\nat_ms = 5\ndo = "fault"\n'
@@ -151,7 +151,7 @@ def test_a_folder_in_the_place_of_the_image_is_said(folder, capsys, monkeypatch)
 def test_who_stops_reading_gets_no_complaint(verb):
     reader, writer = os.pipe()
     os.close(reader)
-    code = "import sys; from halite.cli import main; sys.exit(main(['config', sys.argv[1], 'bench_rack']))"
+    code = "import sys; from halite.cli.app import main; sys.exit(main(['config', sys.argv[1], 'bench_rack']))"
     with os.fdopen(writer, "wb") as gone:
         done = subprocess.run([sys.executable, "-c", code, verb], stdout=gone, stderr=subprocess.PIPE, check=False)
     assert done.returncode != 0

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from halite import cli, generate
+from halite.cli import app as cli
+from halite.generate import outputs as generate
 
 VERBS = ["build", "flash", "exec", "unlock", "console", "boards", "config check", "config show", "config new"]
 

@@ -5,8 +5,8 @@ import subprocess
 import zipfile
 
 import pytest
-from halite import image
-from halite.errors import HaliteError
+from halite.common import image
+from halite.common.errors import HaliteError
 
 
 @pytest.fixture

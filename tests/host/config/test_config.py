@@ -8,21 +8,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from halite.common.errors import HaliteError
+from halite.common.paths import BOARD_CONFIGS, FIRMWARE
 from halite.config import ConfigProblem, blob, checks, compile_config, flat_tables, load, load_params, rows
 from halite.config.checks import _windows, cross_check
 from halite.config.reader import read
 from halite.config.show import as_text, start_from
 from halite.config.validate import validate
-from halite.errors import HaliteError
-from halite.paths import BOARD_CONFIGS, FIRMWARE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack import config as board
-from rack import ids as I
-from rack import params as board_rows
-from rack.control import frequency
-from rack.control.bits import AGE_NEVER
 from rack.control.controller import Controller
+from rack.control.response import frequency
+from rack.definitions import params as board_rows
+from rack.definitions.codes import AGE_NEVER
+from rack.generated import ids as I
 
 SHIPPED = sorted(path.stem for path in BOARD_CONFIGS.glob("*.toml"))
 SODIUM = BOARD_CONFIGS / "sodium_rack.toml"
@@ -52,7 +52,7 @@ def test_a_shipped_config_is_valid_and_arrives_on_the_board_as_written(name):
     for table in TABLES:
         assert list(getattr(params, table.name)) == config.tables[table.name]
     assert params.rack_name == config.name
-    assert params.service_key == config.service_key
+    assert params.maintenance_key == config.maintenance_key
 
 
 def test_every_chemistry_and_a_bench_are_shipped():
@@ -60,7 +60,7 @@ def test_every_chemistry_and_a_bench_are_shipped():
     assert {load(name)["rack_chemistry"] for name in SHIPPED} == {0, 1}
 
 
-def test_a_rack_without_a_station_s_link_needs_no_pins_for_it():
+def test_a_rack_without_an_ems_s_link_needs_no_pins_for_it():
     document = changed("modbus", "enabled", False)
     for name in ("rs485_tx", "rs485_rx", "rs485_de"):
         document["pins"][name] = -1
@@ -110,7 +110,7 @@ def test_a_missing_key_is_named(row):
         ("cell", "ocv", [[0, 1900.5]], "entry 1"),
         ("alarms", "hot_trip", [600, 550, 100], "[set, clear, set_ms, clear_ms]"),
         ("alarms", "hot_tripp", [600, 550, 100, 0], "did you mean hot_trip"),
-        ("service", "key_hex", "12", "64 hexadecimal digits"),
+        ("maintenance", "key_hex", "12", "64 hexadecimal digits"),
         ("modbus", "parity", "mark", 'allowed is "none" or "odd" or "even"'),
         ("modbus", "unit", 248, "1 to 247"),
         ("modbus", "speed", 9_600, "unknown"),
@@ -136,7 +136,7 @@ def test_a_section_that_is_a_single_value_is_refused():
 
 @given(
     st.dictionaries(
-        st.sampled_from(["rack", "cell", "alarms", "pins", "response", "service", "x"]),
+        st.sampled_from(["rack", "cell", "alarms", "pins", "response", "maintenance", "x"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
             lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -157,13 +157,13 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("alarms", "cell_high_derate", [3_860, 3_800, 200, 5_000], "must lie beyond cell_high_warn"),
         ("alarms", "hot_trip", [600, 600, 200, 5_000], "clear 600 must be below set 600"),
         ("alarms", "cold_trip", [-400, -500, 200, 5_000], "clear -500 must be above set -400"),
-        ("alarms", "station_lost", [1_000_000, 5_000, 0, 0], None),
-        ("alarms", "station_lost", [1_000_001, 5_000, 0, 0], "is never reached: allowed is at most 1000000 ms"),
+        ("alarms", "ems_lost", [1_000_000, 5_000, 0, 0], None),
+        ("alarms", "ems_lost", [1_000_001, 5_000, 0, 0], "is never reached: allowed is at most 1000000 ms"),
         ("alarms", "grid_lost", [60_000, 60, 0, 1_000], None),
         ("alarms", "grid_lost", [60_001, 60, 0, 1_000], "set 60001 is never reached: allowed is at most 60000 ms"),
         ("alarms", "cell_high_trip", [3_960, 3_800, 0, 5_000], "no trip at 3950 mV"),
         ("alarms", "cell_low_trip", [1_700, 2_100, 0, 5_000], "no trip at 1800 mV"),
-        ("alarms", "discharge_current_trip", [6_100, 1_000, 0, 1_000], "beyond [overload] sensor_dA"),
+        ("alarms", "discharge_current_trip", [6_100, 1_000, 0, 1_000], "beyond [overcurrent] sensor_dA"),
         ("cell", "ocv", [[0, 1_700], [10_000, 3_900]], "leaves the cell's window: allowed is 1800 to 3950 mV"),
         ("cell", "ocv", [[0, 2_500], [5_000, 2_400], [10_000, 3_900]], "the voltage must rise"),
         ("cell", "ocv", [[0, 2_500], [10_000, 3_900], [9_000, 3_910]], "the SoC must rise"),
@@ -184,7 +184,7 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("sensor", "alert_discharge_A", 421, "at most 420 A, the trip level of [alarms] discharge_current_trip"),
         ("sensor", "alert_discharge_A", 9, "[sensor] alert_discharge_A = 9 A: allowed is at least 10 A with"),
         ("sensor", "alert_discharge_A", 10, None),
-        ("sensor", "shunt_uohm", 274, "[overload] sensor_dA = 6000 x 0.1 A: allowed is at most 5979 x 0.1 A"),
+        ("sensor", "shunt_uohm", 274, "[overcurrent] sensor_dA = 6000 x 0.1 A: allowed is at most 5979 x 0.1 A"),
         ("sensor", "shunt_uohm", 273, None),
         ("grid", "phases", 2, "allowed is 1 or 3"),
         ("response", "curve", [[49_500, 1000], [49_985, 0], [50_500, -1000]], "power at nominal frequency"),
@@ -206,7 +206,7 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("pins", "estop", 12, "must be neighbours"),
         ("pins", "coil_enable", 21, "both want GP21"),
         ("pins", "hvil", -1, "must be connected"),
-        ("thermal", "cool_off_ddegC", 330, "must be below cool_on_ddegC"),
+        ("cooling", "cool_off_ddegC", 330, "must be below cool_on_ddegC"),
         ("modbus", "baud", 14_400, "[modbus] baud = 14400: allowed is one of 9600, 19200, 38400, 57600, 115200"),
         ("modbus", "baud", 115_200, None),
         ("pins", "rs485_de", -1, "[modbus] enabled needs [pins] rs485_de"),
@@ -280,7 +280,8 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path, text, said):
 
 def test_the_racks_own_keys_win_over_the_service_preset(tmp_path):
     document = tomllib.loads(SODIUM.read_text())
-    preset = tomllib.loads((BOARD_CONFIGS / "services" / f"{document['response']['service']}.toml").read_text())
+    name = document["response"]["grid_service"]
+    preset = tomllib.loads((BOARD_CONFIGS / "grid_services" / f"{name}.toml").read_text())
     preset = preset.get("response", preset)
     merged = read(SODIUM)["response"]
     own = document["response"]
@@ -305,8 +306,8 @@ def test_a_service_of_another_grid_than_the_racks_is_refused(tmp_path, service, 
 
 
 def test_a_preset_of_another_form_is_refused_and_breaks_nothing(tmp_path):
-    (tmp_path / "services").mkdir()
-    (tmp_path / "services" / "odd.toml").write_text("response = 5\n")
+    (tmp_path / "grid_services").mkdir()
+    (tmp_path / "grid_services" / "odd.toml").write_text("response = 5\n")
     file = tmp_path / "rack.toml"
     file.write_text(SODIUM.read_text().replace('"sodium_fast"', '"odd"'))
     with pytest.raises(HaliteError, match="delay_ms"):
@@ -318,15 +319,15 @@ def test_a_new_config_has_its_name_its_own_key_and_is_valid(tmp_path):
     start_from("lfp_rack", file, "north-3")
     config = load(file)
     assert config.name == "north-3"
-    assert config.service_key != load("lfp_rack").service_key
+    assert config.maintenance_key != load("lfp_rack").maintenance_key
     with pytest.raises(HaliteError, match="exists already"):
         start_from("lfp_rack", file, "north-3")
 
 
-def test_show_keeps_the_service_key_secret():
+def test_show_keeps_the_maintenance_key_secret():
     config = load("sodium_rack")
     text = as_text(config)
-    assert config.service_key.hex() not in text
+    assert config.maintenance_key.hex() not in text
     assert "tau_ms" in text and "200 ms" in text
 
 
@@ -370,7 +371,7 @@ def test_whatever_is_compiled_is_read_back_equal(values, tables, name, key):
     params = board.load(blob.pack_values(values, tables, name, key))
     assert {row.name: getattr(params, row.name) for row in SCALARS} == values
     assert {table.name: list(getattr(params, table.name)) for table in TABLES} == tables
-    assert (params.rack_name, params.service_key) == (name, key)
+    assert (params.rack_name, params.maintenance_key) == (name, key)
 
 
 @given(st.sampled_from(SCALARS), st.booleans())
@@ -408,7 +409,7 @@ def test_paths_are_found_beside_the_config(tmp_path):
 _ON_MICROPYTHON = """
 import sys
 from rack.config import ConfigError, load
-from rack.params import SCALARS, TABLES
+from rack.definitions.params import SCALARS, TABLES
 data = open(sys.argv[1], "rb").read()
 params = load(data)
 print([getattr(params, row[0]) for row in SCALARS], [list(getattr(params, row[0])) for row in TABLES])

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import sunspec2
-from halite import modbus_map
-from rack.alarms import ROWS, TRIP
-from rack.comms import sunspec
-from rack.control import bits
+from halite.generate import modbus as modbus_map
+from rack.definitions import codes as bits
+from rack.definitions import sunspec
+from rack.definitions.alarms import ROWS, TRIP
 
 MODELS = Path(sunspec2.__file__).parent / "models" / "json"
 
@@ -90,4 +90,4 @@ def test_the_map_ends_with_the_end_model_and_fits_a_block_of_flash() -> None:
     rows = modbus_map.map_rows()
     assert [(high, low) for _, high, low in rows[-2:]] == [(0xFF, 0xFF), (0, 0)]
     assert all(len(row) == 3 and max(row) < 256 for row in rows)
-    assert 3 * len(rows) < 2_500  # a text across two blocks of flash stays in the heap (halite.in_place)
+    assert 3 * len(rows) < 2_500  # a text across two blocks of flash stays in the heap (halite.build.flash_index)

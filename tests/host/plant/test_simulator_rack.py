@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 from halite.config import load_params
-from halite.simulator import pcs
-from halite.simulator import rack as rack_module
-from halite.simulator.grid import Grid
-from halite.simulator.plant import CHEMISTRIES, R_OF_T, R_OF_T_degC, plant_of_params, research_curve
-from halite.simulator.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
-from halite.simulator.rack_faults import FAULTS
+from halite.plant import pcs
+from halite.plant import rack as rack_module
+from halite.plant.faults import FAULTS
+from halite.plant.grid import Grid
+from halite.plant.parameters import CHEMISTRIES, R_OF_T, R_OF_T_degC, plant_of_params, research_curve
+from halite.plant.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -177,8 +177,8 @@ def test_the_same_seed_gives_the_same_cells_and_another_seed_others():
 
 
 def test_codes_of_bits_and_pcs_states_are_the_firmwares():
-    from rack.comms import pcs_can
-    from rack.control import bits
+    from rack.definitions import codes as bits
+    from rack.definitions import pcs_codes as pcs_can
 
     for name in dir(rack_module):
         if name.startswith(("IN_", "COIL_")):

@@ -6,14 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from halite.common.errors import MisuseError
+from halite.common.paths import BOARD_CONFIGS
 from halite.config import load
-from halite.errors import MisuseError
-from halite.paths import BOARD_CONFIGS
-from halite.simulator import compliance, compliance_long, compliance_report, compliance_rig
-from halite.simulator import compliance_rules as rules
-from halite.simulator.compliance_rig import SERVICES, parameters, preset
-from halite.simulator.compliance_services import BY_NAME
-from halite.simulator.grid import Grid
+from halite.plant.grid import Grid
+from halite.scenarios.compliance import (
+    long as compliance_long,
+)
+from halite.scenarios.compliance import (
+    report as compliance_report,
+)
+from halite.scenarios.compliance import (
+    rig as compliance_rig,
+)
+from halite.scenarios.compliance import rules as rules
+from halite.scenarios.compliance import (
+    suite as compliance,
+)
+from halite.scenarios.compliance.rig import SERVICES, parameters, preset
+from halite.scenarios.compliance.services import BY_NAME
 
 NAMES = list(BY_NAME)
 
@@ -37,7 +48,7 @@ def test_a_preset_is_a_valid_service_of_a_rack(name, tmp_path):
     text = (BOARD_CONFIGS / "sodium_rack.toml").read_text().replace('"sodium_fast"', f'"{name}"')
     text = text.replace("nominal_mHz = 50_000", f"nominal_mHz = {BY_NAME[name].nominal_hz * 1000:.0f}")
     (tmp_path / "rack.toml").write_text(text)
-    assert load(tmp_path / "rack.toml").sections["response"]["service"] == name
+    assert load(tmp_path / "rack.toml").sections["response"]["grid_service"] == name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -184,38 +195,38 @@ def test_a_broken_row_gives_a_failing_exit_status_and_is_named_on_the_page(monke
 def test_the_shipped_racks_are_a_pair_once_they_have_roles_and_one_service():
     def shares_W(config, role):
         params = parameters("sodium_fast", 50.0, config)
-        params.split_role, params.response_up_permille_ps, params.response_down_permille_ps = role, 5_000, 5_000
+        params.pair_role, params.response_up_permille_ps, params.response_down_permille_ps = role, 5_000, 5_000
         grid = Grid(50.0)
         grid.set(49.5, 1e6)
         return np.rint(compliance_rig.run(params, grid, 20.0).request * params.rack_power_max_W)
 
     both = shares_W("sodium_rack", 1) + shares_W("lfp_rack", 2)
     assert (both == shares_W("lfp_rack", 0)).all()
-    assert both[-1] == load("lfp_rack")["split_power_W"]
+    assert both[-1] == load("lfp_rack")["pair_power_W"]
 
 
 def rack_of(folder, *lines):
     """A sodium rack that names its service and overrides some of it."""
     text = (BOARD_CONFIGS / "sodium_rack.toml").read_text()
     file = folder / "rack.toml"
-    file.write_text(text.replace('service = "sodium_fast"', "\n".join(lines)))
+    file.write_text(text.replace('grid_service = "sodium_fast"', "\n".join(lines)))
     return str(file)
 
 
 def test_a_rack_of_ones_own_is_judged_with_its_overrides_by_the_service_that_it_names(tmp_path, capsys):
-    tuned = rack_of(tmp_path, 'service = "gb_dc"', "up_permille_ps = 3_200")
+    tuned = rack_of(tmp_path, 'grid_service = "gb_dc"', "up_permille_ps = 3_200")
     assert compliance.main(["--config", tuned, "--quick", "--json"]) == 0
     assert {row["service"] for row in json.loads(capsys.readouterr().out)} == {"gb_dc"}
-    early = rack_of(tmp_path, 'service = "gb_dc"', "delay_ms = 0")
+    early = rack_of(tmp_path, 'grid_service = "gb_dc"', "delay_ms = 0")
     assert compliance.main(["--config", early, "--quick", "--json"]) == 1
     failed = {row["figure"] for row in json.loads(capsys.readouterr().out) if not row["ok"]}
     assert failed == {"first movement", "GB envelope error"}
 
 
 def test_a_service_of_ones_own_is_judged_by_a_named_one_on_the_racks_own_grid(tmp_path):
-    (tmp_path / "services").mkdir()
-    (tmp_path / "services" / "mine.toml").write_text((SERVICES / "gb_dc.toml").read_text().replace("nominal_mHz", "# "))
-    own = rack_of(tmp_path, 'service = "mine"')
+    (tmp_path / "grid_services").mkdir()
+    (tmp_path / "grid_services" / "mine.toml").write_text((SERVICES / "gb_dc.toml").read_text().replace("nominal_mHz", "# "))
+    own = rack_of(tmp_path, 'grid_service = "mine"')
     with pytest.raises(MisuseError, match="no service mine"):
         compliance.chosen(None, own)
     assert compliance.chosen(["gb_dc"], own)[0].nominal_hz == 50.0

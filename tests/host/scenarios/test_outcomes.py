@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from halite.common.errors import HaliteError
 from halite.config import load
-from halite.emulator import board_suite
 from halite.emulator.flash_watch import ClosedWatch
-from halite.errors import HaliteError
-from halite.simulator import run as verb
-from halite.simulator import scenario
-from halite.simulator.outcome import PROMISES, Outcome, PHASE_ms, broken, differences, of_trace
-from halite.simulator.values import run
+from halite.hosts import board_suite
+from halite.hosts.cpython import run
+from halite.scenarios import run as verb
+from halite.scenarios import scenario
+from halite.scenarios.outcome import PROMISES, Outcome, PHASE_ms, broken, differences, of_trace
 
 CONFIG = load("sodium_rack").path
 FAULT_ms = 3_503.0

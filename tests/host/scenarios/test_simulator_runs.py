@@ -5,14 +5,15 @@ import re
 
 import numpy as np
 import pytest
+from halite.chips import attach
+from halite.common.errors import HaliteError
 from halite.config import load, load_params
-from halite.errors import HaliteError
-from halite.simulator import attach, recording, report, scenario
-from halite.simulator import run as verb
-from halite.simulator.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
-from halite.simulator.rack_faults import FAULTS
-from halite.simulator.trace import Trace, TraceEvent, read_json
-from halite.simulator.values import check_places, quantised_cells, quantised_temps, run
+from halite.hosts.cpython import check_places, quantised_cells, quantised_temps, run
+from halite.plant.faults import FAULTS
+from halite.plant.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
+from halite.scenarios import recording, report, scenario
+from halite.scenarios import run as verb
+from halite.scenarios.trace import Trace, TraceEvent, read_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -187,8 +188,8 @@ def test_chips_attached_to_a_rack_tell_what_the_rack_is():
 @given(power_W=st.integers(-(1 << 23), (1 << 23) - 1), flags=st.integers(0, 15), sequence=st.integers(0, 15),
        bit=st.integers(0, 63))  # fmt: skip
 def test_the_pcs_takes_a_request_as_it_was_meant_and_refuses_a_flipped_bit(power_W, flags, sequence, bit):
-    from halite.simulator.chips.can_bus import Frame
-    from halite.simulator.chips.pcs_codec import FirmwareTableCodec
+    from halite.chips.can_bus import Frame
+    from halite.chips.pcs_codec import FirmwareTableCodec
 
     codec = FirmwareTableCodec()
     frame = codec.pack(0x181, {"power": power_W, "flags": flags, "sequence": sequence, "version": 1})

@@ -3,28 +3,23 @@
 import csv
 import io
 import json
-import sys
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from halite import commissioning
+from halite.board import commissioning
 from halite.board.render import as_text
-from halite.errors import HaliteError
+from halite.common.errors import HaliteError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
 from rack.comms.commands_response import HELP, ResponseCommands
-from rack.comms.console import Console
-from rack.comms.station import Station
-from rack.comms.stdio import Terminal
-from rack.control.recorder import Recorder
-from rack.control.split import LINK_LOST_MS
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
-
-from response_rig import DC_LOW, Rig, parameters
+from rack.comms.console_protocol import Console
+from rack.comms.ems import Ems
+from rack.comms.terminal import Terminal
+from rack.control.response.pair import LINK_LOST_MS
+from rack.control.response.recorder import Recorder
+from rack.generated import ids as I
+from support.response_rig import DC_LOW, Rig, parameters
 
 PERIODS_A_SECOND = 50
 
@@ -60,7 +55,7 @@ class Rack:
             controller=SimpleNamespace(response=self.rig.response, s=self.s),
             params=self.rig.params,
             recorder=self.recorder,
-            station=Station(self.rig.params, self.s),
+            ems=Ems(self.rig.params, self.s),
             port=SimpleNamespace(ticks_ms=lambda: self.now_ms % 2**30),
         )
         self.console = Console(self.terminal, ResponseCommands(app).table, (HELP,))
@@ -146,7 +141,7 @@ def test_the_trace_stays_until_it_is_given_up():
 
 
 def test_every_piece_of_an_answer_is_short_enough_for_the_console():
-    rack = Rack(rack_power_max_W=2_000_000, split_power_W=2_000_000)
+    rack = Rack(rack_power_max_W=2_000_000, pair_power_W=2_000_000)
     rack.rig.response.set_limits(2_000_000, 2_000_000, 1)
     rack.s[I.PCS_POWER_W] = -(2**23)
     rack.run(52.4, 3)
@@ -319,8 +314,8 @@ def test_no_line_of_words_starts_a_test_by_itself(words):
     assert rack.rig.response.test.result == 0
 
 
-def test_the_stations_word_about_the_pair_arrives_and_this_racks_comes_back():
-    rack = Rack(split_role=1)
+def test_the_ems_word_about_the_pair_arrives_and_this_racks_comes_back():
+    rack = Rack(pair_role=1)
     rack.s[I.PAIR_AGE_ms] = LINK_LOST_MS
     rack.s[I.SHORT_W] = -7
     assert rack.ask("pair 4000 6000 1 -500") == {"re": "pair", "ok": True, "soc_cpct": 5_000, "short_W": -7}
@@ -329,7 +324,7 @@ def test_the_stations_word_about_the_pair_arrives_and_this_racks_comes_back():
 
 
 def test_a_rack_that_is_told_its_partner_is_out_takes_the_whole_request():
-    rack = Rack(split_role=2)
+    rack = Rack(pair_role=2)
     rack.run(49.5, 1)
     shared_W = rack.rig.response.request_W
     rack.ask("pair 5000 5000 1 0")
@@ -341,7 +336,7 @@ def test_a_rack_that_is_told_its_partner_is_out_takes_the_whole_request():
     "words", ["", "1 2 3", "1 2 0 4 5", "x 2 0 4", "10001 2 0 4", "1 -1 0 4", "1 2 2 4", "1 2 0 200001", "1 2 0 1.5"]
 )
 def test_half_a_word_about_the_pair_changes_nothing(words):
-    rack = Rack(split_role=1)
+    rack = Rack(pair_role=1)
     before = list(rack.s)
     assert "pair takes" in rack.ask(f"pair {words}")["error"]
     assert list(rack.s) == before

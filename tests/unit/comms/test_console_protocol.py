@@ -11,12 +11,12 @@ from unittest.mock import MagicMock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rack.alarms import ROWS
 from rack.app import App
-from rack.comms.commands import Commands
-from rack.comms.console import Console
-from rack.comms.service import Challenge, hmac_sha256
-from rack.comms.stdio import Terminal
+from rack.comms.auth import Challenge, hmac_sha256
+from rack.comms.commands_read import Commands
+from rack.comms.console_protocol import Console
+from rack.comms.terminal import Terminal
+from rack.definitions.alarms import ROWS
 from rack.scheduler import Scheduler
 
 RING = 1024
@@ -126,7 +126,7 @@ def test_an_answer_never_reads_more_than_one_record_at_a_time() -> None:
         read.clear()
 
 
-TAKE_WORDS = {"insulation", "logs", "open", "pair", "response", "service", "setpoint", "unlock"}
+TAKE_WORDS = {"insulation", "logs", "open", "pair", "response", "maintenance", "setpoint", "unlock"}
 TAKE_ONE = {"tasks": "clear", "events": "now"}
 
 
@@ -149,18 +149,18 @@ def test_words_that_a_command_does_not_take_are_refused_and_nothing_is_done(name
 
 
 @pytest.mark.parametrize(("line", "says"), [("logs 5 6", "number of records"), ("logs x", "number of records"),
-                                            ("unlock ab cd", "wrong answer"), ("service ab cd", "wrong answer"),
+                                            ("unlock ab cd", "wrong answer"), ("maintenance ab cd", "wrong answer"),
                                             ("setpoint 1 2", "one whole number")])  # fmt: skip
 def test_one_word_too_many_is_not_passed_over(line: str, says: str) -> None:
     app = MagicMock()
-    app.params.service_key, app.params.rack_power_max_W = bytes(32), 1_000
+    app.params.maintenance_key, app.params.rack_power_max_W = bytes(32), 1_000
     (answer,) = answers(talk(line.encode() + b"\n", commands=Commands(app).table))
     assert says in json.loads(answer)["error"]
 
 
 def test_links_tells_what_every_driver_on_a_wire_has_counted() -> None:
     app = MagicMock()
-    app.params.service_key = bytes(32)
+    app.params.maintenance_key = bytes(32)
     app.afe = SimpleNamespace(invalid=1, wakes=2)
     app.can = SimpleNamespace(starts=3, bus_offs=4, aborted=5, rx_overflows=6, tec=7, rec=8)
     app.shunt = SimpleNamespace(starts=9, errors=10)

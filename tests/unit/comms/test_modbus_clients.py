@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from halite.modbus_map import PROTOCOLS
-from modbus_rig import UNIT, Slave, address
+from halite.generate.modbus import PROTOCOLS
 from pymodbus import ModbusException
 from pymodbus.client import ModbusSerialClient
-from rack import ids as I
-from rack.comms import sunspec
-from rack.signals import SIGNALS
+from rack.definitions import sunspec
+from rack.definitions.signals import SIGNALS
+from rack.generated import ids as I
 from sunspec2 import device as sunspec_device
 from sunspec2.modbus.client import SunSpecModbusClientDeviceRTU
+from support.modbus_rig import UNIT, Slave, address
 
 _STEP_US = 2_000
 
@@ -60,7 +60,7 @@ class OnPort:
 
 @pytest.fixture
 def slave() -> Slave:
-    slave = Slave("lfp", split_role=2)
+    slave = Slave("lfp", pair_role=2)
     slave.rig.run(1_500)
     slave.rig.close()
     slave.s[I.CURRENT_dA] = -1_234
@@ -112,7 +112,7 @@ def test_pysunspec2_finds_every_model_without_an_error_and_with_the_right_values
         found.close()
 
 
-def test_pysunspec2_writes_the_stations_words(port: OnPort, slave: Slave) -> None:
+def test_pysunspec2_writes_the_ems_words(port: OnPort, slave: Slave) -> None:
     found = scanned(port.path)
     try:
         own, battery = found.models[sunspec.VENDOR][0], found.models[802][0]

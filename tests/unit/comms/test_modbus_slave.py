@@ -4,10 +4,16 @@ import json
 import struct
 
 import pytest
-from halite.modbus_map import map_rows, points
+from halite.generate.modbus import map_rows, points
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modbus_rig import (
+from rack.control.protect import reasons as why
+from rack.definitions import codes as bits
+from rack.definitions import sunspec
+from rack.definitions.codes import CMD_CLOSE, IN_ESTOP
+from rack.definitions.signals import SIGNALS
+from rack.generated import ids as I
+from support.modbus_rig import (
     PERIOD_US,
     UNIT,
     Slave,
@@ -18,11 +24,6 @@ from modbus_rig import (
     single_request,
     write_request,
 )
-from rack import ids as I
-from rack.comms import sunspec
-from rack.control import bits, why
-from rack.control.bits import CMD_CLOSE, IN_ESTOP
-from rack.signals import SIGNALS
 
 BASE = sunspec.BASE
 REGISTERS = len(map_rows())
@@ -211,21 +212,21 @@ def test_an_exception_is_counted_and_ends_nothing() -> None:
 # -- writes
 
 
-def test_the_stations_words_are_taken_and_start_its_age() -> None:
-    slave = Slave(split_role=1)
-    assert slave.s[I.STATION_AGE_ms] == 0
+def test_the_ems_words_are_taken_and_start_its_age() -> None:
+    slave = Slave(pair_role=1)
+    assert slave.s[I.EMS_AGE_ms] == 0
     assert slave.write("SetW", -800) == 0
-    assert (slave.s[I.SETPOINT_W], slave.s[I.STATION_AGE_ms]) == (-800, 1)
+    assert (slave.s[I.SETPOINT_W], slave.s[I.EMS_AGE_ms]) == (-800, 1)
     assert slave.value("SetW") == slave.value("setpoint_W") == -800
-    slave.s[I.STATION_AGE_ms] = 9_000
+    slave.s[I.EMS_AGE_ms] = 9_000
     assert slave.write("SetInsulation", 70_000) == 0
-    assert (slave.s[I.INSULATION_KOHM], slave.s[I.STATION_AGE_ms]) == (70_000, 1)
-    slave.s[I.PAIR_AGE_ms] = slave.s[I.STATION_AGE_ms] = 9_000
+    assert (slave.s[I.INSULATION_KOHM], slave.s[I.EMS_AGE_ms]) == (70_000, 1)
+    slave.s[I.PAIR_AGE_ms] = slave.s[I.EMS_AGE_ms] = 9_000
     assert slave.write("PairHigh", 4_000, 6_000, 1, -900) == 0
     assert [slave.s[at] for at in (I.PAIR_HIGH_cpct, I.PAIR_LOW_cpct, I.PAIR_OUT, I.PAIR_SHORT_W)] == [
         4_000, 6_000, 1, -900,
     ]  # fmt: skip
-    assert (slave.s[I.PAIR_AGE_ms], slave.s[I.STATION_AGE_ms]) == (0, 1)
+    assert (slave.s[I.PAIR_AGE_ms], slave.s[I.EMS_AGE_ms]) == (0, 1)
     assert slave.write("SetW", 5, 6, 7, 8, 0, 9) == 0
     assert [slave.s[at] for at in (I.SETPOINT_W, I.INSULATION_KOHM, I.PAIR_SHORT_W)] == [5, 6, 9]
 
@@ -245,7 +246,7 @@ def test_bounds_are_those_of_the_console(setpoint: int, insulation: int) -> None
 @given(st.lists(st.integers(-1, 10_001), min_size=2, max_size=2), st.integers(0, 2), st.integers(-1_100, 1_100))
 @settings(max_examples=60, deadline=None)
 def test_the_pair_is_taken_as_a_whole_with_the_bounds_of_the_console(soc: list[int], out: int, short: int) -> None:
-    slave, typed = (Slave(split_role=1, split_power_W=1_000) for _ in range(2))
+    slave, typed = (Slave(pair_role=1, pair_power_W=1_000) for _ in range(2))
     slave.s[I.SOC_cpct] = typed.s[I.SOC_cpct] = 4_321
     refused = typed.said("pair", *map(str, (*soc, out, short))).startswith("refused")
     assert slave.write("PairHigh", *soc, out, short) == (VALUE if refused else 0)
@@ -254,7 +255,7 @@ def test_the_pair_is_taken_as_a_whole_with_the_bounds_of_the_console(soc: list[i
 
 
 def test_half_a_value_and_half_a_pair_are_refused() -> None:
-    slave = Slave(split_role=1)
+    slave = Slave(pair_role=1)
     before = list(slave.s)
     assert slave.code(slave.ask(single_request(address("SetW"), 0)), 6) == VALUE
     assert slave.value("Refused") == bits.REFUSED_PART
@@ -267,23 +268,23 @@ def test_half_a_value_and_half_a_pair_are_refused() -> None:
 
 
 def test_words_about_the_pair_are_refused_by_a_rack_of_none() -> None:
-    slave = Slave(split_role=0)
+    slave = Slave(pair_role=0)
     assert slave.write("PairHigh", 4_000, 6_000, 0, 0) == FAILURE
     assert slave.value("Refused") == bits.REFUSED_ALONE
-    assert slave.s[I.STATION_AGE_ms] == 0
+    assert slave.s[I.EMS_AGE_ms] == 0
 
 
 def test_a_bad_word_keeps_the_good_ones_beside_it_out() -> None:
     slave = Slave()
     assert slave.write("SetW", 500, -1) == VALUE
-    assert slave.s[I.SETPOINT_W] == 0 and slave.s[I.STATION_AGE_ms] == 0
+    assert slave.s[I.SETPOINT_W] == 0 and slave.s[I.EMS_AGE_ms] == 0
 
 
 WRITABLE = {p.offset + n for p in points() if p.writable for n in range(p.registers)}
 
 
 def test_every_other_register_refuses_to_be_written() -> None:
-    slave = Slave(split_role=1)
+    slave = Slave(pair_role=1)
     before = list(slave.s)
     for at in set(range(REGISTERS)) - WRITABLE:
         assert slave.code(slave.ask(single_request(BASE + at, 1)), 6) == ADDRESS, at
@@ -331,10 +332,10 @@ def test_close_open_and_reset_are_those_of_the_console_with_their_refusals() -> 
     assert slave.value("Evt1", 802) == 1 << 26  # a warning: the rig has no mains
     assert slave.write("SetOp", 1, model=802) == 0
     assert slave.write("SetOp", 2, model=802) == 0
-    assert slave.s[I.STATION_AGE_ms] > 0
+    assert slave.s[I.EMS_AGE_ms] > 0
 
 
-def test_a_station_does_not_close_what_a_person_has_opened_on_the_console() -> None:
+def test_an_ems_does_not_close_what_a_person_has_opened_on_the_console() -> None:
     slave = Slave()
     slave.rig.run(1_500)
     assert slave.write("SetOp", 1, model=802) == 0
@@ -352,7 +353,7 @@ def test_a_station_does_not_close_what_a_person_has_opened_on_the_console() -> N
 def test_an_operation_that_does_not_exist_is_exception_3(name: str, value: int) -> None:
     slave = Slave()
     assert slave.write(name, value, model=802) == VALUE
-    assert slave.value("Refused") == bits.REFUSED_VALUE and slave.s[I.STATION_AGE_ms] == 0
+    assert slave.value("Refused") == bits.REFUSED_VALUE and slave.s[I.EMS_AGE_ms] == 0
 
 
 @pytest.mark.parametrize(("frame", "told"), [
@@ -370,10 +371,10 @@ def test_a_write_outside_the_map_or_of_a_wrong_length_is_told_as_refused_too(fra
     assert slave.write("SetW", 1) == 0 and slave.value("Refused") == 0
 
 
-def test_the_heartbeat_of_the_station_is_its_word_and_ours_counts_seconds_of_the_scan() -> None:
+def test_the_heartbeat_of_the_ems_is_its_word_and_ours_counts_seconds_of_the_scan() -> None:
     slave = Slave()
     assert slave.write("CtrlHb", 41, model=802) == 0
-    assert slave.s[I.STATION_AGE_ms] == 1
+    assert slave.s[I.EMS_AGE_ms] == 1
     assert slave.write("CtrlHb", 42, 0, model=802) == 0  # with AlmRst, its neighbour
     assert slave.value("CtrlHb", 802) == 42 and slave.unlocked == 0
     first = slave.value("Hb", 802)
@@ -384,7 +385,7 @@ def test_the_heartbeat_of_the_station_is_its_word_and_ours_counts_seconds_of_the
 
 
 def test_without_control_nothing_can_be_written_and_the_rack_says_local() -> None:
-    slave = Slave(modbus_control=0, split_role=1)
+    slave = Slave(modbus_control=0, pair_role=1)
     slave.rig.run(1_500)
     before = list(slave.s)
     assert slave.value("LocRemCtl", 802) == 1
@@ -410,7 +411,7 @@ def test_silence_after_a_word_over_modbus_ends_the_setpoint() -> None:
     slave = Slave()
     slave.write("SetW", 400)
     for _ in range(2_100):
-        slave.s[I.STATION_AGE_ms] += 10
+        slave.s[I.EMS_AGE_ms] += 10
         slave.rig.scan()
     assert slave.s[I.SETPOINT_W] == 0
 
@@ -441,7 +442,7 @@ def test_the_reasons_are_those_of_the_console(data: st.DataObject) -> None:
 
 
 def test_events_are_the_bits_of_the_active_alarms() -> None:
-    from rack.alarms import ROWS
+    from rack.definitions.alarms import ROWS
 
     slave = Slave()
     for at, row in enumerate(ROWS):

@@ -1,11 +1,11 @@
-"""A pair and its station over the real Modbus slaves: what one rack cannot deliver, the other does, both ways."""
+"""A pair and its EMS over the real Modbus slaves: what one rack cannot deliver, the other does, both ways."""
 
 from array import array
 from typing import Any
 
 import pytest
-from modbus_rig import Slave
-from rack import ids as I
+from rack.generated import ids as I
+from support.modbus_rig import Slave
 
 _MS = 10
 _POWER_W = 1_000
@@ -13,12 +13,12 @@ _LIMIT_W = 300
 
 
 class Pair:
-    """Two closed racks on the same mains; the station talks to both each second, as docs/response.md says."""
+    """Two closed racks on the same mains; the EMS talks to both each second, as docs/response.md says."""
 
     def __init__(self, limited: tuple[int, ...], **changed: Any) -> None:
         table = array("i", [0, _LIMIT_W * 1000 // _POWER_W])
         self.racks = [
-            Slave(split_role=1 + at, split_tau_ms=1_000, response_priority=0, grid_window_ms=100,
+            Slave(pair_role=1 + at, pair_tau_ms=1_000, response_priority=0, grid_window_ms=100,
                   **({"limit_discharge_soc": table} if at in limited else {}), **changed)
             for at in range(2)
         ]  # fmt: skip
@@ -27,7 +27,7 @@ class Pair:
         self.silent: set[int] = set()
 
     def second(self, Hz: float) -> list[int]:
-        """One second of mains, and the station's round behind it; the requests before it."""
+        """One second of mains, and the EMS's round behind it; the requests before it."""
         for slave in self.racks:
             for ms in range(0, 1_000, _MS):
                 if ms % 20 == 0:
@@ -66,7 +66,7 @@ def test_two_limited_racks_deliver_their_limits_and_nothing_when_the_grid_is_bac
 
 
 @pytest.mark.parametrize("gone", [0, 1])
-def test_a_rack_whose_partner_has_gone_silent_takes_everything_until_the_station_is_silent_too(gone: int) -> None:
+def test_a_rack_whose_partner_has_gone_silent_takes_everything_until_the_ems_is_silent_too(gone: int) -> None:
     pair = Pair(())
     for _ in range(8):
         pair.second(49.4)

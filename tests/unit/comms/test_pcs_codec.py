@@ -5,12 +5,12 @@ from array import array
 import can
 import cantools
 import pytest
-from halite import pcs_dbc
+from halite.generate import can as pcs_dbc
 from hypothesis import given
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.comms import pcs_can as pcs
-from rack.comms import pcs_frames
+from rack.comms import pcs_codec as pcs
+from rack.definitions import pcs_codes, pcs_frames
+from rack.generated import ids as I
 
 POWERS = st.integers(-(2**23), 2**23 - 1)
 
@@ -40,7 +40,7 @@ def test_a_request_is_read_back_as_it_was_packed(power_W, sequence, flags):
 @given(POWERS, st.integers(1, 2**63 - 1))
 def test_any_burst_error_of_a_status_is_refused(power_W, pattern):
     frame, s = bytearray(8), image()
-    pcs.encode_status(frame, power_W, 11_520, pcs.PCS_RUN, 3, 7)
+    pcs.encode_status(frame, power_W, 11_520, pcs_codes.PCS_RUN, 3, 7)
     shift = (pattern & -pattern).bit_length() - 1
     burst = (pattern >> shift) & 0xFF | 1  # at most 8 bits long: a CRC-8 sees every such burst
     damage = burst << (pattern % 57)
@@ -61,9 +61,9 @@ def test_any_bytes_leave_the_process_image_whole(frame):
 
 def test_a_status_whose_counter_stands_still_is_stale():
     frame, s = bytearray(8), image()
-    pcs.encode_status(frame, -5, 11_520, pcs.PCS_RUN, 3, 7)
+    pcs.encode_status(frame, -5, 11_520, pcs_codes.PCS_RUN, 3, 7)
     assert pcs.decode_status(frame, s) == pcs.OK
-    assert (s[I.PCS_POWER_W], s[I.BUS_dV], s[I.PCS_STATE], s[I.PCS_ECHO]) == (-5, 11_520, pcs.PCS_RUN, 3)
+    assert (s[I.PCS_POWER_W], s[I.BUS_dV], s[I.PCS_STATE], s[I.PCS_ECHO]) == (-5, 11_520, pcs_codes.PCS_RUN, 3)
     assert pcs.decode_status(frame, s) == pcs.STALE
 
 
@@ -122,7 +122,7 @@ def test_the_rack_reads_what_another_encoder_sends_over_a_bus(database, power, b
         sender.send(can.Message(arbitration_id=message.frame_id, data=data, is_extended_id=False))
         heard = receiver.recv(1.0)
     s = image()
-    assert heard.arbitration_id == pcs.STATUS_ID
+    assert heard.arbitration_id == pcs_codes.STATUS_ID
     assert pcs.decode_status(heard.data, s) == pcs.OK
     assert (s[I.PCS_POWER_W], s[I.BUS_dV], s[I.PCS_STATE]) == (power, bus_dV, state)
     assert (s[I.PCS_ECHO], s[I.PCS_SEQUENCE], s[I.PCS_FAULT]) == (echo, count, fault)
@@ -138,10 +138,10 @@ def crc_by_bits(data):
     return crc ^ 0xFF
 
 
-@given(st.integers(0, 15).filter(lambda version: version != pcs.VERSION))
+@given(st.integers(0, 15).filter(lambda version: version != pcs_codes.VERSION))
 def test_a_request_of_another_version_is_refused(version):
     frame, got = bytearray(8), array("i", [0, 0, -1])
-    pcs.encode_request(frame, 1_000, 1, pcs.FLAG_PERMIT)
+    pcs.encode_request(frame, 1_000, 1, pcs_codes.FLAG_PERMIT)
     frame[6] = frame[6] & 15 | version << 4
     frame[7] = pcs.crc8(frame)
     assert pcs.decode_request(frame, got) == pcs.NOT_OURS

@@ -5,9 +5,11 @@ from array import array
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.alarms import ROWS, code_of
-from rack.control.bits import (
+from rack.control.protect.limits import PERMILLE, TABLE
+from rack.control.response.pair import LINK_LOST_MS
+from rack.control.sense.soc import KEEP_LATCHED
+from rack.definitions.alarms import ROWS, code_of
+from rack.definitions.codes import (
     ACT_ZERO,
     CMD_CLOSE,
     CMD_OPEN,
@@ -19,10 +21,8 @@ from rack.control.bits import (
     STATE_FAULT,
     STATE_OPEN,
 )
-from rack.control.charge import KEEP_LATCHED
-from rack.control.limits import PERMILLE, TABLE
-from rack.control.split import LINK_LOST_MS
-from rig import Rig
+from rack.generated import ids as I
+from support.controller_rig import Rig
 
 
 @pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])
@@ -161,21 +161,21 @@ def test_a_kept_trip_that_does_not_exist_is_none(code: int) -> None:
     assert rig.s[I.TRIP_CODE] == 0
 
 
-def test_a_station_that_has_fallen_silent_asks_for_nothing_any_more() -> None:
+def test_an_ems_that_has_fallen_silent_asks_for_nothing_any_more() -> None:
     rig = Rig("sodium", response_priority=0).close()
     rig.s[I.SETPOINT_W] = 50_000
-    rig.s[I.STATION_AGE_ms] = 19_999
+    rig.s[I.EMS_AGE_ms] = 19_999
     for _ in range(100):
         rig.c.response.on_period(1_250_000)
         rig.run(20)
     assert rig.s[I.SETPOINT_W] == 50_000 and rig.s[I.REQUEST_W] > 0
-    rig.s[I.STATION_AGE_ms] = 20_000
+    rig.s[I.EMS_AGE_ms] = 20_000
     for _ in range(200):
         rig.c.response.on_period(1_250_000)
         rig.run(20)
     assert rig.s[I.SETPOINT_W] == 0 and rig.s[I.REQUEST_W] == 0
-    assert rig.c.alarms.active[code_of("station_lost") - 1]
-    assert rig.s[I.STATE] == STATE_CLOSED, "the response to the grid needs no station"
+    assert rig.c.alarms.active[code_of("ems_lost") - 1]
+    assert rig.s[I.STATE] == STATE_CLOSED, "the response to the grid needs no EMS"
 
 
 def test_the_response_is_requested_within_the_limits_and_not_at_all_while_power_is_forbidden() -> None:
@@ -219,19 +219,19 @@ def test_a_suspected_runaway_stops_the_power_and_keeps_the_contactors() -> None:
     assert early and not any(early)
 
 
-def test_a_station_that_never_spoke_counts_as_lost() -> None:
+def test_an_ems_that_never_spoke_counts_as_lost() -> None:
     assert Rig("sodium").s[I.PAIR_AGE_ms] >= LINK_LOST_MS
 
 
 def test_a_setpoint_after_a_silence_counts_although_the_alarm_has_not_ended_yet() -> None:
     """The console has said ok to it: the alarm may take its clear time, the setpoint does not wait for that."""
     levels = array("i", Rig().params.alarms_levels)
-    levels[4 * code_of("station_lost") - 1] = 10_000     # clear_ms
+    levels[4 * code_of("ems_lost") - 1] = 10_000     # clear_ms
     rig = Rig(alarms_levels=levels)
     rig.s[I.SETPOINT_W] = 50_000
-    rig.s[I.STATION_AGE_ms] = 20_000
+    rig.s[I.EMS_AGE_ms] = 20_000
     rig.run(100)
     assert rig.s[I.SETPOINT_W] == 0
-    rig.s[I.SETPOINT_W], rig.s[I.STATION_AGE_ms] = 40_000, 1
+    rig.s[I.SETPOINT_W], rig.s[I.EMS_AGE_ms] = 40_000, 1
     rig.run(100)
-    assert rig.c.alarms.active[code_of("station_lost") - 1] and rig.s[I.SETPOINT_W] == 40_000
+    assert rig.c.alarms.active[code_of("ems_lost") - 1] and rig.s[I.SETPOINT_W] == 40_000

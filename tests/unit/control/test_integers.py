@@ -3,17 +3,17 @@
 from typing import Any
 
 import pytest
-from checked import Checked, CheckedArray, Overflow, checked
-from checked_rig import checked_controller
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control.bits import CMD_CLOSE, CMD_RESET, NO_VALUE, WHY_COOLING
-from rack.control.charge import KEEP_IN_Ah, KEEP_OUT_Ah
 from rack.control.controller import _TEMPS_ms
-from rack.params import SCALARS
-from rack.signals import SIGNALS
-from rig import params
+from rack.control.sense.soc import KEEP_IN_Ah, KEEP_OUT_Ah
+from rack.definitions.codes import CMD_CLOSE, CMD_RESET, NO_VALUE, WHY_COOLING
+from rack.definitions.params import SCALARS
+from rack.definitions.signals import SIGNALS
+from rack.generated import ids as I
+from support.checked_int import Checked, CheckedArray, Overflow, checked
+from support.checked_rig import checked_controller
+from support.controller_rig import params
 
 _OWN = ("cell_capacity", "overload", "limit", "plausible", "runaway", "core", "thermal", "contactor", "charge",
         "precharge", "rack_power", "grid", "response", "split", "recorder")  # fmt: skip

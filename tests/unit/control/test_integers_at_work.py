@@ -3,11 +3,12 @@
 from array import array
 
 import pytest
-from checked import Checked, CheckedArray, checked
-from checked_rig import CheckedRig, Entered, functions
-from rack import ids as I
-from rack.control import response_state as K
-from rack.control.bits import (
+from rack.control.protect.reasons import Reasons
+from rack.control.response.grid_services import STEP_ACTIVE, STEP_READY, STEP_SPENT, STEP_STATE
+from rack.control.response.recorder import FIELDS, Recorder
+from rack.control.response.response import PERIOD_TICK_NS
+from rack.control.response.response_test import DONE, RAMP, RUNNING, STEP, STOPPED
+from rack.definitions.codes import (
     CMD_CLOSE,
     CMD_OPEN,
     CMD_RESET,
@@ -17,23 +18,22 @@ from rack.control.bits import (
     STATE_CLOSED,
     STATE_LOCKED_OUT,
 )
-from rack.control.commissioning import DONE, RAMP, RUNNING, STEP, STOPPED
-from rack.control.recorder import FIELDS, Recorder
-from rack.control.response import PERIOD_TICK_NS
-from rack.control.services import STEP_ACTIVE, STEP_READY, STEP_SPENT, STEP_STATE
-from rack.control.why import Reasons
+from rack.generated import ids as I
+from rack.generated import response_state as K
+from support.checked_int import Checked, CheckedArray, checked
+from support.checked_rig import CheckedRig, Entered, functions
 
 pytestmark = pytest.mark.usefixtures("checked_arrays")
 
 _SETTINGS = {
     "contactor_settle_ms": 100, "contactor_trips": 2, "contactor_trips_s": 60, "precharge_cooldown_ms": 500,
-    "charge_rest_s": 1, "charge_slope_uV": 1, "thermal_run_ms": 0,
+    "soc_rest_s": 1, "soc_slope_uV": 1, "cooling_run_ms": 0,
     "response_test_enabled": 1, "response_step_permille": 300, "response_step_below_mHz": 500,
     "response_step_hold_ms": 500, "response_step_release_permille_ps": 1_000, "response_step_rearm_ms": 500,
     "response_step_rearm_mHz": 100, "response_duration_s": 60, "response_inertia_permille_per_Hzps": 100,
     "response_recovery_permille": 100, "response_recovery_delay_s": 1, "response_priority": 0,
-    "split_role": 1, "split_bias_W": 100_000, "grid_phases": 3,
-    "rack_power_max_W": 2_000_000, "split_power_W": 2_000_000,      # the most that params.py allows
+    "pair_role": 1, "pair_bias_W": 100_000, "grid_phases": 3,
+    "rack_power_max_W": 2_000_000, "pair_power_W": 2_000_000,      # the most that params.py allows
 }  # fmt: skip
 
 # What the scan and the interrupt never run, and why.
@@ -42,7 +42,7 @@ _NOT_IN_THE_SCAN = {
         "__init__", "frequency.", "limits.Limits.start", "mains.set_up", "services.make",
         "services.contracted_W", "response.Response._make_test", "response.Response._kernel_of",
     ),
-    "for people, may allocate": ("why._begin", "why.piece", "why.text", "recorder.Recorder.lines",
+    "for people, may allocate": ("reasons._begin", "reasons.piece", "reasons.text", "recorder.Recorder.lines",
                                  "recorder.Recorder.__len__"),
     "for a port or a test": (
         "response.Response.arrays", "recorder.Recorder.arrays", "current.Overload.add", "response.Response.response_W",

@@ -7,7 +7,7 @@ from math import floor
 
 from hypothesis import given
 from hypothesis import strategies as st
-from rack.control.interp import interpolate, ratio
+from rack.control.interpolate import interpolate, ratio
 
 _knots = st.lists(st.tuples(st.integers(-20_000, 20_000), st.integers(-1000, 10_000)), min_size=1, max_size=12,
                   unique_by=lambda knot: knot[0]).map(sorted)  # fmt: skip

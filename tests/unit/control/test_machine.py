@@ -6,15 +6,13 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from dangers import DANGERS, NOT_HERE, Dangers, level_of, most_ms
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from rack import ids as I
-from rack.alarms import ROWS, TRIP
-from rack.control import response_state as K
-from rack.control.alarm_engine import LATCHED
-from rack.control.bits import (
+from rack.control.protect.alarm_engine import LATCHED
+from rack.control.response.response import PERIOD_TICK_NS, Response
+from rack.definitions.alarms import ROWS, TRIP
+from rack.definitions.codes import (
     ACT_OPEN,
     ACT_ZERO,
     CMD_CLOSE,
@@ -32,8 +30,10 @@ from rack.control.bits import (
     STATE_OPENING,
     STATE_PRECHARGE,
 )
-from rack.control.response import PERIOD_TICK_NS, Response
-from rig import HEALTHY, Rig
+from rack.generated import ids as I
+from rack.generated import response_state as K
+from support.controller_rig import HEALTHY, Rig
+from support.dangers import DANGERS, NOT_HERE, Dangers, level_of, most_ms
 
 _MOVING = (STATE_PRECHARGE, STATE_OPENING)
 _MOVES_AT_MOST_ms = 4000        # precharge window, contact times and opening bound of the bench rack together
@@ -48,8 +48,8 @@ _SETTINGS = {
     # what else would hide behind another trip
     "plausible_wire_mV": 200,
     "runaway_temp_ddegC": 450,
-    **dict.fromkeys(("overload_charge_dA", "overload_discharge_dA"), 100),
-    **dict.fromkeys(("overload_charge_A2s", "overload_discharge_A2s"), 1000),
+    **dict.fromkeys(("overcurrent_charge_dA", "overcurrent_discharge_dA"), 100),
+    **dict.fromkeys(("overcurrent_charge_A2s", "overcurrent_discharge_A2s"), 1000),
 }
 _DANGERS = {danger.key: danger for danger in DANGERS}
 
@@ -59,12 +59,12 @@ def _period_of(mHz: int) -> int:
 
 
 class Lithium:
-    """The other rack of the pair: the same mains, limits and words of the station, no link to the sodium rack."""
+    """The other rack of the pair: the same mains, limits and words of the EMS, no link to the sodium rack."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.s = array("i", rig.s)
-        self.response = Response(SimpleNamespace(**{**vars(rig.params), "split_role": 2}), self.s)
+        self.response = Response(SimpleNamespace(**{**vars(rig.params), "pair_role": 2}), self.s)
 
     def scan(self) -> None:
         c, s = self.rig.c, self.s
@@ -91,7 +91,7 @@ class Machine(RuleBasedStateMachine):
                 auto=st.sampled_from([0, 1]), closed=st.sampled_from([True] * 5 + [False]),
                 mHz=st.sampled_from([49_700, 49_900, 50_000, 50_300]))  # fmt: skip
     def start(self, name: str, start: int, auto: int, closed: bool, mHz: int = 50_000) -> None:
-        self.changed: dict[str, Any] = {**_SETTINGS, "rack_auto_close": auto, "split_role": 1}
+        self.changed: dict[str, Any] = {**_SETTINGS, "rack_auto_close": auto, "pair_role": 1}
         self.name = name
         self._begin(start)
         self.deep_scans = self.tripped_scans = 0
@@ -186,7 +186,7 @@ class Machine(RuleBasedStateMachine):
         self.rig.params.precharge_tau_ms = tau
 
     @rule(watt=st.sampled_from([-200_000, -700, 0, 300, 1000]), mHz=st.sampled_from([49_000, 49_800, 50_000, 50_400]))
-    def the_grid_and_the_station_ask(self, watt: int, mHz: int) -> None:
+    def the_grid_and_the_ems_ask(self, watt: int, mHz: int) -> None:
         self.rig.s[I.SETPOINT_W] = watt
         self.mains = _period_of(mHz)
         for _ in range(12):
@@ -194,7 +194,7 @@ class Machine(RuleBasedStateMachine):
         self._scan()
 
     @rule(low=_SOC, high=_SOC, age=st.sampled_from([0, 0, 5_000]))
-    def the_station_tells_of_the_pair(self, low: int, high: int, age: int) -> None:
+    def the_ems_tells_of_the_pair(self, low: int, high: int, age: int) -> None:
         s = self.rig.s
         s[I.PAIR_LOW_cpct], s[I.PAIR_HIGH_cpct], s[I.PAIR_AGE_ms] = low, high, age
 

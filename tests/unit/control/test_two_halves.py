@@ -5,13 +5,13 @@ from functools import cache
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control import response_state as K
-from rack.control.bits import IN_ESTOP
 from rack.control.controller import _CLOCK_ms, _LAST_ms
-from rack.control.limits import PERMILLE
-from rack.control.response import PERIOD_TICK_NS
-from rig import MASK, Rig
+from rack.control.protect.limits import PERMILLE
+from rack.control.response.response import PERIOD_TICK_NS
+from rack.definitions.codes import IN_ESTOP
+from rack.generated import ids as I
+from rack.generated import response_state as K
+from support.controller_rig import MASK, Rig
 
 _LOW = 1_000_000_000_000 // 49_500 // PERIOD_TICK_NS
 _HOLD_ms = 300

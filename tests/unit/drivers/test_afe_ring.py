@@ -4,35 +4,23 @@ The application's own tasks, scheduler and planning of collections, each task as
 and the stack model are real. What trips is the age that the scan sees, `[alarms] cells_lost`.
 """
 
-import sys
 from array import array
-from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
-from afe_rig import NTC_TABLE, AfeRig, LOST_ms
-from halite.bench import BARS
-from halite.simulator.chips.bq79616 import (
-    ADC_CTRL1,
-    CONTROL2,
-    DIAG_COMP_CTRL3,
-    TSREF_HI,
-    VCELL16_HI,
-    Bq79616Stack,
-)
+from halite.bench.figures import BARS
+from halite.chips.bq79616 import ADC_CTRL1, CONTROL2, DIAG_COMP_CTRL3, TSREF_HI, VCELL16_HI, Bq79616Stack
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
 from rack.app import App
 from rack.drivers.bq79616 import Bq79616
-from rack.drivers.bq79616_start import STATE_RUN
+from rack.drivers.bq79616_bringup import STATE_RUN
+from rack.generated import ids as I
 from rack.scheduler import Scheduler
-from wires import AfeUart, TimeIsUp, settled_response
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
-
-from reaction_faults import CELLS_ms, TEMPS_ms
+from support.afe_rig import NTC_TABLE, AfeRig, LOST_ms
+from support.reaction_faults import CELLS_ms, TEMPS_ms
+from support.wires import AfeUart, TimeIsUp, settled_response
 
 DEVICES = 26
 PERIOD_ms, SCAN_ms, CHECK_ms = 100, 10, 15

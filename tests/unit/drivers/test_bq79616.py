@@ -5,16 +5,16 @@ import math
 from pathlib import Path
 
 import pytest
-from afe_rig import NTC_TABLE, POLL_US, AfeRig
-from halite.simulator.chips.bq79616 import ACTIVE_CELL, ADC_CTRL1, CONTROL2, FAULT_SYS, Bq79616Stack
-from halite.simulator.chips.faults import WireFaults
+from halite.chips.bq79616 import ACTIVE_CELL, ADC_CTRL1, CONTROL2, FAULT_SYS, Bq79616Stack
+from halite.chips.faults import WireFaults
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.drivers import ntc
 from rack.drivers.bq79616 import Bq79616
-from rack.drivers.bq79616_start import STATE_RUN
+from rack.drivers.bq79616_bringup import STATE_RUN
 from rack.drivers.crc16 import TABLE, crc16
-from wires import AfeUart
+from support.afe_rig import NTC_TABLE, POLL_US, AfeRig
+from support.wires import AfeUart
 
 RECOVERY_ms = 1_000     # as rack.drivers.bq79616 and docs/wiring.md state it
 FROZEN_ms = 250             # until cells of a device that no longer converts are fresh again

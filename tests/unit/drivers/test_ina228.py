@@ -3,18 +3,18 @@
 from array import array
 
 import pytest
+from halite.chips import ina228
+from halite.chips.faults import WireFaults
+from halite.chips.ina228 import CHARGE
+from halite.chips.ina228 import Ina228 as Chip
+from halite.common.paths import BOARD_CONFIGS
 from halite.config import load_params
-from halite.paths import BOARD_CONFIGS
-from halite.simulator.chips import ina228
-from halite.simulator.chips.faults import WireFaults
-from halite.simulator.chips.ina228 import CHARGE
-from halite.simulator.chips.ina228 import Ina228 as Chip
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control.charge import Charge, KEEP_CHARGE_dAs
+from rack.control.sense.soc import Charge, KEEP_CHARGE_dAs
 from rack.drivers.ina228 import Ina228
-from wires import I2c
+from rack.generated import ids as I
+from support.wires import I2c
 
 PARAMS = load_params(BOARD_CONFIGS / "sodium_rack.toml")
 SHUNT_UOHM, DIVIDER_PCT, CHARGE_A, DISCHARGE_A = 50, 2000, 500, 700

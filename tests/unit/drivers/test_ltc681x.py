@@ -7,15 +7,15 @@ from array import array
 from pathlib import Path
 
 import pytest
-from afe_rig import NTC_TABLE, POLL_US, AfeRig
-from halite.paths import FIRMWARE
-from halite.simulator.chips.faults import WireFaults
-from halite.simulator.chips.ltc6813 import Ltc6813Stack
+from halite.chips.faults import WireFaults
+from halite.chips.ltc6813 import Ltc6813Stack
+from halite.common.paths import FIRMWARE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.drivers.bq79616 import Bq79616
 from rack.drivers.ltc681x import Ltc681x
 from rack.drivers.pec15 import TABLE, pec15
+from support.afe_rig import NTC_TABLE, POLL_US, AfeRig
 
 
 class Spi:
@@ -75,7 +75,7 @@ def test_cells_and_temperatures_are_read_every_period(cells, temps):
     assert 0 < rig.driver.scan_us < 100_000
 
 
-BUS_us = 1_700      # of the 2 ms of a poll; with the processor's time: tests/board/test_same_bits_on_chip.py
+BUS_us = 1_700      # of the 2 ms of a poll; with the processor's time: tests/emulated/test_same_bits_on_chip.py
 LINES = 40
 
 

@@ -1,19 +1,19 @@
 """The CAN driver against the controller model and a bus in simulated time."""
 
 import pytest
-from halite.simulator.chips.can_bus import CanBus, Frame
-from halite.simulator.chips.faults import WireFaults
-from halite.simulator.chips.mcp2515 import Mcp2515 as Chip
+from halite.chips.can_bus import CanBus, Frame
+from halite.chips.faults import WireFaults
+from halite.chips.mcp2515 import Mcp2515 as Chip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.drivers.mcp2515 import LOAD_TX0, LOAD_TX1, STATE_RUN, Mcp2515
-from wires import CanSpi, Clock
+from support.wires import CanSpi, Clock
 
 STATUS_ID, REQUEST_ID, LIMITS_ID = 0x201, 0x181, 0x182
 
 
 class Node:
-    """Another station on the bus."""
+    """Another node on the bus."""
 
     def __init__(self, bus):
         self.bus = bus

@@ -2,18 +2,19 @@
 
 from array import array
 
-from halite.simulator.chips.can_bus import CanBus, Frame
-from halite.simulator.chips.faults import WireFaults
-from halite.simulator.chips.mcp2515 import NORMAL
-from halite.simulator.chips.mcp2515 import Mcp2515 as Chip
+from halite.chips.can_bus import CanBus, Frame
+from halite.chips.faults import WireFaults
+from halite.chips.mcp2515 import NORMAL
+from halite.chips.mcp2515 import Mcp2515 as Chip
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.comms import pcs_can
+from rack.comms import pcs_codec as pcs_can
 from rack.comms.pcs_link import PcsLink
-from rack.control.bits import AGE_NEVER
+from rack.definitions import pcs_codes
+from rack.definitions.codes import AGE_NEVER
 from rack.drivers.mcp2515 import STATE_RUN, Mcp2515
-from wires import CanSpi, Clock
+from rack.generated import ids as I
+from support.wires import CanSpi, Clock
 
 RECOVERY_ms = 2_000         # as rack.drivers.mcp2515 and docs/wiring.md state it
 MOST_TRANSFERS = 36         # of one poll of the link: a bring-up with its read-back, or health and four frames
@@ -36,14 +37,14 @@ class Pcs:
             return
         data = bytearray(8)
         self._count = self._count + 1 & 15
-        pcs_can.encode_status(data, POWERS[self._count & 1], 11_520, pcs_can.PCS_RUN, 0, self._count)
-        self.bus.send(self, Frame(pcs_can.STATUS_ID, bytes(data)), at_us)
+        pcs_can.encode_status(data, POWERS[self._count & 1], 11_520, pcs_codes.PCS_RUN, 0, self._count)
+        self.bus.send(self, Frame(pcs_codes.STATUS_ID, bytes(data)), at_us)
 
     def acknowledges(self):
         return self.alive
 
     def received(self, frame, at_us):
-        if frame.id == pcs_can.REQUEST_ID:
+        if frame.id == pcs_codes.REQUEST_ID:
             self.requests.append(frame)
 
     def sent(self, frame, at_us):
@@ -215,7 +216,7 @@ def test_remote_frames_do_not_make_old_status_frames_new():
     rejected = rig.s[I.PCS_REJECTED]
     for _ in range(50):
         for _ in range(2):
-            rig.bus.send(rig.pcs, Frame(pcs_can.STATUS_ID, bytes(8), remote=True), rig.clock.now_us)
+            rig.bus.send(rig.pcs, Frame(pcs_codes.STATUS_ID, bytes(8), remote=True), rig.clock.now_us)
         rig.run(10)
     assert rig.s[I.PCS_AGE_ms] >= 500
     assert rig.s[I.PCS_REJECTED] - rejected >= 90
@@ -228,6 +229,6 @@ def test_the_counter_of_the_limits_has_no_gap_where_a_frame_found_no_room():
         rig.link.send_limits()      # the second finds the buffer taken
         rig.link.send_limits()
         rig.run(20)
-    counts = [frame.data[6] & 15 for _, frame in rig.bus.log if frame.id == pcs_can.LIMITS_ID]
+    counts = [frame.data[6] & 15 for _, frame in rig.bus.log if frame.id == pcs_codes.LIMITS_ID]
     assert len(counts) >= 8
     assert counts == [(counts[0] + at) % 16 for at in range(len(counts))]

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rack.ports import scratch
-from rack.ports.scratch import Scratch
+from rack.hal import scratch
+from rack.hal.scratch import Scratch
 
 MODE, TASK, REASON = 0x4005800C, 0x40058010, 0x40058014
 
@@ -31,7 +31,7 @@ def test_no_task_is_named_between_tasks():
     assert Scratch(memory).task_before == -1
 
 
-@pytest.mark.parametrize("reason", [scratch.REASON_SERVICE, scratch.REASON_COMMAND])
+@pytest.mark.parametrize("reason", [scratch.REASON_MAINTENANCE, scratch.REASON_COMMAND])
 def test_a_deliberate_reset_keeps_its_reason_once(reason):
     memory = registers()
     before = Scratch(memory)
@@ -52,5 +52,5 @@ def test_random_power_on_contents_are_no_message(noise):
 
 def test_service_is_requested_by_the_value_that_boot_py_knows():
     memory = registers()
-    Scratch(memory).request_service()
+    Scratch(memory).request_maintenance()
     assert memory[MODE] == 0x05E41CE5

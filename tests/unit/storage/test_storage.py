@@ -4,24 +4,24 @@ from array import array
 
 import pytest
 from halite.board.event_log import decoded
+from halite.chips.faults import WireFaults
+from halite.chips.fram import SIZE
+from halite.chips.fram import Fram as Chip
 from halite.config import load_params
-from halite.simulator.chips.faults import WireFaults
-from halite.simulator.chips.fram import SIZE
-from halite.simulator.chips.fram import Fram as Chip
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.alarms import code_of
-from rack.control.bits import IN_ESTOP, IN_HVIL, IN_OC_OK, STATE_PRECHARGE
-from rack.control.contactors import STEP_NEG
 from rack.control.controller import Controller
+from rack.control.protect.contactors import STEP_NEG
+from rack.definitions.alarms import code_of
+from rack.definitions.codes import IN_ESTOP, IN_HVIL, IN_OC_OK, STATE_PRECHARGE
 from rack.drivers import fram as driver
 from rack.drivers.fram import Fram
-from rack.ports.scratch import REASON_COMMAND, REASON_HANG, REASON_POWER, REASON_SERVICE
+from rack.generated import ids as I
+from rack.hal.scratch import REASON_COMMAND, REASON_HANG, REASON_MAINTENANCE, REASON_POWER
 from rack.storage.event_log import RECORD, EventLog
 from rack.storage.int_store import IntStore
-from rack.storage.memory import KIND_STATE, Memory
-from wires import I2c
+from rack.storage.retention import KIND_STATE, Memory
+from support.wires import I2c
 
 HEALTHY = IN_HVIL | IN_ESTOP | IN_OC_OK
 INTS = st.integers(-(2**30) + 1, 2**30 - 1)
@@ -183,7 +183,7 @@ def test_a_noisy_bus_never_makes_a_record_that_was_not_written(seed, events):
     assert rig.fram.errors >= sum(fault in ("missing", "stuck") for fault, _ in events)
 
 
-@pytest.mark.parametrize("reason", [REASON_POWER, REASON_HANG, REASON_SERVICE, REASON_COMMAND])
+@pytest.mark.parametrize("reason", [REASON_POWER, REASON_HANG, REASON_MAINTENANCE, REASON_COMMAND])
 def test_only_a_start_after_a_hang_is_a_trip_to_be_acknowledged(reason):
     controller = Controller(load_params("bench_rack"))
     memory = Memory(I2c(Chip()), controller)

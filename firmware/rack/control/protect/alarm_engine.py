@@ -9,9 +9,9 @@ from array import array
 
 import micropython
 from micropython import const
-from rack import ids as I
-from rack.control.fast import ptr8, ptr32
-from rack.tables import ALARM_ROWS, ALARMS
+from rack.generated import ids as I
+from rack.base.viper import ptr8, ptr32
+from rack.generated.tables import ALARM_ROWS, ALARMS
 
 # columns of a row of ALARM_ROWS, bytes
 _ABOVE = const(1)           # 1 sets above, 0 below; it clears the other way round. Column 0: the signal

@@ -11,8 +11,8 @@ from array import array
 
 import micropython
 from micropython import const
-from rack import ids as I
-from rack.control.bits import (
+from rack.generated import ids as I
+from rack.definitions.codes import (
     ACT_OPEN,
     COIL_NEG,
     COIL_POS,
@@ -33,7 +33,7 @@ from rack.control.bits import (
     WHY_NOT_ASKED,
     WHY_SETTLING,
 )
-from rack.control.fast import ptr32
+from rack.base.viper import ptr32
 
 STEP_REST = const(0)
 STEP_NEG = const(1)         # main - alone: does the bus rise by itself?

@@ -5,8 +5,8 @@ pump, seen flow, cool coolant and no trip, and goes off with any of them at once
 trying. Everything else runs and rests for a minimum time. LFP is heated before it is charged in the cold.
 """
 
-from rack import ids as I
-from rack.control.bits import ACT_OPEN, IN_COOLANT_FLOW, NO_SHORT
+from rack.generated import ids as I
+from rack.definitions.codes import ACT_OPEN, IN_COOLANT_FLOW, NO_SHORT
 
 FAN_LEAST_pct = 30          # a fan or pump does not start below: engineering judgement
 _MS_MOST = 10_000_000
@@ -42,8 +42,8 @@ class Thermal:
     def __init__(self, params, s):
         self._s = s
         self._p = params
-        self._cool = Switch(params.thermal_run_ms)
-        self._heat = Switch(params.thermal_run_ms)
+        self._cool = Switch(params.cooling_run_ms)
+        self._heat = Switch(params.cooling_run_ms)
         self._cooling = False   # hysteresis before the minimum times
         self._heating = False
         self._dry_ms = 0        # pump on without flow
@@ -68,21 +68,21 @@ class Thermal:
         """Hysteresis on the hotter of sensor and core estimate."""
         hot = max(self._s[I.TEMP_MAX_ddegC], self._s[I.CORE_MAX_ddegC])
         p = self._p
-        if hot >= p.thermal_cool_on_ddegC:
+        if hot >= p.cooling_cool_on_ddegC:
             self._cooling = True
-        elif hot <= p.thermal_cool_off_ddegC:
+        elif hot <= p.cooling_cool_off_ddegC:
             self._cooling = False
 
     def _want_heating(self):
-        """Hysteresis on the coldest sensor; further up while the station asks for charge."""
+        """Hysteresis on the coldest sensor; further up while the EMS asks for charge."""
         s = self._s
         p = self._p
         cold = s[I.TEMP_MIN_ddegC]
-        on = p.thermal_heat_on_ddegC
-        off = p.thermal_heat_off_ddegC
+        on = p.cooling_heat_on_ddegC
+        off = p.cooling_heat_off_ddegC
         if s[I.SETPOINT_W] < 0:
-            off += max(0, p.thermal_preheat_ddegC - on)
-            on = max(on, p.thermal_preheat_ddegC)
+            off += max(0, p.cooling_preheat_ddegC - on)
+            on = max(on, p.cooling_preheat_ddegC)
         if cold <= on:
             self._heating = True
         elif cold >= off:
@@ -90,7 +90,7 @@ class Thermal:
 
     def _may_heat(self):
         s = self._s
-        limit = self._p.thermal_heater_max_ddegC
+        limit = self._p.cooling_heater_max_ddegC
         return (
             s[I.ACTIONS] & ACT_OPEN == 0
             and s[I.TEMP_MAX_ddegC] < limit
@@ -98,15 +98,15 @@ class Thermal:
         )
 
     def _duty(self):
-        """Least duty where cooling starts, full at thermal_cool_full_ddegC."""
+        """Least duty where cooling starts, full at cooling_cool_full_ddegC."""
         p = self._p
         hot = max(self._s[I.TEMP_MAX_ddegC], self._s[I.CORE_MAX_ddegC])
-        span = max(1, p.thermal_cool_full_ddegC - p.thermal_cool_on_ddegC)
-        share = min(span, max(0, hot - p.thermal_cool_on_ddegC))
+        span = max(1, p.cooling_cool_full_ddegC - p.cooling_cool_on_ddegC)
+        share = min(span, max(0, hot - p.cooling_cool_on_ddegC))
         return FAN_LEAST_pct + (100 - FAN_LEAST_pct) * share // span
 
     def _watch_flow(self, ms):
-        """coolant_stopped: the pump has run for thermal_flow_ms without flow. Kept until flow is seen."""
+        """coolant_stopped: the pump has run for cooling_flow_ms without flow. Kept until flow is seen."""
         s = self._s
         if s[I.IN_bits] & IN_COOLANT_FLOW:
             self._dry_ms = 0
@@ -119,5 +119,5 @@ class Thermal:
             return
         if self._dry_ms < _MS_MOST:
             self._dry_ms += ms
-        if self._dry_ms >= self._p.thermal_flow_ms:
+        if self._dry_ms >= self._p.cooling_flow_ms:
             s[I.COOLANT_STOPPED] = 1

@@ -9,8 +9,8 @@ from array import array
 
 import micropython
 from micropython import const
-from rack import ids as I
-from rack.control.bits import (
+from rack.generated import ids as I
+from rack.definitions.codes import (
     ACT_LIMIT_CHARGE,
     ACT_LIMIT_DISCHARGE,
     ACT_OPEN,
@@ -25,8 +25,8 @@ from rack.control.bits import (
     LIM_TEMP_HIGH,
     LIM_TEMP_LOW,
 )
-from rack.control.fast import ptr32
-from rack.control.interp import interpolate
+from rack.base.viper import ptr32
+from rack.control.interpolate import interpolate
 
 # words of a Side
 TABLE = const(0)            # permille, from the tables

@@ -1,14 +1,14 @@
 """Why is it open, why does it not close, what limits it: one ordered list for console, log and Modbus.
 
 A technician who has to guess opens the wrong cabinet. The first reason is the one to act on.
-Codes below 1000 are alarms (rack.alarms, row = code - 1), others WHY_* of rack.control.bits.
+Codes below 1000 are alarms (rack.definitions.alarms, row = code - 1), others WHY_* of rack.definitions.codes.
 """
 
 import micropython
 from micropython import const
-from rack import ids as I
-from rack.control.alarm_engine import LATCHED, OUT_LATCHED
-from rack.control.bits import (
+from rack.generated import ids as I
+from rack.control.protect.alarm_engine import LATCHED, OUT_LATCHED
+from rack.definitions.codes import (
     ACT_LIMIT_CHARGE,
     ACT_LIMIT_DISCHARGE,
     ACT_OPEN,
@@ -26,8 +26,8 @@ from rack.control.bits import (
     WHY_OPENING,
     WHY_TRIPPED,
 )
-from rack.control.fast import ptr8, ptr32
-from rack.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS
+from rack.base.viper import ptr8, ptr32
+from rack.generated.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS
 
 _ANY = const(0xFF)      # actions
 

@@ -1,4 +1,4 @@
-"""Services with slow time: step response, delivery duration, energy recovery, the station's setpoint.
+"""Services with slow time: step response, delivery duration, energy recovery, the EMS's setpoint.
 
 They run in the scan and hand the kernel three numbers: a step in ppm, the share of the response that
 may still be delivered, and the power beside the response. The hazards: a step that never ends, a rack
@@ -12,9 +12,9 @@ from array import array
 import micropython
 from micropython import const
 
-from rack import ids as I
-from rack.control import response_state as K
-from rack.control.fast import ptr32
+from rack.generated import ids as I
+from rack.generated import response_state as K
+from rack.base.viper import ptr32
 
 _PPM = const(1_000_000)
 
@@ -61,11 +61,11 @@ _STATES = const(29)
 
 def contracted_W(params):
     """The power that 1000 permille of the curve mean."""
-    return params.split_power_W if params.split_role else params.rack_power_max_W
+    return params.pair_power_W if params.pair_role else params.rack_power_max_W
 
 
 def make(params):
-    """The array that `services_kernel` works with."""
+    """The array that `grid_services_kernel` works with."""
     p = params
     power_W = contracted_W(p)
     share = p.response_recovery_permille
@@ -167,7 +167,7 @@ def _duration(state, elapsed_ms: int, response_W: int):
 
 
 @micropython.viper
-def services_kernel(state, k: ptr32, s: ptr32, elapsed_ms: int, valid: int):  # noqa: C901 - a call costs as much as a branch
+def grid_services_kernel(state, k: ptr32, s: ptr32, elapsed_ms: int, valid: int):  # noqa: C901 - a call costs as much as a branch
     """One scan of 0..100 ms. state: `make`; k: the response's; s: process image; valid: the frequency is known."""
     v = ptr32(state)
     deviation = k[K.DEVIATION]

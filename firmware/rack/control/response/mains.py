@@ -6,9 +6,9 @@ found by age, in whole scans; age begins with the scan after an edge.
 
 import micropython
 
-from rack.control import frequency
-from rack.control import response_state as K
-from rack.control.fast import ptr32
+from rack.control.response import frequency
+from rack.generated import response_state as K
+from rack.base.viper import ptr32
 
 
 def set_up(k, params):

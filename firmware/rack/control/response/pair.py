@@ -4,8 +4,8 @@ The division itself is part of the response kernel: the low-pass rack takes `sha
 of the request and the bias, the high-pass rack takes the rest. Both work out both shares from the
 same mains periods, in integers with carried remainder, so the shares add up exactly without a link.
 
-The bias is the one quantity that comes over a link. The station tells both racks both states of
-charge; both slew towards the same bias by the same steps. Without the station it slews back to zero.
+The bias is the one quantity that comes over a link. The EMS tells both racks both states of
+charge; both slew towards the same bias by the same steps. Without the EMS it slews back to zero.
 The hazard is a pair that drifts apart unseen, a bias that moves faster than the racks agree on it, and a rack that goes
 on for its partner when it knows the grid no more.
 """
@@ -13,11 +13,11 @@ on for its partner when it knows the grid no more.
 import micropython
 from micropython import const
 
-from rack import ids as I
-from rack.control import response_state as K
-from rack.control.fast import ptr32
+from rack.generated import ids as I
+from rack.generated import response_state as K
+from rack.base.viper import ptr32
 
-LINK_LOST_MS = const(5_000)     # engineering judgement: five lost messages of the station
+LINK_LOST_MS = const(5_000)     # engineering judgement: five lost messages of the EMS
 _QUIET_cpct = const(100)        # differences below 1 % SoC are left alone
 _FULL_cpct = const(1_000)       # at 10 % beyond that the bias is at its most: engineering judgement
 _STEP_ms = const(100)           # 10 W/s: 5 % of a 200 kW pair takes a quarter of an hour
@@ -51,7 +51,7 @@ def pair_kernel(k: ptr32, s: ptr32, bias_W: int, stand_in_W: int, elapsed_ms: in
         short += k[K.CHARGE]
     else:
         short = 0
-    if short > power:               # all that the station may say
+    if short > power:               # all that the EMS may say
         short = power
     elif short < 0 - power:
         short = 0 - power
@@ -73,7 +73,7 @@ class Balance:
 
     def __init__(self, params):
         self.bias_W = 0
-        self._most_W = params.split_bias_W if params.split_role else 0
+        self._most_W = params.pair_bias_W if params.pair_role else 0
         self._ms = 0
 
     def scan(self, elapsed_ms, s):

@@ -8,9 +8,9 @@ Loaded only where there is more than one phase.
 
 import micropython
 
-from rack.control import response_state as K
-from rack.control.fast import ptr32
-from rack.control.response_kernel import period_kernel
+from rack.generated import response_state as K
+from rack.base.viper import ptr32
+from rack.control.response.request_kernel import period_kernel
 
 
 @micropython.viper

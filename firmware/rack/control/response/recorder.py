@@ -11,9 +11,9 @@ from array import array
 import micropython
 from micropython import const
 
-from rack import ids as I
-from rack.control import response_state as K
-from rack.control.fast import ptr16, ptr32
+from rack.generated import ids as I
+from rack.generated import response_state as K
+from rack.base.viper import ptr16, ptr32
 
 FIELDS = ("deviation_dmHz", "response_W", "request_W", "pcs_W", "charge_W", "discharge_W", "clock")
 COLUMNS = "t_ms," + ",".join(FIELDS[:-1])

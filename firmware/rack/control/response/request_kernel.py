@@ -9,8 +9,8 @@ Units: deviation from nominal frequency in 0.1 mHz, power in ppm of the contract
 
 import micropython
 
-from rack.control import response_state as K
-from rack.control.fast import ptr32
+from rack.generated import response_state as K
+from rack.base.viper import ptr32
 
 
 @micropython.viper

@@ -10,14 +10,14 @@ from array import array
 import micropython
 from micropython import const
 
-from rack import ids as I
-from rack.control import frequency, mains, services
-from rack.control import response_state as K
-from rack.control.fast import ptr32
-from rack.control.mains import look_kernel, second_look
-from rack.control.response_kernel import period_kernel
-from rack.control.services import AUTHORITY, BASE_W, SPENT, STEP_ppm, services_kernel
-from rack.control.split import LINK_LOST_MS, Balance, pair_kernel
+from rack.generated import ids as I
+from rack.control.response import frequency, mains, grid_services as services
+from rack.generated import response_state as K
+from rack.base.viper import ptr32
+from rack.control.response.mains import look_kernel, second_look
+from rack.control.response.request_kernel import period_kernel
+from rack.control.response.grid_services import AUTHORITY, BASE_W, SPENT, STEP_ppm, grid_services_kernel
+from rack.control.response.pair import LINK_LOST_MS, Balance, pair_kernel
 
 PERIOD_TICK_NS = const(16)      # two cycles of the PIO at 125 MHz
 
@@ -76,7 +76,7 @@ class Response:
         self._services = services.make(params)
         self.contracted_W = services.contracted_W(params)   # the power that 1000 permille of the curve mean
         self._balance = Balance(params)
-        self._role = params.split_role
+        self._role = params.pair_role
         self._enabled = params.response_enabled
         mains.set_up(k, params)
         self.kernel = self._kernel_of(params.grid_phases)
@@ -99,9 +99,9 @@ class Response:
             (K.RELEASE, params.response_release_permille_ps),
             (K.POWER_HI, self.contracted_W // 1000),
             (K.POWER_LO, self.contracted_W % 1000),
-            (K.ROLE, params.split_role),
-            (K.TAU, frequency.samples(params, params.split_tau_ms)),
-            (K.SHARE, params.split_share_permille),
+            (K.ROLE, params.pair_role),
+            (K.TAU, frequency.samples(params, params.pair_tau_ms)),
+            (K.SHARE, params.pair_share_permille),
             (K.PHASES, params.grid_phases),
         ):
             k[index] = value
@@ -110,12 +110,12 @@ class Response:
         """What answers a count whose phase is in the state."""
         if phases == 1:
             return period_kernel
-        from rack.control.phases import phase_kernel    # costs memory only where it is wanted
+        from rack.control.response.phases import phase_kernel    # costs memory only where it is wanted
 
         return phase_kernel
 
     def _make_test(self, params, s):
-        from rack.control.commissioning import ResponseTest     # costs memory only where it is wanted
+        from rack.control.response.response_test import ResponseTest     # costs memory only where it is wanted
 
         return ResponseTest(params, self, s, self._services)
 
@@ -140,7 +140,7 @@ class Response:
             self.look(now_ms)
         elapsed_ms = k[K.ELAPSED_ms]
         known = second_look(k)
-        services_kernel(v, k, self._s, elapsed_ms, known)
+        grid_services_kernel(v, k, self._s, elapsed_ms, known)
         k[K.ELAPSED_ms] = 0
         k[K.STEP] = v[STEP_ppm]
         if self._enabled:

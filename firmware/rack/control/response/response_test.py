@@ -7,9 +7,9 @@ the end of the permission ends it at once.
 
 from micropython import const
 
-from rack import ids as I
-from rack.control import response_state as K
-from rack.control.services import STEP_ACTIVE, STEP_READY, STEP_RELEASE, STEP_STATE, STEP_ppm
+from rack.generated import ids as I
+from rack.generated import response_state as K
+from rack.control.response.grid_services import STEP_ACTIVE, STEP_READY, STEP_RELEASE, STEP_STATE, STEP_ppm
 
 STEP = const(0)             # deviation in mHz, at once
 RAMP = const(1)             # mHz/s, until the end of the curve or _MOST_mHz
@@ -55,7 +55,7 @@ class ResponseTest:
 
     delay_ms: first change of the request; rise_ms: 90 % of the expected power from the PCS; settle_ms: within
     1 % of the contracted power since then; peak_W, final_W: PCS power less its start; expected_W: the curve.
-    services: the array of rack.control.services.
+    services: the array of rack.control.response.grid_services.
     """
 
     def __init__(self, params, response, s, services):

@@ -10,8 +10,8 @@ from array import array
 
 import micropython
 from micropython import const
-from rack import ids as I
-from rack.control.fast import ptr16, ptr32
+from rack.generated import ids as I
+from rack.base.viper import ptr16, ptr32
 
 _MAX = const(0)
 _MAX_AT = const(1)

@@ -10,9 +10,9 @@ from array import array
 
 import micropython
 from micropython import const
-from rack import ids as I
-from rack.control.fast import ptr32
-from rack.control.interp import interpolate
+from rack.generated import ids as I
+from rack.base.viper import ptr32
+from rack.control.interpolate import interpolate
 
 _STEP_ms = const(1000)
 _NOT_YET = const(-30_000)

@@ -9,11 +9,11 @@ from array import array
 
 import micropython
 from micropython import const
-from rack import ids as I
-from rack.control.bits import IN_ESTOP, IN_HVIL, IN_OC_OK
-from rack.control.fast import ptr32
+from rack.generated import ids as I
+from rack.definitions.codes import IN_ESTOP, IN_HVIL, IN_OC_OK
+from rack.base.viper import ptr32
 
-_NEUTRAL_ddegC = const(250)     # rack.control.temperatures: what no limit minds
+_NEUTRAL_ddegC = const(250)     # rack.control.sense.temperatures: what no limit minds
 
 # words of an overload
 _RATED_A2 = const(0)
@@ -104,9 +104,9 @@ class Current:
         p = params
         self._s = s
         stale_ms = p.alarms_levels[4 * I.ALARM_CURRENT_LOST - 4]
-        self._w = array("i", [p.overload_sensor_dA, p.charge_rest_dA, 0, 0, stale_ms])
-        self._charge = Overload(p.overload_charge_dA, p.overload_charge_A2s).words
-        self._discharge = Overload(p.overload_discharge_dA, p.overload_discharge_A2s).words
+        self._w = array("i", [p.overcurrent_sensor_dA, p.soc_rest_dA, 0, 0, stale_ms])
+        self._charge = Overload(p.overcurrent_charge_dA, p.overcurrent_charge_A2s).words
+        self._discharge = Overload(p.overcurrent_discharge_dA, p.overcurrent_discharge_A2s).words
 
     def scan(self, dt):
         """Fault flags from the inputs, overloads, and the temperatures that count while charging."""

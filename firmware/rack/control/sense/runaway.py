@@ -10,8 +10,8 @@ from array import array
 
 import micropython
 from micropython import const
-from rack import ids as I
-from rack.control.bits import (
+from rack.generated import ids as I
+from rack.definitions.codes import (
     EV_DROP,
     EV_GAS,
     EV_HOT,
@@ -23,7 +23,7 @@ from rack.control.bits import (
     RUN_SLOW,
     RUN_SUSPECT,
 )
-from rack.control.fast import ptr8, ptr32
+from rack.base.viper import ptr8, ptr32
 
 _STEP_ms = const(500)
 _MINUTE_ms = const(60_000)

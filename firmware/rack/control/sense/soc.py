@@ -13,9 +13,9 @@ from array import array
 
 import micropython
 from micropython import const
-from rack import ids as I
-from rack.control.fast import ptr32
-from rack.control.interp import interpolate, ratio
+from rack.generated import ids as I
+from rack.base.viper import ptr32
+from rack.control.interpolate import interpolate, ratio
 
 _FULL_cpct = const(10_000)
 _dAs_PER_Ah = const(36_000)
@@ -70,7 +70,7 @@ class Charge:
         self._counted_dAs = 0   # since the accumulator was last read
         self._unseen_ms = 0     # of that time without an answer of the sensor
         self._quiet_ms = 0      # at rest for
-        self._rest_dA = params.charge_rest_dA
+        self._rest_dA = params.soc_rest_dA
         self._ms = 0            # since the last anchoring step
         self._turn = 0          # of `slot`
         self._ocv = params.cell_ocv
@@ -164,7 +164,7 @@ class Charge:
             if self._ms >= _SECOND_ms:
                 self._ms = 0
                 self._turn = 1
-                if self._quiet_ms >= self._p.charge_rest_s * 1000:
+                if self._quiet_ms >= self._p.soc_rest_s * 1000:
                     self._anchor()
         elif self._turn == 1:
             self._turn = 2
@@ -197,7 +197,7 @@ class Charge:
     def _anchor(self):
         """Move the count an eighth of the way, each second, to what the rested voltage says, where it can say it."""
         mean = self._s[I.CELL_MEAN_mV]
-        if self._slope_uV(mean) < self._p.charge_slope_uV:
+        if self._slope_uV(mean) < self._p.soc_slope_uV:
             return
         soc = interpolate(self._by_mV, len(self._by_mV), mean)
         k = self.retained

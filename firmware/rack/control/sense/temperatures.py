@@ -10,9 +10,9 @@ from array import array
 
 import micropython
 from micropython import const
-from rack import ids as I
-from rack.control.bits import AGE_NEVER, NO_VALUE
-from rack.control.fast import ptr8, ptr32
+from rack.generated import ids as I
+from rack.definitions.codes import AGE_NEVER, NO_VALUE
+from rack.base.viper import ptr8, ptr32
 
 # words of the kernels' configuration and results
 _SENSORS = const(0)
@@ -29,7 +29,7 @@ _LOST = const(10)
 _LOST_AT = const(11)
 _WORDS = const(12)
 
-# LOST_* of rack.control.bits: a viper kernel inlines only constants of its own module
+# LOST_* of rack.definitions.codes: a viper kernel inlines only constants of its own module
 _OPEN = const(1)
 _SHORT = const(2)
 _UNREAD = const(3)

@@ -19,10 +19,10 @@ from rp2040py.peripherals.pio_registers import (
     bit_reverse,
 )
 
-from halite.emulator.pio_visible import Action, action_of
+from halite.emulator.pio.direct import Action, action_of
 
 if TYPE_CHECKING:
-    from halite.emulator.exact_pio import ExactMachine
+    from halite.emulator.pio.machine import ExactMachine
 
 VISIBLE = -1
 MASK = 0xFFFFFFFF

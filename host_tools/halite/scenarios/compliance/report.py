@@ -12,10 +12,11 @@ from plotly.subplots import make_subplots
 from rich.console import Console
 from rich.table import Table
 
-from halite.arguments import Parser, parsed, report_file
-from halite.simulator import compliance, compliance_rules
-from halite.simulator.compliance_rules import Judged, Row
-from halite.simulator.compliance_services import CATALOGUE, Service
+from halite.cli.arguments import Parser, parsed, report_file
+from halite.scenarios.compliance import rules as compliance_rules
+from halite.scenarios.compliance import suite as compliance
+from halite.scenarios.compliance.rules import Judged, Row
+from halite.scenarios.compliance.services import CATALOGUE, Service
 
 _POINTS = 1_200  # in a line: more only make the page slow
 _COLUMNS = ("step -", "ramp -1 Hz/s", "sine sweep", "GB 2019-like")  # how the drawn cases begin

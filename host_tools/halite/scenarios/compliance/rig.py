@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from halite.common.paths import BOARD_CONFIGS, use_firmware
 from halite.config import load_params
 from halite.config.reader import read_toml
-from halite.paths import BOARD_CONFIGS, use_firmware
-from halite.simulator.compliance_rules import Track
-from halite.simulator.compliance_services import Service
-from halite.simulator.grid import Grid
+from halite.plant.grid import Grid
+from halite.scenarios.compliance.rules import Track
+from halite.scenarios.compliance.services import Service
 
 use_firmware()
 
-SERVICES = BOARD_CONFIGS / "services"
+SERVICES = BOARD_CONFIGS / "grid_services"
 PCS_LAG_MS = 10.0
 CAN_DELAY_US = 400.0  # interrupt, SPI and 130 bits at 500 kbit/s, rounded up
 STEP_S = 0.01
@@ -35,14 +35,14 @@ def parameters(name: str, nominal_hz: float = 50.0, config: str = "") -> Any:
     Alone and on one phase: a pair's other rack, and three sources of edges, are not simulated here.
     """
     base = load_params(config or BOARD_CONFIGS / "sodium_rack.toml")
-    from rack.params import SCALARS, TABLES
+    from rack.definitions.params import SCALARS, TABLES
 
     values = {row[0]: getattr(base, row[0]) for row in (*SCALARS, *TABLES)}
     for key, value in () if config else preset(name).items():
         flat = array("i", [n for entry in value for n in entry]) if isinstance(value, list) else int(value)
         values[f"response_{key}"] = flat
     values["grid_nominal_mHz"] = round(nominal_hz * 1000)
-    values["split_role"] = 0
+    values["pair_role"] = 0
     values["grid_phases"] = 1
     return SimpleNamespace(**values)
 
@@ -63,9 +63,9 @@ def memory_s(params: Any) -> float:
 
 def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000, step_s: float = STEP_S) -> Track:
     """Run the firmware's response on a grid; a scan and a sample each step_s, 0.01 to 0.1."""
-    from rack import ids as I
-    from rack.control import response_state as K
-    from rack.control.response import PERIOD_TICK_NS, Response
+    from rack.control.response.response import PERIOD_TICK_NS, Response
+    from rack.generated import ids as I
+    from rack.generated import response_state as K
 
     s = array("i", [0] * I.COUNT)
     s[I.SOC_cpct] = soc_cpct

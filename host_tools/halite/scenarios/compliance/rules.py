@@ -2,7 +2,7 @@
 
 A track is sampled; power is per unit of the contracted power, positive discharges. Every rule gives one
 row: what was measured, its bar, and whether it holds. Sources of the bars: the comments of the
-presets in board_configs/services.
+presets in board_configs/grid_services.
 """
 
 import math

@@ -1,13 +1,13 @@
 """What each service demands, written down a second time: the judge must not ask the preset what is right.
 
-Sources of the numbers, and which are engineering judgement: the comments of the presets in board_configs/services.
+Sources of the numbers, and which are engineering judgement: the comments of the presets in board_configs/grid_services.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from halite.simulator.compliance_rules import Array, Curve
+from halite.scenarios.compliance.rules import Array, Curve
 
 Knots = tuple[tuple[int, int], ...]  # deviation mHz, permille; low frequency, high frequency is its mirror
 

@@ -12,10 +12,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from halite.common.errors import MisuseError
 from halite.config import load
-from halite.errors import MisuseError
-from halite.simulator import compliance_rules as rules
-from halite.simulator.compliance_long import (
+from halite.plant.grid import Grid
+from halite.scenarios.compliance import rules as rules
+from halite.scenarios.compliance.long import (
     JITTER_US,
     RANDOM_GRIDS,
     delivery_case,
@@ -26,10 +27,9 @@ from halite.simulator.compliance_long import (
     second_event_case,
     sweep_case,
 )
-from halite.simulator.compliance_rig import EVENT_S, STEP_S, TOLERANCE, memory_s, parameters_of, run
-from halite.simulator.compliance_rules import Judged, Row, Track
-from halite.simulator.compliance_services import BY_NAME, Service
-from halite.simulator.grid import Grid
+from halite.scenarios.compliance.rig import EVENT_S, STEP_S, TOLERANCE, memory_s, parameters_of, run
+from halite.scenarios.compliance.rules import Judged, Row, Track
+from halite.scenarios.compliance.services import BY_NAME, Service
 
 _GB_RISE_S = (0.8 / 4.0, 0.8 / 2.0)  # a tenth to nine tenths at the 4 and 2 pu/s of the GB bounds
 
@@ -203,7 +203,7 @@ def chosen(names: list[str] | None = None, config: str = "") -> list[Service]:
     """The named services, or all; with a config that rack in place of their presets, if need be as what it names."""
     rack = load(config) if config else None
     if rack and not names:
-        names = [str(rack.sections["response"].get("service", "(none)"))]
+        names = [str(rack.sections["response"].get("grid_service", "(none)"))]
     unknown = sorted(set(names or ()) - set(BY_NAME))
     if unknown:
         which = "; --service NAME says by which a rack of your own is judged" if rack else ""
@@ -222,6 +222,6 @@ def suite(names: list[str] | None = None, long: bool = True, config: str = "") -
 
 def main(arguments: list[str]) -> int:
     """The verb's suite, with options of its own; 0 when all holds."""
-    from halite.simulator.compliance_report import main as report_main
+    from halite.scenarios.compliance.report import main as report_main
 
     return report_main(arguments)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.alarms import ABOVE, ALWAYS, BELOW, DERATE, ENERGISED, NEVER, ROWS, TRIP, code_of
-from rack.comms.pcs_can import PCS_TIMEOUT
-from rack.control.alarm_engine import LATCHED, OUT_EVENT, OUT_EVENTS, Alarms
-from rack.control.bits import ACT_OPEN, STATE_CLOSED
-from rack.signals import SIGNALS
-from rig import Rig, params
+from rack.control.protect.alarm_engine import LATCHED, OUT_EVENT, OUT_EVENTS, Alarms
+from rack.definitions.alarms import ABOVE, ALWAYS, BELOW, DERATE, ENERGISED, NEVER, ROWS, TRIP, code_of
+from rack.definitions.codes import ACT_OPEN, STATE_CLOSED
+from rack.definitions.pcs_codes import PCS_TIMEOUT
+from rack.definitions.signals import SIGNALS
+from rack.generated import ids as I
+from support.controller_rig import Rig, params
 
 _INDEX = {row[0]: at for at, row in enumerate(SIGNALS)}
 
@@ -162,12 +162,12 @@ _BIT_WORDS = (
     ("oc_alert", "OVER_DISCHARGE_CURRENT"), ("insulation", "GROUND_FAULT"), ("contactor", "CONTACTOR_ERROR"),
     ("precharge", "CONTACTOR_ERROR"), ("config_bad", "CONFIGURATION_ALARM"), ("cells_age", "COMMUNICATION"),
     ("temps_age", "COMMUNICATION"), ("current_age", "COMMUNICATION"), ("pcs_age", "COMMUNICATION"),
-    ("station_age", "COMMUNICATION"), ("link_broken", "COMMUNICATION"), ("", "OTHER"),
+    ("ems_age", "COMMUNICATION"), ("link_broken", "COMMUNICATION"), ("", "OTHER"),
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
-def test_every_alarm_shows_in_the_station_s_event_word_under_the_name_it_has_there(row: Any) -> None:
+def test_every_alarm_shows_in_the_ems_s_event_word_under_the_name_it_has_there(row: Any) -> None:
     key, signal, level, bit = row[0], row[1], row[3], row[6]
     names = {value: name for name, value in _evt1().items()}
     if signal == "current_dA":

@@ -5,10 +5,11 @@ from array import array
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.alarms import code_of
-from rack.control import contactors
-from rack.control.bits import (
+from rack.control.protect import contactors
+from rack.control.protect.contactors import DONE, STEP_PRE, TOO_FAST, TOO_SLOW, WAIT, precharge_verdict
+from rack.control.sense.soc import KEEP_TRIPS
+from rack.definitions.alarms import code_of
+from rack.definitions.codes import (
     CMD_CLOSE,
     CMD_OPEN,
     CMD_RESET,
@@ -28,9 +29,8 @@ from rack.control.bits import (
     STATE_OPEN,
     STATE_PRECHARGE,
 )
-from rack.control.charge import KEEP_TRIPS
-from rack.control.contactors import DONE, STEP_PRE, TOO_FAST, TOO_SLOW, WAIT, precharge_verdict
-from rig import Rig
+from rack.generated import ids as I
+from support.controller_rig import Rig
 
 _TIMED = ("_contact_late", "_waited_enough", "_cooled", "_precharge_failed")
 _STEPS = {name: value for name, value in vars(contactors).items() if name.startswith("STEP_")}
@@ -250,7 +250,7 @@ def test_a_contact_that_does_not_open_is_welded(welded: int) -> None:
 @settings(max_examples=20)
 @given(st.integers(-2000, 2000))
 def test_opening_waits_for_low_current_but_never_beyond_its_bound(current: int) -> None:
-    rig = Rig("bench", overload_sensor_dA=20_000, alarms_levels=_no_current_alarms())
+    rig = Rig("bench", overcurrent_sensor_dA=20_000, alarms_levels=_no_current_alarms())
     rig.close()
     rig.s[I.CURRENT_dA] = current
     rig.scan()

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control.bits import ACT_OPEN, IN_COOLANT_FLOW, NO_OPEN, NO_SHORT
-from rack.control.thermal import FAN_LEAST_pct, Switch, Thermal
-from rig import params
+from rack.control.protect.cooling import FAN_LEAST_pct, Switch, Thermal
+from rack.definitions.codes import ACT_OPEN, IN_COOLANT_FLOW, NO_OPEN, NO_SHORT
+from rack.generated import ids as I
+from support.controller_rig import params
 
 
 class Bench:
@@ -49,7 +49,7 @@ def test_a_switch_keeps_its_least_run_and_its_least_pause(least: int, steps: lis
 @given(st.lists(st.integers(-400, 900), min_size=1, max_size=40))
 @example([330, 300, 280, 300])  # on, still on, off, still off
 def test_cooling_follows_its_hysteresis_and_its_duty_the_heat(temps: list[int]) -> None:
-    bench = Bench(thermal_run_ms=0)
+    bench = Bench(cooling_run_ms=0)
     on = False
     for hot in temps:
         bench.at(min(hot, 250), hot)
@@ -85,7 +85,7 @@ def test_a_cold_lfp_rack_is_heated_with_flow_until_it_is_warm_enough() -> None:
     assert bench.s[I.HEATER] == 0 and bench.s[I.PUMP_pct] == 0
 
 
-def test_lfp_is_heated_further_while_the_station_asks_for_charge() -> None:
+def test_lfp_is_heated_further_while_the_ems_asks_for_charge() -> None:
     bench = Bench()
     bench.at(110, 110)
     bench.run(1000)
@@ -124,7 +124,7 @@ _LOSSES = (_lose_flow, _heat_the_rack, _heat_the_coolant, _open_the_coolant_sens
 
 @pytest.mark.parametrize("lose", _LOSSES)
 def test_the_heater_goes_off_at_once_with_any_of_its_interlocks(lose: Any) -> None:
-    bench = Bench(thermal_run_ms=600_000)
+    bench = Bench(cooling_run_ms=600_000)
     bench.at(40, 60)
     bench.run(300)
     assert bench.s[I.HEATER] == 1
@@ -137,7 +137,7 @@ def test_a_pump_without_flow_is_told_after_its_time_and_forgiven_when_it_flows()
     bench = Bench()
     bench.flows = False
     bench.at(250, 400)
-    bench.run(bench.p.thermal_flow_ms)
+    bench.run(bench.p.cooling_flow_ms)
     assert bench.s[I.COOLANT_STOPPED] == 1
     bench.run(1000)
     assert bench.s[I.COOLANT_STOPPED] == 1
@@ -151,7 +151,7 @@ def test_a_short_pause_of_the_flow_is_no_fault() -> None:
     bench.at(250, 400)
     for _ in range(5):
         bench.flows = False
-        bench.run(bench.p.thermal_flow_ms - 300)
+        bench.run(bench.p.cooling_flow_ms - 300)
         bench.flows = True
         bench.run(300)
         assert bench.s[I.COOLANT_STOPPED] == 0
@@ -159,13 +159,13 @@ def test_a_short_pause_of_the_flow_is_no_fault() -> None:
 
 @pytest.mark.parametrize("over", [-1, 0, 50])
 def test_one_hot_sensor_stops_the_heater_that_a_cold_one_asks_for(over: int) -> None:
-    bench = Bench(thermal_run_ms=1000, thermal_cool_on_ddegC=500, thermal_cool_off_ddegC=480)  # it stops by itself
+    bench = Bench(cooling_run_ms=1000, cooling_cool_on_ddegC=500, cooling_cool_off_ddegC=480)  # it stops by itself
     bench.flows = True
     bench.s[I.SETPOINT_W] = -10
     bench.at(-300, -290)
     bench.run(300)
     assert bench.s[I.HEATER] == 1
-    bench.s[I.TEMP_MAX_ddegC] = bench.p.thermal_heater_max_ddegC + over
+    bench.s[I.TEMP_MAX_ddegC] = bench.p.cooling_heater_max_ddegC + over
     bench.run(300)
     assert bench.s[I.FAN_pct] == 0 and bench.s[I.HEATER] == (1 if over < 0 else 0)
 
@@ -175,7 +175,7 @@ _step = st.tuples(st.integers(-500, 900), st.integers(0, 300), st.booleans(), st
 
 @given(st.lists(_step, max_size=40))
 def test_the_heater_never_heats_a_hot_rack_nor_without_flow(steps: list[tuple[int, int, bool, int]]) -> None:
-    bench = Bench(thermal_run_ms=1000)
+    bench = Bench(cooling_run_ms=1000)
     for cold, wider, flows, setpoint in steps:
         bench.at(cold, cold + wider)
         bench.flows = flows
@@ -183,5 +183,5 @@ def test_the_heater_never_heats_a_hot_rack_nor_without_flow(steps: list[tuple[in
         bench.run(300)
         if bench.s[I.HEATER]:
             assert flows and bench.s[I.PUMP_pct] == 100
-            assert bench.s[I.TEMP_MAX_ddegC] < bench.p.thermal_heater_max_ddegC
+            assert bench.s[I.TEMP_MAX_ddegC] < bench.p.cooling_heater_max_ddegC
             assert bench.s[I.FAN_pct] == 0

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control.bits import (
+from rack.control.protect.limits import PERMILLE, TABLE, Limits, _apply
+from rack.definitions.codes import (
     ACT_LIMIT_CHARGE,
     ACT_LIMIT_DISCHARGE,
     ACT_OPEN,
@@ -22,8 +22,8 @@ from rack.control.bits import (
     LIM_TEMP_HIGH,
     LIM_TEMP_LOW,
 )
-from rack.control.limits import PERMILLE, TABLE, Limits, _apply
-from rig import params
+from rack.generated import ids as I
+from support.controller_rig import params
 
 NAMES = ["sodium", "lfp", "bench"]
 

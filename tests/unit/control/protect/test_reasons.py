@@ -5,10 +5,10 @@ from array import array
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.alarms import ROWS, code_of
-from rack.control import bits
-from rack.control.bits import (
+from rack.control.protect.reasons import LIMITS, Reasons, text
+from rack.definitions import codes as bits
+from rack.definitions.alarms import ROWS, code_of
+from rack.definitions.codes import (
     CMD_CLOSE,
     CMD_OPEN,
     IN_ESTOP,
@@ -24,8 +24,8 @@ from rack.control.bits import (
     WHY_SETTLING,
     WHY_TRIPPED,
 )
-from rack.control.why import LIMITS, Reasons, text
-from rig import Rig
+from rack.generated import ids as I
+from support.controller_rig import Rig
 
 
 def _reasons(rig: Rig, most: int = 12) -> list[int]:

@@ -3,12 +3,12 @@
 import random
 
 import pytest
-from rack import ids as I
-from rack.control import frequency
-from rack.control import response_state as K
-from rack.control.commissioning import on_curve
-from rack.control.services import AUTHORITY, make, services_kernel
-from response_rig import Rig, parameters
+from rack.control.response import frequency
+from rack.control.response.grid_services import AUTHORITY, grid_services_kernel, make
+from rack.control.response.response_test import on_curve
+from rack.generated import ids as I
+from rack.generated import response_state as K
+from support.response_rig import Rig, parameters
 
 FULL_W = 200_000
 
@@ -90,5 +90,5 @@ def test_a_grid_that_swings_about_nominal_does_not_wear_a_regulating_service_out
         deviation = round(deviation_mHz * 10)
         response_W = on_curve(curve, deviation) * (FULL_W // 1000)
         state[K.DEVIATION], state[K.RESPONSE] = deviation, response_W
-        services_kernel(services, state, image, 100, 1)
+        grid_services_kernel(services, state, image, 100, 1)
         assert services[AUTHORITY] == 1000

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control import frequency
-from rack.control import response_state as K
-from response_rig import Rig, parameters, rocof_mHzps
+from rack.control.response import frequency
+from rack.generated import ids as I
+from rack.generated import response_state as K
+from support.response_rig import Rig, parameters, rocof_mHzps
 
 TICK = Fraction(16, 10**9)
 NOMINALS = st.sampled_from([50_000, 60_000])

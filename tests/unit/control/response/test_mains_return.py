@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control import response_state as K
-from rack.control.recorder import CAUSE_FREQUENCY, CAUSE_NONE, Recorder
-from response_rig import Rig
+from rack.control.response.recorder import CAUSE_FREQUENCY, CAUSE_NONE, Recorder
+from rack.generated import response_state as K
+from support.response_rig import Rig
 
 FULL_W = 200_000
 

@@ -5,10 +5,10 @@ from array import array
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control.response import Response
-from rack.control.split import LINK_LOST_MS, Balance
-from response_rig import DC_LOW, parameters
+from rack.control.response.pair import LINK_LOST_MS, Balance
+from rack.control.response.response import Response
+from rack.generated import ids as I
+from support.response_rig import DC_LOW, parameters
 
 COUNTS = st.lists(st.integers(1_140_000, 1_380_000), min_size=1, max_size=150)
 BIG = 2**24
@@ -17,7 +17,7 @@ BIG = 2**24
 def pair(**changes):
     racks = []
     for role in (1, 2):
-        params = parameters(DC_LOW, split_role=role, **changes)
+        params = parameters(DC_LOW, pair_role=role, **changes)
         s = array("i", [0] * I.COUNT)
         s[I.SOC_cpct] = 5_000
         rack = Response(params, s)
@@ -31,7 +31,7 @@ def pair(**changes):
     COUNTS, st.integers(100, 600_000), st.integers(0, 1_000), st.integers(100, 2_000_000), st.integers(-3_000, 3_000)
 )
 def test_the_shares_add_up_to_the_request_at_every_scan(counts, tau_ms, share, power_W, soc_difference):
-    racks = pair(split_tau_ms=tau_ms, split_share_permille=share, split_power_W=power_W)
+    racks = pair(pair_tau_ms=tau_ms, pair_share_permille=share, pair_power_W=power_W)
     for now, count in enumerate(counts):
         for rack, s in racks:
             s[I.PAIR_LOW_cpct] = 5_000 + soc_difference
@@ -43,7 +43,7 @@ def test_the_shares_add_up_to_the_request_at_every_scan(counts, tau_ms, share, p
 
 
 def test_sodium_takes_the_edge_and_lithium_takes_over():
-    (sodium, _), (lithium, _) = pair(split_tau_ms=2_000)
+    (sodium, _), (lithium, _) = pair(pair_tau_ms=2_000)
     shares = []
     for _ in range(20):
         sodium.on_period(1_250_000), lithium.on_period(1_250_000)
@@ -58,7 +58,7 @@ def test_sodium_takes_the_edge_and_lithium_takes_over():
 
 def test_the_low_pass_loses_nothing_to_rounding():
     """A constant request of 1 W arrives whole, whatever the time constant."""
-    (sodium, _), (lithium, _) = pair(split_tau_ms=100_000, split_power_W=1_000)
+    (sodium, _), (lithium, _) = pair(pair_tau_ms=100_000, pair_power_W=1_000)
     count = 1_265_823
     for _ in range(60_000 // 4):
         sodium.on_period(count), lithium.on_period(count)
@@ -67,7 +67,7 @@ def test_the_low_pass_loses_nothing_to_rounding():
 
 
 def test_a_rack_whose_partner_is_out_takes_the_whole_request():
-    (sodium, s), _ = pair(split_tau_ms=1_000)
+    (sodium, s), _ = pair(pair_tau_ms=1_000)
     for now in range(200):
         sodium.on_period(1_265_823)
         sodium.scan(now * 20)
@@ -81,7 +81,7 @@ def test_a_rack_whose_partner_is_out_takes_the_whole_request():
 
 
 def test_what_a_saturated_rack_owes_is_told_and_delivered_by_the_other():
-    (sodium, s_sodium), (lithium, s_lithium) = pair(split_tau_ms=10_000)
+    (sodium, s_sodium), (lithium, s_lithium) = pair(pair_tau_ms=10_000)
     sodium.set_limits(50_000, 50_000, 1)
     for now in range(60):
         for rack, _ in ((sodium, 0), (lithium, 0)):
@@ -92,8 +92,8 @@ def test_what_a_saturated_rack_owes_is_told_and_delivered_by_the_other():
     assert abs(sodium.request_W + lithium.request_W - sodium.response_W) < 2_000
 
 
-def test_what_a_partner_owed_when_the_station_fell_silent_is_not_delivered():
-    (_, _), (lithium, s_lithium) = pair(split_tau_ms=10_000)
+def test_what_a_partner_owed_when_the_ems_fell_silent_is_not_delivered():
+    (_, _), (lithium, s_lithium) = pair(pair_tau_ms=10_000)
     s_lithium[I.PAIR_SHORT_W] = 40_000
     s_lithium[I.PAIR_AGE_ms] = LINK_LOST_MS
     for now in range(60):
@@ -110,7 +110,7 @@ def test_what_a_partner_owed_when_the_station_fell_silent_is_not_delivered():
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 8_000)), max_size=60))
 def test_balancing_moves_one_watt_at_a_time_and_stays_within_its_most(story):
-    params = parameters(split_role=1, split_bias_W=40)
+    params = parameters(pair_role=1, pair_bias_W=40)
     balance = Balance(params)
     s = array("i", [0] * I.COUNT)
     before = 0
@@ -122,8 +122,8 @@ def test_balancing_moves_one_watt_at_a_time_and_stays_within_its_most(story):
         before = balance.bias_W
 
 
-def test_the_fuller_rack_discharges_more_and_a_silent_station_ends_it():
-    balance = Balance(parameters(split_role=1, split_bias_W=100))
+def test_the_fuller_rack_discharges_more_and_a_silent_ems_ends_it():
+    balance = Balance(parameters(pair_role=1, pair_bias_W=100))
     s = array("i", [0] * I.COUNT)
     s[I.PAIR_LOW_cpct], s[I.PAIR_HIGH_cpct] = 6_000, 4_000
     for _ in range(2_000):
@@ -137,7 +137,7 @@ def test_the_fuller_rack_discharges_more_and_a_silent_station_ends_it():
 
 @given(st.integers(-10_000, 10_000))
 def test_the_bias_wanted_is_odd_and_monotone(difference):
-    balance = Balance(parameters(split_role=2, split_bias_W=10_000))
+    balance = Balance(parameters(pair_role=2, pair_bias_W=10_000))
     assert balance.aim_W(-difference) == -balance.aim_W(difference)
     assert balance.aim_W(difference) <= balance.aim_W(difference + 1)
 
@@ -152,7 +152,7 @@ def steady(racks, periods, count=1_265_823, begin=0):
 
 
 def test_two_racks_at_their_limits_owe_only_what_is_theirs():
-    racks = pair(split_tau_ms=10_000)
+    racks = pair(pair_tau_ms=10_000)
     limit_W = 50_000
     for rack, _ in racks:
         rack.set_limits(limit_W, limit_W, 1)
@@ -169,17 +169,17 @@ def test_two_racks_at_their_limits_owe_only_what_is_theirs():
 @given(st.sampled_from([0, 1]), st.lists(st.integers(1_230_000, 1_270_000), min_size=12, max_size=40))
 @settings(max_examples=30, deadline=None)
 def test_what_a_rack_owes_can_be_told_to_the_other(of, counts):
-    racks = pair(split_tau_ms=300)
+    racks = pair(pair_tau_ms=300)
     now = 0
     for rack, _ in racks:
         rack.set_limits(0, 0, 1)
     for count in counts:
         now = steady(racks, 3, count, now)
-        assert abs(racks[of][1][I.SHORT_W]) <= 200_000  # rack.comms.station refuses more
+        assert abs(racks[of][1][I.SHORT_W]) <= 200_000  # rack.comms.ems refuses more
 
 
 def test_the_pair_knows_no_request_without_mains_whatever_it_has_shared_before():
-    racks = pair(split_tau_ms=20_000, response_hold_ms=200, response_release_permille_ps=1_000)
+    racks = pair(pair_tau_ms=20_000, response_hold_ms=200, response_release_permille_ps=1_000)
     for _, s in racks:
         s[I.PAIR_LOW_cpct], s[I.PAIR_HIGH_cpct], s[I.PAIR_SHORT_W] = 9_000, 1_000, 30_000
     now = steady(racks, 3_000)
@@ -195,7 +195,7 @@ def test_the_pair_knows_no_request_without_mains_whatever_it_has_shared_before()
 
 
 def test_a_rack_that_may_deliver_again_begins_at_zero_and_with_the_grid():
-    racks = pair(split_tau_ms=20_000, response_up_permille_ps=1_000, response_release_permille_ps=1_000)
+    racks = pair(pair_tau_ms=20_000, response_up_permille_ps=1_000, response_release_permille_ps=1_000)
     (sodium, s), _ = racks
     s[I.PAIR_SHORT_W] = 50_000
     now = steady(racks, 2_000)
@@ -225,7 +225,7 @@ def test_a_rack_that_was_out_and_its_partner_agree_on_the_bias_again(restarted):
         racks[0] = pair()[0]
         racks[0][1][I.PAIR_LOW_cpct], racks[0][1][I.PAIR_HIGH_cpct] = 9_000, 1_000
     racks[0][0].set_limits(BIG, BIG, 1)
-    now = steady(racks, 50, 1_250_000, now)  # the station is a second late
+    now = steady(racks, 50, 1_250_000, now)  # the EMS is a second late
     s_lithium[I.PAIR_OUT] = 0
     steady(racks, 2_000, 1_250_000, now)
     assert abs(lithium.request_W + racks[0][0].request_W) <= 15

@@ -6,17 +6,17 @@ Patterns of loss and return are drawn; the truth is the simulated mains, or the 
 from itertools import pairwise
 
 import pytest
-from halite.simulator.grid import Grid
+from halite.plant.grid import Grid
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from phase_rig import PERIOD_US, PhaseRig
-from rack import ids as I
-from rack.alarms import code_of
-from rack.control import frequency
-from rack.control import response_state as K
 from rack.control.controller import Controller
-from response_rig import freq_mHz, rocof_mHzps
-from rig import params
+from rack.control.response import frequency
+from rack.definitions.alarms import code_of
+from rack.generated import ids as I
+from rack.generated import response_state as K
+from support.controller_rig import params
+from support.phase_rig import PERIOD_US, PhaseRig
+from support.response_rig import freq_mHz, rocof_mHzps
 
 BEGIN_US = 1_000_000.0
 LOWEST_Hz = 47.5  # where a ramp of `mains` ends
@@ -173,7 +173,7 @@ def test_a_step_is_answered_after_its_delay_and_not_before(away, stays, delay_ms
 def test_both_racks_of_a_pair_share_the_request_exactly_through_the_same_losses(away, stays, Hz):
     grid, end_us = mains(away, stays)
     grid.set(Hz, BEGIN_US)
-    sodium, lithium = (PhaseRig(grid, split_role=role, split_tau_ms=500, split_share_permille=700) for role in (1, 2))
+    sodium, lithium = (PhaseRig(grid, pair_role=role, pair_tau_ms=500, pair_share_permille=700) for role in (1, 2))
     for one, other in zip(taken(sodium, end_us), taken(lithium, end_us), strict=True):
         assert one == other
         assert sodium.response.request_W + lithium.response.request_W == sodium.response.response_W
@@ -185,7 +185,7 @@ def test_a_rack_that_has_lost_phases_takes_nearly_the_share_that_its_partner_exp
         each.set(49.6, BEGIN_US)
     for phase in (0, 1):
         short.lose(500_000, phase)
-    sodium, lithium = (PhaseRig(g, split_role=role, split_tau_ms=2_000) for g, role in ((grid, 1), (short, 2)))
+    sodium, lithium = (PhaseRig(g, pair_role=role, pair_tau_ms=2_000) for g, role in ((grid, 1), (short, 2)))
     for us in range(1_100_000, 5_000_000, 300_000):
         sodium.run_to(us)
         lithium.run_to(us)

@@ -6,8 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control.recorder import (
+from rack.control.response.recorder import (
     CAUSE_COMMAND,
     CAUSE_FREQUENCY,
     CAUSE_NONE,
@@ -16,7 +15,8 @@ from rack.control.recorder import (
     FIELDS,
     Recorder,
 )
-from response_rig import Rig
+from rack.generated import ids as I
+from support.response_rig import Rig
 
 
 def recording(**changes):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control import response_state as K
-from rack.control.response import Response
-from rack.control.services import STEP_ACTIVE, STEP_READY, STEP_SPENT, STEP_STATE
-from response_rig import DC_LOW, STRAIGHT, Rig, freq_mHz, parameters, rocof_mHzps
+from rack.control.response.grid_services import STEP_ACTIVE, STEP_READY, STEP_SPENT, STEP_STATE
+from rack.control.response.response import Response
+from rack.generated import ids as I
+from rack.generated import response_state as K
+from support.response_rig import DC_LOW, STRAIGHT, Rig, freq_mHz, parameters, rocof_mHzps
 
 FREQUENCIES = st.floats(46.0, 54.0)
 STORIES = st.lists(st.tuples(FREQUENCIES, st.integers(1, 30)), min_size=1, max_size=8)
@@ -76,7 +76,7 @@ def test_nothing_is_asked_for_inside_the_dead_band_however_the_grid_wanders(curv
     st.lists(st.tuples(st.integers(0, 300_000), st.integers(0, 300_000), st.booleans()), min_size=1, max_size=10),
 )
 def test_the_request_is_within_the_limits_after_any_count(Hz, setpoint_W, counts, limits):
-    rig = Rig(parameters(DC_LOW, response_inertia_permille_per_Hzps=1_000, split_role=1))
+    rig = Rig(parameters(DC_LOW, response_inertia_permille_per_Hzps=1_000, pair_role=1))
     rig.s[I.SETPOINT_W] = setpoint_W
     rig.periods(Hz, 40)
     assert rig.response.request_W, "there is something to limit"
@@ -275,7 +275,7 @@ def test_the_millisecond_counter_may_wrap():
 
 def test_the_setpoint_leaves_room_for_the_response_when_it_must():
     def settled(priority, setpoint_W):
-        rig = Rig(response_priority=priority, split_power_W=200_000, rack_power_max_W=150_000)
+        rig = Rig(response_priority=priority, pair_power_W=200_000, rack_power_max_W=150_000)
         rig.s[I.SETPOINT_W] = setpoint_W
         rig.periods(50.0, 700)
         base = rig.response.request_W

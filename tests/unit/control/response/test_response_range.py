@@ -7,10 +7,10 @@ turns into a float, and when a division is by zero.
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control import response_kernel as response
-from rack.control import response_state as K
-from rack.control.recorder import Recorder, record_kernel
-from response_rig import DC_LOW, Rig, parameters
+from rack.control.response import request_kernel as response
+from rack.control.response.recorder import Recorder, record_kernel
+from rack.generated import response_state as K
+from support.response_rig import DC_LOW, Rig, parameters
 
 _OPERATIONS = ("add", "sub", "mul", "floordiv", "mod", "and", "or", "xor", "lshift", "rshift")
 
@@ -69,10 +69,10 @@ EXTREMES = {
     "response_up_permille_ps": st.sampled_from([10, 100_000]),
     "response_down_permille_ps": st.sampled_from([10, 100_000]),
     "response_inertia_permille_per_Hzps": st.sampled_from([0, 1_000]),
-    "split_role": st.sampled_from([0, 1, 2]),
-    "split_power_W": st.sampled_from([100, 2_000_000]),
-    "split_share_permille": st.sampled_from([0, 1_000]),
-    "split_tau_ms": st.sampled_from([100, 600_000]),
+    "pair_role": st.sampled_from([0, 1, 2]),
+    "pair_power_W": st.sampled_from([100, 2_000_000]),
+    "pair_share_permille": st.sampled_from([0, 1_000]),
+    "pair_tau_ms": st.sampled_from([100, 600_000]),
     "rack_power_max_W": st.sampled_from([100, 2_000_000]),
 }
 

@@ -4,9 +4,9 @@ from array import array
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control.cells import Cells
-from rig import params
+from rack.control.sense.cells import Cells
+from rack.generated import ids as I
+from support.controller_rig import params
 
 
 def _cells(values: list[int]) -> tuple[Cells, array, array]:

@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from halite.simulator.cells import Cells
-from halite.simulator.plant import plant_of_params
-from halite.simulator.rack_faults import Faults
+from halite.plant.cells import Cells
+from halite.plant.faults import Faults
+from halite.plant.parameters import plant_of_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control.core_temp import Core
-from rack.control.current import Current
-from rack.control.temperatures import Temperatures
-from rig import params
+from rack.control.sense.core_temperature import Core
+from rack.control.sense.overcurrent import Current
+from rack.control.sense.temperatures import Temperatures
+from rack.generated import ids as I
+from support.controller_rig import params
 
 
 class Bench:

@@ -6,12 +6,12 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.alarms import code_of
-from rack.control.bits import IN_ESTOP, IN_HVIL, IN_OC_OK
-from rack.control.charge import KEEP_CHARGE_dAs
-from rack.control.current import Current, Overload
-from rig import Rig, params
+from rack.control.sense.overcurrent import Current, Overload
+from rack.control.sense.soc import KEEP_CHARGE_dAs
+from rack.definitions.alarms import code_of
+from rack.definitions.codes import IN_ESTOP, IN_HVIL, IN_OC_OK
+from rack.generated import ids as I
+from support.controller_rig import Rig, params
 
 
 @settings(max_examples=60)
@@ -47,7 +47,7 @@ def test_an_overload_of_less_than_a_unit_a_scan_adds_up() -> None:
 
 @pytest.mark.parametrize("current", [180, -100])
 def test_the_last_reading_of_a_silent_sensor_is_neither_counted_nor_heats_anything(current: int) -> None:
-    rig = Rig("bench", charge_rest_s=10).close()
+    rig = Rig("bench", soc_rest_s=10).close()
     rig.s[I.CURRENT_dA] = current
     rig.run(1000)
     rig.silent.add("current")
@@ -79,10 +79,10 @@ def test_charge_and_discharge_overload_are_separate_and_the_sensors_range_is_wat
     s[I.CURRENT_dA] = current
     for _ in range(3):
         unit.scan(1000)
-    beyond = abs(current) >= p.overload_sensor_dA
+    beyond = abs(current) >= p.overcurrent_sensor_dA
     assert s[I.CURRENT_BAD] == (1 if beyond else 0)
-    assert s[I.I2T_CHARGE_PERMILLE] == 0 or current < -p.overload_charge_dA
-    assert s[I.I2T_DISCHARGE_PERMILLE] == 0 or current > p.overload_discharge_dA
+    assert s[I.I2T_CHARGE_PERMILLE] == 0 or current < -p.overcurrent_charge_dA
+    assert s[I.I2T_DISCHARGE_PERMILLE] == 0 or current > p.overcurrent_discharge_dA
     if abs(current) >= 6000:
         assert s[I.I2T_CHARGE_PERMILLE] + s[I.I2T_DISCHARGE_PERMILLE] > 0
 
@@ -105,7 +105,7 @@ def test_charge_temperatures_count_only_while_charging_current_flows(current: in
     unit = Current(p, s)
     s[I.TEMP_MAX_ddegC], s[I.TEMP_MIN_ddegC], s[I.CURRENT_dA] = 620, -150, current
     unit.scan(10)
-    charging = current < -p.charge_rest_dA
+    charging = current < -p.soc_rest_dA
     assert s[I.CHARGE_TEMP_MAX_ddegC] == (620 if charging else 250)
     assert s[I.CHARGE_TEMP_MIN_ddegC] == (-150 if charging else 250)
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control.bits import (
+from rack.control.sense.runaway import Runaway
+from rack.control.sense.temperatures import Temperatures
+from rack.definitions.codes import (
     EV_DROP,
     EV_GAS,
     EV_HOT,
@@ -19,9 +20,8 @@ from rack.control.bits import (
     RUN_SLOW,
     RUN_SUSPECT,
 )
-from rack.control.runaway import Runaway
-from rack.control.temperatures import Temperatures
-from rig import params
+from rack.generated import ids as I
+from support.controller_rig import params
 
 
 class Bench:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control.charge import (
+from rack.control.sense.soc import (
     KEEP_WORDS,
     Charge,
     KEEP_CHARGE_dAs,
@@ -18,7 +17,8 @@ from rack.control.charge import (
     KEEP_OUT_dAs,
     KEEP_SOH_cpct,
 )
-from rig import params
+from rack.generated import ids as I
+from support.controller_rig import params
 
 
 def _charge(name: str = "sodium", **changed: Any) -> tuple[Charge, array, Any]:
@@ -156,7 +156,7 @@ def test_a_lost_sensor_is_not_counted_on_once_the_contactors_are_open() -> None:
 
 
 def test_a_current_that_is_not_seen_is_no_rest_while_a_contactor_is_held() -> None:
-    charge, s, p = _charge("sodium", charge_rest_s=5)
+    charge, s, p = _charge("sodium", soc_rest_s=5)
     charge.retained[KEEP_CHARGE_dAs] = 756 * 1000
     s[I.COILS] = 5
     s[I.CURRENT_AGE_ms] = 10
@@ -170,7 +170,7 @@ def test_a_current_that_is_not_seen_is_no_rest_while_a_contactor_is_held() -> No
 def _rest(charge: Charge, s: array, p: Any, mV: int, seconds: int = 60) -> None:
     s[I.CURRENT_dA] = 0
     s[I.CELL_MEAN_mV] = mV
-    for _ in range(p.charge_rest_s + seconds):
+    for _ in range(p.soc_rest_s + seconds):
         charge.scan(1000)
         for _ in range(4):
             charge.slot(250)
@@ -179,7 +179,7 @@ def _rest(charge: Charge, s: array, p: Any, mV: int, seconds: int = 60) -> None:
 @settings(max_examples=15)
 @given(st.integers(500, 9500), st.integers(0, 10_000))
 def test_at_rest_sodium_finds_its_charge_from_its_voltage(true: int, believed: int) -> None:
-    charge, s, p = _charge("sodium", charge_rest_s=5)
+    charge, s, p = _charge("sodium", soc_rest_s=5)
     charge.retained[KEEP_CHARGE_dAs] = 756 * believed
     ocv = p.cell_ocv
     mV = next(ocv[at - 1] + (ocv[at + 1] - ocv[at - 1]) * (true - ocv[at - 2]) / (ocv[at] - ocv[at - 2])
@@ -191,7 +191,7 @@ def test_at_rest_sodium_finds_its_charge_from_its_voltage(true: int, believed: i
 @settings(max_examples=15)
 @given(st.integers(3268, 3273), st.integers(0, 10_000))
 def test_on_lfp_s_plateau_the_count_is_left_alone(mV: int, believed: int) -> None:
-    charge, s, p = _charge("lfp", charge_rest_s=5)
+    charge, s, p = _charge("lfp", soc_rest_s=5)
     charge.retained[KEEP_CHARGE_dAs] = 1008 * believed
     _rest(charge, s, p, mV)
     assert charge.retained[KEEP_CHARGE_dAs] == 1008 * believed
@@ -199,7 +199,7 @@ def test_on_lfp_s_plateau_the_count_is_left_alone(mV: int, believed: int) -> Non
 
 @pytest.mark.parametrize("age", [I.CURRENT_AGE_ms, I.CELLS_AGE_ms])
 def test_a_reading_that_is_old_proves_no_rest(age: int) -> None:
-    charge, s, p = _charge("sodium", charge_rest_s=5)
+    charge, s, p = _charge("sodium", soc_rest_s=5)
     held = charge.retained[KEEP_CHARGE_dAs]
     s[age] = 5_000
     _rest(charge, s, p, 3590)
@@ -210,7 +210,7 @@ def test_a_reading_that_is_old_proves_no_rest(age: int) -> None:
 
 
 def test_nothing_is_anchored_before_the_rest_or_outside_the_curve() -> None:
-    charge, s, p = _charge("sodium", charge_rest_s=100)
+    charge, s, p = _charge("sodium", soc_rest_s=100)
     s[I.CELL_MEAN_mV] = 3590
     held = charge.retained[KEEP_CHARGE_dAs]
     s[I.CURRENT_dA] = 0
@@ -219,7 +219,7 @@ def test_nothing_is_anchored_before_the_rest_or_outside_the_curve() -> None:
         for _ in range(4):
             charge.slot(250)
         if second == 50:
-            s[I.CURRENT_dA] = p.charge_rest_dA + 1
+            s[I.CURRENT_dA] = p.soc_rest_dA + 1
             charge.scan(0)
             s[I.CURRENT_dA] = 0
     assert charge.retained[KEEP_CHARGE_dAs] == held
@@ -229,7 +229,7 @@ def test_nothing_is_anchored_before_the_rest_or_outside_the_curve() -> None:
 
 
 def test_capacity_is_learnt_between_two_rests_far_apart() -> None:
-    charge, s, p = _charge("sodium", charge_rest_s=5)
+    charge, s, p = _charge("sodium", soc_rest_s=5)
     charge.retained[KEEP_CHARGE_dAs] = 756 * 9000
     _rest(charge, s, p, 3590)                       # 90 %
     s[I.CURRENT_dA] = 2100

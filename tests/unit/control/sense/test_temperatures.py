@@ -4,8 +4,8 @@ from array import array
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack import ids as I
-from rack.control.bits import (
+from rack.control.sense.temperatures import Temperatures
+from rack.definitions.codes import (
     LOST_COLD,
     LOST_FROZEN,
     LOST_JUMP,
@@ -16,8 +16,8 @@ from rack.control.bits import (
     NO_SHORT,
     NO_VALUE,
 )
-from rack.control.temperatures import Temperatures
-from rig import params
+from rack.generated import ids as I
+from support.controller_rig import params
 
 _N = 24
 
