@@ -27,7 +27,7 @@ from rack.control.controller import Controller
 from rack.base.viper import ptr32
 from rack.control.response.recorder import Recorder
 from rack.drivers import ntc
-from rack.drivers.bq79616 import Bq79616
+from rack.drivers.afe import make_afe
 from rack.drivers.bq79616_bringup import STATE_RUN as AFE_RUN
 from rack.drivers.ina228 import Ina228
 from rack.drivers.mcp2515 import Mcp2515
@@ -103,17 +103,7 @@ class App:
         self._table = ntc.make_table(
             params.sensor_ntc_a_e10, params.sensor_ntc_b_e10, params.sensor_ntc_c_e13, params.sensor_ntc_pullup_ohm
         )
-        self.afe = Bq79616(
-            port.afe_uart,
-            port.ticks_us,
-            params.afe_devices,
-            params.afe_cells_per_device,
-            params.afe_temps_per_device,
-            controller.cells_mV,
-            controller.temps_ddegC,
-            self._table,
-            params.afe_period_ms * 1000,
-        )
+        self.afe = make_afe(params, port, controller, self._table)
         self.can = Mcp2515(port.can_spi, params.sensor_can_crystal_MHz, PcsLink.ACCEPT)
         self.pcs = PcsLink(self.can, controller.s)
         self.shunt = Ina228(

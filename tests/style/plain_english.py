@@ -143,7 +143,8 @@ def findings(paragraph: Paragraph) -> Iterator[Finding]:
             if found[0] != "None":
                 yield Finding(paragraph.path, paragraph.line, "negation", sentence[max(0, found.start() - 20) :][:60])
         for found in BANNED.finditer(sentence):
-            yield Finding(paragraph.path, paragraph.line, f"not used: {found[0]}", sentence[max(0, found.start() - 20) :][:60])
+            near = sentence[max(0, found.start() - 20) :][:60]
+            yield Finding(paragraph.path, paragraph.line, f"not used: {found[0]}", near)
 
 
 def files(places: list[str]) -> list[str]:

@@ -12,12 +12,16 @@ import itertools
 import tokenize
 from collections.abc import Iterator
 
-from halite.common.paths import FIRMWARE
+from halite.common.paths import FIRMWARE, use_firmware
+
+use_firmware()
+
+from rack.definitions.layouts import LAYOUTS  # noqa: E402 - only after use_firmware
 
 CHIPS = {"rp2040": "rack.hal.chip_rp2040", "rp2350": "rack.hal.chip_rp2350"}
 CONSTANT_MODULES = (
-    "rack.generated.ids", "rack.definitions.codes", "rack.generated.response_state", "rack.generated.pcs_link_state",
-    "rack.definitions.pcs_codes", *CHIPS.values()
+    "rack.base.clock", "rack.definitions.codes", "rack.definitions.pcs_codes", "rack.generated.ids",
+    *(f"rack.generated.{name}" for name in LAYOUTS), *CHIPS.values(),
 )  # fmt: skip
 
 

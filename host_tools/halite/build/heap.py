@@ -22,7 +22,7 @@ from halite.common.paths import FIRMWARE
 _BOOT_MS = 1200.0
 _EMULATED_LIMIT_MS = 20_000
 _WALL_LIMIT_S = 600
-_ROOTS = ("rack.app", "rack.hal.rp2_board")  # what rack.start imports once the config is read
+_ROOTS = ("rack.app", "rack.hal.rp2_board", "rack.drivers.bq79616")  # what rack.start imports once the config is read
 _LISTS = tuple(sorted(name.removesuffix(".py").replace("/", ".") for name in build.HOST_ONLY))
 
 _MEASURE = """

@@ -29,7 +29,7 @@ What each does in the chain:
 There are no defaults: a key that neither the rack's file nor its preset gives is refused. Keys marked `*` are those of
 a preset (`board_configs/grid_services`); the rack's own file may give them too, and wins. Numbers are whole. *Shipped*
 is the value of `sodium_rack` with `sodium_fast`; `halite config show FILE` prints yours. Both racks of a pair need
-the same `[grid]`, `[response]` and `[pair]`, but for `role` and what is a rack's own affair (setpoint, recovery, tests).
+the same `[grid]`, `[response]` and `[pair]`, except `role` and the keys of one rack alone (setpoint, recovery, tests).
 """
 
 

@@ -225,7 +225,8 @@ def test_a_rack_of_ones_own_is_judged_with_its_overrides_by_the_service_that_it_
 
 def test_a_service_of_ones_own_is_judged_by_a_named_one_on_the_racks_own_grid(tmp_path):
     (tmp_path / "grid_services").mkdir()
-    (tmp_path / "grid_services" / "mine.toml").write_text((SERVICES / "gb_dc.toml").read_text().replace("nominal_mHz", "# "))
+    preset = (SERVICES / "gb_dc.toml").read_text().replace("nominal_mHz", "# ")
+    (tmp_path / "grid_services" / "mine.toml").write_text(preset)
     own = rack_of(tmp_path, 'grid_service = "mine"')
     with pytest.raises(MisuseError, match="no service mine"):
         compliance.chosen(None, own)
