@@ -1,0 +1,152 @@
+"""The recipes of docs/how_to: five are followed in a copy of the project, all name files and commands that exist."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs" / "how_to").glob("*.md"))
+NEW = re.compile(r"NAME|YOUR_|my_story")  # parts of a path that the reader chooses
+PATH = re.compile(r"`((?:firmware|host_tools|board_configs|tests|docs)/[\w./]+)`")
+COMMAND = re.compile(r"`(make|halite)( [^`]+)?`")
+CONFIGS = ("sodium_rack", "lfp_rack", "bench_rack")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_names_files_that_exist(page: Path) -> None:
+    """Every path in backticks exists, unless it holds a name that the reader chooses."""
+    paths = [path for path in PATH.findall(page.read_text()) if not NEW.search(path)]
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    assert paths or page.stem in {"README", "scenario"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_names_commands_that_exist(page: Path) -> None:
+    """Each `make` target and each `halite` verb of a page is known."""
+    targets = set(re.findall(r"^(\w+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    command = [sys.executable, "-m", "halite", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for tool, words in COMMAND.findall(page.read_text()):
+        first = words.split()[0] if words else ""
+        assert first in targets if tool == "make" else re.search(rf"\b{first}\b", shown), f"{tool}{words}"
+
+
+class Copy:
+    """A copy of the sources in a folder, with the commands of the project run on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("firmware", "host_tools", "board_configs", "docs"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def add(self, path: str, before: str, row: str) -> None:
+        """Insert a row in front of the last occurrence of a text."""
+        file = self.folder / path
+        head, found, tail = file.read_text().rpartition(before)
+        assert found, f"{path}: {before!r} is not there"
+        file.write_text(head + row + found + tail)
+
+    def to_section(self, section: str, line: str) -> None:
+        """Add a line to a section of every shipped rack config."""
+        for name in CONFIGS:
+            file = self.folder / "board_configs" / f"{name}.toml"
+            head, found, tail = file.read_text().partition(f"[{section}]")
+            first, newline, rest = tail.partition("\n")
+            file.write_text(head + found + first + newline + line + "\n" + rest)
+
+    def run(self, *command: str) -> str:
+        """Run Python on the copy; the test fails with the output when it fails."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "host_tools")}
+        done = subprocess.run(
+            [sys.executable, *command], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(name="project")
+def _project(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+HUMIDITY = '    ("humidity_pct", "i", "relative humidity in the rack"),\n'
+
+
+def test_the_recipe_for_a_signal_gives_an_index(project: Copy) -> None:
+    """A row and `make generate` give the index, the name and a Modbus register."""
+    project.add("firmware/rack/definitions/signals.py", '    ("gas_mV"', HUMIDITY)
+    project.run("-m", "halite.generate")
+    project.run("-m", "halite.generate", "--check")
+    assert "HUMIDITY_pct = const(" in (project.folder / "firmware/rack/generated/ids.py").read_text()
+    assert "humidity_pct" in (project.folder / "docs/protocols/modbus.md").read_text()
+
+
+def test_the_recipe_for_an_alarm_trips_the_rack(project: Copy) -> None:
+    """With the rows of the page, a humid rack trips in the control core after its debounce time."""
+    project.add("firmware/rack/definitions/signals.py", '    ("gas_mV"', HUMIDITY)
+    page = (ROOT / "docs" / "how_to" / "alarm.md").read_text()
+    rows = "".join(f"    {row}\n" for row in re.findall(r'^\("humidity.*$', page, re.MULTILINE))
+    levels = re.findall(r"^humidity_\w+ = .*$", page, re.MULTILINE)
+    assert rows.count("\n") == len(levels) == 2
+    path = "firmware/rack/definitions/alarms.py"
+    text = (project.folder / path).read_text()
+    start = text.index("ROWS = (")
+    end = text.index("\n)", start) + 1
+    (project.folder / path).write_text(text[:end] + rows + text[end:])
+    for line in reversed(levels):
+        project.to_section("alarms", line)
+    project.run("-m", "halite.generate")
+    code = """
+from halite.config import load_params
+params = load_params("sodium_rack")
+from rack.control.controller import Controller
+from rack.definitions.alarms import code_of
+from rack.generated import ids as I
+controller = Controller(params)
+controller.s[I.HUMIDITY_pct] = 96
+code, now_ms = code_of("humidity_trip"), 0
+for now_ms in range(0, 40_000, 10):
+    controller.scan(now_ms)
+    if controller.alarms.active[code - 1]:
+        break
+print(now_ms)
+"""
+    assert 30_000 <= int(project.run("-c", code)) <= 30_020
+
+
+def test_the_recipe_for_a_parameter_is_enforced(project: Copy) -> None:
+    """A row alone makes every config fail with the missing key; with the value they load again."""
+    project.add(
+        "firmware/rack/definitions/params.py",
+        '    ("precharge_ohm"',
+        '    ("precharge_pause_ms", 0, 60_000),      # pause in front of the precharge\n',
+    )
+    check = "import halite.config as c\ntry: c.load('sodium_rack')\nexcept c.ConfigProblem as problem: print(problem)"
+    assert "pause_ms" in project.run("-c", check)
+    project.to_section("precharge", "pause_ms = 500           # engineering judgement")
+    code = "from halite.config import load_params\nprint(load_params('lfp_rack').precharge_pause_ms)"
+    assert project.run("-c", code) == "500\n"
+
+
+def test_the_recipe_for_a_scenario_plays(project: Copy) -> None:
+    """A file in board_configs/scenarios is a scenario that `halite simulate` plays by its name."""
+    text = (project.folder / "board_configs/scenarios/hvil_open.toml").read_text()
+    (project.folder / "board_configs/scenarios/plug.toml").write_text(text.replace('"hvil_open"\ntext', '"plug"\ntext'))
+    assert "plug" in project.run("-m", "halite", "simulate", "plug", "--json")
+
+
+def test_the_recipe_for_a_grid_service_serves(project: Copy) -> None:
+    """A preset of its own is named by a rack and shown on the generated page."""
+    folder = project.folder / "board_configs/grid_services"
+    (folder / "mine.toml").write_text((folder / "gb_dc.toml").read_text())
+    rack = project.folder / "board_configs" / "sodium_rack.toml"
+    rack.write_text(rack.read_text().replace('grid_service = "sodium_fast"', 'grid_service = "mine"'))
+    project.run("-m", "halite.generate")
+    assert "mine" in (project.folder / "docs" / "response_parameters.md").read_text()
+    code = "from halite.config import load_params\nprint(load_params('sodium_rack').response_delay_ms)"
+    assert project.run("-c", code) == "200\n"
