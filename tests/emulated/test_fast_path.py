@@ -107,7 +107,7 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> EmulatedRack:
 
 
 def look(rack: EmulatedRack) -> list[int]:
-    shown = run_code(rack.board, LOOK.format(seen=K.SEEN, real=K.REAL, deviation=K.DEVIATION))
+    shown = run_code(rack.board, LOOK.format(seen=K.SEEN, real=K.REAL_DEVIATION, deviation=K.DEVIATION))
     return [int(word) for word in shown.split()]
 
 

@@ -41,7 +41,9 @@ CHANGES = (
 PERIOD_US = 20_000.0
 SCAN_US = 10_000.0
 FRAME_US = 1_000.0  # a request is on the bus that long after its edge, at most
-INPUTS = (K.STEP, K.AUTHORITY, K.SPENT, K.BASE, K.CHARGE, K.DISCHARGE, K.PERMIT)  # what the scan gives to the kernel
+INPUTS = (  # what the scan gives to the kernel
+    K.STEP, K.AUTHORITY, K.SPENT_DIRECTION, K.BASE, K.CHARGE_LIMIT, K.DISCHARGE_LIMIT, K.PERMITTED,
+)  # fmt: skip
 SILENT_MS = 60  # a slice of an answer comes every 5 ms
 COLLECTED_MS = 540  # the collection behind an answer: half a second behind the one before at the latest
 
@@ -165,7 +167,7 @@ def test_the_same_periods_give_the_same_requests_on_cpython(story: Story, replay
     got = [story.between(t.at_us, t.at_us + FRAME_US) for t in story.taken]
     assert [len(frames) for frames in got] == [1] * len(story.taken)
     assert [frames[0].power_W for frames in got] == expected
-    discharge_W = story.taken[-1].state[K.DISCHARGE]
+    discharge_W = story.taken[-1].state[K.DISCHARGE_LIMIT]
     assert 0 < max(expected) <= discharge_W and min(expected) < 0 and len(set(expected)) > 12
     assert replayed(story, 10).requests[-len(story.taken) :] != expected  # 160 ns would be seen
     assert replayed(story, without=K.INERTIA).requests[-len(story.taken) :] != expected  # RoCoF is part of it

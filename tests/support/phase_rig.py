@@ -49,6 +49,6 @@ class PhaseRig(Rig):
     def clock_us(self) -> float:
         """The kernel's clock, without its wrap."""
         k = self.response.state
-        self._wraps_us += ((k[K.CLOCK_NOW] - self._clock) & K.CLOCK) * 10
+        self._wraps_us += ((k[K.CLOCK_NOW] - self._clock) & K.CLOCK_MASK) * 10
         self._clock = k[K.CLOCK_NOW]
         return self._wraps_us + k[K.PHASE_REST] * PERIOD_TICK_NS / 1000

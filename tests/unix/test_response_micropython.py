@@ -20,7 +20,7 @@ from rack.comms import pcs_codec as pcs_can
 from rack.control.response.recorder import Recorder
 from support.response_rig import DC_LOW, Rig, parameters
 
-_RESPONSE = ("request_kernel", "phases", "mains", "grid_services", "pair", "recorder")
+_RESPONSE = ("measure_kernel", "request_kernel", "phases", "mains", "grid_services", "pair", "recorder")
 KERNELS = (*(f"control/response/{name}.py" for name in _RESPONSE), "comms/pcs_codec.py")
 SERVICE = {
     "response_delay_ms": 100,

@@ -203,7 +203,7 @@ class Controller:
         """First half: judge the inputs, move the contactors, withdraw the request that an alarm forbids."""
         s = self.s
         dt = _begin(s, self._w, now_ms)
-        self.response.look(now_ms)
+        self.response.update_mains_age(now_ms)
         self.current.scan(dt)
         self.charge.scan(dt)
         self.alarms.scan(dt, not self.contactors.resting(), self._reset)

@@ -237,14 +237,14 @@ from rack.config import load
 with open("config.bin", "rb") as file:
     params = load(file.read())
 from rack.control.response.response import Response
-from rack.control.response.request_kernel import period_kernel
+from rack.control.response.measure_kernel import measure_kernel
 response = Response(params, array("i", [0] * 300))
 response.set_limits(params.rack_power_max_W, params.rack_power_max_W, 1)
 k, rings, curve = response.arrays
 for index, value in {changes}:
     k[index] = value
 def run(count, times):
-    for _ in range(times): period_kernel(k, rings, curve, count)
+    for _ in range(times): measure_kernel(k, rings, curve, count)
 def nothing(k, rings, curve, count): pass
 def time_of(function):
     start = time.ticks_us()
@@ -252,7 +252,7 @@ def time_of(function):
     return time.ticks_us() - start
 run(1_250_000, 130)
 state = machine.disable_irq()
-took = time_of(period_kernel) - time_of(nothing)
+took = time_of(measure_kernel) - time_of(nothing)
 machine.enable_irq(state)
 print(took, k[{request}])
 """
@@ -267,7 +267,14 @@ def kernel_us(config: RackConfig) -> float:
     use_firmware()
     from rack.generated import response_state as K
 
-    everything = ((K.ROLE, 1), (K.TAU, 1_000), (K.SHARE, 1_000), (K.INERTIA, 10), (K.BAND, 10), (K.AUTHORITY, 999))
+    everything = (
+        (K.PAIR_ROLE, 1),
+        (K.LOW_PASS_TAU, 1_000),
+        (K.PAIR_SHARE, 1_000),
+        (K.INERTIA, 10),
+        (K.INERTIA_BAND, 10),
+        (K.AUTHORITY, 999),
+    )
     blank = EmulatedBoard(image_path()).flash_snapshot()
     files = make(config, short=False).files
     board = emulated_rack(config, flash=with_files(blank, files)).board

@@ -13,6 +13,7 @@ INDEX = "code.bin"
 IN_HEAP = {
     "rack/start.mpy",
     "rack/hal/rp2_run_from_flash.mpy",
+    "rack/control/response/measure_kernel.mpy",
     "rack/control/response/phases.mpy",
     "rack/control/response/request_kernel.mpy",
     "rack/hal/rp2_fast_path.mpy",

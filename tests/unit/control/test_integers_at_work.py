@@ -4,7 +4,7 @@ from array import array
 
 import pytest
 from rack.control.protect.reasons import Reasons
-from rack.control.response.grid_services import STEP_ACTIVE, STEP_READY, STEP_SPENT, STEP_STATE
+from rack.control.response.grid_services import STEP_ACTIVE, STEP_READY, STEP_SPENT
 from rack.control.response.recorder import FIELDS, Recorder
 from rack.control.response.response import PERIOD_TICK_NS
 from rack.control.response.response_test import DONE, RAMP, RUNNING, STEP, STOPPED
@@ -18,6 +18,7 @@ from rack.definitions.codes import (
     STATE_CLOSED,
     STATE_LOCKED_OUT,
 )
+from rack.generated import grid_services_state as G
 from rack.generated import ids as I
 from rack.generated import response_state as K
 from support.checked_int import Checked, CheckedArray, checked
@@ -41,6 +42,7 @@ _NOT_IN_THE_SCAN = {
     "start": (
         "__init__", "frequency.", "limits.Limits.start", "mains.set_up", "services.make",
         "services.contracted_W", "response.Response._make_test", "response.Response._kernel_of",
+        "response.Response._set_parameters",
     ),
     "for people, may allocate": ("reasons._begin", "reasons.piece", "reasons.text", "recorder.Recorder.lines",
                                  "recorder.Recorder.__len__"),
@@ -113,12 +115,12 @@ def responds(rig: Work) -> None:
     assert test.result == STOPPED
     rig.s[I.PAIR_LOW_cpct], rig.s[I.PAIR_HIGH_cpct], rig.s[I.PAIR_AGE_ms] = 9_000, 1_000, 0
     rig.s[I.SETPOINT_W] = 2_000_000
-    services, seen = rig.c.response._services, set()
+    services, seen = rig.c.response.services, set()
     for mHz in (49_000, 50_000, 50_500, 50_000):
         rig.mHz = mHz
         for _ in range(30):
             rig.work(100)
-            seen.add(services[STEP_STATE])
+            seen.add(services[G.STEP_STATE])
     assert {STEP_READY, STEP_ACTIVE, STEP_SPENT} <= seen
     assert rig.c.response._balance.bias_W > 0
     rig.s[I.PAIR_OUT] = rig.s[I.SETPOINT_W] = 0

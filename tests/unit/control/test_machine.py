@@ -69,7 +69,7 @@ class Lithium:
     def scan(self) -> None:
         c, s = self.rig.c, self.s
         s[:] = self.rig.s
-        self.response.look(c.now_ms)
+        self.response.update_mains_age(c.now_ms)
         self.response.set_limits(s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], c._permitted(s))
         self.response.scan(c.now_ms)
 

@@ -69,7 +69,7 @@ def test_plans_that_serve_one_to_three_protects_advance_slots_hold_and_ramps_as_
     expected = play(punctual, [1] * sum(groups))
     for at, what in play(late, groups).items():
         assert what == expected[at]
-    released = [rig.c.response.state[K.NOW_PPM] for rig in (late, punctual)]
+    released = [rig.c.response.state[K.RESPONSE_PPM] for rig in (late, punctual)]
     assert max(released) < 1_000_000 - 200 * _PPM_ms
     # the release begins with the plan that finds the hold over
     assert abs(released[0] - released[1]) <= 30 * _PPM_ms

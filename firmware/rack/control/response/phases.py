@@ -1,57 +1,60 @@
-"""Three phases in place of one: whose period it is, when it ended, and how many samples it stands for.
+"""Three phases: which samples a count of one phase stands for, and when its period ended.
 
-The hazard is a lost phase: with two thirds of the samples, time would run slow and RoCoF read half too much. So each
-phase's counts add up to a clock of its own, and the newest of these is the response's time, whichever phases there
-are; and the windows get a sample each share of a period, where a phase is away the value before.
-Loaded only where there is more than one phase.
+The hazard is a lost phase: with two thirds of the samples, the clock would run slow and RoCoF would read half too
+much. So the counts of each phase add up to a clock of its own, and the newest of these clocks is the time of the
+response, whichever phases are present. The windows get one sample per third of a period; where a phase is missing,
+the sample before is repeated. Loaded only on a rack that measures more than one phase.
 """
 
 import micropython
 
-from rack.generated import response_state as K
 from rack.base.viper import ptr32
-from rack.control.response.request_kernel import period_kernel
+from rack.control.response.measure_kernel import measure_kernel
+from rack.generated import response_state as K
 
 
 @micropython.viper
 def _samples(state, count: int) -> int:  # noqa: C901 - in an interrupt a call costs as much as ten branches
-    """Samples that a count of phase k[PHASE] stands for, 0 when it is no period; their time and period into k."""
+    """Return how many samples a count of phase PHASE stands for, 0 if it is not a valid period.
+
+    Stores the period and the time since the last sample in the state.
+    """
     k = ptr32(state)
     phase = k[K.PHASE]
     now = k[K.PHASE_CLOCKS + phase]
-    most = k[K.MOST]
-    if count <= 0 or count > most + most:
+    max_period = k[K.MAX_PERIOD]
+    if count <= 0 or count > max_period + max_period:
         now = -1
     elif now >= 0:
-        now = (now + count) & K.CLOCK
+        now = (now + count) & K.CLOCK_MASK
     k[K.PHASE_CLOCKS + phase] = now
-    if k[K.OWNED] != 0:
+    if k[K.LOCKED] != 0:
         return 0
-    # One missing edge is forgiven; pieces too short are none: the clock has them.
+    # One missing edge is accepted. A piece that is too short is not a period, but its time is in the clock.
     period = count
-    if count > most and count <= most + most:
+    if count > max_period and count <= max_period + max_period:
         period >>= 1
         k[K.REJECTED] += 1
-    if period < k[K.LEAST] or period > most:
+    if period < k[K.MIN_PERIOD] or period > max_period:
         k[K.REJECTED] += 1
         return 0
-    k[K.PHASE_SEEN + phase] = (k[K.PHASE_SEEN + phase] + 1) & K.CLOCK
+    k[K.PHASE_SEEN + phase] = (k[K.PHASE_SEEN + phase] + 1) & K.CLOCK_MASK
     phases = k[K.PHASES]
-    ticks = (now - k[K.PHASE_NOW]) & K.CLOCK
-    if now < 0 or (ticks > most << 2 and ticks < K.BACKWARDS):
-        # Not heard before: it belongs so many shares of a period behind the phase before it.
-        ticks = phase - k[K.PHASE_LAST]
+    ticks = (now - k[K.NEWEST_TICKS]) & K.CLOCK_MASK
+    if now < 0 or (ticks > max_period << 2 and ticks < K.CLOCK_HALF):
+        # First period of this phase: place it (phase - newest phase) / phases of a period after the newest one.
+        ticks = phase - k[K.NEWEST_PHASE]
         if ticks <= 0:
             ticks += phases
         if k[K.FILLED] == 0:
             ticks = 1
         ticks = period * ticks // phases
-    elif ticks >= K.BACKWARDS:
+    elif ticks >= K.CLOCK_HALF:
         ticks = 0
-    now = (k[K.PHASE_NOW] + ticks) & K.CLOCK
+    now = (k[K.NEWEST_TICKS] + ticks) & K.CLOCK_MASK
     k[K.PHASE_CLOCKS + phase] = now
-    k[K.PHASE_NOW] = now
-    k[K.PHASE_LAST] = phase
+    k[K.NEWEST_TICKS] = now
+    k[K.NEWEST_PHASE] = phase
     behind = k[K.PHASE_BEHIND] + ticks * phases
     samples = 0
     while samples < phases and behind + behind >= period:
@@ -63,10 +66,10 @@ def _samples(state, count: int) -> int:  # noqa: C901 - in an interrupt a call c
     ticks += k[K.PHASE_REST]
     if samples != 0:
         elapsed = ticks // 625
-        k[K.PHASE_ELAPSED] = elapsed
+        k[K.ELAPSED] = elapsed
         ticks -= elapsed * 625
     else:
-        k[K.SEEN] = (k[K.SEEN] + 1) & K.CLOCK
+        k[K.SEEN] = (k[K.SEEN] + 1) & K.CLOCK_MASK
     k[K.PHASE_REST] = ticks
     k[K.PHASE_PERIOD] = period
     k[K.SAMPLES] = samples
@@ -75,8 +78,8 @@ def _samples(state, count: int) -> int:  # noqa: C901 - in an interrupt a call c
 
 @micropython.viper
 def phase_kernel(state, ring, knots, count: int) -> int:
-    """`period_kernel` for a count of phase k[PHASE]. Interrupt context."""
+    """Run `measure_kernel` for a count of phase PHASE; returns the request in W. Interrupt context."""
     k = ptr32(state)
     if int(_samples(state, count)) == 0:
         return k[K.REQUEST]
-    return int(period_kernel(state, ring, knots, k[K.PHASE_PERIOD]))
+    return int(measure_kernel(state, ring, knots, k[K.PHASE_PERIOD]))

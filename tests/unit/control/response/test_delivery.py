@@ -4,8 +4,9 @@ import random
 
 import pytest
 from rack.control.response import frequency
-from rack.control.response.grid_services import AUTHORITY, grid_services_kernel, make
+from rack.control.response.grid_services import grid_services_kernel, make
 from rack.control.response.response_test import on_curve
+from rack.generated import grid_services_state as G
 from rack.generated import ids as I
 from rack.generated import response_state as K
 from support.response_rig import Rig, parameters
@@ -67,7 +68,7 @@ def test_a_slow_return_of_what_was_spent_is_no_limit_in_the_other_direction():
     rig = limited(response_release_permille_ps=20)
     assert rig.periods(49.5, 3_000)[-1] == 0
     back = rig.periods(50.5, 50 * 28)   # what fading out in 50 s took is back after 27 s, the fade at 4 %
-    assert set(back[20:]) == {-FULL_W} and rig.response.state[K.SPENT] == -1
+    assert set(back[20:]) == {-FULL_W} and rig.response.state[K.SPENT_DIRECTION] == -1
 
 
 def test_a_recovery_without_a_delay_does_not_switch_the_limit_off():
@@ -83,7 +84,7 @@ def test_a_grid_that_swings_about_nominal_does_not_wear_a_regulating_service_out
     params = parameters(curve, response_duration_s=3_600, response_recovery_delay_s=60)
     services, curve, noise = make(params), frequency.knots(params.response_curve), random.Random(2)
     image, state = [0] * I.COUNT, [0] * K.STATES
-    state[K.CHARGE] = state[K.DISCHARGE] = FULL_W
+    state[K.CHARGE_LIMIT] = state[K.DISCHARGE_LIMIT] = FULL_W
     deviation_mHz = 0.0
     for _ in range(6 * 36_000):
         deviation_mHz += -deviation_mHz / 3_000 + 65 * (2 / 3_000) ** 0.5 * noise.gauss(0, 1)
@@ -91,4 +92,4 @@ def test_a_grid_that_swings_about_nominal_does_not_wear_a_regulating_service_out
         response_W = on_curve(curve, deviation) * (FULL_W // 1000)
         state[K.DEVIATION], state[K.RESPONSE] = deviation, response_W
         grid_services_kernel(services, state, image, 100, 1)
-        assert services[AUTHORITY] == 1000
+        assert services[G.AUTHORITY] == 1000

@@ -131,9 +131,9 @@ def test_ramp_caps_hold_in_true_time_and_are_used(away, stays, up, down, Hzps):
     grid, end_us = mains(away, stays, Hzps)
     rig = PhaseRig(grid, response_up_permille_ps=up, response_down_permille_ps=down)
     rig.run_to(BEGIN_US - 100_000)
-    before_us, before = rig.now_us, rig.response.state[K.NOW_PPM]
+    before_us, before = rig.now_us, rig.response.state[K.RESPONSE_PPM]
     for us, _ in taken(rig, end_us + 300_000):
-        now = rig.response.state[K.NOW_PPM]
+        now = rig.response.state[K.RESPONSE_PPM]
         cap = up if abs(now) > abs(before) else down
         assert abs(now - before) <= cap * (us - before_us + 20) / 1000 + 1
         before_us, before = us, now

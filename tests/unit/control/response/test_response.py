@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control.response.grid_services import STEP_ACTIVE, STEP_READY, STEP_SPENT, STEP_STATE
+from rack.control.response.grid_services import STEP_ACTIVE, STEP_READY, STEP_SPENT
 from rack.control.response.response import Response
+from rack.generated import grid_services_state as G
 from rack.generated import ids as I
 from rack.generated import response_state as K
 from support.response_rig import DC_LOW, STRAIGHT, Rig, freq_mHz, parameters, rocof_mHzps
@@ -21,7 +22,7 @@ CAPS = st.integers(10, 100_000)
 
 
 def ppm(rig):
-    return rig.response.state[K.NOW_PPM]
+    return rig.response.state[K.RESPONSE_PPM]
 
 
 def test_half_a_hertz_low_asks_for_full_power_within_two_periods():
@@ -323,21 +324,21 @@ def step_rig(**changes):
 
 def test_the_step_service_triggers_holds_releases_and_rearms():
     rig = step_rig()
-    service = rig.response._services
+    service = rig.response.services
     rig.periods(49.71, 60)
-    assert (service[STEP_STATE], rig.response.request_W) == (STEP_READY, 0)
+    assert (service[G.STEP_STATE], rig.response.request_W) == (STEP_READY, 0)
     rig.periods(49.69, 30)
-    assert (service[STEP_STATE], rig.response.request_W) == (STEP_ACTIVE, 200_000)
+    assert (service[G.STEP_STATE], rig.response.request_W) == (STEP_ACTIVE, 200_000)
     rig.periods(50.0, 200)
     assert rig.response.request_W == 200_000, "held for its minimum duration although the grid recovered"
     released = rig.periods(50.0, 320)
     assert released == sorted(released, reverse=True)
     assert released[-1] == 0
-    assert service[STEP_STATE] == STEP_SPENT
+    assert service[G.STEP_STATE] == STEP_SPENT
     rig.periods(49.6, 30)
     assert rig.response.request_W == 0, "not again before the grid has rested"
     rig.periods(50.0, 520)
-    assert service[STEP_STATE] == STEP_READY
+    assert service[G.STEP_STATE] == STEP_READY
     rig.periods(49.6, 30)
     assert rig.response.request_W == 200_000
 

@@ -7,8 +7,9 @@ turns into a float, and when a division is by zero.
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control.response import request_kernel as response
 from rack.control.response.recorder import Recorder, record_kernel
+from rack.control.response.request_kernel import request_kernel
+from rack.generated import recorder_state as R
 from rack.generated import response_state as K
 from support.response_rig import DC_LOW, Rig, parameters
 
@@ -82,18 +83,18 @@ EXTREMES = {
 def test_no_intermediate_of_the_kernel_leaves_31_bits(values, counts, curve, permitted):
     rig = Rig(parameters(curve, **values), charge_W=2_000_000, discharge_W=2_000_000)
     rig.response.set_limits(2_000_000, 2_000_000, permitted)
-    k, rings, knots = small(rig.response.state), small(rig.response._rings), small(rig.response._curve)
+    k, rings, knots = map(small, rig.response.arrays)
     k[K.BASE] = Small(2_000_000)
-    k[K.BIAS] = Small(-100_000)
+    k[K.PAIR_BIAS] = Small(-100_000)
     k[K.STEP] = Small(1_000_000)
-    k[K.SCAN_TIME] = Small(10_000)
     for i, count in enumerate(counts):
         k[K.AUTHORITY] = Small(500 + i % 501)
-        k[K.SPENT] = Small(i % 3 - 1)
+        k[K.SPENT_DIRECTION] = Small(i % 3 - 1)
         k[K.PHASE] = Small(i * i % 5 % 3)       # in and out of order; nobody looks where there is one phase
         assert rig.response.kernel(k, rings, knots, Small(count)) == k[K.REQUEST]
         k[K.HOLD] = Small(i & 1)
-        response.period_kernel(k, rings, knots, Small(K.WITHOUT_MAINS))
+        k[K.ELAPSED], k[K.SAMPLES] = Small(10_000), Small(0)
+        request_kernel(k, rings, knots)
     assert all(-(2**30) <= value < 2**30 for value in (*k, *rings))
 
 
@@ -102,14 +103,14 @@ def test_no_intermediate_of_the_kernel_leaves_31_bits(values, counts, curve, per
 def test_no_intermediate_of_the_recorder_leaves_31_bits(counts):
     rig = Rig(recorder_trigger_mHz=200, recorder_after=10)
     recorder = Recorder(rig.params, rig.response, rig.s)
-    m, ring = small(recorder._m), [Small(0)] * len(recorder._ring)
+    m, ring = (small(values) for values in recorder.arrays)
     last = periods = 0
     for count in counts:
         rig.response.on_period(count)
-        record_kernel(m, ring, small(rig.response.state[:40]))
+        record_kernel(m, ring, small(rig.response.state))
         if rig.response.state[K.CLOCK_NOW] - last >= 1_500:     # a period has passed, whatever pieces it came in
             last, periods = rig.response.state[K.CLOCK_NOW], periods + 1
-    assert m[1] <= periods and bool(m[1]) == bool(periods)
+    assert m[R.COUNT] <= periods and bool(m[R.COUNT]) == bool(periods)
 
 
 def test_the_instrumented_integer_itself_refuses_what_it_should():

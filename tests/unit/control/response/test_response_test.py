@@ -188,7 +188,7 @@ def test_the_curve_for_people_is_the_curve_of_the_kernel(deviation):
 
 def test_a_rack_that_allows_no_tests_refuses_one():
     rig = Rig()
-    test = c.ResponseTest(parameters(response_test_enabled=0), rig.response, rig.s, ())
+    test = c.ResponseTest(parameters(response_test_enabled=0), rig.response, rig.s)
     assert test.refusal(c.STEP, 100) == c.REFUSED_OFF
 
 
