@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from halite import __version__
-from halite.cli import bench, board, build, config, demo, dev, emulate, simulate
+from halite.cli import bench, board, build, config, dev, emulate, simulate
 from halite.cli.options import print_json
 from halite.common.errors import HaliteError, MisuseError, from_system
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Configure, flash, watch and simulate Halite rack controllers.",
 )
-for _part in (build, board, simulate, emulate, demo, bench):
+for _part in (build, board, simulate, emulate, bench):
     app.add_typer(_part.app)
 app.add_typer(config.app, name="config")
 app.add_typer(dev.app, name="dev")
