@@ -206,7 +206,7 @@ def chosen(names: list[str] | None = None, config: str = "") -> list[Service]:
         names = [str(rack.sections["response"].get("grid_service", "(none)"))]
     unknown = sorted(set(names or ()) - set(BY_NAME))
     if unknown:
-        which = "; --service NAME says by which a rack of your own is judged" if rack else ""
+        which = "; --grid-service NAME says by which a rack of your own is judged" if rack else ""
         raise MisuseError(f"no service {', '.join(unknown)}", f"known: {', '.join(BY_NAME)}{which}")
     services = [BY_NAME[name] for name in names or BY_NAME]
     if rack:
@@ -218,10 +218,3 @@ def chosen(names: list[str] | None = None, config: str = "") -> list[Service]:
 def suite(names: list[str] | None = None, long: bool = True, config: str = "") -> list[Judged]:
     """Judge the chosen services."""
     return [case() for service in chosen(names, config) for case in cases(service, long)]
-
-
-def main(arguments: list[str]) -> int:
-    """The verb's suite, with options of its own; 0 when all holds."""
-    from halite.scenarios.compliance.report import main as report_main
-
-    return report_main(arguments)

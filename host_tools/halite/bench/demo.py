@@ -3,7 +3,6 @@
 Every time in the account is emulated time, taken from outside the board: pin levels, contacts, frames on the bus.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from halite.board.client import ask
 from halite.board.serial_port import Port
 from halite.chips.can_bus import Frame
 from halite.chips.pcs_codec import FirmwareTableCodec
-from halite.cli.arguments import Parser, report_file
 from halite.common.errors import HaliteError
 from halite.common.paths import use_firmware
 from halite.config import RackConfig, load
@@ -262,38 +260,19 @@ def run(config_name: str, scenario_name: str, say: Callable[[str], None]) -> Res
     return Result(rows, trace, why["why"], flashed, boot_ms, flash_s, wall_s, version, tasks, writes)
 
 
-def _page(text: str) -> Path:
-    return report_file(text, (".html",))
-
-
-def _arguments(arguments: list[str]) -> argparse.Namespace:
-    parser = Parser(
-        prog="halite demo",
-        description="Flash an emulated rack controller through its serial port and run a scenario on it.",
-        epilog="Example: halite demo --config sodium_rack",
-    )
-    parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
-    parser.add_argument("--scenario", default="demo", help="scenario: file, or the name of a shipped one")
-    parser.add_argument("--report", type=_page, default=Path("build/demo.html"), help="where the report goes (.html)")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The verb; 0, or 1 when a part of the story did not happen."""
-    options = _arguments(arguments or [])
-    result = run(options.config, options.scenario, (lambda text: None) if options.json else print)
-    report.write(result.trace, options.report, report.alarm_levels(load(options.config)))
-    result.trace.write_json(options.report.with_suffix(".json"))
+def demonstrate(config_name: str, scenario_name: str, report_file: Path, as_json: bool) -> None:
+    """Run the demonstration, print its account, write its report; HaliteError when a part of it did not happen."""
+    result = run(config_name, scenario_name, (lambda text: None) if as_json else print)
+    report.write(result.trace, report_file, report.alarm_levels(load(config_name)))
+    result.trace.write_json(report_file.with_suffix(".json"))
     missing = [row.name for row in result.rows if row.value is None]
-    if options.json:
+    if as_json:
         figures = {row.name: row.value for row in result.rows}
         print(json.dumps({**figures, "boot_to_standby_ms": result.boot_ms, "why": result.why, "wall_s": result.wall_s}))
     else:
         print(*result.rows, sep="\n")
         print("the rack says why it is open: " + "; ".join(result.why))
-        print(f"report: {options.report}")
+        print(f"report: {report_file}")
         print(f"{result.wall_s:.0f} s in all; times in ms are emulated time")
     if missing:
-        raise HaliteError(f"did not happen: {', '.join(missing)}", f"look at {options.report}")
-    return 0
+        raise HaliteError(f"did not happen: {', '.join(missing)}", f"look at {report_file}")
