@@ -18,7 +18,7 @@ from halite.plant.faults import FAULTS
 from halite.plant.rack import Rack
 from halite.scenarios.recorders import TRUE_COLUMNS, rack_events, truth_of
 from halite.scenarios.scenario import ClearFault, Command, Scenario, Setpoint, StartFault, on_rack
-from halite.scenarios.trace import Trace, TraceEvent
+from halite.scenarios.recording import Trace, TraceEvent
 
 use_firmware()
 

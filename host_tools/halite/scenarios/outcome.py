@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from halite.common.paths import use_firmware
-from halite.scenarios.trace import Trace
+from halite.scenarios.recording import Trace
 
 use_firmware()
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from halite.chips.attach import Chips
 from halite.plant.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
-from halite.scenarios.trace import Trace, TraceEvent
+from halite.scenarios.recording import Trace, TraceEvent
 
 TRUE_COLUMNS = (
     "true_freq_Hz",

@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from halite.scenarios.trace import Trace, TraceEvent
+from halite.scenarios.recording import Trace, TraceEvent
 
 _COLOURS = ("#1f6fb4", "#d1495b", "#2a9d5c", "#8a6fc0", "#e09f3e", "#5c6b73")
 _KIND_COLOUR = {"cause": "#e09f3e", "rack": "#5c6b73", "control": "#1f6fb4"}

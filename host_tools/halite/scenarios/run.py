@@ -11,7 +11,7 @@ from halite.cli.arguments import Parser, parsed, report_file, seed
 from halite.common.errors import MisuseError
 from halite.plant.faults import FAULTS
 from halite.scenarios import report, scenario
-from halite.scenarios.trace import Trace
+from halite.scenarios.recording import Trace
 
 _DEFAULT_CONFIG = "sodium_rack"
 _SUITES = {"board": "halite.scenarios.board_suite", "compliance": "halite.scenarios.compliance.suite"}

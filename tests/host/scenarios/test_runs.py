@@ -13,7 +13,7 @@ from halite.plant.faults import FAULTS
 from halite.plant.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
 from halite.scenarios import recorders, report, scenario
 from halite.scenarios import run as verb
-from halite.scenarios.trace import Trace, TraceEvent, read_json
+from halite.scenarios.recording import Trace, TraceEvent, read_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
