@@ -16,6 +16,7 @@ from halite.emulator.filesystem import FLASH_BYTES
 from halite.emulator.runner import BoardRunner
 from halite.hosts.emulated import emulated_rack
 from halite.scenarios import scenario as scenarios
+from halite.scenarios.emulated_player import play_after
 
 _LOOK_S = 0.2
 
@@ -46,13 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
     config = load(options.config)
     scenario = scenarios.load(options.scenario) if options.scenario else None
     flash = _kept_flash(options.flash) if options.flash else None
-    emulated = emulated_rack(config, seed=options.seed, start=scenario, flash=flash, image=options.image)
+    start = scenario.start_state() if scenario else None
+    emulated = emulated_rack(config, seed=options.seed, start=start, flash=flash, image=options.image)
     with _stop_signals() as stopped, BoardRunner(emulated.board, rs485=emulated.rs485) as runner:
         print(runner.port.path, flush=True)
         if runner.rs485_port:
             print(f"RS-485 {runner.rs485_port.path}", flush=True)
         if scenario:
-            runner.call(lambda: emulated.play_after(options.after * 1000.0, scenario))
+            runner.call(lambda: play_after(emulated, options.after * 1000.0, scenario))
         while runner.running and not stopped.wait(_LOOK_S):
             pass
         if options.flash:

@@ -11,10 +11,10 @@ from halite.cli.arguments import Parser, parsed, report_file, seed
 from halite.common.errors import MisuseError
 from halite.plant.faults import FAULTS
 from halite.scenarios import report, scenario
-from halite.scenarios.recording import Trace
+from halite.scenarios.recording import Recording
 
 _DEFAULT_CONFIG = "sodium_rack"
-_SUITES = {"board": "halite.scenarios.board_suite", "compliance": "halite.scenarios.compliance.suite"}
+_SUITES = {"board": "halite.scenarios.board_suite", "compliance": "halite.scenarios.compliance.report"}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,15 +41,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _print_trace(trace: Trace) -> None:
-    print(f"{trace.meta['scenario']}: {trace.meta['text']}")
-    for event in trace.events:
-        print(f"  {event.time_ms:10.1f} ms  {event.kind:8} {event.text}")
-    print(f"  simulated {trace.time_ms[-1] / 1000:g} s at {trace.meta['simulate_realtime_factor']:g} times real time")
+def _print_recording(recording: Recording) -> None:
+    print(f"{recording.meta['scenario']}: {recording.meta['text']}")
+    for seen in recording.observations:
+        print(f"  {seen.time_ms:10.1f} ms  {seen.source:8} {seen.text}")
+    factor = recording.meta["simulate_realtime_factor"]
+    print(f"  simulated {recording.time_ms[-1] / 1000:g} s at {factor:g} times real time")
 
 
-def _summary(trace: Trace) -> dict[str, Any]:
-    return {**trace.meta, "events": [vars(event) for event in trace.events]}
+def _summary(recording: Recording) -> dict[str, Any]:
+    return {**recording.meta, "observations": [vars(seen) for seen in recording.observations]}
 
 
 def _print_list() -> None:
@@ -65,7 +66,7 @@ def _print_faults() -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from halite.config import load
-    from halite.hosts.cpython import run
+    from halite.scenarios.cpython_run import run
 
     loaded = [scenario.load(name) for name in arguments.scenarios]
     config = load(arguments.config)
@@ -75,7 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
         trace = run(one, config.path, arguments.seed)
         traces.append(trace)
         if not arguments.json:
-            _print_trace(trace)
+            _print_recording(trace)
         if arguments.report:
             target: Path = arguments.report
             if len(loaded) > 1:

@@ -176,7 +176,7 @@ def test_sodium_answers_a_step_at_least_six_times_faster_than_lithium():
 
 def test_the_suite_prints_json_and_writes_a_plot(tmp_path, capsys):
     page = tmp_path / "report.html"
-    assert compliance.main(["--service", "aemo_very_fast", "--quick", "--json", "--report", str(page)]) == 0
+    assert compliance_report.main(["--service", "aemo_very_fast", "--quick", "--json", "--report", str(page)]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["service"] for row in rows} == {"aemo_very_fast"}
     assert all(row["ok"] for row in rows)
@@ -215,10 +215,10 @@ def rack_of(folder, *lines):
 
 def test_a_rack_of_ones_own_is_judged_with_its_overrides_by_the_service_that_it_names(tmp_path, capsys):
     tuned = rack_of(tmp_path, 'grid_service = "gb_dc"', "up_permille_ps = 3_200")
-    assert compliance.main(["--config", tuned, "--quick", "--json"]) == 0
+    assert compliance_report.main(["--config", tuned, "--quick", "--json"]) == 0
     assert {row["service"] for row in json.loads(capsys.readouterr().out)} == {"gb_dc"}
     early = rack_of(tmp_path, 'grid_service = "gb_dc"', "delay_ms = 0")
-    assert compliance.main(["--config", early, "--quick", "--json"]) == 1
+    assert compliance_report.main(["--config", early, "--quick", "--json"]) == 1
     failed = {row["figure"] for row in json.loads(capsys.readouterr().out) if not row["ok"]}
     assert failed == {"first movement", "GB envelope error"}
 

@@ -218,10 +218,3 @@ def chosen(names: list[str] | None = None, config: str = "") -> list[Service]:
 def suite(names: list[str] | None = None, long: bool = True, config: str = "") -> list[Judged]:
     """Judge the chosen services."""
     return [case() for service in chosen(names, config) for case in cases(service, long)]
-
-
-def main(arguments: list[str]) -> int:
-    """The verb's suite, with options of its own; 0 when all holds."""
-    from halite.scenarios.compliance.report import main as report_main
-
-    return report_main(arguments)
