@@ -16,15 +16,14 @@ from halite.plant.rack import Rack
 use_firmware()
 
 from rack.base.clock import TICKS_MASK  # noqa: E402
-from rack.control.controller import Controller  # noqa: E402
+from rack.control.controller import Controller, may_request_power  # noqa: E402
 from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
+from rack.control.sense.message_ages import arrived  # noqa: E402
 from rack.definitions import codes as bits  # noqa: E402
 from rack.definitions.codes import NO_OPEN, NO_SHORT  # noqa: E402
 from rack.definitions.pcs_codes import STATUS_PERIOD_MS  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
 
-_NO_MAINS_ms = 40  # without an edge for so long the scan sends the requests, as rack.app does
-_AGE_MOST_ms = 1_000_000
 _CELL_LSB_V = 190.73e-6
 # From the edge to the request at the PCS: interrupt and kernel 75 µs (measured on the emulated board) and
 # the SPI burst and CAN frame 13 + 250 µs.
@@ -49,7 +48,6 @@ class CpythonHost:
         self._phases = range(controller.params.grid_phases)
         self._next_edges_us = [rack.grid.next_edge_us(0.0, phase) for phase in self._phases]
         self._last_edges_us: list[float | None] = [None for _ in self._phases]
-        self._ages = dict.fromkeys(("CELLS", "TEMPS", "CURRENT", "PCS"), -1.0)
         self._afe_us = 0.0
         self._frame_us = {
             "CELLS": self._bus_time_us(2 * self.plant.cells_per_device),
@@ -87,13 +85,8 @@ class CpythonHost:
         self._last_edges_us[phase] = us
         self._next_edges_us[phase] = self.rack.grid.next_edge_us(us, phase)
 
-    def _permits(self) -> bool:
-        """The permit flag of the request, as rack.app sets it."""
-        s = self.controller.s
-        return bool(s[I.STATE] == bits.STATE_CLOSED and not s[I.ACTIONS] & (bits.ACT_OPEN | bits.ACT_ZERO))
-
     def _request(self, power_W: int, us: float) -> None:
-        self._permitted = self._permits()
+        self._permitted = bool(may_request_power(self.controller.s))
         self.rack.request(power_W, self._permitted, us + REQUEST_LATENCY_us)
 
     def _scan(self, us: float) -> None:
@@ -101,9 +94,12 @@ class CpythonHost:
         for phase in self._phases:
             if self._next_edges_us[phase] is None or (self._last_edges_us[phase] or 0.0) < us - 200_000:
                 self._next_edges_us[phase] = self.rack.grid.next_edge_us(us - 1, phase)
-        self._read_afe(us)
+        self._read_afe(us)  # as the tasks between two scans do
+        self._read_status(us)
+        now_ms = (self.start_ms + round(us / 1000)) & TICKS_MASK
+        self.controller.advance_ages(now_ms)
         self._write_inputs(us)
-        self.controller.scan((self.start_ms + round(us / 1000)) & TICKS_MASK)
+        self.controller.scan(now_ms)
         self._act(us)
         self.on_scan(us)
 
@@ -111,7 +107,7 @@ class CpythonHost:
         s, rack = self.controller.s, self.rack
         rack.command_coils(s[I.COILS], us)
         rack.set_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
-        if self._permits() != self._permitted or s[I.GRID_AGE_ms] > _NO_MAINS_ms:
+        if may_request_power(s) != self._permitted or s[I.GRID_AGE_ms] > bits.MAINS_SILENT_ms:
             self._request(s[I.REQUEST_W], us)  # at once on a change, and without mains from every scan
 
     # inputs
@@ -122,7 +118,7 @@ class CpythonHost:
             due, values = self._afe[name]
             if due <= us:
                 del self._afe[name]
-                self._deliver(name, values, due)
+                self._deliver(name, values)
         if us >= self._afe_us:
             self._afe_us += self.plant.afe_period_ms * 1000
             if self.rack.afe_devices_reached() == self.plant.devices:
@@ -132,8 +128,7 @@ class CpythonHost:
                     "TEMPS": (cells + self._frame_us["TEMPS"], quantised_temps(self.rack)),
                 }
 
-    def _deliver(self, name: str, values: list[int], us: float) -> None:
-        self._ages[name] = us
+    def _deliver(self, name: str, values: list[int]) -> None:
         if name == "CELLS":
             for cell, mV in enumerate(values):
                 self.controller.cells_mV[cell] = mV
@@ -143,34 +138,24 @@ class CpythonHost:
                 self.controller.temps_ddegC[sensor] = ddegC
             self.controller.temps_arrived()
 
-    def _age(self, name: str, us: float) -> int:
-        last = self._ages[name]
-        return min(_AGE_MOST_ms, round((us - last) / 1000)) if last >= 0 else bits.AGE_NEVER
-
     def _write_inputs(self, us: float) -> None:
         s, rack = self.controller.s, self.rack
         if "current_lost" not in rack.faults:
-            self._ages["CURRENT"] = us
-            s[I.CURRENT_dA] = round(rack.measured_current_A * 10)
-            s[I.RACK_dV] = round(rack.string_V * 10)
-        if us >= self._status_us:
-            self._status_us += STATUS_PERIOD_MS * 1000
-            self._read_status(us)
+            self.controller.current_arrived(round(rack.measured_current_A * 10), round(rack.string_V * 10))
         s[I.IN_bits] = rack.in_bits(us)
         s[I.COOLANT_ddegC] = round(rack.coolant_degC * 10)
         s[I.BOARD_ddegC] = round(rack.board_degC * 10)
         s[I.GAS_mV] = round(rack.gas_mV)
         s[I.AFE_SEEN] = rack.afe_devices_reached()
-        for name in self._ages:
-            s[getattr(I, f"{name}_AGE_ms")] = self._age(name, us)
-        edges = [edge for edge in self._last_edges_us if edge is not None]
-        s[I.GRID_AGE_ms] = min(_AGE_MOST_ms, round((us - max(edges)) / 1000)) if edges else bits.AGE_NEVER
 
     def _read_status(self, us: float) -> None:
+        if us < self._status_us:
+            return
+        self._status_us += STATUS_PERIOD_MS * 1000
         if self.rack.pcs.silent:
             return
         s = self.controller.s
-        self._ages["PCS"] = us
+        arrived(s, I.PCS_AGE_ms)
         s[I.PCS_POWER_W] = round(self.rack.pcs.power_W)
         s[I.BUS_dV] = round(self.rack.bus_V * 10)
         s[I.PCS_STATE] = self.rack.pcs.state
