@@ -112,9 +112,3 @@ def measure_racks() -> Iterator[tuple[str, float]]:
     sodium, lithium = _to_90_percent_ms("sodium_fast"), _to_90_percent_ms("lithium_steady")
     yield "sodium_to_90_percent_ms", round(sodium)
     yield "sodium_over_lithium_speed", round(lithium / sodium, 1)
-
-
-if __name__ == "__main__":  # python -m halite.bench.response: these rows alone
-    for part in (measure_kernel, measure_racks, measure_edge_to_request):
-        for name, value in part():
-            print(f"{name:28} {value:g}", flush=True)

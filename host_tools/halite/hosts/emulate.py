@@ -1,6 +1,5 @@
 """`halite emulate`: an emulated rack controller on a serial port, until Ctrl-C."""
 
-import argparse
 import contextlib
 import signal
 import threading
@@ -8,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from halite.cli.arguments import Parser, parsed, seconds, seed
 from halite.common.errors import HaliteError
 from halite.common.image import write_whole
 from halite.config import load
@@ -21,44 +19,29 @@ from halite.scenarios.emulated_player import play_after
 _LOOK_S = 0.2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="halite emulate",
-        description="Start an emulated Raspberry Pi Pico W with the real MicroPython image, wired to a simulated "
-        "rack, and print its serial port, then that of its RS-485 line. Runs until Ctrl-C.",
-        epilog="Example: halite emulate --config sodium_rack --flash rack.flash --scenario demo --after 4",
-    )
-    parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
-    parser.add_argument("--scenario", metavar="S", help="scenario to play: file, or the name of a shipped one")
-    parser.add_argument("--after", type=seconds, default=0.0, metavar="S",
-                        help="emulated seconds before the scenario: a rack takes 4 to start")
-    parser.add_argument("--seed", type=seed, default=1, help="seed of spread and noise (default 1)")
-    parser.add_argument("--flash", type=Path, metavar="FILE",
-                        help="keep the flash in this file between runs; a board without one is bare")
-    parser.add_argument("--image", type=Path, metavar="UF2", help="MicroPython image instead of the cached one")
-    return parser
+def emulate(
+    config_name: str, scenario_name: str | None, after_s: float, seed: int, kept_flash: Path | None, image: Path | None
+) -> int:
+    """Run an emulated rack until Ctrl-C or SIGTERM; 0 after SIGTERM, 130 after Ctrl-C.
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the verb; 0 after SIGTERM, 130 after Ctrl-C."""
-    options = parsed(_parser(), arguments)
-    if options is None:
-        return 0
-    config = load(options.config)
-    scenario = scenarios.load(options.scenario) if options.scenario else None
-    flash = _kept_flash(options.flash) if options.flash else None
+    after_s: emulated seconds before the scenario. kept_flash: file of the flash between runs. image: another
+    MicroPython image.
+    """
+    config = load(config_name)
+    scenario = scenarios.load(scenario_name) if scenario_name else None
+    flash = _kept_flash(kept_flash) if kept_flash else None
     start = scenario.start_state() if scenario else None
-    emulated = emulated_rack(config, seed=options.seed, start=start, flash=flash, image=options.image)
+    emulated = emulated_rack(config, seed=seed, start=start, flash=flash, image=image)
     with _stop_signals() as stopped, BoardRunner(emulated.board, rs485=emulated.rs485) as runner:
         print(runner.port.path, flush=True)
         if runner.rs485_port:
             print(f"RS-485 {runner.rs485_port.path}", flush=True)
         if scenario:
-            runner.call(lambda: play_after(emulated, options.after * 1000.0, scenario))
+            runner.call(lambda: play_after(emulated, after_s * 1000.0, scenario))
         while runner.running and not stopped.wait(_LOOK_S):
             pass
-        if options.flash:
-            write_whole(options.flash, runner.call(emulated.board.flash_snapshot))
+        if kept_flash:
+            write_whole(kept_flash, runner.call(emulated.board.flash_snapshot))
     return 130 if stopped.interrupted else 0
 
 
@@ -92,10 +75,3 @@ def _stop_signals() -> Iterator[_Stopped]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except HaliteError as error:
-        raise SystemExit(f"error: {error}") from None

@@ -5,7 +5,6 @@ is watched from power-on to the end: a flash write while a contact is closed is 
 the scenario promises, and to what the control core under CPython comes to (halite.scenarios.outcome).
 """
 
-import argparse
 import json
 import time
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from typing import Any
 
 from halite.bench.response_times import rack_with_application, requests
 from halite.board.event_log import decoded
-from halite.cli.arguments import Parser, parsed
 from halite.common.errors import HaliteError
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
@@ -30,7 +28,7 @@ from halite.scenarios.outcome import PROMISES, Outcome, broken, differences, of_
 from halite.scenarios.scenario import Command, Scenario, StartFault
 
 OUTPUT = Path("build/scenarios.json")
-_PROCESSES = 2  # the cores of a small machine; each takes 100 MB
+PROCESSES = 2  # the cores of a small machine; each takes 100 MB
 _BOOT_MS, _STEP_MS = 6_000.0, 10.0
 _WALL_S = 4 * 3600.0
 _LOGGED = 100  # records: more than any scenario writes
@@ -139,38 +137,19 @@ def suite(names: list[str], config_name: str, processes: int) -> Iterator[Played
             yield done.result()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="halite simulate --suite board",
-        description="Play scenarios whole on the emulated board, and judge each against its promise and against the "
-        "control logic under CPython. No flash may be written while a contactor is closed.",
-        epilog="Example: halite simulate --suite board hvil_open weld",
-    )
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="file, or name of a shipped one; all of these")
-    parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
-    parser.add_argument("--processes", type=int, choices=range(1, 65), default=_PROCESSES, metavar="N",
-                        help=f"boards at a time (default {_PROCESSES})")
-    parser.add_argument("--out", type=Path, default=OUTPUT, help="where the figures go as JSON")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    return parser
-
-
-def main(arguments: list[str]) -> int:
-    """Run the suite; 0 when all of it holds, 1 otherwise."""
-    options = parsed(_parser(), arguments)
-    if options is None:
-        return 0
-    names = options.scenarios or [path.stem for path in scenarios.FOLDER.glob("*.toml")]
+def run(names: list[str], config_name: str, processes: int, out: Path, as_json: bool) -> int:
+    """Run the suite, of all shipped scenarios without names; 0 when all of it holds, 1 otherwise."""
+    names = names or [path.stem for path in scenarios.FOLDER.glob("*.toml")]
     found: list[Played] = []
-    for played in suite(names, options.config, options.processes):
+    for played in suite(names, config_name, processes):
         found.append(played)
-        if not options.json:
+        if not as_json:
             print(played, flush=True)
             for line in played.wrong:
                 print(f"  WRONG: {line}", flush=True)
     figures: list[dict[str, Any]] = [asdict(played) for played in found]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    if options.json:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if as_json:
         print(json.dumps(figures))
     return 1 if any(played.wrong for played in found) else 0

@@ -1,44 +1,13 @@
 """`halite simulate`: run scenarios on the control logic under CPython, print what happened, write the report."""
 
-import argparse
 import json
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from halite.cli.arguments import Parser, parsed, report_file, seed
-from halite.common.errors import MisuseError
 from halite.plant.faults import FAULTS
 from halite.scenarios import report, scenario
 from halite.scenarios.recording import Recording
-
-_DEFAULT_CONFIG = "sodium_rack"
-_SUITES = {"board": "halite.scenarios.board_suite", "compliance": "halite.scenarios.compliance.report"}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="halite simulate",
-        description="Run scenarios on the control logic, faster than real time.",
-        epilog="Example: halite simulate demo --config sodium_rack --report demo.html",
-    )
-    parser.add_argument(
-        "scenarios", nargs="*", metavar="SCENARIO", help="a scenario file, or the name of a shipped one"
-    )
-    parser.add_argument("--config", default=_DEFAULT_CONFIG, help="board config: file, or the name of a shipped one")
-    parser.add_argument("--seed", type=seed, default=1, help="seed of spread and noise (default 1)")
-    parser.add_argument(
-        "--report",
-        type=report_file,
-        metavar="FILE",
-        help="write a .html, .json or .csv file; with several scenarios their names are added to it",
-    )
-    parser.add_argument("--json", action="store_true", help="print events and figures as JSON")
-    parser.add_argument("--list", action="store_true", help="list the shipped scenarios")
-    parser.add_argument("--faults", action="store_true", help="list the faults that a scenario may name")
-    parser.add_argument("--suite", choices=sorted(_SUITES), help="run a whole suite instead of scenarios")
-    return parser
 
 
 def _print_recording(recording: Recording) -> None:
@@ -53,57 +22,40 @@ def _summary(recording: Recording) -> dict[str, Any]:
     return {**recording.meta, "observations": [vars(seen) for seen in recording.observations]}
 
 
-def _print_list() -> None:
+def print_list() -> None:
+    """List the shipped scenarios."""
     for path in sorted(scenario.FOLDER.glob("*.toml")):
         print(f"{path.stem:16} {scenario.load(path).text}")
 
 
-def _print_faults() -> None:
+def print_faults() -> None:
+    """List the faults that a scenario may name."""
     for name, spec in FAULTS.items():
         value = f"{spec.least:g} to {spec.most:g} {spec.unit}, else {spec.default:g}" if spec.unit else ""
         print(f"{name:16} {spec.where or 'rack':8} {value:30} {spec.text}")
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def simulate(scenarios: list[str], config_name: str, seed: int, report_file: Path | None, as_json: bool) -> None:
+    """Run scenarios one after the other, print them, write their reports.
+
+    report_file: with several scenarios, the name of each is added to it. HaliteError for what a user can put right.
+    """
     from halite.config import load
     from halite.scenarios.cpython_run import run
 
-    loaded = [scenario.load(name) for name in arguments.scenarios]
-    config = load(arguments.config)
+    loaded = [scenario.load(name) for name in scenarios]
+    config = load(config_name)
     levels = report.alarm_levels(config)
     traces = []
     for one in loaded:
-        trace = run(one, config.path, arguments.seed)
+        trace = run(one, config.path, seed)
         traces.append(trace)
-        if not arguments.json:
+        if not as_json:
             _print_recording(trace)
-        if arguments.report:
-            target: Path = arguments.report
-            if len(loaded) > 1:
-                target = target.with_stem(f"{target.stem}_{one.name}")
+        if report_file:
+            several = len(loaded) > 1
+            target = report_file.with_stem(f"{report_file.stem}_{one.name}") if several else report_file
             report.write(trace, target, levels)
             print(f"report: {target}", file=sys.stderr)
-    if arguments.json:
+    if as_json:
         print(json.dumps([_summary(trace) for trace in traces]))
-    return 0
-
-
-def main(arguments: list[str]) -> int:
-    """Run the verb; returns the exit status. Raises HaliteError for what a user can put right."""
-    suite = Parser(prog="halite simulate", add_help=False, allow_abbrev=False)
-    suite.add_argument("--suite", choices=sorted(_SUITES))
-    chosen, own = suite.parse_known_args(arguments)
-    if chosen.suite:  # a suite has options of its own: it gets all that is left
-        return int(import_module(_SUITES[chosen.suite]).main(own) or 0)
-    options = parsed(_parser(), arguments)
-    if options is None:
-        return 0
-    if options.list:
-        _print_list()
-        return 0
-    if options.faults:
-        _print_faults()
-        return 0
-    if not options.scenarios:
-        raise MisuseError("simulate: which scenario?", "`halite simulate --list` shows the shipped ones")
-    return _run(options)

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from halite.cli import app as cli
 from halite.common.errors import MisuseError
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import load
 from halite.plant.grid import Grid
 from halite.scenarios.compliance import (
     long_cases as compliance_long,
-)
-from halite.scenarios.compliance import (
-    report as compliance_report,
 )
 from halite.scenarios.compliance import (
     rig as compliance_rig,
@@ -27,6 +25,7 @@ from halite.scenarios.compliance.rig import SERVICES, parameters, preset
 from halite.scenarios.compliance.services import BY_NAME
 
 NAMES = list(BY_NAME)
+SUITE = ["simulate", "--suite", "compliance", "--quick", "--json"]
 
 
 def broken(judged):
@@ -176,7 +175,7 @@ def test_sodium_answers_a_step_at_least_six_times_faster_than_lithium():
 
 def test_the_suite_prints_json_and_writes_a_plot(tmp_path, capsys):
     page = tmp_path / "report.html"
-    assert compliance_report.main(["--service", "aemo_very_fast", "--quick", "--json", "--report", str(page)]) == 0
+    assert cli.main([*SUITE, "--grid-service", "aemo_very_fast", "--report", str(page)]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["service"] for row in rows} == {"aemo_very_fast"}
     assert all(row["ok"] for row in rows)
@@ -188,7 +187,7 @@ def test_a_broken_row_gives_a_failing_exit_status_and_is_named_on_the_page(monke
     params.response_enabled = 0
     monkeypatch.setattr(compliance, "parameters_of", lambda *_: params)
     page = tmp_path / "report.html"
-    assert compliance_report.main(["--service", "gb_dc", "--quick", "--json", "--report", str(page)]) == 1
+    assert cli.main([*SUITE, "--grid-service", "gb_dc", "--report", str(page)]) == 1
     assert "FAILS: gb_dc, step -500 mHz, 99% delivered: never" in page.read_text()
 
 
@@ -215,10 +214,10 @@ def rack_of(folder, *lines):
 
 def test_a_rack_of_ones_own_is_judged_with_its_overrides_by_the_service_that_it_names(tmp_path, capsys):
     tuned = rack_of(tmp_path, 'grid_service = "gb_dc"', "up_permille_ps = 3_200")
-    assert compliance_report.main(["--config", tuned, "--quick", "--json"]) == 0
+    assert cli.main([*SUITE, "--config", tuned]) == 0
     assert {row["service"] for row in json.loads(capsys.readouterr().out)} == {"gb_dc"}
     early = rack_of(tmp_path, 'grid_service = "gb_dc"', "delay_ms = 0")
-    assert compliance_report.main(["--config", early, "--quick", "--json"]) == 1
+    assert cli.main([*SUITE, "--config", early]) == 1
     failed = {row["figure"] for row in json.loads(capsys.readouterr().out) if not row["ok"]}
     assert failed == {"first movement", "GB envelope error"}
 

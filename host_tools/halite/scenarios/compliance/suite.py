@@ -206,7 +206,7 @@ def chosen(names: list[str] | None = None, config: str = "") -> list[Service]:
         names = [str(rack.sections["response"].get("grid_service", "(none)"))]
     unknown = sorted(set(names or ()) - set(BY_NAME))
     if unknown:
-        which = "; --service NAME says by which a rack of your own is judged" if rack else ""
+        which = "; --grid-service NAME says by which a rack of your own is judged" if rack else ""
         raise MisuseError(f"no service {', '.join(unknown)}", f"known: {', '.join(BY_NAME)}{which}")
     services = [BY_NAME[name] for name in names or BY_NAME]
     if rack:
