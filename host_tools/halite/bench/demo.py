@@ -22,11 +22,12 @@ from halite.common.paths import use_firmware
 from halite.config import RackConfig, load
 from halite.emulator.board import Event
 from halite.emulator.runner import BoardRunner
-from halite.hosts.cpython import grid_events
 from halite.hosts.emulated import EmulatedRack, emulated_rack
 from halite.scenarios import report, scenario
-from halite.scenarios.recording import BoardRecorder
-from halite.scenarios.trace import Trace, TraceEvent
+from halite.scenarios.emulated_player import play
+from halite.scenarios.observations import Observation, of_grid
+from halite.scenarios.recorders import BoardRecorder
+from halite.scenarios.recording import Recording
 
 use_firmware()
 
@@ -156,17 +157,17 @@ def _steps(times: Any, points: list[tuple[float, float]]) -> Any:
     return values[np.searchsorted(np.array([ms for ms, _ in points]), times, side="right")]
 
 
-def trace_of(story: Story, recorder: BoardRecorder, script: scenario.Scenario, config: RackConfig) -> Trace:
+def trace_of(story: Story, recorder: BoardRecorder, script: scenario.Scenario, config: RackConfig) -> Recording:
     """The run as the report draws it."""
     causes = [
-        TraceEvent(
-            float(action.at_ms), "cause", f"{action.do}: {action.what if action.do == 'command' else action.name}"
+        Observation(
+            float(action.at_ms), "scenario", f"{action.do}: {action.what if action.do == 'command' else action.name}"
         )
         for action in script.action
         if action.do in ("command", "fault")
     ]
-    meta = {"scenario": script.name, "text": script.text, "config": config.name, "face": "emulated Raspberry Pi Pico W"}
-    trace = recorder.trace(meta, [*causes, *grid_events(script)])
+    meta = {"scenario": script.name, "text": script.text, "config": config.name, "host": "emulated Raspberry Pi Pico W"}
+    trace = recorder.recording(meta, [*causes, *of_grid(script)])
     limits = story.frames(pcs_codes.LIMITS_ID)
     for column, field, factor in (
         ("limit_discharge_W", "discharge", 100),
@@ -181,8 +182,8 @@ def trace_of(story: Story, recorder: BoardRecorder, script: scenario.Scenario, c
     for ms, fields in limits:
         if fields["level"] != before:
             before = fields["level"]
-            trace.events.append(TraceEvent(ms, "control", f"alarm level: {_LEVELS[before]}"))
-    trace.events.sort(key=lambda event: event.time_ms)
+            trace.observations.append(Observation(ms, "control", f"alarm level: {_LEVELS[before]}"))
+    trace.observations.sort(key=lambda seen: seen.time_ms)
     return trace
 
 
@@ -191,7 +192,7 @@ class Result:
     """What the demonstration gave; flash_writes: ms of the scenario, wall seconds beside the emulated figures."""
 
     rows: list[Row]
-    trace: Trace
+    trace: Recording
     why: list[str]
     flash: dict[str, Any]
     boot_ms: float
@@ -215,7 +216,7 @@ def _play(emulated: EmulatedRack, runner: BoardRunner, script: scenario.Scenario
     board = emulated.board
 
     def begin() -> tuple[float, BoardRecorder]:
-        player = emulated.play(script)
+        player = play(emulated, script)
         start_us = player.started_ms * 1000.0
         recorder = BoardRecorder(emulated.rack, emulated.chips, start_us)
 
@@ -239,7 +240,7 @@ def run(config_name: str, scenario_name: str, say: Callable[[str], None]) -> Res
     """Everything; `say` gets one line at a time. HaliteError when a step fails."""
     began = time.monotonic()
     config, script = load(config_name), scenario.load(scenario_name)
-    emulated = emulated_rack(config, start=script)
+    emulated = emulated_rack(config, start=script.start_state())
     with BoardRunner(emulated.board) as runner:
         say(f"emulated Raspberry Pi Pico W on {runner.port.path}, wired to a simulated {config.name}")
         flashed = flash_view.run(config_name, runner.port.path, quiet=True)

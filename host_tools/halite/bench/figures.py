@@ -19,8 +19,7 @@ from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.console import ask
 from halite.emulator.scan_watch import ScanWatch
-from halite.hosts import cpython as values
-from halite.scenarios import scenario
+from halite.scenarios import cpython_run, scenario
 
 OUTPUT = Path("build/bench.json")
 
@@ -142,7 +141,7 @@ def measure_board() -> Iterator[tuple[str, float]]:
 def measure_simulation() -> Iterator[tuple[str, float]]:
     """Simulated over elapsed time of the demonstration's scenario on the control logic, median of three."""
     config = load("sodium_rack").path
-    factors = sorted(values.run(scenario.load("demo"), config).meta["simulate_realtime_factor"] for _ in range(3))
+    factors = sorted(cpython_run.run(scenario.load("demo"), config).meta["simulate_realtime_factor"] for _ in range(3))
     yield "simulate_realtime_factor", factors[1]
 
 

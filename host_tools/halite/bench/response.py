@@ -8,8 +8,8 @@ from halite.bench import response_times
 from halite.common.errors import HaliteError
 from halite.config import load
 from halite.hosts.emulated import EmulatedRack
+from halite.scenarios.compliance import cases as compliance
 from halite.scenarios.compliance import rules as compliance_rules
-from halite.scenarios.compliance import suite as compliance
 from halite.scenarios.compliance.rig import EVENT_S
 from halite.scenarios.compliance.services import BY_NAME
 

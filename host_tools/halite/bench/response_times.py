@@ -21,7 +21,7 @@ from halite.emulator.board import EmulatedBoard, Event
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
 from halite.hosts.emulated import EmulatedRack, emulated_rack
-from halite.scenarios.scenario import Scenario
+from halite.plant.rack import StartState
 
 _LOAD_REQUEST = 0x40
 _REQUEST_ID = 0x181
@@ -51,8 +51,8 @@ class Request(NamedTuple):
     flags: int
 
 
-def rack_with_application(config: RackConfig, start: Scenario | None = None) -> EmulatedRack:
-    """A rack whose files are in flash at power-on, in the state that a scenario starts from; no time has passed yet."""
+def rack_with_application(config: RackConfig, start: StartState | None = None) -> EmulatedRack:
+    """A rack whose files are in flash at power-on, in a start state; no time has passed yet."""
     blank = EmulatedBoard(image_path()).flash_snapshot()
     return emulated_rack(config, start=start, flash=with_files(blank, make(config).files))
 

@@ -37,9 +37,9 @@ def emulate(
     The board is a Raspberry Pi Pico W with the real MicroPython image, wired to a simulated rack. Prints the path of
     its serial port, then that of its RS-485 line. Runs until Ctrl-C.
     """
-    from halite.hosts import emulate as host
+    from halite.scenarios import emulate as live
 
-    raise typer.Exit(host.emulate(config, scenario, after, seed, flash, image))
+    raise typer.Exit(live.emulate(config, scenario, after, seed, flash, image))
 
 
 @app.command(epilog="Example: halite demo --config sodium_rack")

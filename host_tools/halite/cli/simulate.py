@@ -84,7 +84,7 @@ def simulate(
              "scenarios": scenarios}  # fmt: skip
     _refuse_foreign(suite or "", {name: value is not None and value is not False for name, value in given.items()})
     if suite == "board":
-        from halite.hosts import board_suite
+        from halite.scenarios import board_suite
 
         status = board_suite.run(
             scenarios or [], config or _DEFAULT_CONFIG, processes or board_suite.PROCESSES,
@@ -97,13 +97,13 @@ def simulate(
         if report and report.suffix != ".html":
             raise MisuseError("simulate: --report: allowed endings are .html", "see `halite simulate --help`")
         raise typer.Exit(compliance.run(grid_service, config, quick, report, as_json))
-    from halite.scenarios import run
+    from halite.scenarios import simulate as runs
 
     if list_scenarios:
-        run.print_list()
+        runs.print_list()
     elif list_faults:
-        run.print_faults()
+        runs.print_faults()
     elif not scenarios:
         raise MisuseError("simulate: which scenario?", "`halite simulate --list` shows the shipped ones")
     else:
-        run.simulate(scenarios, config or _DEFAULT_CONFIG, _DEFAULT_SEED if seed is None else seed, report, as_json)
+        runs.simulate(scenarios, config or _DEFAULT_CONFIG, _DEFAULT_SEED if seed is None else seed, report, as_json)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from halite.config import load_params
-from halite.hosts.cpython import ValuesFace
+from halite.hosts.cpython import CpythonHost
 from halite.plant.rack import Rack
 from rack.control.controller import Controller
 from rack.generated import ids as I
@@ -28,14 +28,14 @@ class Watched(Controller):
         self.published = self.response.state[K.AGE_ms]
 
 
-def face(seed: int = 1) -> ValuesFace:
+def host(seed: int = 1) -> CpythonHost:
     params = load_params("bench_rack")
-    return ValuesFace(Rack.from_params(params, seed=seed), Watched(params))
+    return CpythonHost(Rack.from_params(params, seed=seed), Watched(params))
 
 
 def test_the_mains_age_is_that_of_the_response_in_each_scan() -> None:
-    """The values face once computed an age of its own, which was up to 10 ms higher in 18 of 80 scans."""
-    simulation = face()
+    """The simulation once computed an age of its own, which was up to 10 ms higher in 18 of 80 scans."""
+    simulation = host()
     simulation.run_to(400_000)
     simulation.rack.grid.lose(400_000)
     simulation.run_to(800_000)
@@ -48,7 +48,7 @@ def test_the_mains_age_is_that_of_the_response_in_each_scan() -> None:
 @pytest.mark.parametrize("age", [I.CELLS_AGE_ms, I.TEMPS_AGE_ms, I.PCS_AGE_ms])
 def test_a_message_between_two_scans_has_the_age_of_a_scan(age: int) -> None:
     """Tasks take messages over between two scans, so the next scan sees them one scan old, as on the board."""
-    simulation = face()
+    simulation = host()
     simulation.run_to(500_000)
     ages = []
     simulation.on_scan = lambda us: ages.append(simulation.controller.s[age])

@@ -9,17 +9,16 @@ from halite.cli import app as cli
 from halite.common.errors import HaliteError
 from halite.config import load
 from halite.emulator.flash_watch import ClosedWatch
-from halite.hosts import board_suite
-from halite.hosts.cpython import run
-from halite.scenarios import scenario
-from halite.scenarios.outcome import PROMISES, Outcome, PHASE_ms, broken, differences, of_trace
+from halite.scenarios import board_suite, scenario
+from halite.scenarios.cpython_run import run
+from halite.scenarios.outcome import PROMISES, Outcome, PHASE_ms, broken, differences, of_recording
 
 CONFIG = load("sodium_rack").path
 FAULT_ms = 3_503.0
 
 
 def outcome(name: str) -> Outcome:
-    return of_trace(run(scenario.load(name), CONFIG))
+    return of_recording(run(scenario.load(name), CONFIG))
 
 
 @pytest.fixture(scope="module")

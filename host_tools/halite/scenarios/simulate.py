@@ -7,18 +7,19 @@ from typing import Any
 
 from halite.plant.faults import FAULTS
 from halite.scenarios import report, scenario
-from halite.scenarios.trace import Trace
+from halite.scenarios.recording import Recording
 
 
-def _print_trace(trace: Trace) -> None:
-    print(f"{trace.meta['scenario']}: {trace.meta['text']}")
-    for event in trace.events:
-        print(f"  {event.time_ms:10.1f} ms  {event.kind:8} {event.text}")
-    print(f"  simulated {trace.time_ms[-1] / 1000:g} s at {trace.meta['simulate_realtime_factor']:g} times real time")
+def _print_recording(recording: Recording) -> None:
+    print(f"{recording.meta['scenario']}: {recording.meta['text']}")
+    for seen in recording.observations:
+        print(f"  {seen.time_ms:10.1f} ms  {seen.source:8} {seen.text}")
+    factor = recording.meta["simulate_realtime_factor"]
+    print(f"  simulated {recording.time_ms[-1] / 1000:g} s at {factor:g} times real time")
 
 
-def _summary(trace: Trace) -> dict[str, Any]:
-    return {**trace.meta, "events": [vars(event) for event in trace.events]}
+def _summary(recording: Recording) -> dict[str, Any]:
+    return {**recording.meta, "observations": [vars(seen) for seen in recording.observations]}
 
 
 def print_list() -> None:
@@ -40,7 +41,7 @@ def simulate(scenarios: list[str], config_name: str, seed: int, report_file: Pat
     report_file: with several scenarios, the name of each is added to it. HaliteError for what a user can put right.
     """
     from halite.config import load
-    from halite.hosts.cpython import run
+    from halite.scenarios.cpython_run import run
 
     loaded = [scenario.load(name) for name in scenarios]
     config = load(config_name)
@@ -50,7 +51,7 @@ def simulate(scenarios: list[str], config_name: str, seed: int, report_file: Pat
         trace = run(one, config.path, seed)
         traces.append(trace)
         if not as_json:
-            _print_trace(trace)
+            _print_recording(trace)
         if report_file:
             several = len(loaded) > 1
             target = report_file.with_stem(f"{report_file.stem}_{one.name}") if several else report_file

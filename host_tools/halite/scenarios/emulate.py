@@ -14,6 +14,7 @@ from halite.emulator.filesystem import FLASH_BYTES
 from halite.emulator.runner import BoardRunner
 from halite.hosts.emulated import emulated_rack
 from halite.scenarios import scenario as scenarios
+from halite.scenarios.emulated_player import play_after
 
 _LOOK_S = 0.2
 
@@ -29,13 +30,14 @@ def emulate(
     config = load(config_name)
     scenario = scenarios.load(scenario_name) if scenario_name else None
     flash = _kept_flash(kept_flash) if kept_flash else None
-    emulated = emulated_rack(config, seed=seed, start=scenario, flash=flash, image=image)
+    start = scenario.start_state() if scenario else None
+    emulated = emulated_rack(config, seed=seed, start=start, flash=flash, image=image)
     with _stop_signals() as stopped, BoardRunner(emulated.board, rs485=emulated.rs485) as runner:
         print(runner.port.path, flush=True)
         if runner.rs485_port:
             print(f"RS-485 {runner.rs485_port.path}", flush=True)
         if scenario:
-            runner.call(lambda: emulated.play_after(after_s * 1000.0, scenario))
+            runner.call(lambda: play_after(emulated, after_s * 1000.0, scenario))
         while runner.running and not stopped.wait(_LOOK_S):
             pass
         if kept_flash:

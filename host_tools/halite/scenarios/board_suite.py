@@ -20,11 +20,11 @@ from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.console import ask
 from halite.emulator.flash_watch import ClosedWatch
-from halite.hosts import cpython as values
 from halite.hosts.emulated import EmulatedRack
+from halite.scenarios import cpython_run, emulated_player
 from halite.scenarios import scenario as scenarios
-from halite.scenarios.outcome import PROMISES, Outcome, broken, differences, of_trace, trip_key
-from halite.scenarios.recording import rack_events
+from halite.scenarios.observations import of_rack
+from halite.scenarios.outcome import PROMISES, Outcome, broken, differences, of_recording, trip_key
 from halite.scenarios.scenario import Command, Scenario, StartFault
 
 OUTPUT = Path("build/scenarios.json")
@@ -62,7 +62,7 @@ class Played:
 
 def boot(config: RackConfig, script: Scenario) -> EmulatedRack:
     """A rack in the scenario's start state whose application calls itself healthy; HaliteError when it does not."""
-    emulated = rack_with_application(config, start=script)
+    emulated = rack_with_application(config, start=script.start_state())
     board = emulated.board
     if not board.run_until(lambda: b"# healthy" in board.received, _BOOT_MS, _WALL_S, _STEP_MS):
         raise HaliteError(f"the emulated rack does not become healthy: {board.received[-300:]!r}")
@@ -89,7 +89,7 @@ def outcome_of(emulated: EmulatedRack, started_ms: float) -> Outcome:
         trip_ms=trip_ms,
         left=trip_key(signals["signals"]["trip_code"]),
         refused=tuple(line for line in said if '"error"' in line),
-        rack=tuple((e.time_ms - started_ms, e.text) for e in rack_events(emulated.rack) if e.time_ms >= started_ms),
+        rack=tuple((seen.time_ms, seen.text) for seen in of_rack(emulated.rack, started_ms)),
         peak_W=max(asked, key=abs, default=0),
     )
 
@@ -110,10 +110,10 @@ def play(name: str, config_name: str) -> Played:
     """Play one scenario whole on a board of its own, and under CPython."""
     began = time.monotonic()
     script, config = scenarios.load(name), load(config_name)
-    cpython = of_trace(values.run(script, config.path))
+    cpython = of_recording(cpython_run.run(script, config.path))
     emulated = boot(config, script)
     board = emulated.board
-    player = emulated.play(script)
+    player = emulated_player.play(emulated, script)
     while not player.over:
         board.run_for(min(1_000.0, player.ends_ms - board.now_us / 1000 + 0.01))
     board_outcome = outcome_of(emulated, player.started_ms)
