@@ -3,8 +3,8 @@
 import math
 from array import array
 
-from halite.chips.ntc import Ntc
 from halite.config import load_params
+from halite.plant.ntc import Ntc
 from rack.definitions.alarms import code_of
 from rack.drivers import ntc
 

@@ -27,7 +27,7 @@ from halite.emulator.runner import BoardRunner
 from halite.hosts.cpython import grid_events
 from halite.hosts.emulated import EmulatedRack, emulated_rack
 from halite.scenarios import report, scenario
-from halite.scenarios.recording import BoardRecorder
+from halite.scenarios.recorders import BoardRecorder
 from halite.scenarios.trace import Trace, TraceEvent
 
 use_firmware()

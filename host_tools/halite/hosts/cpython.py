@@ -16,7 +16,7 @@ from halite.common.errors import HaliteError
 from halite.common.paths import use_firmware
 from halite.plant.faults import FAULTS
 from halite.plant.rack import Rack
-from halite.scenarios.recording import TRUE_COLUMNS, rack_events, truth_of
+from halite.scenarios.recorders import TRUE_COLUMNS, rack_events, truth_of
 from halite.scenarios.scenario import ClearFault, Command, Scenario, Setpoint, StartFault, on_rack
 from halite.scenarios.trace import Trace, TraceEvent
 

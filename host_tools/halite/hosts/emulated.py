@@ -9,8 +9,8 @@ from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.rs485 import BoardLine
 from halite.emulator.wires import RackWires
-from halite.hosts.scenario_player import ScenarioPlayer
 from halite.plant.rack import Rack
+from halite.scenarios.emulated_player import ScenarioPlayer
 from halite.scenarios.scenario import Scenario
 
 _PINS = "pins_"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from halite.chips.ntc import Ntc
+from halite.plant.ntc import Ntc
 
 Array = npt.NDArray[np.float64]
 _DATA = Path(__file__).parent / "data"

@@ -14,7 +14,7 @@ from halite.scenarios import report, scenario
 from halite.scenarios.trace import Trace
 
 _DEFAULT_CONFIG = "sodium_rack"
-_SUITES = {"board": "halite.hosts.board_suite", "compliance": "halite.scenarios.compliance.suite"}
+_SUITES = {"board": "halite.scenarios.board_suite", "compliance": "halite.scenarios.compliance.suite"}
 
 
 def _parser() -> argparse.ArgumentParser:

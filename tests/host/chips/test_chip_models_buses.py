@@ -8,7 +8,7 @@ from halite.chips.can_bus import CanBus, Frame, frame_bits
 from halite.chips.fram import SIZE, Fram
 from halite.chips.ina228 import Ina228
 from halite.chips.mcp2515 import Mcp2515
-from halite.chips.ntc import Ntc
+from halite.plant.ntc import Ntc
 from hypothesis import given
 from hypothesis import strategies as st
 

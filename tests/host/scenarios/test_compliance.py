@@ -11,7 +11,7 @@ from halite.common.paths import BOARD_CONFIGS
 from halite.config import load
 from halite.plant.grid import Grid
 from halite.scenarios.compliance import (
-    long as compliance_long,
+    long_cases as compliance_long,
 )
 from halite.scenarios.compliance import (
     report as compliance_report,

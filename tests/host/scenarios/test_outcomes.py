@@ -8,10 +8,9 @@ import pytest
 from halite.common.errors import HaliteError
 from halite.config import load
 from halite.emulator.flash_watch import ClosedWatch
-from halite.hosts import board_suite
 from halite.hosts.cpython import run
+from halite.scenarios import board_suite, scenario
 from halite.scenarios import run as verb
-from halite.scenarios import scenario
 from halite.scenarios.outcome import PROMISES, Outcome, PHASE_ms, broken, differences, of_trace
 
 CONFIG = load("sodium_rack").path

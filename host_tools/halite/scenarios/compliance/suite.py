@@ -16,7 +16,7 @@ from halite.common.errors import MisuseError
 from halite.config import load
 from halite.plant.grid import Grid
 from halite.scenarios.compliance import rules as rules
-from halite.scenarios.compliance.long import (
+from halite.scenarios.compliance.long_cases import (
     JITTER_US,
     RANDOM_GRIDS,
     delivery_case,

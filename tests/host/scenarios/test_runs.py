@@ -11,7 +11,7 @@ from halite.config import load, load_params
 from halite.hosts.cpython import check_places, quantised_cells, quantised_temps, run
 from halite.plant.faults import FAULTS
 from halite.plant.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
-from halite.scenarios import recording, report, scenario
+from halite.scenarios import recorders, report, scenario
 from halite.scenarios import run as verb
 from halite.scenarios.trace import Trace, TraceEvent, read_json
 from hypothesis import given, settings
@@ -286,7 +286,7 @@ def test_the_verb_lists_and_refuses_in_one_line(capsys):
 def test_a_board_is_recorded_from_the_outside():
     rack = Rack.from_params(load_params("sodium_rack"))
     chips = attach.chips_of(rack)
-    recorder = recording.BoardRecorder(rack, chips, start_us=50_000)
+    recorder = recorders.BoardRecorder(rack, chips, start_us=50_000)
     rack.set_coils(COIL_NEG | COIL_PRE, 60_000)
     for us in range(50_000, 200_000, 10_000):
         if us == 100_000:

@@ -26,7 +26,7 @@ from halite.hosts import cpython as values
 from halite.hosts.emulated import EmulatedRack
 from halite.scenarios import scenario as scenarios
 from halite.scenarios.outcome import PROMISES, Outcome, broken, differences, of_trace, trip_key
-from halite.scenarios.recording import rack_events
+from halite.scenarios.recorders import rack_events
 from halite.scenarios.scenario import Command, Scenario, StartFault
 
 OUTPUT = Path("build/scenarios.json")
