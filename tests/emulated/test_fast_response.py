@@ -18,7 +18,7 @@ from halite.bench import response_times
 from halite.bench.figures import BARS
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import load, load_params
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask
 from halite.emulator.scan_watch import ScanWatch
 from rack.control.response.recorder import COLUMNS, Recorder
 from rack.control.response.response import Response

@@ -16,7 +16,7 @@ from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
-from halite.emulator.rs485 import BoardLine, CHARACTER_bits
+from halite.emulator.rs485_line import BoardLine, CHARACTER_bits
 from halite.emulator.runner import BoardRunner
 from halite.hosts.emulated import EmulatedRack
 from rack.definitions import sunspec

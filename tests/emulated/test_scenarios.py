@@ -18,7 +18,7 @@ import pytest
 from halite.bench.response_times import rack_with_application
 from halite.board.event_log import decoded
 from halite.config import load
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask
 from halite.emulator.flash_watch import ClosedWatch
 from halite.hosts.emulated import EmulatedRack
 from halite.plant.rack import COIL_NEG, COIL_POS

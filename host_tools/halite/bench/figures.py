@@ -19,7 +19,7 @@ from halite.cli.arguments import Parser
 from halite.common.errors import HaliteError
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask
 from halite.emulator.scan_watch import ScanWatch
 from halite.hosts import cpython as values
 from halite.scenarios import scenario

@@ -17,7 +17,7 @@ from halite.common.errors import HaliteError
 from halite.common.image import image_path
 from halite.common.paths import use_firmware
 from halite.config import RackConfig
-from halite.emulator.board import EmulatedBoard, Event
+from halite.emulator.board import BoardEvent, EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
 from halite.hosts.emulated import EmulatedRack, emulated_rack
@@ -115,7 +115,7 @@ class KernelTap:
         return self._layout.unpack_from(sram, self._at)
 
 
-def requests(events: Iterable[Event]) -> list[Request]:
+def requests(events: Iterable[BoardEvent]) -> list[Request]:
     """The request frames among recorded events."""
     codec = FirmwareTableCodec()
     found = []
@@ -128,12 +128,12 @@ def requests(events: Iterable[Event]) -> list[Request]:
     return found
 
 
-def edges(events: Iterable[Event]) -> list[float]:
+def edges(events: Iterable[BoardEvent]) -> list[float]:
     """When the rising zero crossings among recorded events happened, us."""
     return [event.at_us for event in events if event.what == "mains" and event.detail[0] == 1]
 
 
-def edge_to_request_us(events: Iterable[Event]) -> list[float]:
+def edge_to_request_us(events: Iterable[BoardEvent]) -> list[float]:
     """Per rising zero crossing: us until the first SPI byte of its request."""
     found = []
     edge_us: float | None = None

@@ -7,8 +7,8 @@ from halite.chips.attach import Chips, chips_of
 from halite.common.image import image_path
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.rs485 import BoardLine
-from halite.emulator.wires import RackWires
+from halite.emulator.rack_wires import RackWires
+from halite.emulator.rs485_line import BoardLine
 from halite.plant.rack import Rack
 from halite.scenarios.emulated_player import ScenarioPlayer
 from halite.scenarios.scenario import Scenario

@@ -20,7 +20,7 @@ from halite.cli.arguments import Parser, parsed
 from halite.common.errors import HaliteError
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask
 from halite.emulator.flash_watch import ClosedWatch
 from halite.hosts import cpython as values
 from halite.hosts.emulated import EmulatedRack
