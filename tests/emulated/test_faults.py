@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from halite.bench.response_times import requests
 from halite.build import firmware as build
 from halite.common.image import image_path
 from halite.common.paths import BOARD_CONFIGS
@@ -18,6 +17,7 @@ from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.console_client import ask
 from halite.emulator.filesystem import with_files
+from halite.hosts.application import requests
 from halite.hosts.emulated import EmulatedRack, emulated_rack
 from halite.plant.rack import COIL_NEG, COIL_POS
 from rack.definitions.codes import LIM_ALARM

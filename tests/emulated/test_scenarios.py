@@ -15,14 +15,15 @@ from functools import cache
 from typing import Any
 
 import pytest
-from halite.bench.response_times import rack_with_application
 from halite.board.event_log import decoded
 from halite.config import load
 from halite.emulator.console_client import ask
 from halite.emulator.flash_watch import ClosedWatch
+from halite.hosts.application import rack_with_application
 from halite.hosts.emulated import EmulatedRack
 from halite.plant.rack import COIL_NEG, COIL_POS
 from halite.scenarios import scenario as scenarios
+from halite.scenarios.emulated_player import ScenarioPlayer
 from halite.scenarios.outcome import LEVELS, PROMISES, trip_key
 from halite.scenarios.scenario import Command, Scenario, Start, StartFault, TraceFrequency
 
@@ -95,7 +96,7 @@ def in_a_branch(job: Callable[[], Any]) -> Any:
 def play(emulated: EmulatedRack, whole: Scenario) -> Seen:
     """The scenario, what it has come to, then an operator who opens."""
     board, driver = emulated.board, emulated.wires.coil_driver
-    player = emulated.play(condensed(whole))
+    player = ScenarioPlayer(emulated.wires, condensed(whole))
     if whole.name in FROM_OPEN:
         assert board.run_until(lambda: driver.coils, LAST_ms[whole.name], WALL_S, 5)
     opened = whole.name in UNTIL_OPEN and board.run_until(lambda: not driver.coils, LAST_ms[whole.name], WALL_S, 5)

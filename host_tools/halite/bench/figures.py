@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from halite.bench import deadman_rig, response_times
+from halite.bench import deadman_rig
 from halite.bench import response as bench_response
 from halite.cli import demo
 from halite.cli.arguments import Parser
@@ -22,6 +22,7 @@ from halite.emulator.board import EmulatedBoard
 from halite.emulator.console_client import ask
 from halite.emulator.scan_watch import ScanWatch
 from halite.hosts import cpython as values
+from halite.hosts.application import running_rack
 from halite.scenarios import scenario
 
 OUTPUT = Path("build/bench.json")
@@ -115,7 +116,7 @@ def measure_board() -> Iterator[tuple[str, float]]:
 
     scan_10ms_us_max holds the first half of the control core's scan with inputs and outputs, plan_us_max the second.
     """
-    board = response_times.running_rack(load(_LARGEST)).board
+    board = running_rack(load(_LARGEST)).board
     ask(board, "tasks clear")
     board.run_for(_WATCHED_MS)
     tasks = ask(board, "tasks")

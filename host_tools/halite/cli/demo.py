@@ -27,6 +27,7 @@ from halite.emulator.runner import BoardRunner
 from halite.hosts.cpython import grid_events
 from halite.hosts.emulated import EmulatedRack, emulated_rack
 from halite.scenarios import report, scenario
+from halite.scenarios.emulated_player import ScenarioPlayer
 from halite.scenarios.recorders import BoardRecorder
 from halite.scenarios.trace import Trace, TraceEvent
 
@@ -217,7 +218,7 @@ def _play(emulated: EmulatedRack, runner: BoardRunner, script: scenario.Scenario
     board = emulated.board
 
     def begin() -> tuple[float, BoardRecorder]:
-        player = emulated.play(script)
+        player = ScenarioPlayer(emulated.wires, script)
         start_us = player.started_ms * 1000.0
         recorder = BoardRecorder(emulated.rack, emulated.chips, start_us)
 
@@ -241,7 +242,7 @@ def run(config_name: str, scenario_name: str, say: Callable[[str], None]) -> Res
     """Everything; `say` gets one line at a time. HaliteError when a step fails."""
     began = time.monotonic()
     config, script = load(config_name), scenario.load(scenario_name)
-    emulated = emulated_rack(config, start=script)
+    emulated = emulated_rack(config, start=script.start_values())
     with BoardRunner(emulated.board) as runner:
         say(f"emulated Raspberry Pi Pico W on {runner.port.path}, wired to a simulated {config.name}")
         flashed = flash_view.run(config_name, runner.port.path, quiet=True)

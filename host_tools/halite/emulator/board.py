@@ -107,9 +107,13 @@ class EmulatedBoard:
             self._batches.stopped = False
             self._batches.run()
 
-    def after(self, emulated_ms: float, job: Callable[[], None]) -> None:
-        """Do job once, when that much emulated time has passed."""
-        alarm = self.clock.create_alarm(job)
+    def after(self, emulated_ms: float, job: Callable[[], object]) -> None:
+        """Call job once, when `emulated_ms` of emulated time have passed. Its result is ignored."""
+
+        def due() -> None:
+            job()
+
+        alarm = self.clock.create_alarm(due)
         alarm.schedule(emulated_ms * 1e6)
 
     def _run_to(self, end_ns: float) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +17,7 @@ from halite.emulator.filesystem import FLASH_BYTES
 from halite.emulator.runner import BoardRunner
 from halite.hosts.emulated import emulated_rack
 from halite.scenarios import scenario as scenarios
+from halite.scenarios.emulated_player import ScenarioPlayer
 
 _LOOK_S = 0.2
 
@@ -46,13 +48,15 @@ def main(arguments: list[str] | None = None) -> int:
     config = load(options.config)
     scenario = scenarios.load(options.scenario) if options.scenario else None
     flash = _kept_flash(options.flash) if options.flash else None
-    emulated = emulated_rack(config, seed=options.seed, start=scenario, flash=flash, image=options.image)
+    start = scenario.start_values() if scenario else None
+    emulated = emulated_rack(config, seed=options.seed, start=start, flash=flash, image=options.image)
     with _stop_signals() as stopped, BoardRunner(emulated.board, rs485=emulated.rs485) as runner:
         print(runner.port.path, flush=True)
         if runner.rs485_port:
             print(f"RS-485 {runner.rs485_port.path}", flush=True)
         if scenario:
-            runner.call(lambda: emulated.play_after(options.after * 1000.0, scenario))
+            begin = partial(ScenarioPlayer, emulated.wires, scenario)
+            runner.call(lambda: emulated.board.after(options.after * 1000.0, begin))
         while runner.running and not stopped.wait(_LOOK_S):
             pass
         if options.flash:

@@ -1,7 +1,9 @@
-"""One emulated rack, put together: board, wires, chips and simulated rack of one board config."""
+"""One emulated rack: board, wires, chips and simulated rack of one board config."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from halite.chips.attach import Chips, chips_of
 from halite.common.image import image_path
@@ -10,17 +12,15 @@ from halite.emulator.board import EmulatedBoard
 from halite.emulator.rack_wires import RackWires
 from halite.emulator.rs485_line import BoardLine
 from halite.plant.rack import Rack
-from halite.scenarios.emulated_player import ScenarioPlayer
-from halite.scenarios.scenario import Scenario
 
 _PINS = "pins_"
 
 
 @dataclass
 class EmulatedRack:
-    """Everything of one emulated rack; `board` has the time and the console, `rack` the physics.
+    """The parts of one emulated rack. board: time and console. rack: physics.
 
-    rs485: the EMS's line, None when the config has none.
+    rs485: the line of the EMS; None when the config has no Modbus.
     """
 
     config: RackConfig
@@ -30,36 +30,24 @@ class EmulatedRack:
     wires: RackWires
     rs485: BoardLine | None
 
-    def play(self, scenario: Scenario) -> ScenarioPlayer:
-        """Start a scenario now; its commands and setpoints go to the console."""
-        return ScenarioPlayer(self.wires, scenario)
-
-    def play_after(self, emulated_ms: float, scenario: Scenario) -> None:
-        """Start a scenario when that much emulated time has passed."""
-
-        def begin() -> None:
-            self.play(scenario)
-
-        self.board.after(emulated_ms, begin)
-
 
 def emulated_rack(
     config: RackConfig | str | Path,
     *,
     seed: int = 1,
-    start: Scenario | None = None,
+    start: Mapping[str, Any] | None = None,
     flash: bytes | None = None,
     fram: bytes | None = None,
     image: Path | None = None,
 ) -> EmulatedRack:
-    """A powered emulated rack; no time has passed yet.
+    """Return a powered emulated rack; no time has passed yet.
 
-    start: the scenario that states the rack's condition. flash: the flash_snapshot of an earlier board instead
-    of the bare image; fram: its FRAM content. image: a local UF2 instead of the cached one.
+    start: condition of the rack, keyword arguments of `Rack.from_config` (a scenario's `start_values()`). flash: the
+    flash_snapshot of an earlier board instead of the bare image. fram: the FRAM content of an earlier run. image: a
+    local UF2 instead of the cached one.
     """
     loaded = config if isinstance(config, RackConfig) else load(config)
-    values = start.start_values() if start else {}
-    rack = Rack.from_config(loaded.sections, seed=seed, **values)
+    rack = Rack.from_config(loaded.sections, seed=seed, **(start or {}))
     chips = chips_of(rack, fram)
     board = EmulatedBoard(image_path(image), flash=flash)
     pins = {name[len(_PINS) :]: pin for name, pin in loaded.values.items() if name.startswith(_PINS)}

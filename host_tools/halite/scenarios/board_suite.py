@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from halite.bench.response_times import rack_with_application, requests
 from halite.board.event_log import decoded
 from halite.cli.arguments import Parser, parsed
 from halite.common.errors import HaliteError
@@ -23,8 +22,10 @@ from halite.emulator.board import EmulatedBoard
 from halite.emulator.console_client import ask
 from halite.emulator.flash_watch import ClosedWatch
 from halite.hosts import cpython as values
+from halite.hosts.application import rack_with_application, requests
 from halite.hosts.emulated import EmulatedRack
 from halite.scenarios import scenario as scenarios
+from halite.scenarios.emulated_player import ScenarioPlayer
 from halite.scenarios.outcome import PROMISES, Outcome, broken, differences, of_trace, trip_key
 from halite.scenarios.recorders import rack_events
 from halite.scenarios.scenario import Command, Scenario, StartFault
@@ -64,7 +65,7 @@ class Played:
 
 def boot(config: RackConfig, script: Scenario) -> EmulatedRack:
     """A rack in the scenario's start state whose application calls itself healthy; HaliteError when it does not."""
-    emulated = rack_with_application(config, start=script)
+    emulated = rack_with_application(config, start=script.start_values())
     board = emulated.board
     if not board.run_until(lambda: b"# healthy" in board.received, _BOOT_MS, _WALL_S, _STEP_MS):
         raise HaliteError(f"the emulated rack does not become healthy: {board.received[-300:]!r}")
@@ -115,7 +116,7 @@ def play(name: str, config_name: str) -> Played:
     cpython = of_trace(values.run(script, config.path))
     emulated = boot(config, script)
     board = emulated.board
-    player = emulated.play(script)
+    player = ScenarioPlayer(emulated.wires, script)
     while not player.over:
         board.run_for(min(1_000.0, player.ends_ms - board.now_us / 1000 + 0.01))
     board_outcome = outcome_of(emulated, player.started_ms)
