@@ -17,7 +17,7 @@ import pytest
 from halite.bench.figures import BARS
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import load, load_params
-from halite.emulator.console_client import ask
+from halite.emulator.console_client import ask, last_answer
 from halite.emulator.scan_watch import ScanWatch
 from halite.hosts import application
 from halite.hosts.bus_load import Polling, check_load, keep_streaming
@@ -198,7 +198,11 @@ def test_without_mains_the_request_holds_then_goes_to_zero_by_its_ramp(story: St
 
 def test_the_console_tells_the_event_as_it_was(story: Story, replay: SimpleNamespace) -> None:
     board = story.board
-    answer = ask(board, "events now", 4_000, WALL_S)
+    board.send(b"events now\n")
+    begin = b'{"re":"events"'
+    done = board.run_until(lambda: b"}\n" in board.received.replace(b"\r", b"").partition(begin)[2], 4_000, WALL_S, 10)
+    assert done, board.received[-200:]
+    answer = last_answer(board, "events")
     assert (answer["frozen"], answer["cause"], answer["columns"]) == (True, "frequency", COLUMNS)
     rows = [[int(text) for text in row.split(",")] for row in answer["rows"]]
     expected = [[int(text) for text in line.split(",")] for line in replay.recorder.lines()][-len(rows) :]

@@ -10,15 +10,30 @@ _STEP_MS = 20.0
 
 
 def ask(board: EmulatedBoard, command: str, emulated_ms: float = 2_000.0, wall_s: float = 300.0) -> dict[str, Any]:
-    """The application's answer to a command; HaliteError when none comes."""
+    """Send a console command and return its answer; earlier output is forgotten. HaliteError without an answer."""
     board.forget_received()
     board.send(command.encode() + b"\n")
-    start = b'{"re":"%s"' % command.split()[0].encode()
+    name = command.split()[0]
+    begin = _begin(name)
 
-    def rest() -> bytes:
-        return board.received.partition(start)[2].replace(b"\r", b"")
+    def ended() -> bool:
+        return b"}\n" in board.received.partition(begin)[2].replace(b"\r", b"")
 
-    if not board.run_until(lambda: b"}\n" in rest(), emulated_ms, wall_s, _STEP_MS):
+    if not board.run_until(ended, emulated_ms, wall_s, _STEP_MS):
         raise HaliteError(f"the emulated board does not answer {command!r}")
-    answer: dict[str, Any] = json.loads(start + rest().partition(b"\n")[0])
-    return answer
+    return last_answer(board, name)
+
+
+def last_answer(board: EmulatedBoard, name: str) -> dict[str, Any]:
+    """Return the last complete answer to the command `name` among the received lines. HaliteError without one."""
+    begin = _begin(name)
+    for line in reversed(board.received.replace(b"\r", b"").split(b"\n")[:-1]):
+        if line.startswith(begin):
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+    raise HaliteError(f"the emulated board does not answer {name!r}")
+
+
+def _begin(name: str) -> bytes:
+    """Return the first bytes of an answer to a command."""
+    return b'{"re":"%s"' % name.encode()

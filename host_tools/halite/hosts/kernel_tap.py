@@ -14,7 +14,7 @@ from rack.base.period_count import OVERHEAD_TICKS  # noqa: E402
 
 
 class Taken(NamedTuple):
-    """A mains period in ticks of 16 ns as the interrupt takes it from the PIO, and the kernel's state at that moment."""
+    """A mains period, in ticks of 16 ns, as the interrupt takes it from the PIO, with the kernel's state then."""
 
     at_us: float
     ticks: int
