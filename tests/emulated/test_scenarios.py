@@ -15,11 +15,11 @@ from functools import cache
 from typing import Any
 
 import pytest
-from halite.bench.response_times import rack_with_application
 from halite.board.event_log import decoded
 from halite.config import load
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask
 from halite.emulator.flash_watch import ClosedWatch
+from halite.hosts.application import rack_with_application
 from halite.hosts.emulated import EmulatedRack
 from halite.scenarios import emulated_player
 from halite.scenarios import scenario as scenarios

@@ -80,8 +80,8 @@ HUMIDITY = '    ("humidity_pct", "i", "relative humidity in the rack"),\n'
 def test_the_recipe_for_a_signal_gives_an_index(project: Copy) -> None:
     """A row and `make generate` give the index, the name and a Modbus register."""
     project.add("firmware/rack/definitions/signals.py", '    ("gas_mV"', HUMIDITY)
-    project.run("-m", "halite.generate")
-    project.run("-m", "halite.generate", "--check")
+    project.run("-m", "halite", "dev", "generate")
+    project.run("-m", "halite", "dev", "generate", "--check")
     assert "HUMIDITY_pct = const(" in (project.folder / "firmware/rack/generated/ids.py").read_text()
     assert "humidity_pct" in (project.folder / "docs/protocols/modbus.md").read_text()
 
@@ -100,7 +100,7 @@ def test_the_recipe_for_an_alarm_trips_the_rack(project: Copy) -> None:
     (project.folder / path).write_text(text[:end] + rows + text[end:])
     for line in reversed(levels):
         project.to_section("alarms", line)
-    project.run("-m", "halite.generate")
+    project.run("-m", "halite", "dev", "generate")
     code = """
 from halite.config import load_params
 params = load_params("sodium_rack")
@@ -146,7 +146,7 @@ def test_the_recipe_for_a_grid_service_serves(project: Copy) -> None:
     (folder / "mine.toml").write_text((folder / "gb_dc.toml").read_text())
     rack = project.folder / "board_configs" / "sodium_rack.toml"
     rack.write_text(rack.read_text().replace('grid_service = "sodium_fast"', 'grid_service = "mine"'))
-    project.run("-m", "halite.generate")
+    project.run("-m", "halite", "dev", "generate")
     assert "mine" in (project.folder / "docs" / "response_parameters.md").read_text()
     code = "from halite.config import load_params\nprint(load_params('sodium_rack').response_delay_ms)"
     assert project.run("-c", code) == "200\n"
