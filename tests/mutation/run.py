@@ -1,10 +1,15 @@
-"""Break the control core in every way of `mutants.py` and show that its tests notice: `make mutants`.
+"""Make every mutant of `mutants.py` and show that a test notices it: `make mutants`.
 
-Each mutant is a copy of the firmware in a folder of its own; the tests of its module run first, the
-whole-controller tests only when those pass. A mutant that survives is printed and fails the run. So does
-a test that fails on the firmware as it is, or that does not end: neither has noticed anything.
+    python tests/mutation/run.py            all mutants
+    python tests/mutation/run.py 3 17       these numbers
+    python tests/mutation/run.py --list     show each change; name each row that finds no place
+
+Each mutant is a copy of the firmware in a folder of its own. The tests of its module run first, then those of the same
+folder, then those of the whole controller. A mutant that survives is printed and fails the run. A test that fails on
+the unchanged firmware, or that does not end, fails the run too: it cannot notice a mutant.
 """
 
+import ast
 import os
 import shutil
 import subprocess
@@ -13,27 +18,13 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from mutation.mutants import MUTANTS
+from mutants import MUTANTS, Mutant
+from syntax_operators import mutated
 
 ROOT = Path(__file__).resolve().parents[2]
-WHOLE = ("test_controller.py", "test_contactors.py", "test_integers.py", "test_machine.py")
-_RESPONSE = ("test_mains_return.py", "test_delivery.py", "test_response.py", "test_frequency.py", "test_pair.py",
-             "test_response_range.py", "test_phases.py")
-_TESTS = {
-    "protect/alarm_engine.py": ("test_alarm_engine.py",),
-    "response/response_test.py": ("test_response_test.py",),
-    "controller.py": ("test_controller.py", "test_two_halves.py"),
-    "sense/core_temperature.py": ("test_core_temperature.py",),
-    "response/mains.py": ("test_mains_return.py", "test_phases.py", "test_two_halves.py"),
-    "response/phases.py": ("test_phases.py", "test_response_range.py"),
-    "response/recorder.py": ("test_recorder.py", "test_mains_return.py"),
-    "response/response.py": _RESPONSE,
-    "response/request_kernel.py": _RESPONSE,
-    "response/grid_services.py": _RESPONSE,
-}
-_TIME_MOST_s = 240
+CONTROL = Path("rack/control")  # below the folder of a firmware
+_TESTS = ROOT / "tests" / "unit" / "control"
+_TIMEOUT_s = 240
 
 _PYTEST = """
 import sys
@@ -46,24 +37,24 @@ sys.exit(pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", *sys.
 
 
 def tests_of(module: str) -> list[str]:
-    """The module's own tests, then those of the whole controller; paths from the root."""
-    own = _TESTS.get(module, (f"test_{Path(module).name}",))
-    names = [*own, *(name for name in WHOLE if name not in own)]
-    return [str(path.relative_to(ROOT)) for name in names for path in sorted((ROOT / "tests" / "unit").rglob(name))]
+    """The module's own test file, the others of its folder, then those of the controller; paths from the root."""
+    folder = (_TESTS / module).parent
+    own = folder / f"test_{Path(module).name}"
+    found = [own] if own.exists() else []
+    found += sorted(folder.glob("test_*.py")) + sorted(_TESTS.glob("test_*.py"))
+    return [str(path.relative_to(ROOT)) for path in dict.fromkeys(found)]
 
 
-def mutate(folder: Path, module: str, old: str, new: str) -> None:
-    """Copy the firmware into `folder` and break it; ValueError when the place is not unique."""
+def mutate(folder: Path, mutant: Mutant) -> None:
+    """Copy the firmware into `folder` with one change; LookupError if the row finds no place."""
     shutil.copytree(ROOT / "firmware", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    path = folder / "rack" / "control" / module
-    text = path.read_text()
-    if text.count(old) != 1:
-        raise ValueError(f"{module}: occurs {text.count(old)} times: {old!r}")
-    path.write_text(text.replace(old, new))
+    path = folder / CONTROL / mutant.module
+    tree, _ = mutated(path.read_text(encoding="utf-8"), *mutant[1:4])
+    path.write_text(ast.unparse(tree), encoding="utf-8")
 
 
 def noticed(folder: Path, tests: list[str]) -> str:
-    """The first test file that fails on this firmware, "" when all pass."""
+    """The first test file that fails on this firmware, "" if all pass."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "host_tools"),
@@ -74,10 +65,10 @@ def noticed(folder: Path, tests: list[str]) -> str:
         command = [sys.executable, "-c", _PYTEST, str(folder), test]
         try:
             done = subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True, timeout=_TIME_MOST_s, check=False
+                command, cwd=ROOT, env=environment, capture_output=True, timeout=_TIMEOUT_s, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise RuntimeError(f"{test} does not end within {_TIME_MOST_s} s") from error
+            raise RuntimeError(f"{test} does not end within {_TIMEOUT_s} s") from error
         if done.returncode == 1:
             return test
         if done.returncode:
@@ -86,34 +77,62 @@ def noticed(folder: Path, tests: list[str]) -> str:
 
 
 def try_one(number: int) -> tuple[int, str, str]:
-    """(number, noticed by, problem)"""
-    module, old, new, _ = MUTANTS[number]
+    """(number, test file that notices it, problem)"""
+    mutant = MUTANTS[number]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            mutate(Path(folder), module, old, new)
-            return number, noticed(Path(folder), tests_of(module)), ""
-        except (ValueError, RuntimeError) as error:
+            mutate(Path(folder), mutant)
+            return number, noticed(Path(folder), tests_of(mutant.module)), ""
+        except (LookupError, ValueError, RuntimeError) as error:
             return number, "", str(error)
 
 
 def fails_unbroken(test: str) -> str:
-    """The test file, when it fails on the firmware as it is; else ""."""
+    """The test file if it fails on the unchanged firmware, otherwise ""."""
     return noticed(ROOT / "firmware", [test])
 
 
+def listing(number: int) -> tuple[str, bool]:
+    """One row with its line before and after the change, or why it finds no place; True if it finds one."""
+    mutant = MUTANTS[number]
+    source = (ROOT / "firmware" / CONTROL / mutant.module).read_text(encoding="utf-8")
+    row = f"{number:3} {mutant.module} {mutant.function} [{mutant.operator}] {mutant.occurrence}: {mutant.fault}"
+    try:
+        tree, line = mutated(source, *mutant[1:4])
+    except (LookupError, ValueError) as error:
+        return f"{row}\n    NO PLACE: {error}", False
+    before, after = (ast.unparse(each).splitlines() for each in (ast.parse(source), tree))
+    gone, made = ([each for each in one if one.count(each) > other.count(each)]
+                  for one, other in ((before, after), (after, before)))
+    shown = [f"    - {each.strip()}" for each in gone] + [f"    + {each.strip()}" for each in made]
+    return "\n".join([row, f"    line {line}:", *shown]), True
+
+
+def show(numbers: list[int]) -> int:
+    """Print the rows; 1 if any finds no place."""
+    rows = [listing(number) for number in numbers]
+    print(*(text for text, _ in rows), sep="\n")
+    lost = sum(not found for _, found in rows)
+    print(f"{lost} of {len(rows)} rows find no place")
+    return 1 if lost else 0
+
+
 def main(arguments: list[str]) -> int:
-    """Run all mutants, or those whose numbers are given; 0 when every one is noticed."""
-    numbers = [int(word) for word in arguments] or list(range(len(MUTANTS)))
+    """Run all mutants, or those whose numbers are given; 0 if a test notices each."""
+    numbers = [int(word) for word in arguments if word != "--list"] or list(range(len(MUTANTS)))
+    if "--list" in arguments:
+        return show(numbers)
     survived = []
-    tests = sorted({test for number in numbers for test in tests_of(MUTANTS[number][0])})
+    tests = sorted({test for number in numbers for test in tests_of(MUTANTS[number].module)})
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         failing = [test for test in pool.map(fails_unbroken, tests) if test]
         if failing:
-            print(f"error: fails without any mutant: {', '.join(failing)} (mend it, then run again)", file=sys.stderr)
+            print(f"error: fails without any mutant: {', '.join(failing)} (fix it, then run again)", file=sys.stderr)
             return 1
         for number, test, problem in pool.map(try_one, numbers):
-            module, _, _, breaks = MUTANTS[number]
-            print(f"{number:3} {module:16} {breaks:40} {problem or test or 'SURVIVED'}", flush=True)
+            mutant = MUTANTS[number]
+            result = problem or test or "SURVIVED"
+            print(f"{number:3} {mutant.module:28} {mutant.fault:60} {result}", flush=True)
             if not test:
                 survived.append(number)
     print(f"{len(numbers) - len(survived)} of {len(numbers)} mutants noticed")
