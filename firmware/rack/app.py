@@ -22,13 +22,12 @@ from rack.comms.console_protocol import Console
 from rack.comms.pcs_link import PcsLink
 from rack.comms.ems import Ems
 from rack.comms.terminal import Stdio
-from rack.definitions.codes import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_RESET, STATE_CLOSED
+from rack.definitions.codes import ACT_OPEN, ACT_ZERO, AFE_RUN, AGE_NEVER, CMD_RESET, STATE_CLOSED
 from rack.control.controller import Controller
 from rack.base.viper import ptr32
 from rack.control.response.recorder import Recorder
 from rack.drivers import ntc
 from rack.drivers.afe import make_afe
-from rack.drivers.bq79616_bringup import STATE_RUN as AFE_RUN
 from rack.drivers.ina228 import Ina228
 from rack.drivers.mcp2515 import Mcp2515
 from rack.scheduler import Scheduler
