@@ -21,12 +21,11 @@ from rack.comms.console_protocol import Console
 from rack.comms.pcs_link import PcsLink
 from rack.comms.ems import Ems
 from rack.comms.terminal import Stdio
-from rack.definitions.codes import CMD_RESET, MAINS_SILENT_ms, STATE_CLOSED
+from rack.definitions.codes import AFE_RUN, CMD_RESET, MAINS_SILENT_ms, STATE_CLOSED
 from rack.control.controller import Controller, may_request_power
 from rack.control.response.recorder import Recorder
 from rack.drivers import ntc
 from rack.drivers.afe import make_afe
-from rack.drivers.bq79616_bringup import STATE_RUN as AFE_RUN
 from rack.drivers.ina228 import Ina228
 from rack.drivers.mcp2515 import Mcp2515
 from rack.scheduler import Scheduler

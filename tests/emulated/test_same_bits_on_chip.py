@@ -13,6 +13,7 @@ from halite.emulator.repl import at_prompt, run_code
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
+from support.ltc_rack import ltc_rack  # noqa: E402
 from support.recorded import SCENARIOS, config_of, record_of, second, told  # noqa: E402
 from support.recording import INPUT_SIGNALS, replayed  # noqa: E402
 
@@ -26,9 +27,11 @@ def record(name: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def board() -> EmulatedBoard:
+def board(tmp_path_factory: pytest.TempPathFactory) -> EmulatedBoard:
     """In maintenance mode at its prompt, the records beside the firmware in its flash."""
     files = dict(build.make(load("bench_rack"), short=False).files)
+    with_ltc = build.make(load(ltc_rack(tmp_path_factory.mktemp("ltc"))), short=False).files
+    files |= {f"rack/drivers/{name}.mpy": with_ltc[f"rack/drivers/{name}.mpy"] for name in ("ltc681x", "pec15")}
     files["replay.py"] = (SUPPORT / "replay.py").read_bytes()
     for name, config in CONFIGS.items():
         files[f"{name}.bin"] = record(name)
@@ -67,7 +70,8 @@ _LTC_POLLS = """
 from array import array
 from machine import disable_irq, enable_irq
 from time import ticks_us
-from rack.drivers.ltc681x import Ltc681x, _seal
+from rack.drivers.ltc681x import Ltc681x
+from rack.drivers.pec15 import seal
 
 class Spi:
     def transfer(self, tx, rx, n):      # 26 devices: configured, cells and GPIOs of 1.5 V, references of 3 V
@@ -78,12 +82,12 @@ class Spi:
 
 def group(data):
     b = bytearray(data + b"..")
-    _seal(b, 6)
+    seal(b, 6)
     return bytes(b) * 26
 
 groups = (group(b"\\xfc\\0\\0\\0\\0\\0"), group(b"\\x98\\x3a" * 3), group(b"\\x98\\x3a\\x98\\x3a\\x30\\x75"))
 cells, temps, spi = array("i", [0] * 468), array("i", [0] * 234), Spi()
-ltc = Ltc681x(spi, 26, 18, 9, cells, temps, array("i", range(25600, -100, -100)))
+ltc = Ltc681x(spi, (26, 18, 9), (cells, temps, array("i", range(25600, -100, -100))))
 now_us = longest_us = 0
 for poll in range(80):
     now_us += 5000

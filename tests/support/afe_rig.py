@@ -25,8 +25,10 @@ class AfeRig:
         self.volts = [[2.0 + 0.003 * (device * cells + cell) for cell in range(cells)] for device in range(devices)]
         self.celsius = [[-40 + (device * temps + gpio) % 165 for gpio in range(temps)] for device in range(devices)]
         self.sensor = Ntc()
+        self.layout = (devices, cells, temps)
         self.cells_mV = array("i", [-1] * (devices * cells))
         self.temps_ddegC = array("i", [-1] * (devices * temps))
+        self.outputs = (self.cells_mV, self.temps_ddegC, NTC_TABLE)
         self.scans = []
 
     def look(self, device):
@@ -49,8 +51,8 @@ class AfeRig:
             dead_us < 1000 * LOST_ms or age_ms >= LOST_ms)
 
     def write_astray(self, device, register, value):
-        """What a disturbance leaves in one device: its register written by nobody."""
-        self.stack._write_device(self.stack.devices[device], register, bytes((value,)), self.clock.now_us)
+        """Change a register of one device without a frame, as a disturbance does."""
+        self.stack.disturb(device, register, value, self.clock.now_us)
 
     def change_cells(self):
         for volts in self.volts:

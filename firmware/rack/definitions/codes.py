@@ -68,6 +68,18 @@ NO_VALUE = const(-32768)    # not read
 NO_OPEN = const(-32767)     # open circuit
 NO_SHORT = const(-32766)
 
+# [afe] chip
+AFE_BQ79616 = const(0)
+AFE_LTC6813 = const(1)
+
+# state of an AFE driver
+AFE_WAKE = const(0)
+AFE_SEARCH = const(1)       # find out how far the chain reaches
+AFE_REVERSE = const(2)      # address the devices that are left from the other end of the ring
+AFE_CONFIG = const(3)
+AFE_RUN = const(4)
+AFE_LOOK = const(5)         # check whether a broken link is whole again
+
 # temps_lost_why: why a temperature sensor is not believed
 LOST_OPEN = const(1)
 LOST_SHORT = const(2)

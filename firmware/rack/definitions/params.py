@@ -71,8 +71,9 @@ SCALARS = (
     ("soc_rest_s", 1, 86_400),
     ("soc_slope_uV", 1, 10_000),         # least OCV slope per 0.01 % SoC that may anchor
     # [afe]
+    ("afe_chip", 0, 1),                  # AFE_* of rack.definitions.codes
     ("afe_devices", 1, 26),
-    ("afe_cells_per_device", 4, 16),
+    ("afe_cells_per_device", 4, 18),     # each chip has its own range: halite.config.checks
     ("afe_temps_per_device", 1, 8),
     ("afe_period_ms", 50, 1_000),
     # [sensor] current sensor, temperature sensors and the CAN controller's crystal
@@ -146,6 +147,10 @@ SCALARS = (
     # [pins], merged from board_configs/boards; -1: not connected. RP2040 GP23..25 and 29 serve the radio and power.
     ("pins_afe_tx", -1, 28),
     ("pins_afe_rx", -1, 28),
+    ("pins_afe_miso", -1, 28),
+    ("pins_afe_cs", -1, 28),
+    ("pins_afe_sck", -1, 28),
+    ("pins_afe_mosi", -1, 28),
     ("pins_i2c_sda", -1, 28),
     ("pins_i2c_scl", -1, 28),
     ("pins_rs485_tx", -1, 28),

@@ -1,104 +1,93 @@
-"""BQ79616 stack on one UART: all cells and NTCs every period, once rack.drivers.bq79616_bringup has set it up.
+"""BQ79616 stack on one UART: reads all cells and NTCs every period, once it has brought the stack up.
 
-Defends against stale or corrupted cell data: a scan counts as arrived only when every frame of every
-device passed CRC, address and register check; anything else is discarded, counted and retried. An answer
-that does not begin, or six that are damaged, start the search for a broken link; where there is one, the
-cells are read from both ends of the ring. A base device that does not answer is woken anew. Whether every
-ADC runs is asked each period: one that has stopped sends its last cells with a good CRC for ever.
-1 s after the last fault on the wire all is well again.
+Defends against stale or corrupted cell data. A scan counts as arrived only when every frame of every device passed
+the checks of CRC, address and register; any other answer is discarded, counted and asked for again. An answer that
+does not begin, or six damaged ones, start the search for a broken link; the cells are then read from both ends of the
+ring. A base device that does not answer is woken again. Every period the driver asks whether every ADC runs: an ADC
+that has stopped would send its last cells with a good CRC for ever. 1 s after the last fault on the wire the driver
+reads again as before.
 
-Registers and frames: TI data sheet SLUSE81 and SLVAE86B. `uart` needs write(buf), any(),
-readinto(buf, n) and pulse_low(us); none of them may block.
+Parts: rack.drivers.bq79616_frames (the link), rack.drivers.bq79616_bringup, rack.drivers.bq79616_convert (viper).
+Registers and frames: TI data sheet SLUSE81 and SLVAE86B. `uart` needs write(buf), any(), readinto(buf, n) and
+pulse_low(us); none of them may block.
 """
 
 from micropython import const
 
-from rack.drivers.bq79616_convert import count_different, first_with, take_bytes, to_cells, to_temps
-from rack.drivers.bq79616_bringup import Starter
-
-_TICKS_MASK = const(0x3FFFFFFF)      # ticks_us wraps at 2**30
-
-_ACTIVE_CELL = const(0x003)
-_CONTROL1 = const(0x309)
-_CONTROL2 = const(0x30A)
-_ADC_CTRL1 = const(0x30D)
-_FAULT_RST1 = const(0x331)
-_DIAG_COMP_CTRL2 = const(0x33B)
-_DIAG_COMP_CTRL3 = const(0x33C)
-_DEV_STAT = const(0x52C)             # and behind it FAULT_SUMMARY
-_MAIN_RUN = const(0x01)
-_OWN_FAULTS = const(0xA3)            # PROT, OTP, SYS, PWR; not what noise on the wire or the wire check sets
-_FAULT_COMP_VCOW1 = const(0x548)
-_VCELL16_HI = const(0x568)
-_TSREF_HI = const(0x58C)
+from rack.base.clock import TICKS_MASK
+from rack.definitions.codes import AFE_WAKE
+from rack.drivers import bq79616_registers as R
+from rack.drivers.bq79616_bringup import BringUp
+from rack.drivers.bq79616_convert import take_bytes, to_cells, to_temps
+from rack.drivers.bq79616_frames import StackLink
 
 _ACTIONS_PER_POLL = const(6)         # writes, about 0.15 ms each; a read ends the call
-_PARTIAL_CYCLES = const(4)           # with devices missing: wake the whole stack again after so many
-_LOOK_CYCLES = const(20)             # with a broken link: look whether it is whole again
+_PARTIAL_CYCLES = const(4)           # with devices missing: wake the whole stack again after this many cycles
+_LOOK_CYCLES = const(20)             # with a broken link: check whether it is whole again
+_WIRE_CHECK_CYCLES = const(100)      # from one open-wire check to the next
+_FIRST_CHECK_CYCLES = const(2)
 
 
-class Bq79616(Starter):
-    """Driver of one stack; `poll` it every 1.2 ms, or after `pause_us` where that is more; a call takes about 1 ms.
+class Bq79616:
+    """Driver of one stack; `poll` it every 1.2 ms, or after `pause_us` if that is longer; a call takes about 1 ms.
 
-    devices: 1..26 expected; cells_per_device 6..16; temps_per_device 1..8 (GPIO1 upwards).
-    cells_mV, temps_ddegC: array('i') outputs, device by device, may be shorter than the stack;
-    ntc: table of rack.drivers.ntc. period_us: from one voltage request to the next. ticks_us: the clock of poll's
-    now_us.
+    ticks_us: the clock of poll's now_us. layout: (devices 1..26, cells per device 6..16, temperatures per device 1..8,
+    GPIO1 upwards). outputs: (cells_mV, temps_ddegC, NTC table of rack.drivers.ntc); the first two are array('i'),
+    device by device, and may be shorter than the stack. period_us: from one voltage request to the next.
 
-    cells_ready, temps_ready: a complete scan is in the outputs; the caller clears them. devices_seen: that
-    answer; link_broken: they were reached from both ends. faults: DEV_STAT and FAULT_SUMMARY of each device;
-    fault: the first device, from 1, with one of its own, 0 none.
-    open_wires: 16 bits a device, high byte first, from the open-wire check every wire_check_cycles periods;
-    what the cells depend on is read back with it.
-    Counters: crc_errors, timeouts, invalid, wakes. In state STATE_RUN a poll does not allocate.
+    cells_ready, temps_ready: a complete scan is in the outputs; the caller clears them. scan_us: from the start of the
+    period to the last temperature. As of the last poll: state (AFE_* of rack.definitions.codes), pause_us,
+    devices_seen (devices that answer), link_broken (they were reached from both ends).
+    fault: the first device, from 1, that reports a fault of its own, or 0.
+    open_wires: 16 bits a device, high byte first, from the open-wire check; the same check reads back the registers
+    that the cells depend on. cycles_to_check: periods until the next check.
+    Counters: crc_errors, timeouts, invalid, wakes. In state AFE_RUN a poll does not allocate.
     """
 
-    def __init__(self, uart, ticks_us, devices, cells_per_device, temps_per_device, cells_mV, temps_ddegC, ntc,
-                 period_us=100_000, wire_check_cycles=100):
-        super().__init__(uart, devices, cells_per_device, temps_per_device)
+    def __init__(self, uart, ticks_us, layout, outputs, period_us=100_000):
+        devices, self._cells, self._temps = layout
+        self._cells_mV, self._temps_ddegC, self._ntc = outputs
         self._ticks_us = ticks_us
-        self.cells_mV = cells_mV
-        self.temps_ddegC = temps_ddegC
+        self._period_us = period_us
+        self._link = StackLink(uart, devices, 2 * max(self._cells, self._temps + 1))
+        self._bringup = BringUp(self._link, devices, self._cells)
+        self._programs = self._bringup.programs(self._cycle_rows())
         self.cells_ready = False
         self.temps_ready = False
-        self.faults = bytearray(2 * devices)
-        self.fault = 0
         self.open_wires = bytearray(2 * devices)
-        self._temps = temps_per_device
-        self._wire_check_cycles = wire_check_cycles
-        self._cycles_to_check = 2
-        self._ntc = ntc
-        self._period_us = period_us
-        self._positions = (bytes(range(devices)), bytes(devices - a for a in range(devices)))
+        self.cycles_to_check = _FIRST_CHECK_CYCLES
+        self.scan_us = 0
+        self.state = AFE_WAKE
+        self.pause_us = 0
+        self.devices_seen = 0
+        self.link_broken = False
+        self._devices = devices
         self._period_start = 0
-        self.scan_us = 0               # from the start of the period to the last temperature
-        self._cycles = 0               # with devices missing or a link broken
-        self._programs = (self._wake_rows(), self._search_rows(), self._reverse_rows(), self._config_rows(),
-                          self._cycle_rows(), self._look_rows())
+        self._odd_cycles = 0           # cycles with devices missing or a link broken
 
     def _cycle_rows(self):
-        """The cells of both sides first: they are what must not be late."""
-        write, check = self._write_all, self._read_back
-        cells = (self._read_cells, _VCELL16_HI + 2 * (16 - self._cells), 2 * self._cells, 0)
+        """Read the cells of both sides first: they must not be late."""
+        bringup, write, check = self._bringup, self._link.write_all, self._bringup.read_back
+        cells = (self._read_cells, R.VCELL16_HI + 2 * (16 - self._cells), 2 * self._cells, 0)
         rest = (
-            self._read_temps, _TSREF_HI, 2 + 2 * self._temps, 0,
-            self._read_status, _DEV_STAT, 2, 0,
-            write, _DIAG_COMP_CTRL3, 0x00, 0,                  # once more: the last frame may have been lost
-            self._check_due, 0, 9, 0,
-            check, _ACTIVE_CELL, self._cells - 6, 0,
-            check, _CONTROL2, 0x01, 0,
-            check, _ADC_CTRL1, 0x02, 0,
-            write, _DIAG_COMP_CTRL2, 0x01, 0,                  # open below 0.8 V
-            write, _DIAG_COMP_CTRL3, 0x10, 4000,               # sinks empty 0.47 µF in 3 ms
-            write, _DIAG_COMP_CTRL3, 0x15, 1000,               # compare, sinks still on
-            write, _DIAG_COMP_CTRL3, 0x00, 0,
-            self._read_wires, _FAULT_COMP_VCOW1, 2, 0,
-            write, _FAULT_RST1, 0xFF, 0,                       # only what is still there comes again
+            self._read_temps, R.TSREF_HI, 2 + 2 * self._temps, 0,
+            bringup.read_status, R.DEV_STAT, 2, 0,
+            write, R.DIAG_COMP_CTRL3, R.OW_OFF, 0,             # once more: the last frame may have been lost
+            self._skip_check, 0, 9, 0,
+            check, R.ACTIVE_CELL, self._cells - 6, 0,
+            check, R.CONTROL2, R.TSREF_EN, 0,
+            check, R.ADC_CTRL1, R.CONTINUOUS, 0,
+            write, R.DIAG_COMP_CTRL2, R.OW_THRESHOLD, 0,
+            write, R.DIAG_COMP_CTRL3, R.OW_VC_SINKS, 4000,     # sinks empty 0.47 µF in 3 ms
+            write, R.DIAG_COMP_CTRL3, R.OW_VC_SINKS | R.OW_VC_CHECK, 1000,
+            write, R.DIAG_COMP_CTRL3, R.OW_OFF, 0,
+            self._read_wires, R.FAULT_COMP_VCOW1, 2, 0,
+            write, R.FAULT_RST1, 0xFF, 0,                      # only faults that persist are set again
         )  # fmt: skip
         return (
             (self._await_period, 0, 0, 0) + cells
-            + (self._other_side, _CONTROL1, len(rest) // 4 + 2, 100) + cells + rest
-            + (self._first_side, _CONTROL1, 0, 100) + rest
+            + (self._other_side, R.CONTROL1, len(rest) // 4 + 2, 100) + cells + rest
+            + (self._first_side, R.CONTROL1, 0, 100) + rest
             + (self._finish_cycle, 0, 0, 0)
         )
 
@@ -106,32 +95,37 @@ class Bq79616(Starter):
 
     def poll(self, now_us):
         """Advance by one small step: a read, or some short actions; now_us wraps at 2**30. Does not block."""
+        link = self._link
+        bringup = self._bringup
         for action in range(_ACTIONS_PER_POLL):
-            if action:                         # a few writes take longer than an answer is awaited
+            if action:                         # a few writes take longer than the wait for an answer
                 now_us = self._ticks_us()
-            if self._wait_us:
-                left_us = self._wait_us - ((now_us - self._since) & _TICKS_MASK)
+            if link.wait_us:
+                left_us = link.wait_us - ((now_us - link.since_us) & TICKS_MASK)
                 if left_us > 0:
-                    self.pause_us = left_us
-                    return
-                self._wait_us = 0
-            self.pause_us = 0
-            state = self.state
+                    link.pause_us = left_us
+                    break
+                link.wait_us = 0
+            link.pause_us = 0
+            state = bringup.state
             program = self._programs[state]
-            at = 4 * self._step
-            if not program[at](now_us, program[at + 1], program[at + 2]):
-                return
-            if program[at + 3]:
-                self._pause(now_us, program[at + 3])
-            if self.state == state:
-                self._step += 1
-            self._index = 0
-            if self._phase:
-                self._phase = 0
-                return
+            row = 4 * bringup.step
+            if not program[row](now_us, program[row + 1], program[row + 2]):
+                break
+            if program[row + 3]:
+                link.pause(now_us, program[row + 3])
+            if bringup.state == state:
+                bringup.step += 1
+            if link.phase:
+                link.phase = 0
+                break
+        self.pause_us = link.pause_us
+        self.state = bringup.state
+        self.devices_seen = bringup.devices_seen
+        self.link_broken = bringup.link_broken
 
     def open_wire(self):
-        """Cell, from 1, at the first open wire that the last check has found; 0 none."""
+        """Return the cell, from 1, at the first open wire that the last check has found; 0 without one."""
         for device in range(self._devices):
             found = self.open_wires[2 * device] << 8 | self.open_wires[2 * device + 1]
             for cell in range(self._cells):
@@ -139,89 +133,109 @@ class Bq79616(Starter):
                     return device * self._cells + cell + 1
         return 0
 
+    @property
+    def fault(self):
+        return self._bringup.fault
+
+    @property
+    def crc_errors(self):
+        return self._link.crc_errors
+
+    @property
+    def timeouts(self):
+        return self._link.timeouts
+
+    @property
+    def invalid(self):
+        return self._bringup.invalid
+
+    @property
+    def wakes(self):
+        return self._bringup.wakes
+
     # -- actions of the cycle
 
-    def _begin_run(self, now_us):
-        self._cycles = 0
-        self._period_start = (now_us - self._period_us) & _TICKS_MASK
-        return self._run_from(now_us, 0)
-
     def _await_period(self, now_us, register, value):
-        passed = (now_us - self._period_start) & _TICKS_MASK
+        """Wait for the period to begin; after a configuration it begins at once."""
+        if self._bringup.configured:
+            self._bringup.configured = False
+            self._odd_cycles = 0
+            self._period_start = now_us
+            return True
+        passed = (now_us - self._period_start) & TICKS_MASK
         if passed < self._period_us:
-            self.pause_us = self._period_us - passed
+            self._link.pause_us = self._period_us - passed
             return False
         late_us = passed - self._period_us
-        self._period_start = now_us if late_us >= self._period_us else (now_us - late_us) & _TICKS_MASK
+        self._period_start = now_us if late_us >= self._period_us else (now_us - late_us) & TICKS_MASK
         return True
 
+    def _complete(self):
+        """True if every device of the stack is read."""
+        return self._bringup.devices_seen == self._devices
+
     def _read_cells(self, now_us, register, size):
-        if not self._read(now_us, register, size):
+        if not self._bringup.read(now_us, register, size):
             return False
-        cells = self.cells_mV
-        if to_cells(self._rx, self._counts[self._side], self._cells, cells, len(cells), self._positions[self._side]):
-            return self._not_as_configured()
-        if self._side or not self._counts[1]:
-            self.cells_ready = self.devices_seen == self._devices
+        link = self._link
+        side = link.side
+        cells = self._cells_mV
+        if to_cells(link.rx, link.counts[side], self._cells, cells, len(cells), link.positions[side]):
+            return self._bringup.not_as_configured()
+        if side or not link.counts[1]:
+            self.cells_ready = self._complete()
         return True
 
     def _read_temps(self, now_us, register, size):
-        if not self._read(now_us, register, size):
+        if not self._bringup.read(now_us, register, size):
             return False
-        temps = self.temps_ddegC
-        to_temps(self._rx, self._counts[self._side], self._temps, temps, len(temps), self._positions[self._side],
-                 self._ntc)
-        if not self._side:
-            self.temps_ready = self.devices_seen == self._devices
-            self.scan_us = (now_us - self._period_start) & _TICKS_MASK
+        link = self._link
+        side = link.side
+        temps = self._temps_ddegC
+        to_temps(link.rx, link.counts[side], self._temps, temps, len(temps), link.positions[side], self._ntc)
+        if not side:
+            self.temps_ready = self._complete()
+            self.scan_us = (now_us - self._period_start) & TICKS_MASK
         return True
 
-    def _read_status(self, now_us, register, size):
-        """Does every main ADC run, and who has a fault of its own?"""
-        if not self._read(now_us, register, size):
-            return False
-        count = self._counts[self._side]
-        if count_different(self._rx, count, size, _MAIN_RUN, _MAIN_RUN):
-            return self._not_as_configured()
-        take_bytes(self._rx, count, size, self.faults, self._positions[self._side])
-        self.fault = first_with(self.faults, self._devices, _OWN_FAULTS)
-        self._fails = 0
-        return True
-
-    def _check_due(self, now_us, register, value):
-        if self._cycles_to_check:
-            self._step += value
+    def _skip_check(self, now_us, register, rows):
+        """Skip the check of wires and registers unless it is due in this cycle."""
+        if self.cycles_to_check:
+            self._bringup.step += rows
         return True
 
     def _read_wires(self, now_us, register, size):
-        """Bits 15..0 of a device's two bytes, high byte first: the upper sense wire of that cell is open."""
-        if not self._read(now_us, register, size):
+        """Read two bytes of each device, high byte first: a bit is set if the upper sense wire of that cell is open."""
+        if not self._bringup.read(now_us, register, size):
             return False
-        take_bytes(self._rx, self._counts[self._side], 2, self.open_wires, self._positions[self._side])
+        link = self._link
+        take_bytes(link.rx, link.counts[link.side], 2, self.open_wires, link.positions[link.side])
         return True
 
-    def _other_side(self, now_us, register, value):
-        if self._counts[1]:
-            self._side = 1
-            return self._select(now_us, register, 0)
-        self._step += value                    # straight to the rest of this side
+    def _other_side(self, now_us, register, rows):
+        link = self._link
+        if link.counts[1]:
+            link.side = 1
+            return self._bringup.select(now_us, register, 0)
+        self._bringup.step += rows             # straight to the rest of this side
         return True
 
     def _first_side(self, now_us, register, value):
-        self._side = 0
-        return self._select(now_us, register, value)
+        self._link.side = 0
+        return self._bringup.select(now_us, register, value)
 
     def _finish_cycle(self, now_us, register, value):
-        """Missing devices and broken links are looked at again; cells never count as read while one is missing."""
-        self._step = -1
-        self._cycles_to_check = self._cycles_to_check - 1 if self._cycles_to_check else self._wire_check_cycles
-        self._cycles += 1
-        if self.devices_seen < self._devices:
-            if self._cycles >= _PARTIAL_CYCLES:
-                self.restart()
-        elif not self.link_broken:
-            self._cycles = 0
-        elif self._cycles >= _LOOK_CYCLES:
-            self._cycles = 0
-            self._look_again()
+        """Check for missing devices and broken links. Cells never count as read while a device is missing."""
+        bringup = self._bringup
+        bringup.step = -1
+        self.cycles_to_check = self.cycles_to_check - 1 if self.cycles_to_check else _WIRE_CHECK_CYCLES
+        self._odd_cycles += 1
+        if not self._complete():
+            if self._odd_cycles >= _PARTIAL_CYCLES:
+                bringup.restart()
+        elif not bringup.link_broken:
+            self._odd_cycles = 0
+        elif self._odd_cycles >= _LOOK_CYCLES:
+            self._odd_cycles = 0
+            bringup.look_again()
         return True

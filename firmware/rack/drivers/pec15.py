@@ -1,6 +1,7 @@
 """PEC15 of the LTC681x family: poly 0x4599, initial value 0x0010, most significant bit first, shifted left once.
 
-Vectors: foxBMS 2 test_ltc_pec.c, in tests/drivers/vectors. Nibble table as in rack.drivers.crc16.
+Vectors: foxBMS 2 test_ltc_pec.c, in tests/unit/drivers/vectors. Nibble table: half a byte a step, as a byte table would
+take half a kilobyte more.
 """
 
 from array import array
@@ -25,15 +26,25 @@ TABLE = _nibble_table()
 
 @micropython.viper
 def pec15(buffer, start: int, length: int, table) -> int:
-    """PEC over buffer[start:start + length] as it goes on the wire, high byte first (bit 0 is 0)."""
-    b = ptr8(buffer)
-    t = ptr32(table)
+    """PEC over buffer[start:start + length] as it goes on the wire, high byte first (bit 0 is 0).
+
+    table: TABLE. No bounds check on the board: the caller keeps start + length inside the buffer.
+    """
+    data = ptr8(buffer)
+    remainders = ptr32(table)
     remainder = 16
     i = start
     end = start + length
     while i < end:
-        byte = int(b[i])
-        remainder = ((remainder << 4) & 0x7FFF) ^ int(t[((remainder >> 11) ^ (byte >> 4)) & 15])
-        remainder = ((remainder << 4) & 0x7FFF) ^ int(t[((remainder >> 11) ^ byte) & 15])
+        byte = int(data[i])
+        remainder = ((remainder << 4) & 0x7FFF) ^ int(remainders[((remainder >> 11) ^ (byte >> 4)) & 15])
+        remainder = ((remainder << 4) & 0x7FFF) ^ int(remainders[((remainder >> 11) ^ byte) & 15])
         i += 1
     return remainder << 1
+
+
+def seal(frame, length):
+    """Write the PEC of frame[:length] behind it, high byte first."""
+    pec = pec15(frame, 0, length, TABLE)
+    frame[length] = pec >> 8
+    frame[length + 1] = pec & 0xFF

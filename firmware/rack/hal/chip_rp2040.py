@@ -8,6 +8,7 @@ from micropython import const
 
 SYSTEM_Hz = const(0)                # set before anything else; 0: as MicroPython starts, 125 MHz
 SPI0 = const(0x4003C000)
+SPI1 = const(0x40040000)
 UART1 = const(0x40038000)
 UART1_RX_DREQ = const(23)
 DMA_BUSY = const(1 << 24)           # in a channel's CTRL

@@ -8,6 +8,7 @@ from micropython import const
 
 SYSTEM_Hz = const(125_000_000)      # 150 at its start: the tick of the period program is to stay 16 ns
 SPI0 = const(0x40080000)
+SPI1 = const(0x40088000)
 UART1 = const(0x40078000)
 UART1_RX_DREQ = const(31)
 DMA_BUSY = const(1 << 26)

@@ -186,7 +186,12 @@ class Port:
         self._pump = PWM(Pin(p.pins_pump_pwm), freq=_FAN_Hz, duty_u16=0)
         self._adc = (ADC(p.pins_coolant_adc), ADC(p.pins_gas_adc))
         self._core = ADC(4)
-        self.afe_uart = AfeUart(p.pins_afe_tx, p.pins_afe_rx)
+        if p.afe_chip == bits.AFE_LTC6813:
+            from rack.hal.rp2_afe_spi import AfeSpi
+
+            self.afe_spi = AfeSpi(p)
+        else:
+            self.afe_uart = AfeUart(p.pins_afe_tx, p.pins_afe_rx)
         self.can_spi = CanSpi(p.pins_can_sck, p.pins_can_mosi, p.pins_can_miso, p.pins_can_cs)
         self.i2c = I2C(1, sda=Pin(p.pins_i2c_sda), scl=Pin(p.pins_i2c_scl), freq=_I2C_Hz, timeout=_I2C_TIMEOUT_us)
         self.rs485 = None

@@ -65,6 +65,16 @@ class _AfeUart:
         self._pipe.tell(5, struct.pack("<H", us))
 
 
+class _AfeSpi:
+    """The member of rack.hal.rp2_afe_spi.AfeSpi."""
+
+    def __init__(self, pipe):
+        self._pipe = pipe
+
+    def transfer(self, tx, rx, count):
+        rx[:count] = self._pipe.ask(21, struct.pack("<H", count) + bytes(tx[:count]), count)
+
+
 class _CanSpi:
     def __init__(self, pipe):
         self._pipe = pipe
@@ -162,6 +172,7 @@ class Port:
         self._fast = None
         self._coil_bits = 0
         self.afe_uart = _AfeUart(self._pipe)
+        self.afe_spi = _AfeSpi(self._pipe)
         self.can_spi = _CanSpi(self._pipe)
         self.i2c = _I2c(self._pipe)
         self.rs485 = _Rs485(self._pipe)

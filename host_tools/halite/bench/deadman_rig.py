@@ -34,6 +34,7 @@ p.deadman_window_ms = {window}
 p.contactor_hold_pct = 100
 p.grid_phases = 1
 p.modbus_enabled = 0
+p.afe_chip = 0
 from rack.hal.rp2_board import Port
 port = Port(p)
 mark = Pin(22, Pin.OUT, value=0)

@@ -23,7 +23,11 @@ from halite.config import RackConfig, compile_config
 from halite.config.pins import SAFE_AT_BOOT
 from halite.common.errors import HaliteError
 from halite.build.fold import CHIPS, CONSTANT_MODULES, constants, fold, inline, of_chip, path_of, shared
-from halite.common.paths import FIRMWARE
+from halite.common.paths import FIRMWARE, use_firmware
+
+use_firmware()
+
+from rack.definitions.codes import AFE_BQ79616, AFE_LTC6813  # noqa: E402 - only after use_firmware
 
 MANIFEST = "manifest.json"
 _OTHER_PORTS = {"rack/hal/unix_board.py"}  # not for the board
@@ -32,6 +36,11 @@ HOST_ONLY = {
     *(f"rack/definitions/{name}.py" for name in ("alarms", "signals", "layouts", "pcs_frames", "sunspec")),
     *map(path_of, CONSTANT_MODULES),
 }  # fmt: skip
+# Modules that only racks with this `[afe] chip` need, by the beginning of their paths.
+_OF_AFE_CHIP = {
+    AFE_BQ79616: ("rack/drivers/bq79616",),
+    AFE_LTC6813: ("rack/drivers/ltc681x", "rack/drivers/pec15", "rack/hal/rp2_afe_spi"),
+}
 _VERSION = "rack/generated/version.py"
 _BOOT = "boot.py"
 _SOURCES = (_BOOT, "main.py")  # MicroPython starts these two by their .py names
@@ -131,9 +140,18 @@ def _off_at_start(text: str, config: RackConfig) -> str:
     return text
 
 
-def board_sources(plain: bool = False, lean: bool = True, chip: str = "rp2040") -> dict[str, str]:
-    """Every module that a board gets, before its names are shortened; see `make`."""
-    texts = tuple((name, path.read_text(encoding="utf-8")) for name, path in sources())
+def _of_other_afe(name: str, afe_chip: int) -> bool:
+    """True for a module that drives another AFE chip than the rack's."""
+    others = (paths for chip, paths in _OF_AFE_CHIP.items() if chip != afe_chip)
+    return name not in HOST_ONLY and any(name.startswith(paths) for paths in others)
+
+
+def board_sources(
+    plain: bool = False, lean: bool = True, chip: str = "rp2040", afe_chip: int = AFE_BQ79616
+) -> dict[str, str]:
+    """Every module that a board gets, before its names are shortened; see `make`. afe_chip: `[afe] chip`."""
+    kept = ((name, path) for name, path in sources() if not _of_other_afe(name, afe_chip))
+    texts = tuple((name, path.read_text(encoding="utf-8")) for name, path in kept)
     return dict(_board_sources(texts, version_source(), plain, lean, chip))
 
 
@@ -178,7 +196,7 @@ def make(config: RackConfig, plain: bool = False, lean: bool = True, short: bool
     run beside them at the REPL. HaliteError names a module that fails.
     """
     files: dict[str, bytes] = {}
-    modules = board_sources(plain, lean, config.chip)
+    modules = board_sources(plain, lean, config.chip, config["afe_chip"])
     for name, source in (_short_names(tuple(modules.items())) if short and not plain else modules).items():
         if name == _BOOT:
             files[name] = _off_at_start(source, config).encode()

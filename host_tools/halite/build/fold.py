@@ -22,6 +22,7 @@ CHIPS = {"rp2040": "rack.hal.chip_rp2040", "rp2350": "rack.hal.chip_rp2350"}
 CONSTANT_MODULES = (
     "rack.base.clock", "rack.base.period_count",
     "rack.definitions.codes", "rack.definitions.pcs_codes", "rack.generated.ids",
+    "rack.drivers.bq79616_registers", "rack.drivers.ltc681x_commands",
     *(f"rack.generated.{name}" for name in LAYOUTS), *CHIPS.values(),
 )  # fmt: skip
 

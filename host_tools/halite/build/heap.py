@@ -19,7 +19,8 @@ from halite.common.paths import FIRMWARE
 _BOOT_MS = 1200.0
 _EMULATED_LIMIT_MS = 20_000
 _WALL_LIMIT_S = 600
-_ROOTS = ("rack.app", "rack.hal.rp2_board", "rack.drivers.bq79616")  # what rack.start imports once the config is read
+_ROOTS = ("rack.app", "rack.hal.rp2_board")  # what rack.start imports once the config is read
+_AFE_ROOTS = ("rack.drivers.bq79616", "rack.drivers.ltc681x", "rack.hal.rp2_afe_spi")  # the build holds those of one chip
 _LISTS = tuple(sorted(name.removesuffix(".py").replace("/", ".") for name in build.HOST_ONLY))
 
 _MEASURE = """
@@ -76,7 +77,7 @@ def measure(config: str = "sodium_rack", lists: bool = False) -> dict[str, int]:
     """
     files = build.make(load(config), lean=not lists).files
     known = {name.removesuffix(".mpy").replace("/", ".") for name in files if name.endswith(".mpy")}
-    names = import_order(_LISTS if lists else _ROOTS, known)
+    names = import_order(_LISTS if lists else _ROOTS + _AFE_ROOTS, known)
     printed = run_code(_prompt(files), _MEASURE.format(names=tuple(names)), _EMULATED_LIMIT_MS, _WALL_LIMIT_S)
     return {name: int(size) for name, size in (line.split() for line in printed.splitlines())}
 

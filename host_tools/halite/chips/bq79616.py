@@ -11,27 +11,11 @@ from dataclasses import dataclass, field
 
 from halite.chips.crc import crc16
 from halite.chips.faults import WireFaults
+from halite.common.paths import use_firmware
 
-# Registers (hexadecimal addresses of the public register map)
-DIR0_ADDR_OTP, DEV_CONF, ACTIVE_CELL, GPIO_CONF1, CUST_CRC = 0x000, 0x002, 0x003, 0x00E, 0x036
-DIR0_ADDR, DIR1_ADDR, COMM_CTRL, CONTROL1, CONTROL2 = 0x306, 0x307, 0x308, 0x309, 0x30A
-ADC_CTRL1, DIAG_COMP_CTRL2, DIAG_COMP_CTRL3 = 0x30D, 0x33B, 0x33C
-FAULT_RST1, FAULT_RST2 = 0x331, 0x332
-PARTID, ADC_STAT1, ADC_STAT2, DEV_STAT = 0x500, 0x527, 0x528, 0x52C
-FAULT_SUMMARY, FAULT_COMM1, FAULT_SYS = 0x52D, 0x530, 0x536
-FAULT_COMP_VCOW1 = 0x548  # cells 16..9, then 8..1
-VCELL16_HI, TSREF_HI, GPIO1_HI, DIETEMP1_HI = 0x568, 0x58C, 0x58E, 0x5AE
+use_firmware()
 
-_ADDRESS_MASK = 0x3F
-_STACK_DEV, _TOP_STACK = 0x02, 0x01
-_DIR_SEL, _SEND_WAKE, _SOFT_RESET, _ADDR_WR = 0x80, 0x20, 0x02, 0x01
-_SEND_SHUTDOWN, _GOTO_SHUTDOWN, _GOTO_SLEEP = 0x40, 0x08, 0x04
-_MAIN_GO, _MAIN_MODE, _CONTINUOUS, _TSREF_EN = 0x04, 0x03, 0x02, 0x01
-_DRST, _SYS_FAULT, _COMM_FAULT, _COMM_CRC = 0x10, 0x02, 0x10, 0x02
-_OPEN_WIRE_FAULT, _DRDY_MAIN, _DRDY_VCOW, _MAIN_RUN = 0x40, 0x01, 0x08, 0x01
-_OW_SNK, _OW_VC_SINKS, _OW_VC_CHECK = 0x30, 0x10, 0x05
-_NO_RESULT = 0x8000
-_PART = 0x21
+from rack.drivers import bq79616_registers as R  # noqa: E402 - only after use_firmware
 
 _CELL_LSB_V, _GPIO_LSB_V, _TSREF_LSB_V, _TSREF_V = 190.73e-6, 152.59e-6, 169.54e-6, 5.0
 
@@ -43,6 +27,8 @@ WAKE_US = (2000.0, 10_000.0)
 _BOOT_US, _BOOT_PER_DEVICE_US = 3500.0, 600.0
 _CLEAR_US = 15.0  # communication clear: 15..20 bit times low
 
+_SINGLE = (R.SINGLE_READ, R.SINGLE_WRITE)
+_READS = (R.SINGLE_READ, R.STACK_READ, R.BROADCAST_READ)
 # Registers that the controller may write; everything else is read-only.
 _WRITABLE = (range(0x038), range(0x300, 0x360), range(0x700, 0x703))
 
@@ -62,10 +48,10 @@ class Device:
     def reset(self, ready_us: float) -> None:
         """Wake or digital reset: registers return to their defaults, the address is lost."""
         self.registers[:] = bytes(len(self.registers))
-        self.registers[PARTID] = _PART
-        self.registers[FAULT_SYS] = _DRST
-        for register in range(VCELL16_HI, DIETEMP1_HI + 4, 2):
-            self.set16(register, _NO_RESULT)
+        self.registers[R.PARTID] = R.PART
+        self.registers[R.FAULT_SYS] = R.DRST
+        for register in range(R.VCELL16_HI, R.DIETEMP1_HI + 4, 2):
+            self.set16(register, R.NO_RESULT)
         self.awake, self.ready_us, self.converted_us, self.sinks_us = True, ready_us, None, None
 
     def set16(self, register: int, value: int) -> None:
@@ -74,19 +60,19 @@ class Device:
 
     @property
     def direction(self) -> int:
-        return self.registers[CONTROL1] >> 7
+        return self.registers[R.CONTROL1] >> 7
 
     @property
     def address(self) -> int:
-        return self.registers[DIR1_ADDR if self.direction else DIR0_ADDR] & _ADDRESS_MASK
+        return self.registers[R.DIR1_ADDR if self.direction else R.DIR0_ADDR] & R.ADDRESS_MASK
 
     @property
     def is_stack(self) -> bool:
-        return bool(self.registers[COMM_CTRL] & _STACK_DEV)
+        return bool(self.registers[R.COMM_CTRL] & R.STACK_DEV)
 
     @property
     def is_top(self) -> bool:
-        return bool(self.registers[COMM_CTRL] & _TOP_STACK)
+        return bool(self.registers[R.COMM_CTRL] & R.TOP_STACK)
 
 
 def _raw(volts: float, lsb_V: float) -> int:
@@ -100,6 +86,7 @@ class Bq79616Stack:
     broken_links: links that do not conduct; link n joins device n-1 and n, link `devices` closes the ring from
     the top device back to the base. lost_devices(): positions without supply, asked at every frame.
     open_wires(): (position, cell 0..15) whose upper sense wire is open, found by the open-wire check.
+    dead_adcs(): positions whose main ADC cannot start. on_read(register, now_us): called at each read command.
     """
 
     def __init__(
@@ -116,7 +103,9 @@ class Bq79616Stack:
         self.broken_links: set[int] = set()
         self.open_wires: Callable[[], Collection[tuple[int, int]]] = lambda: ()
         self.lost_devices: Callable[[], Collection[int]] = lambda: ()
+        self.dead_adcs: Callable[[], Collection[int]] = lambda: ()
         self.transmit: Callable[[bytes, float], None] = lambda data, at_us: None
+        self.on_read: Callable[[int, float], None] = lambda register, now_us: None
         self.frames = self.crc_errors = 0
         self._frame = bytearray()
         self._confused = False
@@ -159,7 +148,7 @@ class Bq79616Stack:
             # not an initialisation byte: the chip waits for a communication clear
             self._frame.clear()
             self._confused = True
-            base.registers[FAULT_COMM1] |= 0x01
+            base.registers[R.FAULT_COMM1] |= R.COMM_BAD_START
             return
         if len(self._frame) == _frame_length(self._frame[0]):
             frame, self._frame = bytes(self._frame), bytearray()
@@ -168,15 +157,15 @@ class Bq79616Stack:
     def _frame_done(self, frame: bytes, now_us: float) -> None:
         if crc16(frame[:-2]) != frame[-2] | frame[-1] << 8:
             self.crc_errors += 1
-            self.devices[0].registers[FAULT_COMM1] |= _COMM_CRC
+            self.devices[0].registers[R.FAULT_COMM1] |= R.COMM_CRC
             return
         self.frames += 1
-        kind, body = frame[0] >> 4 & 7, frame[1:-2]
-        single = kind in (0, 1)
+        kind, body = frame[0] & R.KIND_MASK, frame[1:-2]
+        single = kind in _SINGLE
         device_id = body[0] if single else -1
         body = body[1:] if single else body
         register, data = body[0] << 8 | body[1], body[2:]
-        if kind in (0, 2, 4):
+        if kind in _READS:
             self._read(kind, device_id, register, data[0] + 1, now_us)
         else:
             self._write(kind, device_id, register, data, now_us)
@@ -211,20 +200,24 @@ class Bq79616Stack:
 
     # writing
 
+    def disturb(self, position: int, register: int, value: int, now_us: float) -> None:
+        """Write one register of one device without a frame, as a disturbance does."""
+        self._write_device(self.devices[position], register, bytes((value,)), now_us)
+
     def _write(self, kind: int, device_id: int, register: int, data: bytes, now_us: float) -> None:
-        listening = self._listening(now_us, reverse=kind == 6)
-        if kind == 1:
+        listening = self._listening(now_us, reverse=kind == R.REVERSE_WRITE)
+        if kind == R.SINGLE_WRITE:
             targets = [d for d in listening if d.address == device_id][:1]
-        elif kind == 3:
+        elif kind == R.STACK_WRITE:
             targets = [d for d in listening if d.is_stack]
         else:
             targets = listening
-        address_register = (DIR0_ADDR, DIR1_ADDR)[self.devices[0].direction]
-        if kind == 5 and register == address_register:
+        address_register = (R.DIR0_ADDR, R.DIR1_ADDR)[self.devices[0].direction]
+        if kind == R.BROADCAST_WRITE and register == address_register:
             # with ADDR_WR set a device keeps the first address and forwards only later ones
-            targets = [d for d in listening if d.registers[CONTROL1] & _ADDR_WR][:1]
+            targets = [d for d in listening if d.registers[R.CONTROL1] & R.ADDR_WR][:1]
             for device in targets:
-                device.registers[CONTROL1] &= ~_ADDR_WR & 0xFF
+                device.registers[R.CONTROL1] &= ~R.ADDR_WR & 0xFF
         for device in targets:
             self._write_device(device, register, data, now_us)
 
@@ -237,47 +230,47 @@ class Bq79616Stack:
 
     def _act(self, device: Device, register: int, value: int, now_us: float) -> None:
         """What a register write does at once; self-clearing bits clear."""
-        if register == CONTROL1:
+        if register == R.CONTROL1:
             self._control1(device, value, now_us)
-        elif register == ADC_CTRL1 and value & _MAIN_GO:
-            device.registers[ADC_CTRL1] &= ~_MAIN_GO & 0xFF
-            device.mode = value & _MAIN_MODE
+        elif register == R.ADC_CTRL1 and value & R.MAIN_GO:
+            device.registers[R.ADC_CTRL1] &= ~R.MAIN_GO & 0xFF
+            device.mode = 0 if device.position in self.dead_adcs() else value & R.MAIN_MODE
             device.converted_us = now_us + _ADC_SETTLE_US + 5.0 * device.position if device.mode else None
-        elif register == DIAG_COMP_CTRL3:
+        elif register == R.DIAG_COMP_CTRL3:
             self._open_wire_check(device, value, now_us)
-        elif register == FAULT_RST1:
+        elif register == R.FAULT_RST1:
             if value & 0x02:
-                device.registers[FAULT_SYS] = 0
+                device.registers[R.FAULT_SYS] = 0
             if value & 0x04:
-                device.set16(FAULT_COMP_VCOW1, 0)
-        elif register == FAULT_RST2 and value & 0x03:
-            device.registers[FAULT_COMM1] = 0
+                device.set16(R.FAULT_COMP_VCOW1, 0)
+        elif register == R.FAULT_RST2 and value & 0x03:
+            device.registers[R.FAULT_COMM1] = 0
 
     def _open_wire_check(self, device: Device, value: int, now_us: float) -> None:
         """Sinks on, some milliseconds, then the comparison: cells that the sinks could empty are open."""
-        if value & _OW_SNK != _OW_VC_SINKS:
+        if value & R.OW_SINKS != R.OW_VC_SINKS:
             device.sinks_us = None
             return
         device.sinks_us = now_us if device.sinks_us is None else device.sinks_us
-        if value & 0x0F != _OW_VC_CHECK:
+        if value & 0x0F != R.OW_VC_CHECK:
             return
-        device.registers[DIAG_COMP_CTRL3] &= 0xFE
-        threshold_V = 0.5 + 0.3 * (device.registers[DIAG_COMP_CTRL2] & 0x0F)
+        device.registers[R.DIAG_COMP_CTRL3] &= 0xFE
+        threshold_V = 0.5 + 0.3 * (device.registers[R.DIAG_COMP_CTRL2] & 0x0F)
         emptied = now_us - device.sinks_us >= _SINK_US
         cells_V, _ = self.inputs(device.position)
         opened = {cell for position, cell in self.open_wires() if position == device.position} if emptied else set()
         low = {cell for cell, volts in enumerate(cells_V) if volts < threshold_V}
-        active = (device.registers[ACTIVE_CELL] & 0x0F) + 6
-        device.set16(FAULT_COMP_VCOW1, sum(1 << cell for cell in opened | low if cell < active))
-        device.registers[ADC_STAT2] |= _DRDY_VCOW
+        active = (device.registers[R.ACTIVE_CELL] & 0x0F) + 6
+        device.set16(R.FAULT_COMP_VCOW1, sum(1 << cell for cell in opened | low if cell < active))
+        device.registers[R.ADC_STAT2] |= R.DRDY_VCOW
 
     def _control1(self, device: Device, value: int, now_us: float) -> None:
-        device.registers[CONTROL1] = value & (_DIR_SEL | _ADDR_WR)
-        if value & _SOFT_RESET:
+        device.registers[R.CONTROL1] = value & (R.DIR_SEL | R.ADDR_WR)
+        if value & R.SOFT_RESET:
             device.reset(now_us + 1000.0)
-        elif value & (_GOTO_SHUTDOWN | _GOTO_SLEEP | _SEND_SHUTDOWN):
+        elif value & (R.GOTO_SHUTDOWN | R.GOTO_SLEEP | R.SEND_SHUTDOWN):
             device.awake = False
-        elif value & _SEND_WAKE:
+        elif value & R.SEND_WAKE:
             for place, other in enumerate(self._chain(device.direction)[1:], 1):
                 if not other.awake:
                     other.reset(now_us + _BOOT_US + place * _BOOT_PER_DEVICE_US)
@@ -285,17 +278,18 @@ class Bq79616Stack:
     # reading
 
     def _read(self, kind: int, device_id: int, register: int, count: int, now_us: float) -> None:
+        self.on_read(register, now_us)
         if count > 128:
             return
         listening = self._listening(now_us)
-        if kind == 0:
+        if kind == R.SINGLE_READ:
             answering = [d for d in listening if d.address == device_id][:1]
         else:
             # the answer starts at the top of the stack; without one nobody begins
             top = next((n for n, d in enumerate(listening) if d.is_top), None)
             if top is None:
                 return
-            answering = [d for d in listening[: top + 1] if kind == 4 or d.is_stack]
+            answering = [d for d in listening[: top + 1] if kind == R.BROADCAST_READ or d.is_stack]
         if not answering:
             return
         answer = b"".join(self._answer(device, register, count, now_us) for device in reversed(answering))
@@ -314,11 +308,11 @@ class Bq79616Stack:
 
     def _summarise(self, device: Device) -> None:
         registers = device.registers
-        flags = _SYS_FAULT if registers[FAULT_SYS] else 0
-        flags |= _COMM_FAULT if registers[FAULT_COMM1] else 0
-        flags |= _OPEN_WIRE_FAULT if registers[FAULT_COMP_VCOW1] or registers[FAULT_COMP_VCOW1 + 1] else 0
-        registers[FAULT_SUMMARY] = flags
-        registers[DEV_STAT] = _MAIN_RUN if device.converted_us is not None else 0
+        flags = R.SYS_FAULT if registers[R.FAULT_SYS] else 0
+        flags |= R.COMM_FAULT if registers[R.FAULT_COMM1] else 0
+        flags |= R.OPEN_WIRE_FAULT if registers[R.FAULT_COMP_VCOW1] or registers[R.FAULT_COMP_VCOW1 + 1] else 0
+        registers[R.FAULT_SUMMARY] = flags
+        registers[R.DEV_STAT] = R.MAIN_RUN if device.converted_us is not None else 0
 
     def _convert(self, device: Device, now_us: float) -> None:
         """Put fresh results into the registers if the main ADC has run."""
@@ -326,23 +320,23 @@ class Bq79616Stack:
             return
         registers = device.registers
         cells_V, ratios = self.inputs(device.position)
-        active = min(16, (registers[ACTIVE_CELL] & 0x0F) + 6)
+        active = min(16, (registers[R.ACTIVE_CELL] & 0x0F) + 6)
         for cell in range(16):
             volts = cells_V[cell] if cell < len(cells_V) else 0.0
-            device.set16(VCELL16_HI + 2 * (15 - cell), _raw(volts, _CELL_LSB_V) if cell < active else _NO_RESULT)
-        reference_V = _TSREF_V if registers[CONTROL2] & _TSREF_EN else 0.0
-        device.set16(TSREF_HI, _raw(reference_V, _TSREF_LSB_V))
+            device.set16(R.VCELL16_HI + 2 * (15 - cell), _raw(volts, _CELL_LSB_V) if cell < active else R.NO_RESULT)
+        reference_V = _TSREF_V if registers[R.CONTROL2] & R.TSREF_EN else 0.0
+        device.set16(R.TSREF_HI, _raw(reference_V, _TSREF_LSB_V))
         for gpio, ratio in enumerate(ratios[:8]):
-            mode = registers[GPIO_CONF1 + gpio // 2] >> (3 * (gpio % 2)) & 7
-            value = _raw(ratio * reference_V, _GPIO_LSB_V) if mode in (1, 2) else _NO_RESULT
-            device.set16(GPIO1_HI + 2 * gpio, value)
-        device.set16(DIETEMP1_HI, _raw(25.0, 0.025))
-        registers[ADC_STAT1] |= _DRDY_MAIN
-        if device.mode != _CONTINUOUS:
+            mode = registers[R.GPIO_CONF1 + gpio // 2] >> (3 * (gpio % 2)) & 7
+            value = _raw(ratio * reference_V, _GPIO_LSB_V) if mode in (1, 2) else R.NO_RESULT
+            device.set16(R.GPIO1_HI + 2 * gpio, value)
+        device.set16(R.DIETEMP1_HI, _raw(25.0, 0.025))
+        registers[R.ADC_STAT1] |= R.DRDY_MAIN
+        if device.mode != R.CONTINUOUS:
             device.converted_us = None
 
 
 def _frame_length(first: int) -> int:
     """Length of a command frame with CRC from its first byte."""
-    single = (first >> 4 & 7) in (0, 1)
+    single = first & R.KIND_MASK in _SINGLE
     return 1 + single + 2 + (first & 7) + 1 + 2

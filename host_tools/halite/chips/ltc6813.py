@@ -10,19 +10,20 @@ from dataclasses import dataclass, field
 
 from halite.chips.crc import pec15
 from halite.chips.faults import WireFaults
+from halite.common.paths import use_firmware
 
-WRCFGA, RDCFGA, WRCFGB, RDCFGB = 0x001, 0x002, 0x024, 0x026
-READ_CELLS = (0x004, 0x006, 0x008, 0x00A, 0x009, 0x00B)
-READ_AUX = (0x00C, 0x00E, 0x00D, 0x00F)
-RDSTATA, RDSTATB = 0x010, 0x012
-ADCV, ADOW, ADAX = 0x260, 0x228, 0x460
-CLRCELL, CLRAUX, PLADC = 0x711, 0x712, 0x714
+use_firmware()
+
+from rack.drivers import ltc681x_commands as C  # noqa: E402 - only after use_firmware
+
+READ_CELLS = (C.RDCVA, C.RDCVB, C.RDCVC, C.RDCVD, C.RDCVE, C.RDCVF)
+READ_AUX = (C.RDAUXA, C.RDAUXB, C.RDAUXC, C.RDAUXD)
 # The bits of a start command that are not mode, channel, pull-up or discharge
 _ADCV_MASK, _ADOW_MASK, _ADAX_MASK = 0x668, 0x628, 0x678
 
+BYTE_us = 8.0  # 1 Mbit/s, the most that an LTC6820 takes
 _LSB_V = 100e-6
 _VREF2_V = 3.0
-_CLEARED = 0xFFFF
 _SLEEP_us, _IDLE_us = 2_000_000.0, 6_700.0
 _WAKE_us, _READY_us = 300.0, 10.0
 # Conversion of all cells and of all GPIOs by MD: 422 Hz, 27 kHz, 7 kHz, 26 Hz
@@ -37,8 +38,8 @@ class Device:
 
     position: int
     config: list[bytearray] = field(default_factory=lambda: [bytearray(6), bytearray(6)])
-    cells: list[int] = field(default_factory=lambda: [_CLEARED] * 18)
-    aux: list[int] = field(default_factory=lambda: [_CLEARED] * 12)
+    cells: list[int] = field(default_factory=lambda: [C.CLEARED] * 18)
+    aux: list[int] = field(default_factory=lambda: [C.CLEARED] * 12)
 
 
 def _word(volts: float) -> int:
@@ -115,9 +116,16 @@ class Ltc6813Stack:
         """Chip select rises: complete writes take effect."""
         self._last_us = now_us
         command = self._command()
-        if command in (WRCFGA, WRCFGB):
-            self._write_config(0 if command == WRCFGA else 1)
+        if command in (C.WRCFGA, C.WRCFGB):
+            self._write_config(0 if command == C.WRCFGA else 1)
         self._bytes = []
+
+    def transfer(self, data: bytes, now_us: float) -> bytes:
+        """One chip select that begins at now_us; returns the bytes of the answer."""
+        self.select(now_us)
+        answer = bytes(self.exchange(byte, now_us + BYTE_us * index) for index, byte in enumerate(data))
+        self.deselect(now_us + BYTE_us * len(data))
+        return answer
 
     # commands
 
@@ -130,7 +138,7 @@ class Ltc6813Stack:
 
     def _is_poll(self) -> bool:
         command = self._command()
-        return command == PLADC
+        return command == C.PLADC
 
     def _begin(self, now_us: float) -> None:
         command = self._command()
@@ -138,15 +146,15 @@ class Ltc6813Stack:
             self.pec_errors += 1
             return
         mode = command >> 7 & 3
-        if command & _ADOW_MASK == ADOW:
-            self._start(now_us + _CELLS_us[mode], "up" if command & 0x40 else "down", now_us)
-        elif command & _ADCV_MASK == ADCV:
+        if command & _ADOW_MASK == C.ADOW:
+            self._start(now_us + _CELLS_us[mode], "up" if command & C.PULL_UP else "down", now_us)
+        elif command & _ADCV_MASK == C.ADCV:
             self._start(now_us + _CELLS_us[mode], "cells", now_us)
-        elif command & _ADAX_MASK == ADAX:
+        elif command & _ADAX_MASK == C.ADAX:
             self._start(now_us + _AUX_us[mode], "aux", now_us)
-        elif command == CLRCELL:
+        elif command == C.CLRCELL:
             self._fill("cells")
-        elif command == CLRAUX:
+        elif command == C.CLRAUX:
             self._fill("aux")
         else:
             self._finish(now_us)
@@ -155,7 +163,7 @@ class Ltc6813Stack:
     def _fill(self, name: str) -> None:
         for device in self.devices:
             words = getattr(device, name)
-            words[:] = [_CLEARED] * len(words)
+            words[:] = [C.CLEARED] * len(words)
 
     def _start(self, done_us: float, what: str, now_us: float) -> None:
         self._finish(now_us)
@@ -194,18 +202,18 @@ class Ltc6813Stack:
     # register groups
 
     def _group(self, device: Device, command: int) -> bytes | None:
-        if command in (RDCFGA, RDCFGB):
-            return bytes(device.config[0 if command == RDCFGA else 1])
+        if command in (C.RDCFGA, C.RDCFGB):
+            return bytes(device.config[0 if command == C.RDCFGA else 1])
         if command in READ_CELLS:
             first = 3 * READ_CELLS.index(command)
             return _pack(device.cells[first : first + 3]) if first < self.cells_per_device else None
         if command in READ_AUX:
             first = 3 * READ_AUX.index(command)
             return _pack(device.aux[first : first + 3])
-        if command == RDSTATA:
-            total_V = sum(word for word in device.cells[: self.cells_per_device] if word != _CLEARED) * _LSB_V
+        if command == C.RDSTATA:
+            total_V = sum(word for word in device.cells[: self.cells_per_device] if word != C.CLEARED) * _LSB_V
             return _pack((_word(total_V / 30), _word(25.0 * 7.6e-3 + 2.1), _word(5.0)))
-        return _pack((_word(3.3), 0, 0)) if command == RDSTATB else None
+        return _pack((_word(3.3), 0, 0)) if command == C.RDSTATB else None
 
     def _read(self, command: int) -> bytes:
         answer = b""

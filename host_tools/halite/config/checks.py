@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import log
 
 from halite.config import rows
-from halite.config.pins import check_pins
+from halite.config.pins import AFE_SPI, AFE_UART, ALLOWED, check_pins
 
 Values = Mapping[str, int]
 Tables = Mapping[str, Sequence[int]]
@@ -221,6 +221,22 @@ def _windows(values: Values, tables: Tables) -> Iterator[str]:
             )
 
 
+# Name of the chip, the pins that it needs, and how many cells one device measures.
+_AFE_CHIPS = (("bq79616", AFE_UART, 6, 16), ("ltc6813", AFE_SPI, 4, 18))
+
+
+def _afe(values: Values, tables: Tables) -> Iterator[str]:
+    """The board map has the pins of the AFE's bus, and a device of that chip has inputs for its cells."""
+    chip, pins, fewest, most = _AFE_CHIPS[values["afe_chip"]]
+    for name in pins:
+        if values[f"pins_{name}"] < 0:
+            allowed = ", ".join(map(str, sorted(ALLOWED[name]))) if name in ALLOWED else "any free GPIO"
+            yield f'[pins] {name} = -1: [afe] chip = "{chip}" needs this pin: allowed is {allowed}'
+    cells = values["afe_cells_per_device"]
+    if not fewest <= cells <= most:
+        yield f'[afe] cells_per_device = {cells}: allowed is {fewest} to {most} with [afe] chip = "{chip}"'
+
+
 def _cells(values: Values, tables: Tables) -> Iterator[str]:
     per_device, series = values["afe_cells_per_device"], values["cell_series"]
     needed = -(-series // per_device)
@@ -310,6 +326,7 @@ CHECKS: tuple[Check, ...] = (
     _times,
     _mains,
     _windows,
+    _afe,
     _cells,
     _thermal,
     _ranges,

@@ -11,6 +11,9 @@ _ADC = {26, 27, 28}
 ALLOWED: Mapping[str, set[int]] = {
     "afe_tx": {0, 12, 16, 28},  # UART0
     "afe_rx": {1, 13, 17},
+    "afe_miso": {8, 12, 28},  # SPI1; the chip select can be any pin
+    "afe_sck": {10, 14, 26},
+    "afe_mosi": {11, 15, 27},
     "rs485_tx": {4, 8, 20},  # UART1
     "rs485_rx": {5, 9, 21},
     "can_miso": {0, 4, 16, 20},  # SPI0
@@ -21,7 +24,11 @@ ALLOWED: Mapping[str, set[int]] = {
     "coolant_adc": _ADC,
     "gas_adc": _ADC,
 }
-OPTIONAL = {"rs485_tx", "rs485_rx", "rs485_de", "zero_crossing_b", "zero_crossing_c", "coolant_flow"}
+AFE_UART = ("afe_tx", "afe_rx")
+AFE_SPI = ("afe_miso", "afe_cs", "afe_sck", "afe_mosi")
+OPTIONAL = {
+    "rs485_tx", "rs485_rx", "rs485_de", "zero_crossing_b", "zero_crossing_c", "coolant_flow", *AFE_UART, *AFE_SPI
+}  # fmt: skip
 SAFE_AT_BOOT = ("coil_enable", "coil_precharge", "coil_main_pos", "coil_main_neg", "heater")  # low before anything else
 _NEIGHBOURS = ("hvil", "estop", "oc_alert")  # one PIO instruction reads all three
 

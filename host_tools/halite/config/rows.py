@@ -26,6 +26,7 @@ UNITS = {
 NAMED_VALUES = {
     "rack_chemistry": {"sodium": 0, "lfp": 1},
     "modbus_parity": {"none": 0, "odd": 1, "even": 2},
+    "afe_chip": {"bq79616": 0, "ltc6813": 1},
 }
 
 

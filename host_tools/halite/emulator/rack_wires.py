@@ -76,6 +76,7 @@ class RackWires:
             self._coils_changed,
         )
         self._wire_afe()
+        self._wire_afe_spi()
         self._wire_can()
         self._wire_i2c()
         self._wire_adc()
@@ -157,6 +158,8 @@ class RackWires:
     # -- buses ---------------------------------------------------------------------------------
 
     def _wire_afe(self) -> None:
+        if self._pins["afe_tx"] < 0:
+            return
         uart = self.board.corrected.uart[0]
         line = SerialLine(uart)
         afe = self.chips.afe
@@ -171,6 +174,21 @@ class RackWires:
                 afe.wake(self.board.now_us - low_since.pop(), self.board.now_us)
 
         self.board.rp2040.gpio[self._pins["afe_tx"]].add_listener(transmit_line_changed)
+
+    def _wire_afe_spi(self) -> None:
+        """The LTC6813 stack on SPI1, for a rack that has one."""
+        chip = self.chips.ltc6813
+        if chip is None:
+            return
+
+        def select_changed(new: GPIOPinState, old: GPIOPinState) -> None:
+            if new == GPIOPinState.LOW:
+                chip.select(self.board.now_us)
+            elif old == GPIOPinState.LOW:
+                chip.deselect(self.board.now_us)
+
+        self.board.rp2040.gpio[self._pins["afe_cs"]].add_listener(select_changed)
+        self.board.corrected.spi[1].exchange = lambda value: chip.exchange(value, self.board.now_us)
 
     def _wire_can(self) -> None:
         chip, bus = self.chips.mcp2515, self.chips.can_bus

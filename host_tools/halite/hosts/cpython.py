@@ -20,7 +20,6 @@ from rack.control.controller import Controller, may_request_power  # noqa: E402
 from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
 from rack.control.sense.message_ages import arrived  # noqa: E402
 from rack.definitions import codes as bits  # noqa: E402
-from rack.definitions.codes import NO_OPEN, NO_SHORT  # noqa: E402
 from rack.definitions.pcs_codes import STATUS_PERIOD_MS  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
 
@@ -171,5 +170,6 @@ def quantised_temps(rack: Rack) -> list[int]:
     """Temperatures in 0.1 °C; NO_OPEN and NO_SHORT for broken sensors."""
     temps = rack.measured_temps_degC()
     finite = np.clip(np.nan_to_num(temps, posinf=0.0, neginf=0.0), -50.0, 200.0)
-    codes = np.where(np.isneginf(temps), NO_OPEN, np.where(np.isposinf(temps), NO_SHORT, np.round(finite * 10)))
+    shorts = np.where(np.isposinf(temps), bits.NO_SHORT, np.round(finite * 10))
+    codes = np.where(np.isneginf(temps), bits.NO_OPEN, shorts)
     return [int(code) for code in codes]

@@ -45,7 +45,7 @@ def emulated_rack(
     """
     loaded = config if isinstance(config, RackConfig) else load(config)
     rack = Rack.from_config(loaded.sections, seed=seed, **(start or {}))
-    chips = chips_of(rack, fram)
+    chips = chips_of(rack, fram, loaded["afe_chip"])
     board = EmulatedBoard(image_path(image), flash=flash)
     pins = {name[len(_PINS) :]: pin for name, pin in loaded.values.items() if name.startswith(_PINS)}
     rs485 = None

@@ -72,7 +72,7 @@ class UnixBoard:
     ) -> None:
         self.config = config if isinstance(config, RackConfig) else load(config)
         self.rack = Rack.from_config(self.config.sections, seed=seed, **rack_start)
-        self.chips = chips_of(self.rack, fram)
+        self.chips = chips_of(self.rack, fram, self.config.values["afe_chip"])
         self.now_us = 0.0
         self.coils = 0
         self.alive = False
@@ -93,6 +93,7 @@ class UnixBoard:
             13: (0, self._board_temperature), 14: (1, self._arm), 15: (0, self._feed),
             16: (0, self._line_received), 17: (2, self._line_take), 18: (2, self._line_send),
             19: (0, lambda _: bytes((self.rs485.sending(),))), 20: (0, lambda _: self.rs485.stop(0)),
+            21: (2, self._afe_spi),
         }  # fmt: skip
         self._start(start_us, prepare)
 
@@ -255,6 +256,12 @@ class UnixBoard:
     def _uart_pulse(self, data: bytes) -> None:
         low_us = struct.unpack("<H", data)[0]
         self.chips.afe.wake(low_us, self.now_us + low_us)
+
+    def _afe_spi(self, data: bytes) -> bytes:
+        """One transfer to the LTC6813 stack, 8 us a byte; without a stack the line idles."""
+        sent = self._need(struct.unpack("<H", data)[0])
+        chip = self.chips.ltc6813
+        return b"\xff" * len(sent) if chip is None else chip.transfer(sent, self.now_us)
 
     # -- SPI and I²C
 

@@ -10,15 +10,16 @@ from unittest.mock import MagicMock
 
 import pytest
 from halite.bench.figures import BARS
-from halite.chips.bq79616 import ADC_CTRL1, CONTROL2, DIAG_COMP_CTRL3, TSREF_HI, VCELL16_HI, Bq79616Stack
+from halite.chips.bq79616 import Bq79616Stack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.app import App
+from rack.definitions.codes import AFE_RUN
 from rack.drivers.bq79616 import Bq79616
-from rack.drivers.bq79616_bringup import STATE_RUN
+from rack.drivers.bq79616_registers import ADC_CTRL1, CONTROL2, DIAG_COMP_CTRL3, TSREF_HI, VCELL16_HI
 from rack.generated import ids as I
 from rack.scheduler import Scheduler
-from support.afe_rig import NTC_TABLE, AfeRig, LOST_ms
+from support.afe_rig import AfeRig, LOST_ms
 from support.reaction_faults import CELLS_ms, TEMPS_ms
 from support.wires import AfeUart, TimeIsUp, settled_response
 
@@ -38,17 +39,12 @@ class BoardRig(AfeRig):
     def __init__(self, devices=DEVICES, start_us=0):
         super().__init__(devices, 16, 8, start_us)
         self.stack = Bq79616Stack(devices, self.look)
-        self.driver = Bq79616(AfeUart(self.stack, self.clock), lambda: self.clock.ticks, devices, 16, 8, self.cells_mV,
-                              self.temps_ddegC, NTC_TABLE)
+        self.driver = Bq79616(AfeUart(self.stack, self.clock), lambda: self.clock.ticks, self.layout, self.outputs)
         self.oldest_ms = self.age_ms = 0
         self.talking = False       # somebody reads answers without end on the console
         self.taken_us = {"cells": [], "temps": []}      # from the request until they were judged
-        read, self._asked_us = self.stack._read, {}
-
-        def asked(kind, device, register, count, now_us):
-            self._asked_us[register] = now_us
-            read(kind, device, register, count, now_us)
-        self.stack._read = asked
+        self._asked_us = {}
+        self.stack.on_read = self._asked_us.__setitem__
         self._scanned_us = start_us
         self.app = SimpleNamespace(
             **dict.fromkeys(("_scan", "_plan", "_slow", "_poll_console", "_poll_memory", "_collect"), MagicMock()),
@@ -111,7 +107,7 @@ class BoardRig(AfeRig):
 def closed(devices=DEVICES, after_ms=700):
     rig = BoardRig(devices)
     rig.run(after_ms)
-    assert rig.driver.state == STATE_RUN and rig.cells_right()
+    assert rig.driver.state == AFE_RUN and rig.cells_right()
     rig.oldest_ms = 0
     return rig
 
@@ -158,7 +154,7 @@ def test_readings_are_judged_as_soon_as_the_reaction_times_say():
 
 def test_a_link_that_breaks_in_the_wire_check_leaves_no_sink_on():
     rig = closed()
-    rig.driver._cycles_to_check = 0
+    rig.driver.cycles_to_check = 0
 
     def sinks_on():
         return any(device.registers[DIAG_COMP_CTRL3] & 0x30 for device in rig.stack.devices)
@@ -192,7 +188,7 @@ def test_one_break_after_another_is_followed_and_a_whole_link_ends_the_warning(b
 @settings(max_examples=10, deadline=None)
 def test_a_device_that_has_lost_its_setup_is_set_up_again_before_the_cells_count_as_lost(device, phase_ms, astray):
     rig = closed(after_ms=700 + phase_ms)
-    rig.driver._cycles_to_check = 1
+    rig.driver.cycles_to_check = 1
     rig.write_astray(device, *astray)
     rig.run(350)
     assert rig.driver.invalid == 1 and rig.driver.wakes == 1 and well(rig)
@@ -206,9 +202,9 @@ def test_the_longest_scan_with_the_check_of_wires_and_setup_leaves_time_for_the_
     rig.stack.broken_links = {link} if link else set()
     rig.run(300)
     rig.oldest_ms = 0
-    rig.driver._cycles_to_check = 1
+    rig.driver.cycles_to_check = 1
     rig.run(400)
-    assert rig.driver._cycles_to_check > 90 and rig.driver.invalid == 0
+    assert rig.driver.cycles_to_check > 90 and rig.driver.invalid == 0
     assert rig.oldest_ms <= PERIOD_ms + (3 * SCAN_ms if link else SCAN_ms)
 
 

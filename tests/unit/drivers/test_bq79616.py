@@ -5,15 +5,15 @@ import math
 from pathlib import Path
 
 import pytest
-from halite.chips.bq79616 import ACTIVE_CELL, ADC_CTRL1, CONTROL2, FAULT_SYS, Bq79616Stack
+from halite.chips.bq79616 import Bq79616Stack
 from halite.chips.faults import WireFaults
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.drivers import ntc
+from rack.definitions.codes import AFE_RUN, NO_OPEN, NO_SHORT
 from rack.drivers.bq79616 import Bq79616
-from rack.drivers.bq79616_bringup import STATE_RUN
+from rack.drivers.bq79616_registers import ACTIVE_CELL, ADC_CTRL1, CONTROL2, FAULT_SYS
 from rack.drivers.crc16 import TABLE, crc16
-from support.afe_rig import NTC_TABLE, POLL_US, AfeRig
+from support.afe_rig import POLL_US, AfeRig
 from support.wires import AfeUart
 
 RECOVERY_ms = 1_000     # as rack.drivers.bq79616 and docs/wiring.md state it
@@ -29,8 +29,7 @@ class Rig(AfeRig):
         super().__init__(devices, cells, temps, start_us)
         self.stack = Bq79616Stack(devices, self.look, faults=WireFaults(seed=seed))
         self.uart = AfeUart(self.stack, self.clock)
-        self.driver = Bq79616(self.uart, lambda: self.clock.ticks, devices, cells, temps, self.cells_mV,
-                              self.temps_ddegC, NTC_TABLE)
+        self.driver = Bq79616(self.uart, lambda: self.clock.ticks, self.layout, self.outputs)
 
 
 def vectors():
@@ -104,7 +103,7 @@ def test_open_and_short_sensors_are_told_apart():
     rig.celsius[0][2] = -math.inf
     rig.celsius[0][5] = math.inf
     rig.run(450)
-    assert rig.temps_ddegC[2] == ntc.NO_OPEN and rig.temps_ddegC[5] == ntc.NO_SHORT
+    assert rig.temps_ddegC[2] == NO_OPEN and rig.temps_ddegC[5] == NO_SHORT
     assert rig.temps_ddegC[3] == pytest.approx(10 * rig.celsius[0][3], abs=2)
 
 
@@ -140,7 +139,7 @@ def test_no_bytes_on_the_line_upset_the_driver(bursts):
         assert all(mV == -1 or 1999 <= mV <= 2130 for mV in rig.cells_mV)
     rig.scans.clear()
     rig.run(1000)
-    assert rig.driver.state == STATE_RUN and rig.scans and rig.cells_right()
+    assert rig.driver.state == AFE_RUN and rig.scans and rig.cells_right()
 
 
 @given(st.integers(0, 2**16), st.floats(0, 0.02), st.floats(0, 0.01), st.floats(0, 0.01), st.floats(0, 0.2))
@@ -200,7 +199,7 @@ def test_a_device_that_reports_a_fault_is_named_until_the_fault_has_gone(devices
     rig.stack.devices[device].registers[FAULT_SYS] = bit
     rig.run(250)
     assert rig.driver.fault == device + 1 and rig.cells_right()
-    rig.driver._cycles_to_check = 0         # the next wire check forgets what is no longer there
+    rig.driver.cycles_to_check = 0         # the next wire check forgets what is no longer there
     rig.run(500)
     assert rig.driver.fault == 0 and rig.driver.wakes == 1
 
@@ -228,7 +227,7 @@ def test_what_the_cells_depend_on_is_read_back_on_both_sides_and_set_right_witho
     rig.run(400)
     rig.stack.broken_links = broken
     rig.run(300)
-    rig.driver._cycles_to_check = 1
+    rig.driver.cycles_to_check = 1
     rig.write_astray(device, register, value)
     rig.run(350)
     assert rig.stack.devices[device].registers[register] == right
@@ -264,15 +263,13 @@ def test_a_device_that_no_longer_converts_is_noticed_and_runs_again_in_its_time(
 def test_a_device_that_cannot_convert_never_counts_as_read():
     rig = Rig()
     rig.run(600)
-    act = rig.stack._act
-    rig.stack._act = lambda device, register, value, now_us: act(
-        device, register, value & 0x04 if device.position == 2 and register == ADC_CTRL1 else value, now_us)
+    rig.stack.dead_adcs = lambda: (2,)
     rig.write_astray(2, ADC_CTRL1, 0x04)
     rig.run(200)
     rig.scans.clear()
     rig.run(1_000)
     assert not rig.scans
-    rig.stack._act = act
+    rig.stack.dead_adcs = lambda: ()
     rig.run(RECOVERY_ms)
     assert rig.scans and rig.cells_right()
 
@@ -312,6 +309,6 @@ def test_no_sequence_of_faults_makes_a_wrong_cell_or_lasts_longer_than_its_recov
         setattr(rig.stack.faults, name, getattr(WireFaults(), name))
     rig.scans.clear()
     rig.run(RECOVERY_ms)
-    assert rig.driver.state == STATE_RUN and rig.scans and rig.cells_right() and rig.driver.devices_seen == devices
+    assert rig.driver.state == AFE_RUN and rig.scans and rig.cells_right() and rig.driver.devices_seen == devices
     rig.run(LINK_RECOVERY_ms - RECOVERY_ms)
     assert not rig.driver.link_broken

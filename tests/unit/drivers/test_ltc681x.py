@@ -40,7 +40,7 @@ class Rig(AfeRig):
         super().__init__(devices, cells, temps, start_us)
         self.stack = Ltc6813Stack(devices, self.look, cells)
         self.spi = Spi(self.stack, self.clock)
-        self.driver = Ltc681x(self.spi, devices, cells, temps, self.cells_mV, self.temps_ddegC, NTC_TABLE)
+        self.driver = Ltc681x(self.spi, self.layout, self.outputs)
 
     def right(self):
         return self.cells_right() and self.temps_right()
@@ -59,7 +59,7 @@ def test_it_offers_what_the_application_uses_of_the_other_family():
     used = {node.attr for path in (FIRMWARE / "rack").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Attribute) and getattr(node.value, "attr", getattr(node.value, "id", "")) == "afe"}
     assert used > {"poll", "open_wire", "pause_us", "cells_ready", "temps_ready", "crc_errors", "devices_seen"}
-    other = Bq79616(None, None, 2, 12, 4, array("i", [0]), array("i", [0]), NTC_TABLE)
+    other = Bq79616(None, None, (2, 12, 4), (array("i", [0]), array("i", [0]), NTC_TABLE))
     here = Rig().driver
     assert not [name for name in used if not (hasattr(here, name) and hasattr(other, name))]
     assert here.open_wire() == other.open_wire() == 0
@@ -91,7 +91,7 @@ def test_a_poll_of_the_longest_stack_has_the_bus_for_1_7_ms_and_does_no_work_by_
     def watched(now_us):
         nonlocal most_us, most_lines, lines
         lines = rig.spi.busy_us = 0
-        kernels = {"_groups_ok", "_take_cells", "_configs_lost", "_take_aux", "_to_temps", "pec15", "ptr8", "ptr32"}
+        kernels = {"count_good", "to_cells", "count_unconfigured", "take_aux", "to_temps", "pec15", "ptr8", "ptr32"}
         sys.settrace(lambda frame, event, argument: count if "/rack/" in frame.f_code.co_filename
                      and frame.f_code.co_name not in kernels else None)
         try:

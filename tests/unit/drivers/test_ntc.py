@@ -4,6 +4,7 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
+from rack.definitions.codes import NO_OPEN, NO_SHORT
 from rack.drivers import ntc
 
 # B 3435 K, 10 kohm at 25 degC; and a published Steinhart-Hart set of a 10 kohm sensor (Vishay NTCLE100E3103 form).
@@ -45,16 +46,16 @@ def test_the_error_is_at_most_0_2_degC_from_minus_40_to_125(name, celsius):
 @given(st.sampled_from(sorted(SENSORS)), st.integers(0, 32766))
 def test_a_higher_ratio_is_never_warmer(name, ratio):
     here, above = ntc.look_up(TABLES[name], ratio), ntc.look_up(TABLES[name], ratio + 1)
-    if min(here, above) > ntc.NO_SHORT:
+    if min(here, above) > NO_SHORT:
         assert above <= here
 
 
 @given(st.integers(0, 32767))
 def test_every_ratio_is_a_temperature_an_open_or_a_short(ratio):
     value = ntc.look_up(TABLES["beta 3435"], ratio)
-    if value == ntc.NO_OPEN:
+    if value == NO_OPEN:
         assert ratio > 32000
-    elif value == ntc.NO_SHORT:
+    elif value == NO_SHORT:
         assert ratio < 1000
     else:
         assert -600 <= value <= 2500
