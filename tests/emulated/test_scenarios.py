@@ -25,7 +25,7 @@ from halite.scenarios import emulated_player
 from halite.scenarios import scenario as scenarios
 from halite.scenarios.observations import LEVELS
 from halite.scenarios.outcome import PROMISES, trip_key
-from halite.scenarios.scenario import Command, Scenario, Start, StartFault, TraceFrequency
+from halite.scenarios.scenario import Command, FollowFrequency, Scenario, Start, StartFault
 from rack.definitions.codes import COIL_NEG, COIL_POS
 
 NAMES = sorted({path.stem for path in scenarios.FOLDER.glob("*.toml")} - {"demo"})
@@ -65,7 +65,7 @@ def condensed(whole: Scenario) -> Scenario:
         changes: dict[str, object] = {"at_ms": at_ms}
         if isinstance(action, StartFault):
             changes["for_ms"] = action.for_ms and STEP_ms // 2
-        elif isinstance(action, TraceFrequency):
+        elif isinstance(action, FollowFrequency):
             longest = action.points[-1][0]
             changes["points"] = [(ms * CURVE_ms // longest, mHz) for ms, mHz in action.points]
         actions.append(action.model_copy(update=changes))
