@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 from halite.bench.response_times import rack_with_application
-from halite.board.event_log import decoded
 from halite.config import load
 from halite.emulator.console import ask
 from halite.emulator.flash_watch import ClosedWatch
 from halite.hosts.emulated import EmulatedRack
+from halite.hosts.event_log import decoded
 from halite.scenarios import emulated_player
 from halite.scenarios import scenario as scenarios
 from halite.scenarios.observations import LEVELS

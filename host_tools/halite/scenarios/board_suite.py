@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from halite.bench.response_times import rack_with_application, requests
-from halite.board.event_log import decoded
 from halite.common.errors import HaliteError
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.console import ask
 from halite.emulator.flash_watch import ClosedWatch
 from halite.hosts.emulated import EmulatedRack
+from halite.hosts.event_log import decoded
 from halite.scenarios import cpython_run, emulated_player
 from halite.scenarios import scenario as scenarios
 from halite.scenarios.observations import of_rack
