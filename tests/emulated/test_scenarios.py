@@ -15,17 +15,17 @@ from functools import cache
 from typing import Any
 
 import pytest
-from halite.board.event_log import decoded
 from halite.config import load
 from halite.emulator.console_client import ask
 from halite.emulator.flash_watch import ClosedWatch
 from halite.hosts.application import rack_with_application
 from halite.hosts.emulated import EmulatedRack
+from halite.hosts.event_log import decoded
 from halite.scenarios import emulated_player
 from halite.scenarios import scenario as scenarios
 from halite.scenarios.observations import LEVELS
 from halite.scenarios.outcome import PROMISES, trip_key
-from halite.scenarios.scenario import Command, Scenario, Start, StartFault, TraceFrequency
+from halite.scenarios.scenario import Command, FollowFrequency, Scenario, Start, StartFault
 from rack.definitions.codes import COIL_NEG, COIL_POS
 
 NAMES = sorted({path.stem for path in scenarios.FOLDER.glob("*.toml")} - {"demo"})
@@ -65,7 +65,7 @@ def condensed(whole: Scenario) -> Scenario:
         changes: dict[str, object] = {"at_ms": at_ms}
         if isinstance(action, StartFault):
             changes["for_ms"] = action.for_ms and STEP_ms // 2
-        elif isinstance(action, TraceFrequency):
+        elif isinstance(action, FollowFrequency):
             longest = action.points[-1][0]
             changes["points"] = [(ms * CURVE_ms // longest, mHz) for ms, mHz in action.points]
         actions.append(action.model_copy(update=changes))

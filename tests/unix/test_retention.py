@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from halite.board.event_log import decoded
 from halite.board.render import as_text
 from halite.common.paths import BOARD_CONFIGS
+from halite.hosts.event_log import decoded
 from halite.hosts.unix_port import UnixBoard
 
 BENCH = BOARD_CONFIGS / "bench_rack.toml"

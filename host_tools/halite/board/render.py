@@ -7,8 +7,8 @@ becomes the CSV file that it is.
 import json
 from typing import Any
 
-from halite.board.event_log import decoded
 from halite.common.errors import HaliteError
+from halite.hosts.event_log import decoded
 
 _PER_LINE = 8
 

@@ -24,16 +24,16 @@ from rack.definitions.pcs_codes import STATUS_PERIOD_MS  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
 
 _CELL_LSB_V = 190.73e-6
-# From the edge to the request at the PCS: interrupt and kernel 75 µs (measured on the emulated board) and
-# the SPI burst and CAN frame 13 + 250 µs.
+# Time from the zero crossing to the request at the PCS: 75 µs for interrupt and kernel, measured on the emulated board;
+# 13 µs for the SPI burst and 250 µs for the CAN frame.
 REQUEST_LATENCY_us = 340
 
 
 class CpythonHost:
-    """Joins one Controller to one Rack. `run_to(us)` runs scans and periods up to a time.
+    """Joins one Controller to one Rack. `run_to(us)` runs mains periods and scans up to a time.
 
-    start_ms: value of the controller's millisecond clock at simulated time zero (to test its wrap).
-    scan_us: time to the next scan; `on_scan` may change it.
+    start_ms: the controller's millisecond clock at simulated time zero, 0..2**30 - 1.
+    scan_us: time from one scan to the next. on_scan: called after each scan with its time in us; may change scan_us.
     """
 
     def __init__(self, rack: Rack, controller: Controller, start_ms: int = 0) -> None:
@@ -57,7 +57,7 @@ class CpythonHost:
         self._permitted = False
 
     def _bus_time_us(self, size: int) -> float:
-        """A broadcast read of `size` bytes from every device at 1 Mbit/s, plus a slice of 2 ms to use it."""
+        """Time in µs of a broadcast read of `size` bytes from every device at 1 Mbit/s, plus 2 ms to evaluate it."""
         return 60.0 + self.plant.devices * (size + 6) * 10.0 + 2_000.0
 
     # time
@@ -93,7 +93,7 @@ class CpythonHost:
         for phase in self._phases:
             if self._next_edges_us[phase] is None or (self._last_edges_us[phase] or 0.0) < us - 200_000:
                 self._next_edges_us[phase] = self.rack.grid.next_edge_us(us - 1, phase)
-        self._read_afe(us)  # as the tasks between two scans do
+        self._read_afe(us)  # on a board, tasks between two scans read AFE and PCS
         self._read_status(us)
         now_ms = (self.start_ms + round(us / 1000)) & TICKS_MASK
         self.controller.advance_ages(now_ms)
@@ -107,12 +107,12 @@ class CpythonHost:
         rack.command_coils(s[I.COILS], us)
         rack.set_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
         if may_request_power(s) != self._permitted or s[I.GRID_AGE_ms] > bits.MAINS_SILENT_ms:
-            self._request(s[I.REQUEST_W], us)  # at once on a change, and without mains from every scan
+            self._request(s[I.REQUEST_W], us)  # at once when the permission changes, and from every scan without mains
 
     # inputs
 
     def _read_afe(self, us: float) -> None:
-        """Sample at the period, deliver after the bus time."""
+        """Sample the AFEs each period, deliver the samples after their bus time."""
         for name in list(self._afe):
             due, values = self._afe[name]
             if due <= us:
@@ -161,13 +161,13 @@ class CpythonHost:
 
 
 def quantised_cells(rack: Rack) -> list[int]:
-    """Cell voltages in mV as they come out of the AFE's 190.73 µV counts."""
+    """Cell voltages in mV, rounded to the AFE's counts of 190.73 µV as the driver converts them."""
     raw = np.clip(np.round(rack.measured_cells_V() / _CELL_LSB_V), -32767, 32767).astype(np.int64)
     return [int(mV) for mV in (raw * 3125 + 8192) >> 14]
 
 
 def quantised_temps(rack: Rack) -> list[int]:
-    """Temperatures in 0.1 °C; NO_OPEN and NO_SHORT for broken sensors."""
+    """Temperatures in 0.1 °C; NO_OPEN or NO_SHORT for a broken sensor."""
     temps = rack.measured_temps_degC()
     finite = np.clip(np.nan_to_num(temps, posinf=0.0, neginf=0.0), -50.0, 200.0)
     shorts = np.where(np.isposinf(temps), bits.NO_SHORT, np.round(finite * 10))

@@ -1,1 +1,1 @@
-"""The simulated rack: one physics, seen as values (CPython) and as wires (chip models)."""
+"""The simulated rack: cells, heat, contactors, PCS and grid. Hosts read its values, chip models drive its wires."""

@@ -1,4 +1,4 @@
-"""The cells of the string: charge, voltage and heat, as NumPy arrays with seeded spread."""
+"""The cells of the string: state of charge, voltage and heat, as NumPy arrays with a seeded spread."""
 
 import numpy as np
 
@@ -14,8 +14,12 @@ _SOC_SPREAD = 0.003
 class Cells:
     """State of every cell and of every sensor position (the cells next to one NTC).
 
-    Temperatures are two nodes per position: core and surface. `step` is called in the slow period of the
-    rack; between two steps the string is one source `emf_V` with `resistance_ohm`.
+    Each position has two temperature nodes, core and surface. The rack calls `step` in its slow period; between two
+    steps the string is one source `emf_V` with `resistance_ohm`.
+
+    Arrays of one entry per cell: capacity_As, soc (0..1), resistance (ohm), ocv_V, drop_V (voltage lost by a fault),
+    sensor_of (index of the position). Arrays of one entry per position: core_degC, surface_degC.
+    soc: 0..1, the mean at the start. start_degC: of cores and surfaces. rng: source of the spread.
     """
 
     def __init__(self, plant: Plant, soc: float, start_degC: float, rng: np.random.Generator) -> None:
@@ -41,7 +45,7 @@ class Cells:
         scale = np.interp(self.core_degC, R_OF_T_degC, R_OF_T)
         self.resistance = self._r25 * scale[self.sensor_of]
         self.ocv_V = np.interp(self.soc, *self._curve) - self.drop_V
-        # Beyond its limits a cell's voltage leaves the curve steeply: 10 V per unit of SoC (engineering judgement).
+        # Outside 0..1 the voltage of a cell leaves the curve steeply: 10 V per unit of SoC (engineering judgement).
         outside = self.soc - np.clip(self.soc, 0.0, 1.0)
         if outside.any():
             self.ocv_V = self.ocv_V + 10.0 * outside
@@ -49,12 +53,12 @@ class Cells:
         self.resistance_ohm = float(self.resistance.sum())
 
     def voltages(self, current_A: float) -> Array:
-        """Terminal voltage of each cell in V at the present rack current."""
+        """Terminal voltage of each cell in V at a rack current in A; positive discharges."""
         volts: Array = self.ocv_V - current_A * self.resistance
         return volts
 
     def step(self, current_A: float, dt_s: float, coolant_degC: float, flow: float, faults: Faults) -> None:
-        """Advance charge and heat by dt_s at a mean current. flow: 0..1 of the cooling's conductance."""
+        """Advance state of charge and heat by dt_s at a mean current. flow: share 0..1 of the cooling's conductance."""
         self.soc -= current_A * dt_s / self.capacity_As
         loss = np.bincount(self.sensor_of, self.resistance, minlength=len(self.core_degC)) * current_A * current_A
         inward = self._cells_at * self.plant.core_W_per_K * (self.core_degC - self.surface_degC)
@@ -74,9 +78,10 @@ class Cells:
             self.surface_degC[here] += rate * dt_s
 
     def _run_away(self, faults: Faults, dt_s: float) -> None:
-        """Self-heating that accelerates towards the chemistry's peak rate above its onset, and heats its neighbours.
+        """Heat the positions in runaway and their neighbours.
 
-        Venting brings the heat to the surface at once, so both nodes rise together (engineering judgement).
+        Above the onset of the chemistry the rate accelerates towards its peak. Venting brings the heat to the surface
+        at once, so both nodes rise together (engineering judgement).
         """
         chemistry = self.plant.chemistry
         for sensor in faults.places("runaway"):
@@ -91,7 +96,7 @@ class Cells:
                     self.surface_degC[neighbour] += 0.05 * rate * dt_s
 
     def _drop(self, faults: Faults) -> None:
-        """Cells lose voltage when shorted by a fault or when their core runs away above the onset."""
+        """Lower the voltage of cells that a fault shorts, or whose core is in runaway above the onset."""
         if "runaway" not in faults and "cell_shorted" not in faults:
             if self.drop_V.any():
                 self.drop_V[:] = 0.0

@@ -1,11 +1,11 @@
-"""A contactor: pulls in and releases with its data-sheet time, may weld or stick."""
+"""A contactor: it pulls in and releases after its data-sheet times, and may weld or stick."""
 
 
 class Contactor:
     """One main contact with its auxiliary contact.
 
-    Command and contact changes carry exact times in µs; `closed(us)` may be asked for any time from the
-    last command on.
+    Times are in µs since the start of the simulation. `closed` and `aux` accept any time from the last command on.
+    welded, stuck_open: faults of the main contact. aux_stuck: level of a stuck auxiliary contact, else None.
     """
 
     def __init__(self, pull_in_us: int, release_us: int) -> None:
@@ -30,14 +30,14 @@ class Contactor:
             self._closed, self._change_us = self.coil, None
 
     def closed(self, us: float) -> bool:
-        """Whether the main contact conducts at `us`."""
+        """True if the main contact conducts at `us`."""
         self._settle(us)
         return self.welded or (self._closed and not self.stuck_open)
 
     def aux(self, us: float) -> bool:
-        """The auxiliary contact: mirrors the main contact unless it is itself stuck."""
+        """True if the auxiliary contact is closed at `us`: it mirrors the main contact unless it is stuck."""
         return self.closed(us) if self.aux_stuck is None else self.aux_stuck
 
     def next_change_us(self) -> float | None:
-        """When the contact will move, if it is moving."""
+        """Time in µs at which the contact will move; None when it rests."""
         return self._change_us

@@ -1,8 +1,7 @@
 """Grid frequency as a function of time, with the phase integrated exactly.
 
-The controller measures the time between zero crossings, so a simulated crossing must be right to
-better than one timer tick (16 ns). The phase is therefore a closed formula of time and a crossing is
-found by solving it, never by stepping.
+The controller measures the time between zero crossings, so the error of a simulated crossing must stay below one timer
+tick (16 ns). The phase is therefore a closed formula of time, and each crossing is its solution; no stepping is used.
 """
 
 import math
@@ -14,12 +13,12 @@ import numpy as np
 
 _JITTER_LENGTH = 4096
 _US = 1e-6
-_SAME_US = 0.01  # a crossing this close to the time asked about is the one the caller already has
+_SAME_US = 0.01  # a crossing this close to `after_us` is the one that the caller already has
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """Frequency `hz + slope * t` from `start_us` on; t in seconds since then, `cycles` at its start."""
+    """Frequency `hz + slope * t` from start_us on, with t in seconds since then; cycles: the phase at start_us."""
 
     start_us: float
     hz: float
@@ -36,7 +35,7 @@ class _Segment:
 
 @dataclass(frozen=True)
 class _Sine:
-    """A superposed oscillation of `amplitude_hz` at `rate_hz`, present from `start_us` to `stop_us`."""
+    """A superposed oscillation of the frequency, present from start_us to stop_us."""
 
     start_us: float
     amplitude_hz: float
@@ -58,7 +57,7 @@ class _Sine:
 
 @dataclass
 class _Loss:
-    """No crossings of `phase`, None: of any, from `start_us` to `stop_us`."""
+    """A time without crossings of `phase` (None: of all three), from start_us to stop_us."""
 
     start_us: float
     phase: int | None
@@ -71,9 +70,9 @@ class _Loss:
 class Grid:
     """Mains frequency and its zero crossings.
 
-    nominal_hz: start frequency, 50 or 60. jitter_us: rms of the seeded edge jitter.
-    Every change is given with the time at which it starts; changes in the past of an edge that was
-    already taken are refused, because that edge would then be a lie.
+    nominal_hz: frequency at the start, 50 or 60. jitter_us: rms of the seeded edge jitter.
+    Times are in µs since the start. Give each change before an edge after its start is taken: that edge would
+    otherwise be wrong. The class does not check this.
     """
 
     def __init__(self, nominal_hz: float = 50.0, jitter_us: float = 0.0, seed: int = 1) -> None:
@@ -86,14 +85,14 @@ class Grid:
         self._jitter: list[float] = (jitter_us * np.clip(noise, -4, 4)).tolist()
         self._jitter_us = jitter_us
 
-    # changes
+    # changes of the grid
 
     def set(self, hz: float, at_us: float) -> None:
         """Jump to `hz` at `at_us`."""
         self._add(at_us, hz, 0.0)
 
     def ramp(self, to_hz: float, rate_hz_per_s: float, at_us: float) -> None:
-        """Move from the frequency at `at_us` to `to_hz` at `rate_hz_per_s` (its sign is taken from the way)."""
+        """Move from the frequency at `at_us` to `to_hz` at `rate_hz_per_s` (the sign follows from `to_hz`)."""
         start = self._segment(at_us).hz_at(at_us)
         if start == to_hz:
             self._add(at_us, to_hz, 0.0)
@@ -103,18 +102,18 @@ class Grid:
         self._add(at_us + seconds / _US, to_hz, 0.0)
 
     def knots(self, points: list[tuple[float, float]], at_us: float) -> None:
-        """Follow (seconds after at_us, Hz) points, linear between them, constant after the last."""
+        """Follow points (seconds after at_us, Hz): linear between them, constant after the last."""
         for (t0, hz0), (t1, hz1) in pairwise(points):
             self._add(at_us + t0 / _US, hz0, (hz1 - hz0) / (t1 - t0))
         last_s, last_hz = points[-1]
         self._add(at_us + last_s / _US, last_hz, 0.0)
 
     def sine(self, amplitude_hz: float, rate_hz: float, at_us: float, stop_us: float = math.inf) -> None:
-        """Superpose an oscillation of the frequency."""
+        """Superpose an oscillation of the frequency from at_us to stop_us, with phase 0 at at_us."""
         self._sines.append(_Sine(at_us, amplitude_hz, rate_hz, stop_us))
 
     def lose(self, at_us: float, phase: int | None = None) -> None:
-        """No zero crossings from `at_us` until `restore`, of one phase (0, 1, 2) or of the whole mains."""
+        """Stop the zero crossings of one phase (0, 1, 2), or of the whole mains, from at_us until `restore`."""
         self._lost.append(_Loss(at_us, phase))
 
     def restore(self, at_us: float, phase: int | None = None) -> None:
@@ -132,7 +131,7 @@ class Grid:
         self._segments.append(_Segment(at_us, hz, slope, cycles))
         self._starts.append(at_us)
 
-    # what a meter sees
+    # readings
 
     def _segment(self, us: float) -> _Segment:
         return self._segments[max(bisect_right(self._starts, us) - 1, 0)]
@@ -146,16 +145,16 @@ class Grid:
         return self._segment(us).cycles_at(us) + sum(s.cycles_at(us) for s in self._sines)
 
     def present(self, us: float) -> bool:
-        """Whether the mains is there; the loss of a phase is no loss of the mains."""
+        """True unless the whole mains is lost at `us`; the loss of one phase does not count."""
         return not any(loss.holds(us) for loss in self._lost if loss.phase is None)
 
     def _loss(self, us: float, phase: int) -> "_Loss | None":
-        """The loss that keeps a crossing of this phase away, the longest where there are several."""
+        """The longest loss that covers `us` for this phase; None without one."""
         found = (loss for loss in self._lost if loss.phase in (None, phase) and loss.holds(us))
         return max(found, key=lambda loss: loss.stop_us, default=None)
 
     def _time_of(self, cycles: float, guess_us: float) -> float:
-        """Solve the phase for its time; the frequency is positive, so Newton's way is monotone."""
+        """Solve the phase for its time in µs; the frequency is positive, so Newton's iteration is monotone."""
         us = guess_us
         for _ in range(50):
             step = (self.cycles_at(us) - cycles) / self.hz_at(us) / _US
@@ -174,11 +173,11 @@ class Grid:
     ) -> tuple[float, int] | None:
         """The next zero crossing after `after_us`: (time in µs, level after it: 1 rising, 0 falling).
 
-        phase: 0, 1 or 2, each a third of a cycle behind the one before. None when the mains or the phase stays away.
-        During a loss no crossing happens.
+        phase: 0, 1 or 2, each a third of a cycle after the one before. None when the mains or the phase does not
+        return. A loss suppresses its crossings.
         """
         behind = 2 * phase / 3
-        # Jitter moves a crossing by far less than 0.05 half cycles: none before this one can be the answer.
+        # Jitter moves a crossing by far less than 0.05 half cycles, so no earlier crossing can be the answer.
         half = math.ceil(2 * self.cycles_at(after_us) - behind - 0.05)
         us = after_us
         while True:

@@ -1,7 +1,7 @@
 """NTC divider on an AFE input: TSREF, pull-up, NTC to ground.
 
-The Steinhart–Hart equation both ways: the controller turns ratios into temperatures by its own integer table,
-the model turns temperatures into ratios by the closed solution of the cubic.
+The controller converts ratios into temperatures by its own integer table. This model converts temperatures into ratios
+by the closed solution of the Steinhart–Hart cubic.
 """
 
 import math
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ntc:
-    """1/T = a + b ln R + c (ln R)³ with T in kelvin, R in ohm; pull_up_ohm to the reference.
+    """1/T = a + b ln R + c (ln R)³ with T in kelvin and R in ohm; pull_up_ohm: resistor to the reference.
 
-    Defaults: 10 kΩ at 25 °C with a beta of 3435 K against 10 kΩ (engineering judgement; a config has its own).
+    Defaults: 10 kΩ at 25 °C with a beta of 3435 K and a pull-up of 10 kΩ (engineering judgement).
+    A config overrides them.
     """
 
     a: float = 1 / 298.15 - math.log(10_000.0) / 3435.0
@@ -21,7 +22,7 @@ class Ntc:
     pull_up_ohm: float = 10_000.0
 
     def ohm(self, degC: float) -> float:
-        """Resistance at a temperature."""
+        """Resistance in ohm at a temperature."""
         x = (self.a - 1 / (degC + 273.15)) / 2
         if self.c == 0.0:
             return math.exp(-2 * x / self.b)
@@ -37,6 +38,6 @@ class Ntc:
         return ohm / (ohm + self.pull_up_ohm)
 
     def degC(self, ratio: float) -> float:
-        """Inverse of `ratio` for 0 < ratio < 1."""
+        """Temperature in °C at a ratio, for 0 < ratio < 1."""
         log_ohm = math.log(self.pull_up_ohm * ratio / (1 - ratio))
         return 1 / (self.a + self.b * log_ohm + self.c * log_ohm**3) - 273.15

@@ -1,7 +1,7 @@
-"""What a simulated rack is made of: the numbers of the plant, each with its source.
+"""Parameters of the simulated rack, each with its source.
 
-The plant takes the rack's size from the board config and everything else from data sheets, so that a
-wrong protection limit in a config cannot hide by bending the plant towards it.
+The size of the rack comes from the board config, all other numbers from data sheets. A wrong protection limit in a
+config therefore does not change the plant, and a simulation shows it.
 """
 
 import csv
@@ -22,7 +22,7 @@ _DATA = Path(__file__).parent / "data"
 
 @dataclass(frozen=True)
 class Chemistry:
-    """Cell data per chemistry; resistances scale with capacity (mΩ·Ah), masses too (kg/Ah)."""
+    """Cell data of one chemistry. Resistance (mΩ·Ah) and mass (kg/Ah) are per capacity."""
 
     name: str
     ocv_file: str
@@ -34,23 +34,23 @@ class Chemistry:
 
 
 CHEMISTRIES = (
-    # 18650 layered oxide ≤ 39 mΩ·Ah AC at 1 kHz (TOB data sheet); DC taken as twice AC, the mass from 140 Wh/kg
+    # 18650 layered oxide: at most 39 mΩ·Ah AC at 1 kHz (TOB data sheet). DC resistance as twice AC, mass from 140 Wh/kg
     # at 3.0 V, heat capacity, onset and rate: engineering judgement.
     Chemistry("sodium", "ocv_sodium.csv", 78.0, 3.0 / 140, 1000.0, 120.0, 12.0),
-    # 314 Ah cell: 57 mΩ·Ah AC, 5.60 kg (Paneco 20C1600K); 1130 J/kgK (batterydesign.net); DC twice AC and a
-    # 3 K/s peak rate: engineering judgement; first venting of a 280 Ah cell at 163 °C (Batteries 2024 10 270).
+    # 314 Ah cell: 57 mΩ·Ah AC, 5.60 kg (Paneco 20C1600K); 1130 J/kgK (batterydesign.net). DC resistance as twice AC
+    # and a peak rate of 3 K/s: engineering judgement. First venting of a 280 Ah cell at 163 °C (Batteries 2024 10 270).
     Chemistry("lfp", "ocv_lfp.csv", 114.0, 5.60 / 314, 1130.0, 150.0, 3.0),
 )
 
-# Resistance against temperature, relative to 25 °C: PyBaMM Prada2013 10 s pulse at 50 % (40, 71, 125, 150 mΩ·Ah
-# at 45, 25, 0, -10 °C); used for both chemistries and extended to -30 and 80 °C by engineering judgement.
+# Resistance relative to 25 °C: PyBaMM Prada2013, 10 s pulse at 50 % (40, 71, 125, 150 mΩ·Ah at 45, 25, 0, -10 °C).
+# Used for both chemistries, and extended to -30 and 80 °C by engineering judgement.
 R_OF_T_degC = np.array([-30.0, -10.0, 0.0, 25.0, 45.0, 80.0])
 R_OF_T = np.array([3.2, 2.11, 1.76, 1.0, 0.563, 0.45])
 
 
 @dataclass(frozen=True)
 class Sensors:
-    """How the rack is measured: shunt, divider on the current sensor's bus pin, NTCs, CAN crystal."""
+    """The measuring parts: shunt, divider at the bus pin of the current sensor, NTCs, CAN crystal."""
 
     shunt_ohm: float = 50e-6
     divider: float = 20.0
@@ -62,7 +62,7 @@ class Sensors:
 
 @dataclass(frozen=True)
 class Plant:
-    """Size and fixed data of one rack. Units are in the names."""
+    """Size and fixed data of one rack, with the units in the names."""
 
     chemistry: Chemistry
     series: int
@@ -79,30 +79,32 @@ class Plant:
     precharge_tau_ms: float
     deadman_window_ms: int
     sensors_of: "Sensors" = field(default_factory=lambda: Sensors())
-    ocv: tuple[tuple[float, float], ...] = ()  # (SoC 0..1, V) of the maker; empty: the research cell's shape
-    # DC link 2 mF for a 200 kW PCS, bleeder 50 kΩ: engineering judgement
+    ocv: tuple[tuple[float, float], ...] = ()  # (SoC 0..1, V) of the cell's maker; empty: the curve of a research cell
+    # DC link of 2 mF for a 200 kW PCS, bleeder of 50 kΩ: engineering judgement
     bus_F: float = 2e-3
     bleeder_ohm: float = 50e3
-    # a PCS without a source empties its DC link below 60 V within about 5 s: engineering judgement
+    # A PCS without a source discharges its DC link below 60 V within about 5 s: engineering judgement
     discharge_ohm: float = 800.0
-    # TE EVC500 and Gigavac HX21: operate ≤ 20 ms, release ≤ 12 ms (worst case taken)
+    # TE EVC500 and Gigavac HX21: operate at most 20 ms, release at most 12 ms; the worst case of both
     pull_in_us: int = 20_000
     release_us: int = 12_000
-    # PCS current loop 10 ms, setpoint step ≤ 100 ms from full charge to full discharge: engineering judgement
+    # PCS current loop of 10 ms, at most 100 ms from full charge to full discharge: engineering judgement
     pcs_lag_ms: float = 10.0
     pcs_ramp_W_per_s: float = 0.0
     pcs_timeout_ms: int = 100
-    # conduction core-surface and surface-coolant per cell: engineering judgement from a 72 mm prismatic cell
+    # Conduction core to surface and surface to coolant, per cell: engineering judgement from a 72 mm prismatic cell
     core_W_per_K: float = 5.0
     cooling_W_per_K: float = 2.5
     core_share: float = 0.7
 
     @property
     def precharge_ohm(self) -> float:
+        """Precharge resistor that gives the configured time constant."""
         return self.precharge_tau_ms * 1e-3 / self.bus_F
 
     @property
     def sensors(self) -> int:
+        """Number of NTCs in the rack."""
         return self.devices * self.temps_per_device
 
     def cell_resistance_ohm(self) -> float:
@@ -110,6 +112,7 @@ class Plant:
         return self.chemistry.resistance_mohm_ah / self.capacity_Ah * 1e-3
 
     def cell_heat_capacity_J_per_K(self) -> float:
+        """Heat capacity of one cell."""
         return self.chemistry.mass_kg_per_ah * self.capacity_Ah * self.chemistry.heat_j_per_kg_k
 
 
@@ -119,7 +122,7 @@ def _chemistry(value: Any) -> Chemistry:
 
 
 def _ocv_points(get: Callable[[str], Any]) -> tuple[tuple[float, float], ...]:
-    """The config's OCV table: rows in TOML, a flat array in compiled parameters; () without one."""
+    """The OCV table of the config, () without one. It has rows in TOML and is flat in compiled parameters."""
     try:
         table = get("cell_ocv")
     except (KeyError, AttributeError):
@@ -129,7 +132,7 @@ def _ocv_points(get: Callable[[str], Any]) -> tuple[tuple[float, float], ...]:
 
 
 def _sensors(get: Callable[[str], Any]) -> Sensors:
-    """Section [sensor] of the config, in SI units; the defaults without one."""
+    """Section [sensor] of the config in SI units; the defaults without it."""
     try:
         return Sensors(
             shunt_ohm=get("sensor_shunt_uohm") * 1e-6,
@@ -185,7 +188,7 @@ def plant_of_params(params: object) -> Plant:
 
 
 def ocv_curve(plant: Plant) -> tuple[Array, Array]:
-    """(SoC 0..1, volts) of the plant's cells: the maker's table, else the research cell's shape."""
+    """(SoC 0..1, V) of the plant's cells: the table of the maker, or without one the curve of a research cell."""
     if plant.ocv:
         points = np.array(plant.ocv)
         return points[:, 0], points[:, 1]
@@ -194,10 +197,10 @@ def ocv_curve(plant: Plant) -> tuple[Array, Array]:
 
 @cache
 def research_curve(chemistry: Chemistry, voltage_min_V: float, voltage_max_V: float) -> tuple[Array, Array]:
-    """The published curve of a research cell, stretched to this cell's voltage window.
+    """(SoC 0..1, V) of a published research cell, stretched to the voltage window of this cell.
 
-    Stretching keeps where the curve is flat and steep. The sodium set is an NVPF cell with two plateaus: right
-    in kind, but far from a layered oxide, which is why a maker's table comes first.
+    Stretching preserves the flat and steep parts of the curve. The sodium set is an NVPF cell with two plateaus, far
+    from a layered oxide, so the table of a maker takes precedence.
     """
     with (_DATA / chemistry.ocv_file).open() as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))

@@ -1,4 +1,4 @@
-"""The power conversion system: follows a power request with lag and ramp, and stops when it stops coming."""
+"""The power conversion system: it follows power requests with lag and ramp, and stops when they stop."""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +20,10 @@ _MIN_BUS_V = 5.0
 
 @dataclass
 class Pcs:
-    """First-order lag with an optional ramp cap. Power in W, positive discharges the rack."""
+    """First-order lag with an optional limit of the ramp. Power in W; positive discharges the rack.
+
+    ramp_W_per_s: 0 for no limit. state: PCS_* of rack.definitions.pcs_codes. silent, failed: faults.
+    """
 
     lag_ms: float
     ramp_W_per_s: float
@@ -35,15 +38,15 @@ class Pcs:
     failed: bool = False
 
     def request(self, power_W: float, permitted: bool, at_us: float) -> None:
-        """A valid request frame has arrived."""
+        """Accept a valid request frame. permitted: the rack allows the PCS to run."""
         self.target_W = max(-self.power_max_W, min(self.power_max_W, power_W))
         self.permitted = permitted
         self.last_request_us = at_us
 
     def step(self, now_us: float, dt_s: float, connected: bool, bus_V: float) -> float:
-        """Advance by dt_s and return the power drawn from the DC bus.
+        """Advance by dt_s and return the power in W that the PCS draws from the DC bus.
 
-        connected: main contactors closed on both poles; without them there is nothing to convert.
+        connected: both main contactors are closed; without them the power is 0.
         """
         self.state = self._next_state(now_us, bus_V)
         target = self.target_W if self.state == PCS_RUN and connected else 0.0

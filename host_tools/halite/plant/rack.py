@@ -1,7 +1,7 @@
 """The simulated rack: cells, heat, PCS, contactors and grid on one clock.
 
-Time advances in inner steps of 1 ms on a fixed grid, whatever the caller's own steps are: the values face
-and the emulated board therefore see the same trajectory for the same commands at the same times.
+Time advances in inner steps of 1 ms on a fixed grid, independent of the caller's steps. The CPython host and the
+emulated board therefore get the same trajectory for the same commands at the same times.
 """
 
 import math
@@ -34,14 +34,14 @@ from rack.definitions.codes import (  # noqa: E402 - only after use_firmware
 )
 
 STEP_US = 1000
-SLOW_STEPS = 10  # cells and heat move once in ten steps
+SLOW_STEPS = 10  # inner steps between two steps of cells and heat
 
 _MAINS = ("mains_lost", "phase_lost")
 _CONTACT_OHM = 0.5e-3
 _GAS_CLEAN_mV = 400.0
 _COOLANT_J_PER_K = 120_000.0  # 30 l of glycol-water: engineering judgement
-_FAN_W_PER_K = 400.0  # radiator at full fan: engineering judgement
-_LEAST_PUMP_PCT = 10  # below it the pump stands: engineering judgement
+_FAN_W_PER_K = 400.0  # radiator with the fan at 100 %: engineering judgement
+_MIN_PUMP_PCT = 10  # the pump does not turn below this duty: engineering judgement
 _HEATER_W = 4_000.0  # engineering judgement
 
 
@@ -66,7 +66,11 @@ class Change:
 
 
 class Rack:
-    """One rack with its plant. All times are µs since start, powers W, positive discharges."""
+    """One rack with its PCS and its grid. Times are in µs since the start, powers in W; positive discharges.
+
+    changes: every move of a contact and every fault so far. inrush_A: largest current at closing onto an uncharged bus.
+    precharge_J: energy that the precharge resistor has absorbed.
+    """
 
     def __init__(self, plant: Plant, seed: int = 1, **start: Unpack[StartState]) -> None:
         self.plant = plant
@@ -202,38 +206,39 @@ class Rack:
         self.current_A = (self.cells.emf_V - mean_V) * source_S
         self.precharge_J += self.current_A**2 / source_S * dt_s
 
-    # what the controller does
+    # commands of the controller
 
     def command_coils(self, bits: int, at_us: float | None = None) -> None:
-        """Coil commands COIL_* through the interlock: open HVIL, E-stop or over-current alert cut the coils' supply.
+        """Command the coils, as bits COIL_*, through the interlock.
 
-        The supply comes back only after the controller has released every coil, as behind the dead-man.
+        An open HVIL, the E-stop and the over-current alert cut the supply of the coils. The supply returns only after
+        the controller has released every coil, as with the dead-man.
         """
         self._cut = not (self.hvil and self.estop and self.oc_ok) or (self._cut and bits != 0)
         self._coils = bits
         self.set_coils(0 if self._cut else bits, at_us)
 
     def set_coils(self, bits: int, at_us: float | None = None) -> None:
-        """Coil states that really reach the coils (after the enable), COIL_* bits."""
+        """Set the states that reach the coils after interlock and enable, as bits COIL_*."""
         us = float(self.now_us) if at_us is None else at_us
         for bit, contactor in ((COIL_NEG, self.main_neg), (COIL_PRE, self.precharge), (COIL_POS, self.main_pos)):
             contactor.command(bool(bits & bit), us)
 
     def set_cooling(self, fan_pct: int, pump_pct: int, heater: int) -> None:
-        """Fan and pump duty 0..100 and the heater."""
+        """Set the duty of fan and pump, 0..100, and the heater, 0 or 1."""
         self.fan_pct, self.pump_pct, self.heater = fan_pct, pump_pct, bool(heater)
 
     def request(self, power_W: float, permitted: bool = True, at_us: float | None = None) -> None:
-        """A valid power request has reached the PCS."""
+        """Deliver a valid power request to the PCS, unless the CAN bus is cut."""
         if "can_cut" not in self.faults:
             self.pcs.request(power_W, permitted, float(self.now_us) if at_us is None else at_us)
 
     def contact_bits(self, at_us: float) -> int:
-        """Main contacts that conduct, bits COIL_*."""
+        """Contacts that conduct at at_us, as bits COIL_*."""
         pairs = ((COIL_NEG, self.main_neg), (COIL_PRE, self.precharge), (COIL_POS, self.main_pos))
         return sum(bit for bit, contactor in pairs if contactor.closed(at_us))
 
-    # what sensors see
+    # readings of the sensors
 
     @property
     def string_V(self) -> float:
@@ -242,11 +247,12 @@ class Rack:
 
     @property
     def coolant_flow(self) -> bool:
-        """Flow switch: the pump turns and nothing blocks it."""
-        return self.pump_pct >= _LEAST_PUMP_PCT and "coolant_stopped" not in self.faults
+        """True while the flow switch is closed: the pump turns and the coolant is not blocked."""
+        return self.pump_pct >= _MIN_PUMP_PCT and "coolant_stopped" not in self.faults
 
     @property
     def hvil(self) -> bool:
+        """True while the interlock loop is closed."""
         return "hvil_open" not in self.faults
 
     @property
@@ -256,13 +262,13 @@ class Rack:
 
     @property
     def oc_ok(self) -> bool:
-        """The hardware over-current alert is quiet."""
+        """True while the hardware over-current alert is not raised."""
         sensors = self.plant.sensors_of
         within = -sensors.alert_charge_A < self.measured_current_A < sensors.alert_discharge_A
         return "oc_alert" not in self.faults and within
 
     def in_bits(self, at_us: float | None = None) -> int:
-        """Digital inputs as bits IN_*."""
+        """Digital inputs at at_us (default: now) as bits IN_*."""
         us = float(self.now_us) if at_us is None else at_us
         return (
             (IN_HVIL if self.hvil else 0)
@@ -275,10 +281,12 @@ class Rack:
 
     @property
     def measured_current_A(self) -> float:
+        """Rack current as the sensor reads it; positive discharges."""
         return self.current_A + self.faults.value("current_offset", 0.0)
 
     @property
     def gas_mV(self) -> float:
+        """Voltage of the gas sensor; it rises when cells vent."""
         vented = (
             2000.0
             if any(self.cells.core_degC[s] > self.plant.chemistry.onset_degC for s in self.faults.places("runaway"))
@@ -288,10 +296,11 @@ class Rack:
 
     @property
     def board_degC(self) -> float:
+        """Temperature of the controller's board."""
         return self.ambient_degC + 8.0
 
     def measured_cells_V(self) -> Array:
-        """Cell voltages as the AFE inputs see them, faults of the wires included."""
+        """Voltage in V at each cell input of the AFEs, with the faults of the wires."""
         volts = self.cells.voltages(self.current_A)
         for cell, offset in self.faults.places("cell_offset").items():
             volts[cell] += offset
@@ -303,7 +312,7 @@ class Rack:
         return volts
 
     def measured_temps_degC(self) -> Array:
-        """Temperatures as the NTCs have them: +inf stands for a short, -inf for an open sensor."""
+        """Temperature in °C of each NTC; +inf stands for a shorted sensor, -inf for an open one."""
         temps = self.cells.surface_degC.copy()
         for name, effect in (("ntc_offset", 1.0), ("ntc_frozen", 0.0)):
             for sensor, value in self.faults.places(name).items():
@@ -315,13 +324,13 @@ class Rack:
         return temps
 
     def afe_devices_reached(self) -> int:
-        """Devices that answer from the base of the daisy chain up to the first lost one."""
+        """Number of devices that answer, from the base of the daisy chain to the first lost one."""
         return min((*self.faults.places("afe_lost"), self.plant.devices))
 
     # faults
 
     def start_fault(self, name: str, at: int = 0, value: float | None = None, at_us: float | None = None) -> None:
-        """Start a fault of FAULTS by name at cell, sensor, device or phase `at`."""
+        """Start a fault of FAULTS at cell, sensor, device or phase `at`. Raises the errors of Faults.start."""
         us = float(self.now_us) if at_us is None else at_us
         self.faults.start(name, at, value)
         if name in _MAINS:
@@ -332,7 +341,7 @@ class Rack:
         self._note(us, f"{spec.text}" + (f" ({spec.where} {at})" if spec.where else ""))
 
     def stop_fault(self, name: str, at: int | None = None, at_us: float | None = None) -> None:
-        """End a fault."""
+        """End a fault at one place; at None: at every place."""
         us = float(self.now_us) if at_us is None else at_us
         if name in _MAINS:
             for phase in (None,) if name == "mains_lost" else range(3) if at is None else (at,):

@@ -9,13 +9,17 @@ from halite.scenarios.scenario import Command, Scenario, Setpoint, on_rack
 
 
 def shifted(scenario: Scenario, by_ms: int) -> Scenario:
-    """The same scenario, later: a board has booted and been flashed when a scenario starts."""
+    """The same scenario by_ms later, for a board whose clock runs when the scenario starts."""
     later = [action.model_copy(update={"at_ms": action.at_ms + by_ms}) for action in scenario.action]
     return scenario.model_copy(update={"action": later})
 
 
 class ScenarioPlayer:
-    """started_ms: emulated time of the scenario's zero. on_command gets what is meant for the controller."""
+    """Carries out the actions of a scenario on an emulated board, from now on.
+
+    started_ms: emulated time at which the scenario begins; ends_ms: at which it ends.
+    on_command: gets each command for the controller as a line of text; default: the board's console.
+    """
 
     def __init__(self, wires: RackWires, scenario: Scenario, on_command: Callable[[str], None] | None = None) -> None:
         self._wires = wires
@@ -31,6 +35,7 @@ class ScenarioPlayer:
 
     @property
     def over(self) -> bool:
+        """True once the scenario's duration has passed."""
         return self._board.now_us >= self.ends_ms * 1000.0
 
     def _aim(self) -> None:
@@ -52,7 +57,7 @@ class ScenarioPlayer:
 
 
 def play(emulated: EmulatedRack, scenario: Scenario) -> ScenarioPlayer:
-    """Start a scenario now; its commands and setpoints go to the console."""
+    """Start a scenario now; its commands and setpoints go to the board's console."""
     return ScenarioPlayer(emulated.wires, scenario)
 
 

@@ -59,7 +59,7 @@ def of_control(columns: dict[str, Any], time_ms: Any) -> Iterator[Observation]:
 _GRID_TEXTS: dict[str, Callable[[Any], str]] = {
     "set": lambda a: f"grid jumps to {a.frequency_mHz / 1000:g} Hz",
     "ramp": lambda a: f"grid moves to {a.to_mHz / 1000:g} Hz at {a.rate_mHzps / 1000:g} Hz/s",
-    "trace": lambda a: "grid follows a trace",
+    "follow": lambda a: "grid follows points",
     "sine": lambda a: "grid oscillates",
 }
 

@@ -1,7 +1,7 @@
-"""What a scenario has come to, whatever it was played on; and what the shipped scenarios promise.
+"""The outcome of a run, and the promises of the shipped scenarios.
 
 The same promises judge the control core under CPython (tests/host) and the emulated board (`halite simulate --suite
-board`, tests/board): a run in which the promised trip does not come is a failure, however quiet it was.
+board`, tests/emulated). A run without the promised trip is a failure, even if it has no other finding.
 """
 
 from dataclasses import dataclass
@@ -16,22 +16,23 @@ use_firmware()
 
 from rack.definitions.alarms import ROWS  # noqa: E402 - only after use_firmware
 
-PHASE_ms = 200.0  # AFE period of 100 ms and its scan: the phase in which a fault meets them differs between two runs
-PHASE_SHARE = 0.02  # of the time since the cause: what heats for seconds is met by another noise
+PHASE_ms = 200.0  # AFE period of 100 ms and its scan: two runs differ in the phase at which a fault begins
+PHASE_SHARE = 0.02  # of the time since the cause: noise differs between two runs that heat for seconds
 POWER_SHARE = 0.01  # of the larger request
 
 
 def trip_key(code: int) -> str:
-    """The name of a trip in rack.definitions.alarms; empty for none."""
+    """Name of a trip in rack.definitions.alarms; code 0 gives an empty name."""
     return ROWS[code - 1][0] if code else ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """state, level: at the end. trip: the first one latched. left: the one still latched at the end, empty for none.
+    """The outcome of one run.
 
-    refused: commands that the rack refused. rack: (ms, text) of what happened in the rack itself: contactors, faults.
-    peak_W: the request of largest magnitude, with its sign.
+    state, level: at the end. trip: the first latched trip, empty without one; trip_ms: its time. left: the trip that is
+    still latched at the end, empty without one. refused: commands that the rack refused. rack: (ms, text) of each
+    change of a contact or a fault. peak_W: the request of largest magnitude, with its sign.
     """
 
     state: str
@@ -44,7 +45,7 @@ class Outcome:
     peak_W: int
 
     def story(self) -> dict[str, list[str]]:
-        """What each contact and each fault has done, in its order; two that act together have none."""
+        """The changes of each contact and of each fault in order; the order between two of them does not count."""
         done: dict[str, list[str]] = {}
         for _, text in self.rack:
             subject, _, act = text.rpartition(" ") if text.endswith((" closed", " open")) else (text, "", "came")
@@ -54,7 +55,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Promise:
-    """How a scenario ends on the rack that it was written for, a sodium rack."""
+    """The end of a scenario on the rack that it was written for, a sodium rack. Fields as in Outcome."""
 
     state: str
     level: str
@@ -101,7 +102,7 @@ def of_recording(recording: Recording) -> Outcome:
 
 
 def broken(outcome: Outcome, promise: Promise) -> list[str]:
-    """What of a promise does not hold, in words."""
+    """Every broken part of a promise, in words; a refused command counts as broken."""
     return [
         f"{name} is {getattr(outcome, name) or 'none'}, promised is {wanted or 'none'}"
         for name, wanted in vars(promise).items()
@@ -110,14 +111,17 @@ def broken(outcome: Outcome, promise: Promise) -> list[str]:
 
 
 def differences(outcome: Outcome, other: Outcome, cause_ms: float) -> list[str]:
-    """What two runs of one scenario do not agree in, in words; cause_ms: when the cause of a trip begins."""
+    """Every difference between a run and the run under CPython, in words.
+
+    cause_ms: time at which the cause of the trip begins.
+    """
     found = [
         f"{name} is {getattr(outcome, name) or 'none'}, under CPython {getattr(other, name) or 'none'}"
         for name in ("state", "level", "trip", "left")
         if getattr(outcome, name) != getattr(other, name)
     ]
     if outcome.story() != other.story():
-        found.append(f"in the rack happened {outcome.story()}, under CPython {other.story()}")
+        found.append(f"changes in the rack are {outcome.story()}, under CPython {other.story()}")
     if outcome.trip_ms is not None and other.trip_ms is not None:
         apart_ms = abs(outcome.trip_ms - other.trip_ms)
         if apart_ms > max(PHASE_ms, PHASE_SHARE * (other.trip_ms - cause_ms)):

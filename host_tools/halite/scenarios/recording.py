@@ -54,7 +54,7 @@ class Recording:
 
 
 def read_json(path: Path) -> Recording:
-    """Read what `write_json` wrote."""
+    """Read a file that `write_json` wrote."""
     document = json.loads(path.read_text())
     return Recording(
         np.array(document["time_ms"]),

@@ -1,6 +1,6 @@
-"""A report that a person looks at: one self-contained HTML file over a shared time axis.
+"""The report of a run: one self-contained HTML file with diagrams over a shared time axis.
 
-It serves traces of the values face and of the emulated board alike; a panel shows the columns it finds.
+A recording of the CPython host and one of an emulated board have different columns; a panel draws those that exist.
 """
 
 import html
@@ -24,14 +24,14 @@ from rack.definitions.codes import COIL_NEG, COIL_POS, COIL_PRE  # noqa: E402 - 
 _COLOURS = ("#1f6fb4", "#d1495b", "#2a9d5c", "#8a6fc0", "#e09f3e", "#5c6b73")
 _SOURCE_COLOUR = {"scenario": "#e09f3e", "rack": "#5c6b73", "control": "#1f6fb4"}
 _HEIGHT_PX = 230
-_MOST_POINTS = 4000
-_UNITS = ("_ms", "_s", "_kW")  # endings of the figures' names that are told behind the value
-_NO_VALUE = 1e7  # beyond it a signal says that it has no value
+_MAX_POINTS = 4000
+_UNITS = ("_ms", "_s", "_kW")  # endings of figure names that are printed as the unit of the value
+_NO_VALUE = 1e7  # a larger magnitude means that the signal has no value
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: column name, label, factor to the panel's unit, style."""
+    """One curve: name of the column, label, factor to the panel's unit, style."""
 
     column: str
     label: str
@@ -94,7 +94,7 @@ PANELS = (
     ),
 )
 
-# Switches are drawn as bands: (label, column, bit or None for "not zero").
+# Switches are drawn as bands: (label, column, bit; None: the value is not zero).
 SWITCHES = (
     ("coil main −", "coils", COIL_NEG),
     ("coil precharge", "coils", COIL_PRE),
@@ -111,7 +111,7 @@ SWITCHES = (
 
 
 def alarm_levels(config: Any) -> dict[str, list[tuple[str, float]]]:
-    """Temperature and voltage levels of a validated config, per panel title: (name, value in the panel's unit)."""
+    """Levels of temperature and voltage alarms in a config: {title of the panel: [(name, value in its unit)]}."""
     alarms = config.sections.get("alarms", {})
     wanted = {
         "Temperature": (("hot_warn", 0.1), ("hot_derate", 0.1), ("hot_trip", 0.1)),
@@ -124,13 +124,13 @@ def alarm_levels(config: Any) -> dict[str, list[tuple[str, float]]]:
 
 
 def _points(recording: Recording, line: Line) -> tuple[Any, Any]:
-    """Time in s and values; a gap where a signal holds no value. Thinned out so that every peak stays."""
+    """Time in s and values, thinned out so that every peak remains; NaN where a signal has no value."""
     values = np.asarray(recording[line.column], dtype=float) * line.factor
     values[np.abs(values) > _NO_VALUE] = np.nan
     keep = np.ones(len(values), dtype=bool)
     keep[1:-1] = (values[1:-1] != values[:-2]) | (values[1:-1] != values[2:])
     at = np.flatnonzero(keep)
-    per_bucket = len(at) // _MOST_POINTS + 1
+    per_bucket = len(at) // _MAX_POINTS + 1
     if per_bucket > 2:
         whole = at[: len(at) // per_bucket * per_bucket].reshape(-1, per_bucket)
         filled = np.nan_to_num(values[whole])
@@ -202,7 +202,7 @@ def _draw_switches(figure: go.Figure, row: int, recording: Recording) -> None:
 
 
 def _mark_observations(figure: go.Figure, observations: Sequence[Observation], span_ms: float) -> None:
-    """A line through all panels per event, numbered at the top; the list below the diagrams says what it is."""
+    """Draw a line through all panels per observation, numbered as in the list below the diagrams."""
     shapes = [
         {
             "type": "line",
@@ -237,7 +237,10 @@ def _mark_observations(figure: go.Figure, observations: Sequence[Observation], s
 
 
 def figure_of(recording: Recording, levels: dict[str, list[tuple[str, float]]] | None = None) -> go.Figure:
-    """All panels of which the trace has any column, and the switches, over one time axis."""
+    """The panels of which the recording has a column, and the switches, over one time axis.
+
+    levels: horizontal lines as from alarm_levels.
+    """
     panels = [p for p in PANELS if any(line.column in recording.columns for line in p.lines)]
     rows = len(panels) + 1
     figure = make_subplots(
@@ -281,14 +284,14 @@ td.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
 
 
 def _fact(key: str, value: Any) -> str:
-    """One entry of the head line: the unit that ends a name stands behind its value."""
+    """One entry of the head line: the unit at the end of a name is printed after its value."""
     words, _, unit = key.rpartition("_") if key.endswith(_UNITS) else (key, "", "")
     shown = f"{value:,.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
     return html.escape(f"{words.replace('_', ' ')}: {shown} {unit}".strip())
 
 
 def html_of(recording: Recording, levels: dict[str, list[tuple[str, float]]] | None = None) -> str:
-    """The whole page as text; needs no network to be shown."""
+    """The whole page as text; a browser shows it without a network."""
     rows = "".join(
         f"<tr class='{html.escape(e.source)}'><td class='n'>{n}</td><td class='n'>{e.time_ms:.1f} ms</td>"
         f"<td>{html.escape(e.source)}</td>"
@@ -308,7 +311,7 @@ def html_of(recording: Recording, levels: dict[str, list[tuple[str, float]]] | N
 
 
 def write(recording: Recording, path: Path, levels: dict[str, list[tuple[str, float]]] | None = None) -> None:
-    """Write the report by the ending of its name: .html, .json or .csv."""
+    """Write the recording in the format of the path's ending: .json, .csv, or else an HTML page."""
     writers = {".json": recording.write_json, ".csv": recording.write_csv}
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in writers:

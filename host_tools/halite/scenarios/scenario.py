@@ -1,7 +1,7 @@
-"""Scenario files: what happens to a rack, at exact simulated times.
+"""Scenario files: actions on a rack, at exact simulated times.
 
-A scenario that means something else than its author thought is worse than none: every key is checked, and a
-refusal names file, key, value, unit and what is allowed.
+A misread scenario would test another case than its author wanted. Every key is therefore checked, and a refusal names
+the file, the key, the value with its unit and the allowed range.
 """
 
 from itertools import pairwise
@@ -40,28 +40,28 @@ class _Action(_Strict):
 
 
 class SetFrequency(_Action):
-    """The grid frequency jumps."""
+    """Make the grid frequency jump."""
 
     do: Literal["set"]
     frequency_mHz: _Frequency
 
 
 class RampFrequency(_Action):
-    """The grid frequency moves at a rate."""
+    """Move the grid frequency at a constant rate."""
 
     do: Literal["ramp"]
     to_mHz: _Frequency
     rate_mHzps: Annotated[int, Field(ge=1, le=100_000)]
 
 
-class TraceFrequency(_Action):
-    """The grid frequency follows points [ms after at_ms, mHz]."""
+class FollowFrequency(_Action):
+    """Let the grid frequency follow points [ms after at_ms, mHz], linear between them."""
 
-    do: Literal["trace"]
+    do: Literal["follow"]
     points: Annotated[list[tuple[_Time, _Frequency]], Field(min_length=2)]
 
     @model_validator(mode="after")
-    def _rising(self) -> "TraceFrequency":
+    def _rising(self) -> "FollowFrequency":
         times = [point[0] for point in self.points]
         if any(b <= a for a, b in pairwise(times)):
             raise ValueError("points must be in rising order of time")
@@ -69,7 +69,7 @@ class TraceFrequency(_Action):
 
 
 class SineFrequency(_Action):
-    """An oscillation of the frequency is superposed."""
+    """Add an oscillation to the grid frequency, from at_ms for for_ms, or to the end."""
 
     do: Literal["sine"]
     amplitude_mHz: Annotated[int, Field(ge=1, le=5_000)]
@@ -78,7 +78,7 @@ class SineFrequency(_Action):
 
 
 class StartFault(_Action):
-    """A fault of the rack starts; `at` is its cell, sensor, device or phase."""
+    """Start a fault of the rack. at: its cell, sensor, device or phase. for_ms: its duration, or to the end."""
 
     do: Literal["fault"]
     name: str
@@ -91,16 +91,16 @@ class StartFault(_Action):
         spec = FAULTS.get(self.name)
         if spec is None:
             raise ValueError(f"name = {self.name!r}: known faults are {', '.join(FAULTS)}")
-        if self.value is not None and not spec.least <= self.value <= spec.most:
+        if self.value is not None and not spec.min_value <= self.value <= spec.max_value:
             raise ValueError(
                 f"value = {self.value:g} {spec.unit}: allowed for {self.name} is "
-                f"{spec.least:g} to {spec.most:g} {spec.unit}".rstrip()
+                f"{spec.min_value:g} to {spec.max_value:g} {spec.unit}".rstrip()
             )
         return self
 
 
 class ClearFault(_Action):
-    """A fault ends, everywhere or at one place."""
+    """End a fault at one place; without `at` at every place."""
 
     do: Literal["clear"]
     name: Literal[tuple(FAULTS)]  # type: ignore[valid-type]
@@ -108,28 +108,28 @@ class ClearFault(_Action):
 
 
 class Command(_Action):
-    """An operator's command to the controller."""
+    """Give an operator's command to the controller."""
 
     do: Literal["command"]
     what: Literal["close", "open", "reset", "unlock"]
 
 
 class Setpoint(_Action):
-    """Power asked for by the EMS."""
+    """Set the power that the EMS requests; positive discharges."""
 
     do: Literal["setpoint"]
     power_W: Annotated[int, Field(ge=-2_000_000, le=2_000_000)]
 
 
 Action = Annotated[
-    SetFrequency | RampFrequency | TraceFrequency | SineFrequency | StartFault | ClearFault | Command | Setpoint,
+    SetFrequency | RampFrequency | FollowFrequency | SineFrequency | StartFault | ClearFault | Command | Setpoint,
     Field(discriminator="do"),
 ]
-GRID_ACTIONS = (SetFrequency, RampFrequency, TraceFrequency, SineFrequency)
+GRID_ACTIONS = (SetFrequency, RampFrequency, FollowFrequency, SineFrequency)
 
 
 class Scenario(_Strict):
-    """One scenario. `action` is in the order of the file; times need not rise."""
+    """One scenario. action: in the order of the file, which may differ from the order of time."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^/\\\x00-\x1f]+$")]
     text: str = ""
@@ -138,7 +138,7 @@ class Scenario(_Strict):
     action: list[Action] = []
 
     def timed(self) -> list[_Action]:
-        """All actions but those of the grid in order of time, with the end of each limited fault made an action."""
+        """All actions except those on the grid, in order of time; the end of a limited fault is a ClearFault."""
         actions: list[_Action] = [a for a in self.action if not isinstance(a, GRID_ACTIONS)]
         actions += [
             ClearFault(at_ms=a.at_ms + a.for_ms, do="clear", name=a.name, at=a.at)
@@ -157,7 +157,7 @@ class Scenario(_Strict):
         }
 
     def prepare_grid(self, rack: Rack) -> None:
-        """Give the grid its whole future, so that zero crossings are exact across every change."""
+        """Give the grid all its changes before the run, so that zero crossings are exact across every change."""
         for action in sorted((a for a in self.action if isinstance(a, GRID_ACTIONS)), key=lambda a: a.at_ms):
             _on_grid(action, rack)
 
@@ -168,7 +168,7 @@ def _on_grid(action: Any, rack: Rack) -> None:
         rack.grid.set(action.frequency_mHz / 1000, us)
     elif isinstance(action, RampFrequency):
         rack.grid.ramp(action.to_mHz / 1000, action.rate_mHzps / 1000, us)
-    elif isinstance(action, TraceFrequency):
+    elif isinstance(action, FollowFrequency):
         rack.grid.knots([(ms / 1000, mHz / 1000) for ms, mHz in action.points], us)
     elif isinstance(action, SineFrequency):
         stop_us = float("inf") if action.for_ms is None else us + action.for_ms * 1000
@@ -176,7 +176,7 @@ def _on_grid(action: Any, rack: Rack) -> None:
 
 
 def on_rack(action: _Action, rack: Rack) -> bool:
-    """Carry out an action on the rack itself; False for one that is meant for the controller."""
+    """Carry out an action on the rack; returns False for an action on the controller, which is not carried out."""
     us = action.at_ms * 1000.0
     if isinstance(action, StartFault):
         rack.start_fault(action.name, action.at, action.value, us)
@@ -193,7 +193,7 @@ _UNITS = ("mHzps", "mHz", "ms", "us", "pct", "degC", "W")
 _KINDS: dict[str, type[BaseModel]] = {
     "set": SetFrequency,
     "ramp": RampFrequency,
-    "trace": TraceFrequency,
+    "follow": FollowFrequency,
     "sine": SineFrequency,
     "fault": StartFault,
     "clear": ClearFault,
@@ -204,7 +204,7 @@ _SECTIONS: dict[str, type[BaseModel]] = _KINDS | {"start": Start}
 _ALLOWED = {
     "greater_than_equal": "allowed is at least {ge}",
     "less_than_equal": "allowed is at most {le}",
-    "string_pattern_mismatch": "allowed is text that can be part of a file's name",
+    "string_pattern_mismatch": "allowed is text that can be part of a file name",
     "too_short": "allowed is at least {min_length} entries",
     "literal_error": "allowed is {expected}",
     "union_tag_invalid": "allowed is {expected_tags}",
@@ -214,7 +214,7 @@ _ALLOWED = {
 
 
 def _allowed(error: dict[str, Any]) -> str:
-    """What would have been taken, in words."""
+    """The allowed values, in words."""
     if error["type"] == "extra_forbidden":
         holder = next((_SECTIONS[part] for part in reversed(error["loc"][:-1]) if part in _SECTIONS), Scenario)
         return f"no such key here, known are {', '.join(holder.model_fields)}"
@@ -223,7 +223,7 @@ def _allowed(error: dict[str, Any]) -> str:
 
 
 def _line(file: str, error: dict[str, Any]) -> str:
-    """One line for one refusal: file, place, key, value with unit, what is allowed."""
+    """One line for one refusal: file, place, key, value with unit, allowed values."""
     names = [part for n, part in enumerate(error["loc"]) if not (n == 2 and part in _KINDS)]
     value = error.get("input")
     if error["type"].startswith("union_tag"):
@@ -245,7 +245,7 @@ def parse(document: dict[str, Any], file: str) -> Scenario:
 
 
 def find(name: str | Path) -> Path:
-    """A scenario file by path, or by name among the shipped ones."""
+    """Path of a scenario file, given by its path or by the name of a shipped one. Raises HaliteError."""
     path = Path(name)
     if path.exists():
         return path
@@ -257,6 +257,6 @@ def find(name: str | Path) -> Path:
 
 
 def load(name: str | Path) -> Scenario:
-    """Read and check a scenario file."""
+    """Read and check a scenario file. Raises HaliteError with one line per problem."""
     path = find(name)
     return parse(read_toml(path), path.name)

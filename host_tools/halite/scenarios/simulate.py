@@ -1,4 +1,4 @@
-"""`halite simulate`: run scenarios on the control logic under CPython, print what happened, write the report."""
+"""`halite simulate`: run scenarios on the control core under CPython, print observations, write reports."""
 
 import json
 import sys
@@ -23,22 +23,23 @@ def _summary(recording: Recording) -> dict[str, Any]:
 
 
 def print_list() -> None:
-    """List the shipped scenarios."""
+    """Print the name and the text of each shipped scenario."""
     for path in sorted(scenario.FOLDER.glob("*.toml")):
         print(f"{path.stem:16} {scenario.load(path).text}")
 
 
 def print_faults() -> None:
-    """List the faults that a scenario may name."""
+    """Print the faults that a scenario may name, with place, range of the value and text."""
     for name, spec in FAULTS.items():
-        value = f"{spec.least:g} to {spec.most:g} {spec.unit}, else {spec.default:g}" if spec.unit else ""
+        value = f"{spec.min_value:g} to {spec.max_value:g} {spec.unit}, default {spec.default:g}" if spec.unit else ""
         print(f"{name:16} {spec.where or 'rack':8} {value:30} {spec.text}")
 
 
 def simulate(scenarios: list[str], config_name: str, seed: int, report_file: Path | None, as_json: bool) -> None:
-    """Run scenarios one after the other, print them, write their reports.
+    """Run scenarios one after the other, print their observations, write their reports.
 
-    report_file: with several scenarios, the name of each is added to it. HaliteError for what a user can put right.
+    scenarios, config_name: files, or names of shipped ones. report_file: with several scenarios, the name of each is
+    added to it. Raises HaliteError for a file that is missing or not valid.
     """
     from halite.config import load
     from halite.scenarios.cpython_run import run
@@ -46,16 +47,16 @@ def simulate(scenarios: list[str], config_name: str, seed: int, report_file: Pat
     loaded = [scenario.load(name) for name in scenarios]
     config = load(config_name)
     levels = report.alarm_levels(config)
-    traces = []
+    recordings = []
     for one in loaded:
-        trace = run(one, config.path, seed)
-        traces.append(trace)
+        recording = run(one, config.path, seed)
+        recordings.append(recording)
         if not as_json:
-            _print_recording(trace)
+            _print_recording(recording)
         if report_file:
             several = len(loaded) > 1
             target = report_file.with_stem(f"{report_file.stem}_{one.name}") if several else report_file
-            report.write(trace, target, levels)
+            report.write(recording, target, levels)
             print(f"report: {target}", file=sys.stderr)
     if as_json:
-        print(json.dumps([_summary(trace) for trace in traces]))
+        print(json.dumps([_summary(recording) for recording in recordings]))

@@ -354,7 +354,7 @@ def test_fault_values_outside_their_range_are_refused():
     rack = Rack.from_params(PARAMS)
     for name, spec in FAULTS.items():
         with pytest.raises(ValueError, match=name):
-            rack.start_fault(name, 0, spec.most + 1)
+            rack.start_fault(name, 0, spec.max_value + 1)
 
 
 def test_the_plant_has_the_size_of_its_config():

@@ -62,7 +62,7 @@ REFUSALS = (
     ({"action": [{"at_ms": 1, "do": "fault", "name": "fire"}]}, "action.1", "hvil_open"),
     ({"action": [{"at_ms": 1, "do": "fault", "name": "heat", "value": 1e3}]}, "value = 1000 K/s", "0 to 100 K/s"),
     ({"action": [close(), {"at_ms": 3, "do": "command", "what": "shut"}]}, "action.2.what = 'shut'", "'close'"),
-    ({"action": [{"at_ms": 1, "do": "trace", "points": [[5, 50000], [5, 49000]]}]}, "action.1", "rising order"),
+    ({"action": [{"at_ms": 1, "do": "follow", "points": [[5, 50000], [5, 49000]]}]}, "action.1", "rising order"),
 )  # fmt: skip
 
 
@@ -310,7 +310,7 @@ def test_a_board_is_recorded_from_the_outside():
 def fault_actions(draw):
     name = draw(st.sampled_from(sorted(FAULTS)))
     spec = FAULTS[name]
-    value = draw(st.one_of(st.none(), st.floats(spec.least, spec.most)))
+    value = draw(st.one_of(st.none(), st.floats(spec.min_value, spec.max_value)))
     limit = {"cell": 15, "sensor": 7}.get(spec.where, 0)
     action = {"at_ms": draw(st.integers(0, 2400)), "do": "fault", "name": name, "at": draw(st.integers(0, limit))}
     action |= {"value": value} if value is not None else {}
