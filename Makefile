@@ -20,8 +20,8 @@ $(READY): pyproject.toml
 		|| { echo "error: $(PYTHON) cannot make a virtual environment (Debian: apt install python3-venv)" >&2; exit 1; }
 	@$(RUN)python -m pip install -qq --disable-pip-version-check -e '.[test]' \
 		|| { echo "error: the packages cannot be installed: is there a network? (pip's reason is above; run make again)" >&2; exit 1; }
-	@$(RUN)python -m halite.common.image > /dev/null
-	@$(RUN)python -m halite.emulator.rp2040py_fixes.native_build
+	@$(RUN)halite image > /dev/null
+	@$(RUN)halite dev native-core
 	@touch $@
 
 demo: $(READY)  ## flash an emulated rack, run the demonstration, write its report
@@ -45,7 +45,7 @@ lint: $(READY)  ## check style, types, import rules and generated files
 	@mkdir -p build
 	@PYTHONPATH=firmware:host_tools/halite/shim $(RUN)lint-imports --no-cache > build/imports.log 2>&1 \
 		|| { cat build/imports.log; exit 1; }
-	@$(RUN)python -m halite.generate --check
+	@$(RUN)halite dev generate --check
 
 flash: $(READY)  ## put firmware and config on a board: make flash PORT=/dev/ttyACM0 CONFIG=sodium_rack
 	@$(RUN)halite flash --config $(CONFIG) $(if $(PORT),--port $(PORT))
@@ -54,7 +54,7 @@ console: $(READY)  ## watch a running rack: make console PORT=/dev/ttyACM0
 	@$(RUN)halite console $(if $(PORT),--port $(PORT))
 
 generate: $(READY)  ## write the files that are made from the one lists
-	@$(RUN)python -m halite.generate
+	@$(RUN)halite dev generate
 
 clean:  ## remove everything that was built
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

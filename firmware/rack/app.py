@@ -11,7 +11,6 @@ good, with the outputs off, and the reason stays readable on the console.
 
 import gc
 
-import micropython
 from micropython import const
 
 from rack.generated import ids as I
@@ -22,9 +21,8 @@ from rack.comms.console_protocol import Console
 from rack.comms.pcs_link import PcsLink
 from rack.comms.ems import Ems
 from rack.comms.terminal import Stdio
-from rack.definitions.codes import ACT_OPEN, ACT_ZERO, AGE_NEVER, CMD_RESET, STATE_CLOSED
-from rack.control.controller import Controller
-from rack.base.viper import ptr32
+from rack.definitions.codes import CMD_RESET, MAINS_SILENT_ms, STATE_CLOSED
+from rack.control.controller import Controller, may_request_power
 from rack.control.response.recorder import Recorder
 from rack.drivers import ntc
 from rack.drivers.afe import make_afe
@@ -53,24 +51,6 @@ _APART_FED_US = const(2_000)
 _LONG_US = const(6_500)  # something long: counting the heap, 5 ms on the emulated board, and the interrupts meanwhile
 _SLICES = const(64)  # of a long answer, then a collection: each leaves some 100 bytes behind
 _PUT_OFF = const(20)  # then the scan waits: `service` comes through on a rack without a quiet moment. 0.1 s: judgement
-_NO_MAINS_ms = const(40)  # without an edge for so long the scan sends the requests
-
-
-@micropython.viper
-def _age(s: ptr32, ms: int):
-    """Let every age grow that a message resets."""
-    if s[I.CELLS_AGE_ms] < AGE_NEVER:
-        s[I.CELLS_AGE_ms] += ms
-    if s[I.TEMPS_AGE_ms] < AGE_NEVER:
-        s[I.TEMPS_AGE_ms] += ms
-    if s[I.CURRENT_AGE_ms] < AGE_NEVER:
-        s[I.CURRENT_AGE_ms] += ms
-    if s[I.PCS_AGE_ms] < AGE_NEVER:
-        s[I.PCS_AGE_ms] += ms
-    if s[I.PAIR_AGE_ms] < AGE_NEVER:
-        s[I.PAIR_AGE_ms] += ms
-    if s[I.EMS_AGE_ms] > 0 and s[I.EMS_AGE_ms] < AGE_NEVER:
-        s[I.EMS_AGE_ms] += ms
 
 
 def _read(shunt):
@@ -122,7 +102,6 @@ class App:
         self.recorder = Recorder(params, controller.response, controller.s)
         self._link = self.pcs.state
         self._fast = port.fast_path(controller.response, self.pcs, self.recorder)
-        self._last_ms = port.ticks_ms()
         self._fed = 0
         self._fed_us = 0  # when the dead-man last took a feed
         self._coils = 0
@@ -181,16 +160,13 @@ class App:
         s = self._s
         controller = self.controller
         now_ms = port.ticks_ms()
-        _age(s, (now_ms - self._last_ms) & _MASK)
-        self._last_ms = now_ms
+        controller.advance_ages(now_ms)
         s[I.IN_bits] = port.read_inputs()
         s[I.AFE_SEEN] = self.afe.devices_seen
         s[I.TASK_LATE_ms] = self._late_us(now_us) // 1000
         shunt = self.shunt
         if shunt.read() if shunt.ok else self._unlocked(_read, shunt):  # only configuring it allocates
-            s[I.CURRENT_dA] = shunt.current_dA
-            s[I.RACK_dV] = shunt.rack_dV
-            s[I.CURRENT_AGE_ms] = 0
+            controller.current_arrived(shunt.current_dA, shunt.rack_dV)
         controller.protect(now_ms)
         coils = s[I.COILS]
         if coils == self._coils:
@@ -247,14 +223,14 @@ class App:
         flags = 0
         if s[I.STATE] == STATE_CLOSED:
             flags = pcs_codes.FLAG_ENABLE | pcs_codes.FLAG_CLOSE_BUS
-            if not s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO):
+            if may_request_power(s):
                 flags |= pcs_codes.FLAG_PERMIT
         if s[I.RESPONSE_W]:
             flags |= pcs_codes.FLAG_RESPONSE
         link = self._link
         changed = (flags ^ link[L.FLAGS]) & pcs_codes.FLAG_PERMIT
         link[L.FLAGS] = flags
-        if changed or s[I.GRID_AGE_ms] > _NO_MAINS_ms:
+        if changed or s[I.GRID_AGE_ms] > MAINS_SILENT_ms:
             self._fast.send()
 
     def _count_fed(self):
@@ -283,10 +259,8 @@ class App:
 
     def _judge(self, afe):
         start_us = self.port.ticks_us()
-        s = self._s
         if afe.cells_ready:
             afe.cells_ready = False
-            s[I.CELLS_AGE_ms] = 0
             self._judging_us = 0
             self.controller.cells_arrived()
         elif self._to_judge:
@@ -294,7 +268,6 @@ class App:
             self.controller.judge_runaway()
         else:
             afe.temps_ready = False
-            s[I.TEMPS_AGE_ms] = 0
             self._to_judge = True
             self.controller.judge_temps()
         self._judging_us += (self.port.ticks_us() - start_us) & _MASK

@@ -1,7 +1,7 @@
 """The whole demonstration on the emulated board: flashed through mpremote, then closed, answered, derated, tripped."""
 
 import pytest
-from halite.cli import demo
+from halite.bench import demo
 
 
 @pytest.fixture(scope="module")

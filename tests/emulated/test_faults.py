@@ -19,8 +19,7 @@ from halite.emulator.console_client import ask
 from halite.emulator.filesystem import with_files
 from halite.hosts.application import requests
 from halite.hosts.emulated import EmulatedRack, emulated_rack
-from halite.plant.rack import COIL_NEG, COIL_POS
-from rack.definitions.codes import LIM_ALARM
+from rack.definitions.codes import COIL_NEG, COIL_POS, LIM_ALARM
 from rack.generated import ids as I
 from rack.generated import pcs_link_state as L
 from rack.generated import response_state as K

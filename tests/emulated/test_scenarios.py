@@ -21,11 +21,12 @@ from halite.emulator.console_client import ask
 from halite.emulator.flash_watch import ClosedWatch
 from halite.hosts.application import rack_with_application
 from halite.hosts.emulated import EmulatedRack
-from halite.plant.rack import COIL_NEG, COIL_POS
+from halite.scenarios import emulated_player
 from halite.scenarios import scenario as scenarios
-from halite.scenarios.emulated_player import ScenarioPlayer
-from halite.scenarios.outcome import LEVELS, PROMISES, trip_key
+from halite.scenarios.observations import LEVELS
+from halite.scenarios.outcome import PROMISES, trip_key
 from halite.scenarios.scenario import Command, Scenario, Start, StartFault, TraceFrequency
+from rack.definitions.codes import COIL_NEG, COIL_POS
 
 NAMES = sorted({path.stem for path in scenarios.FOLDER.glob("*.toml")} - {"demo"})
 FROM_OPEN = {"precharge_leak"}  # what happens in it happens while it closes
@@ -96,7 +97,7 @@ def in_a_branch(job: Callable[[], Any]) -> Any:
 def play(emulated: EmulatedRack, whole: Scenario) -> Seen:
     """The scenario, what it has come to, then an operator who opens."""
     board, driver = emulated.board, emulated.wires.coil_driver
-    player = ScenarioPlayer(emulated.wires, condensed(whole))
+    player = emulated_player.play(emulated, condensed(whole))
     if whole.name in FROM_OPEN:
         assert board.run_until(lambda: driver.coils, LAST_ms[whole.name], WALL_S, 5)
     opened = whole.name in UNTIL_OPEN and board.run_until(lambda: not driver.coils, LAST_ms[whole.name], WALL_S, 5)
@@ -129,9 +130,7 @@ def close(emulated: EmulatedRack) -> None:
 def group(emulated: EmulatedRack, start: Start, members: list[Scenario]) -> dict[str, Seen]:
     """All scenarios of one start state."""
     board = emulated.board
-    emulated.rack.stand(
-        soc=start.soc_pct / 100, start_degC=start.temp_degC, ambient_degC=start.ambient_degC, jitter_us=start.jitter_us
-    )
+    emulated.rack.start_from(**members[0].model_copy(update={"start": start}).start_state())
     assert board.run_until(lambda: b"# healthy" in board.received, 3_000, WALL_S, 10)
     board.run_for(250)  # the AFEs have been heard for [alarms] cells_lost's 500 ms
     seen = {}

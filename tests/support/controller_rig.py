@@ -5,7 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from halite.config import load_params
+from rack.base.clock import TICKS_MASK
 from rack.control.controller import Controller
+from rack.control.sense.message_ages import advance, arrived
 from rack.definitions.codes import (
     COIL_NEG,
     COIL_POS,
@@ -21,7 +23,6 @@ from rack.definitions.codes import (
 from rack.generated import ids as I
 
 HEALTHY = IN_HVIL | IN_ESTOP | IN_OC_OK | IN_COOLANT_FLOW
-MASK = 2**30 - 1
 
 
 @cache
@@ -55,7 +56,8 @@ class Rig:
             self.c.cells_mV[at] = self.cell_mV
         for at in range(len(self.c.temps_ddegC)):
             self.c.temps_ddegC[at] = 250
-        self.s[I.CURRENT_AGE_ms] = self.s[I.PCS_AGE_ms] = 0
+        arrived(self.s, I.CURRENT_AGE_ms)
+        arrived(self.s, I.PCS_AGE_ms)
         self.arrive()
         self.s[I.RACK_dV] = self.rack_dV
 
@@ -67,17 +69,14 @@ class Rig:
         self.rack_dV = sum(self.c.cells_mV) // 100
         if "cells" not in self.silent:
             self.c.cells_arrived()
-            self.s[I.CELLS_AGE_ms] = 0
         if "temps" not in self.silent:
             self.c.temps_arrived()
-            self.s[I.TEMPS_AGE_ms] = 0
 
-    def _age(self, dt: int) -> None:
-        s = self.s
-        for age in (I.CELLS_AGE_ms, I.TEMPS_AGE_ms):
-            s[age] = min(s[age] + dt, 1_000_000)
+    def _messages(self) -> None:
+        """Current sensor and PCS answer in each scan, unless they are silent."""
         for age, name in ((I.CURRENT_AGE_ms, "current"), (I.PCS_AGE_ms, "pcs")):
-            s[age] = min(s[age] + dt, 1_000_000) if name in self.silent else 0
+            if name not in self.silent:
+                arrived(self.s, age)
 
     def _wires(self, dt: int) -> None:
         coils = self.s[I.COILS]
@@ -107,9 +106,10 @@ class Rig:
 
     def scan(self, dt: int = 10) -> None:
         """One scan after dt ms, with a cell scan each afe_period_ms."""
-        self.now_ms = (self.now_ms + dt) & MASK
+        self.now_ms = (self.now_ms + dt) & TICKS_MASK
         self.ms += dt
-        self._age(dt)
+        advance(self.s, dt)
+        self._messages()
         self._wires(dt)
         if self.ms // self.params.afe_period_ms != (self.ms - dt) // self.params.afe_period_ms:
             self.arrive()

@@ -15,6 +15,7 @@ from halite.common.paths import ROOT, use_firmware
 use_firmware()
 
 from rack.app import _LOST_ms, _OLD_ms  # noqa: E402
+from rack.control.sense import message_ages  # noqa: E402
 from rack.definitions.alarms import ROWS, code_of  # noqa: E402
 from rack.definitions.codes import NO_OPEN  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
@@ -114,8 +115,7 @@ class Board:
     def _pass(self, now: int) -> None:
         """What a millisecond does without the processor."""
         s, silent = self.rig.s, self.world.silent
-        for age in (I.CELLS_AGE_ms, I.TEMPS_AGE_ms, I.CURRENT_AGE_ms, I.PCS_AGE_ms):
-            s[age] += 1
+        message_ages.advance(s, 1)
         self.world.late_ms += self.world.waits
         if now >= self._status_due:
             self._status_due += STATUS_ms
@@ -134,13 +134,11 @@ class Board:
             for n, mV in enumerate(self._sampled[0]):
                 rig.c.cells_mV[n] = mV
             rig.c.cells_arrived()
-            rig.s[I.CELLS_AGE_ms] = 0
         if self._read_ms >= TEMPS_ms and not self._temps_here and "temps" in self._answered:
             self._temps_here = True
             for n, ddegC in enumerate(self._sampled[1]):
                 rig.c.temps_ddegC[n] = ddegC
             rig.c.temps_arrived()
-            rig.s[I.TEMPS_AGE_ms] = 0
         if now >= self._afe_due:
             self._afe_due += rig.params.afe_period_ms
             self._sampled = (self._cells(), self._temps())
@@ -170,7 +168,7 @@ class Board:
             self._pcs_due = now - (now - PERIOD_ms // 2) % PERIOD_ms + PERIOD_ms
             if self._status_waits:
                 self._status_waits = False
-                s[I.PCS_AGE_ms] = 0
+                message_ages.arrived(s, I.PCS_AGE_ms)
         if now >= self._slow_due:
             self._slow_due += SLOW_ms
             for signal, value in self.world.slow.items():
@@ -188,8 +186,7 @@ class Board:
             self._busy_until += COLLECT_ms
         self.scans += 1
         if world.silent != "current":
-            s[I.CURRENT_AGE_ms] = 0
-            s[I.CURRENT_dA] = world.current_dA if now - self._caused >= CURRENT_ms else 0
+            rig.c.current_arrived(world.current_dA if now - self._caused >= CURRENT_ms else 0, s[I.RACK_dV])
         s[I.TASK_LATE_ms] = world.late_ms
         s[I.IN_bits] = world.in_bits
         rig.now_ms += now - self._scanned

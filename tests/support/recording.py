@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from halite.config import load_params
-from halite.hosts.cpython import ValuesFace
+from halite.hosts.cpython import CpythonHost
 from halite.plant.rack import Rack
 from halite.scenarios import scenario
+from halite.scenarios.cpython_run import carry_out
 from rack.control.controller import Controller
 from rack.definitions.signals import SIGNALS
 
@@ -82,10 +83,10 @@ def record(
     step_ms: from the time of a scan in ms to the next one; the config's scan period without it.
     """
     params = load_params(config)
-    rack = Rack.from_params(params, seed=1, **script.start_values())
+    rack = Rack.from_params(params, seed=1, **script.start_state())
     script.prepare_grid(rack)
     stream = io.BytesIO()
-    face = ValuesFace(rack, RecordingController(Controller(params), stream, INPUT_SIGNALS), start_ms)
+    face = CpythonHost(rack, RecordingController(Controller(params), stream, INPUT_SIGNALS), start_ms)
     if step_ms:
 
         def pace(us: float) -> None:
@@ -95,7 +96,7 @@ def record(
     for action in script.timed():
         if action.at_ms <= script.duration_ms:
             face.run_to(action.at_ms * 1000.0 - 0.001)
-            face.do(action)
+            carry_out(action, face)
     face.run_to(script.duration_ms * 1000.0)
     return stream.getvalue()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import load, load_params
-from halite.hosts.cpython import ValuesFace
+from halite.hosts.cpython import CpythonHost
 from halite.hosts.unix_port import UnixPort
 from halite.plant.rack import Rack
 
@@ -68,7 +68,7 @@ def on_values(name: str, at: int, value: float) -> Seen:
     from rack.generated import ids as I
 
     params = load_params(load(BENCH).path)
-    face = ValuesFace(Rack.from_params(params, seed=1), Controller(params))
+    face = CpythonHost(Rack.from_params(params, seed=1), Controller(params))
     seen = Seen()
     face.on_scan = lambda us: seen.look(us / 1000, face.controller.s[I.COILS])
     face.run_to(1000.0 * CLOSE_ms)

@@ -9,6 +9,7 @@ from array import array
 from micropython import const
 
 from rack.generated import ids as I
+from rack.control.sense.message_ages import arrived
 from rack.definitions.codes import REFUSED_ALONE, REFUSED_PART, REFUSED_VALUE
 
 # the words, in this order
@@ -49,10 +50,10 @@ class Ems:
         for at in range(first, end):
             s[_SIGNALS[at]] = values[at]
         if end > PAIR:
-            s[I.PAIR_AGE_ms] = 0
+            arrived(s, I.PAIR_AGE_ms)
         self.heard()
         return 0
 
     def heard(self):
         """The EMS lives: its silence is counted from now."""
-        self._s[I.EMS_AGE_ms] = 1
+        arrived(self._s, I.EMS_AGE_ms)

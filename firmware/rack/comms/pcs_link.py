@@ -12,6 +12,7 @@ from rack.generated import ids as I
 from rack.generated import pcs_link_state as L
 from rack.definitions import pcs_codes
 from rack.comms import pcs_codec as pcs_can
+from rack.control.sense.message_ages import arrived
 from rack.drivers.mcp2515 import LOAD_TX0, LOAD_TX1
 
 _FRAME = const(14)          # instruction, four identifier registers, length code, eight data bytes
@@ -76,4 +77,4 @@ class PcsLink:
         if received[4] != pcs_codes.LENGTH or received[1] & _REMOTE:
             s[I.PCS_REJECTED] = (s[I.PCS_REJECTED] + 1) & 0xFFF_FFFF
         elif pcs_can.decode_status(self._received_data, s) == pcs_can.OK:
-            s[I.PCS_AGE_ms] = 0
+            arrived(s, I.PCS_AGE_ms)

@@ -15,7 +15,6 @@ from rack.control.protect.alarm_engine import LATCHED, Alarms
 from rack.definitions.codes import (
     ACT_OPEN,
     ACT_ZERO,
-    AGE_NEVER,
     CMD_CLOSE,
     CMD_OPEN,
     CMD_RESET,
@@ -29,11 +28,13 @@ from rack.definitions.codes import (
     STATE_CLOSED,
     STATE_LOCKED_OUT,
 )
+from rack.control.sense import message_ages
 from rack.control.sense.cells import Cells
 from rack.control.sense.soc import KEEP_LATCHED, KEEP_TRIPS, Charge
 from rack.control.protect.contactors import Contactors
 from rack.control.sense.core_temperature import Core
 from rack.control.sense.overcurrent import Current
+from rack.base.clock import TICKS_MASK
 from rack.base.viper import ptr32
 from rack.control.protect.limits import Limits
 from rack.control.response.response import Response
@@ -41,7 +42,6 @@ from rack.control.sense.runaway import Runaway
 from rack.control.sense.temperatures import Temperatures
 from rack.control.protect.cooling import Thermal
 
-_NOW_WRAP = const(0x3FFF_FFFF)  # now_ms wraps at 2**30
 _SLOTS = const(8)               # a power of two
 _SLOT_MASK = const(7)
 _SLOT_CLOCK = const(0x0FFF_FFFF)  # their clock wraps early, so that no sum with it leaves 31 bits
@@ -75,7 +75,7 @@ def _turn(w: ptr32, dt: int) -> int:
 @micropython.viper
 def _begin(s: ptr32, w: ptr32, now_ms: int) -> int:
     """ms since the last scan, at most _DT_MOST_ms; what is beyond goes into time_jump_ms. Sum of cells against rack."""
-    dt = (now_ms - w[_NOW_ms]) & _NOW_WRAP
+    dt = (now_ms - w[_NOW_ms]) & TICKS_MASK
     if w[_NOW_ms] < 0:
         dt = 0
     w[_NOW_ms] = now_ms
@@ -92,6 +92,14 @@ def _begin(s: ptr32, w: ptr32, now_ms: int) -> int:
     return dt
 
 
+@micropython.viper
+def may_request_power(signals: ptr32) -> int:
+    """1 while the rack may ask the PCS for power: it is closed, and no alarm demands opening or zero power."""
+    if signals[I.STATE] != STATE_CLOSED:
+        return 0
+    return 0 if signals[I.ACTIONS] & (ACT_OPEN | ACT_ZERO) else 1
+
+
 class Controller:
     """All of the control core of one rack.
 
@@ -104,8 +112,7 @@ class Controller:
         self.s = s = array("i", [0] * I.COUNT)
         self.cells_mV = array("i", [0] * params.cell_series)
         self.temps_ddegC = array("i", [NO_VALUE] * (params.afe_devices * params.afe_temps_per_device))
-        s[I.CELLS_AGE_ms] = s[I.TEMPS_AGE_ms] = s[I.CURRENT_AGE_ms] = s[I.PCS_AGE_ms] = s[I.GRID_AGE_ms] = AGE_NEVER
-        s[I.PAIR_AGE_ms] = AGE_NEVER
+        message_ages.start(s)
         s[I.INSULATION_KOHM] = 1_000_000
         self.alarms = Alarms(params, s)
         self.cells = Cells(params, s, self.cells_mV)
@@ -148,8 +155,22 @@ class Controller:
         self.contactors.restore_heat(k[KEEP_TRIPS] >> 8)
         self.limits.start()
 
+    def advance_ages(self, now_ms):
+        """Advance the ages of all messages to now_ms: at the start of each scan, before new inputs are written."""
+        before_ms = self._w[_NOW_ms]
+        if before_ms >= 0:
+            message_ages.advance(self.s, (now_ms - before_ms) & TICKS_MASK)
+
+    def current_arrived(self, current_dA, rack_dV):
+        """The current sensor has answered: the rack's current and the voltage of its string."""
+        s = self.s
+        s[I.CURRENT_dA] = current_dA
+        s[I.RACK_dV] = rack_dV
+        message_ages.arrived(s, I.CURRENT_AGE_ms)
+
     def cells_arrived(self):
         """A complete, CRC-checked voltage scan is in cells_mV."""
+        message_ages.arrived(self.s, I.CELLS_AGE_ms)
         self.cells.arrived()
 
     def temps_arrived(self):
@@ -159,6 +180,7 @@ class Controller:
 
     def judge_temps(self):
         """First half of temps_arrived, for an app that cannot spend the time at once."""
+        message_ages.arrived(self.s, I.TEMPS_AGE_ms)
         self._judged_ms = ms = self._w[_TEMPS_ms]
         self._w[_TEMPS_ms] = 0
         self.temperatures.arrived(ms)
@@ -190,7 +212,7 @@ class Controller:
             s[I.SETPOINT_W] = 0     # nobody asks for it any more
         self.contactors.scan(dt)
         response = self.response        # it may have asked since the last plan
-        if (s[I.REQUEST_W] or response.request_W) and not self._permitted(s):
+        if (s[I.REQUEST_W] or response.request_W) and not may_request_power(s):
             response.set_limits(s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], 0)
             response.publish(0)
 
@@ -263,12 +285,8 @@ class Controller:
         k[KEEP_LATCHED] = self.s[I.TRIP_CODE] << 2 | self.contactors.opened() << 1 | deep
         k[KEEP_TRIPS] = self.contactors.kept_heat() << 8 | self.s[I.TRIPS]
 
-    def _permitted(self, s):
-        """1 while the rack may be asked for power."""
-        return 1 if s[I.STATE] == STATE_CLOSED and s[I.ACTIONS] & (ACT_OPEN | ACT_ZERO) == 0 else 0
-
     def _request(self, now_ms, s):
-        permitted = self._permitted(s)
+        permitted = may_request_power(s)
         response = self.response
         response.set_limits(s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], permitted)
         response.scan(now_ms)

@@ -91,6 +91,7 @@ EV_NEIGHBOUR = const(16)    # another sensor of the module rises too
 EV_GAS = const(32)
 
 AGE_NEVER = const(1_000_000)  # ages before the first message
+MAINS_SILENT_ms = const(40)    # from this age of the mains on the scan sends the requests, as no period does
 
 # reasons besides the alarms' own codes, see rack.control.protect.reasons
 WHY_TRIPPED = const(1001)       # latched: reset

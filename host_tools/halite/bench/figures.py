@@ -5,25 +5,22 @@ Emulated and simulated figures are exact; wall figures (unit s, or "x real time"
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from halite.bench import deadman_rig
+from halite.bench import deadman_rig, demo
 from halite.bench import response as bench_response
-from halite.cli import demo
-from halite.cli.arguments import Parser
-from halite.common.errors import HaliteError
+from halite.common.errors import HaliteError, MisuseError
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.console_client import ask
 from halite.emulator.scan_watch import ScanWatch
-from halite.hosts import cpython as values
 from halite.hosts.application import running_rack
-from halite.scenarios import scenario
+from halite.scenarios import cpython_run, scenario
 
 OUTPUT = Path("build/bench.json")
 
@@ -145,26 +142,28 @@ def measure_board() -> Iterator[tuple[str, float]]:
 def measure_simulation() -> Iterator[tuple[str, float]]:
     """Simulated over elapsed time of the demonstration's scenario on the control logic, median of three."""
     config = load("sodium_rack").path
-    factors = sorted(values.run(scenario.load("demo"), config).meta["simulate_realtime_factor"] for _ in range(3))
+    factors = sorted(cpython_run.run(scenario.load("demo"), config).meta["simulate_realtime_factor"] for _ in range(3))
     yield "simulate_realtime_factor", factors[1]
 
 
-PARTS: tuple[tuple[str, Callable[[], Iterator[tuple[str, float]]]], ...] = (
-    ("the simulation", measure_simulation),
-    ("the largest rack on the emulated board", measure_board),
-    ("dead-man and interlock", deadman_rig.measure),
-    ("sodium against lithium", bench_response.measure_racks),
-    ("the response's kernel", bench_response.measure_kernel),
-    ("from zero crossing to request, the longest part", bench_response.measure_edge_to_request),
-    ("the demonstration", measure_demo),
-)
+Rows = Iterator[tuple[str, float]]
+PARTS: dict[str, tuple[str, Callable[[], Rows]]] = {
+    "simulation": ("the simulation", measure_simulation),
+    "board": ("the largest rack on the emulated board", measure_board),
+    "deadman": ("dead-man and interlock", deadman_rig.measure),
+    "racks": ("sodium against lithium", bench_response.measure_racks),
+    "kernel": ("the response's kernel", bench_response.measure_kernel),
+    "response": ("from zero crossing to request, the longest part", bench_response.measure_edge_to_request),
+    "demo": ("the demonstration", measure_demo),
+}
 
 
-def measure() -> Iterator[Figure]:
-    """Every figure, in the order of the parts; on stderr what is being measured, as all of it takes minutes."""
-    for what, part in PARTS:
+def measure(parts: Sequence[str] = tuple(PARTS)) -> Iterator[Figure]:
+    """Every figure of the parts, in their order; on stderr what is being measured, as all of it takes minutes."""
+    for part in parts:
+        what, figures = PARTS[part]
         print(f"measuring {what}", file=sys.stderr)
-        for name, value in part():
+        for name, value in figures():
             yield BARS[name].judge(name, value)
 
 
@@ -175,16 +174,19 @@ def table(figures: list[Figure]) -> Table:
     return shown
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The verb; 1 when a figure misses its bar."""
-    parser = Parser(
-        prog="halite bench", description="Measure the project's figures.", epilog="Example: halite bench"
-    )
-    parser.add_argument("--out", type=Path, default=OUTPUT, help="where the figures go as JSON")
-    options = parser.parse_args(arguments or [])
-    figures = list(measure())
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n", encoding="utf-8")
+def run(parts: Sequence[str], out: Path | None) -> int:
+    """Measure the parts (all without names), print the table; 1 when a figure misses its bar.
+
+    out: JSON file of the figures. MisuseError for an unknown part.
+    """
+    unknown = sorted(set(parts) - set(PARTS))
+    if unknown:
+        raise MisuseError(f"bench: no part {', '.join(unknown)}", f"known: {', '.join(PARTS)}")
+    figures = list(measure(parts or tuple(PARTS)))
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n", encoding="utf-8")
     Console().print(table(figures))
-    print(f"figures: {options.out}")
+    if out:
+        print(f"figures: {out}")
     return 0 if all(figure.ok for figure in figures) else 1

@@ -10,8 +10,8 @@ from halite.config import load
 from halite.hosts.application import edge_to_request_us, edges, requests, running_rack
 from halite.hosts.bus_load import Polling, check_load, keep_streaming
 from halite.hosts.emulated import EmulatedRack
+from halite.scenarios.compliance import cases as compliance
 from halite.scenarios.compliance import rules as compliance_rules
-from halite.scenarios.compliance import suite as compliance
 from halite.scenarios.compliance.rig import EVENT_S
 from halite.scenarios.compliance.services import BY_NAME
 
@@ -112,9 +112,3 @@ def measure_racks() -> Iterator[tuple[str, float]]:
     sodium, lithium = _to_90_percent_ms("sodium_fast"), _to_90_percent_ms("lithium_steady")
     yield "sodium_to_90_percent_ms", round(sodium)
     yield "sodium_over_lithium_speed", round(lithium / sodium, 1)
-
-
-if __name__ == "__main__":  # python -m halite.bench.response: these rows alone
-    for part in (measure_kernel, measure_racks, measure_edge_to_request):
-        for name, value in part():
-            print(f"{name:28} {value:g}", flush=True)

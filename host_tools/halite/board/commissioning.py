@@ -1,20 +1,15 @@
-"""`python -m halite.board.commissioning`: judge the response test that a rack has run, from what its console tells.
+"""Judge the response test that a rack has run, from the answers of its console.
 
 The rack reports its own delay, rise and settling; the recorded trace is judged here, against the service's
 curve and, where the service has one, its envelope. The virtual frequency is taken as it was ordered, not as it
 was measured, so that the measurement's delay counts against the rack.
 """
 
-import argparse
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from halite.board.client import ask
-from halite.board.serial_port import Port
-from halite.board.serial_ports import choose
 from halite.common.errors import HaliteError
 from halite.scenarios.compliance.rules import GB_STEP_S, Array, Row, Track, gb_errors
 from halite.scenarios.compliance.services import BY_NAME, Service
@@ -83,27 +78,7 @@ def _seconds(ms: int) -> float:
     return ms / 1000 if ms >= 0 else float("inf")
 
 
-def main(arguments: list[str]) -> int:
-    """Print the rows; 1 when one does not hold."""
-    parser = argparse.ArgumentParser(
-        prog="python -m halite.board.commissioning",
-        description="Judge the response test that a rack has run.",
-        epilog="Example: python -m halite.board.commissioning --service gb_dc --port PORT",
-    )
-    parser.add_argument("--service", required=True, help="the rack's preset of board_configs/grid_services")
-    parser.add_argument("--port", default="", help="serial port; needed when there are several")
-    options = parser.parse_args(arguments)
-    with Port(choose(options.port)) as port:
-        rows = judge(options.service, ask(port, "response test"), ask(port, "events"))
-    for row in rows:
-        bars = row.bars((">=", "<="))  # ASCII, for any terminal
-        print(f"{row.figure:<24} {row.value:>8.3f} {row.unit:<3} {bars:<16} {'ok' if row.ok else 'MISSED'}")
-    print("the recorder holds this trace and records no later event until `halite exec rearm`")
-    return 0 if all(row.ok for row in rows) else 1
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except HaliteError as error:
-        sys.exit(f"error: {error}")
+def as_text(row: Row) -> str:
+    """One row of the answer: figure, value, limits in ASCII for any terminal, verdict."""
+    bars = row.bars((">=", "<="))
+    return f"{row.figure:<24} {row.value:>8.3f} {row.unit:<3} {bars:<16} {'ok' if row.ok else 'MISSED'}"

@@ -1,4 +1,4 @@
-"""What each firmware module costs in the heap of the board: `python -m halite.build.heap`, on the emulated Pico W.
+"""What each firmware module costs in the heap of the board: `halite dev heap`, on the emulated Pico W.
 
 Code loaded from the filesystem lives in the heap, so every module takes room from the running rack. The
 modules are imported one after another, each after what it needs; each line is the growth. --lists: those that the
@@ -6,16 +6,13 @@ build leaves out, without the application.
 """
 
 import ast
-import sys
 from pathlib import Path
 
 from halite.build import firmware as build
-from halite.cli.arguments import Parser
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
-from halite.common.errors import HaliteError
 from halite.common.image import image_path
 from halite.common.paths import FIRMWARE
 
@@ -84,23 +81,11 @@ def measure(config: str = "sodium_rack", lists: bool = False) -> dict[str, int]:
     return {name: int(size) for name, size in (line.split() for line in printed.splitlines())}
 
 
-def main(arguments: list[str]) -> int:
-    """Print the table; 0."""
-    parser = Parser(prog="python -m halite.build.heap", description="Heap cost of the firmware's modules.")
-    parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
-    parser.add_argument("--lists", action="store_true", help="the modules that the build leaves out instead")
-    options = parser.parse_args(arguments)
-    sizes = measure(options.config, options.lists)
+def print_table(config: str, lists: bool) -> None:
+    """Measure and print; arguments as of `measure`."""
+    sizes = measure(config, lists)
     free = sizes.pop("free")
     for name, size in sizes.items():
         print(f"{name:<32} {size:>8}")
     print(f"{'all modules':<32} {sum(sizes.values()):>8}")
     print(f"{'left free':<32} {free:>8}")
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except HaliteError as error:
-        sys.exit(f"error: {error}")

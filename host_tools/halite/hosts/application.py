@@ -4,8 +4,8 @@ Times are emulated and taken at the pins: a rising edge of the mains input, the 
 LOAD TX BUFFER 0 on SPI, frames on the CAN bus.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from halite.build.firmware import make
 from halite.chips.can_bus import Frame
@@ -17,6 +17,7 @@ from halite.config import RackConfig
 from halite.emulator.board import BoardEvent, EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.hosts.emulated import EmulatedRack, emulated_rack
+from halite.plant.rack import StartState
 
 use_firmware()
 
@@ -35,10 +36,10 @@ class Request(NamedTuple):
     flags: int
 
 
-def rack_with_application(config: RackConfig, start: Mapping[str, Any] | None = None) -> EmulatedRack:
+def rack_with_application(config: RackConfig, start: StartState | None = None) -> EmulatedRack:
     """Return a rack with the application in flash at power-on; no time has passed yet.
 
-    start: start values of the rack, see `emulated_rack`.
+    start: the rack's state before it is powered.
     """
     blank = EmulatedBoard(image_path()).flash_snapshot()
     return emulated_rack(config, start=start, flash=with_files(blank, make(config).files))

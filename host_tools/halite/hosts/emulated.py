@@ -1,9 +1,7 @@
 """One emulated rack: board, wires, chips and simulated rack of one board config."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from halite.chips.attach import Chips, chips_of
 from halite.common.image import image_path
@@ -11,7 +9,7 @@ from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.rack_wires import RackWires
 from halite.emulator.rs485_line import BoardLine
-from halite.plant.rack import Rack
+from halite.plant.rack import Rack, StartState
 
 _PINS = "pins_"
 
@@ -35,16 +33,15 @@ def emulated_rack(
     config: RackConfig | str | Path,
     *,
     seed: int = 1,
-    start: Mapping[str, Any] | None = None,
+    start: StartState | None = None,
     flash: bytes | None = None,
     fram: bytes | None = None,
     image: Path | None = None,
 ) -> EmulatedRack:
     """Return a powered emulated rack; no time has passed yet.
 
-    start: condition of the rack, keyword arguments of `Rack.from_config` (a scenario's `start_values()`). flash: the
-    flash_snapshot of an earlier board instead of the bare image. fram: the FRAM content of an earlier run. image: a
-    local UF2 instead of the cached one.
+    start: the rack's state before it is powered. flash: the flash_snapshot of an earlier board instead of the bare
+    image. fram: the FRAM content of an earlier run. image: a local UF2 instead of the cached one.
     """
     loaded = config if isinstance(config, RackConfig) else load(config)
     rack = Rack.from_config(loaded.sections, seed=seed, **(start or {}))

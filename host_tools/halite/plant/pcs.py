@@ -3,12 +3,17 @@
 import math
 from dataclasses import dataclass
 
-# What the PCS reports about itself: the states of rack.comms.pcs_codec; test_simulator checks that they agree.
-PCS_OFF = 0  # no DC bus
-PCS_STANDBY = 1  # DC bus there, not permitted to run
-PCS_RUN = 2
-PCS_TIMEOUT = 4  # the request stopped: power goes to zero by itself
-PCS_FAULT = 5
+from halite.common.paths import use_firmware
+
+use_firmware()
+
+from rack.definitions.pcs_codes import (  # noqa: E402 - only after use_firmware
+    PCS_FAULT,
+    PCS_OFF,
+    PCS_RUN,
+    PCS_STANDBY,
+    PCS_TIMEOUT,
+)
 
 _MIN_BUS_V = 5.0
 

@@ -7,10 +7,11 @@ and the emulated board therefore see the same trajectory for the same commands a
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
+from halite.common.paths import use_firmware
 from halite.plant.cells import Cells
 from halite.plant.contactor import Contactor
 from halite.plant.faults import FAULTS, Faults
@@ -18,12 +19,22 @@ from halite.plant.grid import Grid
 from halite.plant.parameters import Array, Plant, plant_of_config, plant_of_params
 from halite.plant.pcs import Pcs
 
+use_firmware()
+
+from rack.definitions.codes import (  # noqa: E402 - only after use_firmware
+    COIL_NEG,
+    COIL_POS,
+    COIL_PRE,
+    IN_AUX_NEG,
+    IN_AUX_POS,
+    IN_COOLANT_FLOW,
+    IN_ESTOP,
+    IN_HVIL,
+    IN_OC_OK,
+)
+
 STEP_US = 1000
 SLOW_STEPS = 10  # cells and heat move once in ten steps
-
-# in_bits and coil bits, as rack.definitions.codes has them; test_simulator checks that they agree.
-IN_HVIL, IN_ESTOP, IN_OC_OK, IN_AUX_POS, IN_AUX_NEG, IN_COOLANT_FLOW = (1 << n for n in range(6))
-COIL_NEG, COIL_PRE, COIL_POS = (1 << n for n in range(3))
 
 _MAINS = ("mains_lost", "phase_lost")
 _CONTACT_OHM = 0.5e-3
@@ -34,9 +45,21 @@ _LEAST_PUMP_PCT = 10  # below it the pump stands: engineering judgement
 _HEATER_W = 4_000.0  # engineering judgement
 
 
+class StartState(TypedDict, total=False):
+    """State of a rack before its first step; each key is optional.
+
+    soc: 0..1. start_degC: of cells and coolant. ambient_degC: of the air. jitter_us: rms jitter of the zero crossings.
+    """
+
+    soc: float
+    start_degC: float
+    ambient_degC: float
+    jitter_us: float
+
+
 @dataclass(frozen=True)
-class Event:
-    """Something that happened, at an exact simulated time."""
+class Change:
+    """A contact moved, or a fault began or ended. us: simulated time since the start."""
 
     us: float
     text: str
@@ -45,21 +68,13 @@ class Event:
 class Rack:
     """One rack with its plant. All times are µs since start, powers W, positive discharges."""
 
-    def __init__(
-        self,
-        plant: Plant,
-        seed: int = 1,
-        soc: float = 0.5,
-        start_degC: float = 25.0,
-        ambient_degC: float = 25.0,
-        jitter_us: float = 0.0,
-    ) -> None:
+    def __init__(self, plant: Plant, seed: int = 1, **start: Unpack[StartState]) -> None:
         self.plant = plant
-        self.stand(seed, soc, start_degC, ambient_degC, jitter_us)
+        self.start_from(seed, **start)
         self.pcs = Pcs(plant.pcs_lag_ms, plant.pcs_ramp_W_per_s, plant.pcs_timeout_ms, plant.power_max_W)
         self.main_pos, self.main_neg, self.precharge = (Contactor(plant.pull_in_us, plant.release_us) for _ in range(3))
         self.faults = Faults()
-        self.events: list[Event] = []
+        self.changes: list[Change] = []
         self.fan_pct = self.pump_pct = 0
         self.heater = False
         self.current_A = 0.0
@@ -73,32 +88,26 @@ class Rack:
         self._coils = 0
         self._cut = False
 
-    def stand(
-        self,
-        seed: int = 1,
-        soc: float = 0.5,
-        start_degC: float = 25.0,
-        ambient_degC: float = 25.0,
-        jitter_us: float = 0.0,
-    ) -> None:
-        """Be in this state as if it had been so all along: before a controller has measured anything of the rack."""
-        self.cells = Cells(self.plant, soc, start_degC, np.random.default_rng(seed))
-        self.grid = Grid(self.plant.nominal_hz, jitter_us, seed)
+    def start_from(self, seed: int = 1, **start: Unpack[StartState]) -> None:
+        """Put cells, heat and grid into a start state; call it before a controller has measured the rack."""
+        start_degC = start.get("start_degC", 25.0)
+        ambient_degC = start.get("ambient_degC", 25.0)
+        self.cells = Cells(self.plant, start.get("soc", 0.5), start_degC, np.random.default_rng(seed))
+        self.grid = Grid(self.plant.nominal_hz, start.get("jitter_us", 0.0), seed)
         self.ambient_degC = ambient_degC
         self.coolant_degC = min(start_degC, ambient_degC + 5.0)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Mapping[str, Any]], **start: Any) -> "Rack":
-        """A rack of the size that a parsed board config states.
-
-        start: seed, soc, start_degC, ambient_degC, jitter_us.
-        """
-        return cls(plant_of_config(config), **start)
+    def from_config(
+        cls, config: Mapping[str, Mapping[str, Any]], seed: int = 1, **start: Unpack[StartState]
+    ) -> "Rack":
+        """A rack of the size that a parsed board config states. seed: of the cells' spread and of the jitter."""
+        return cls(plant_of_config(config), seed, **start)
 
     @classmethod
-    def from_params(cls, params: object, **start: Any) -> "Rack":
-        """A rack of the size that compiled parameters state."""
-        return cls(plant_of_params(params), **start)
+    def from_params(cls, params: object, seed: int = 1, **start: Unpack[StartState]) -> "Rack":
+        """A rack of the size that compiled parameters state. seed: of the cells' spread and of the jitter."""
+        return cls(plant_of_params(params), seed, **start)
 
     # time
 
@@ -255,8 +264,14 @@ class Rack:
     def in_bits(self, at_us: float | None = None) -> int:
         """Digital inputs as bits IN_*."""
         us = float(self.now_us) if at_us is None else at_us
-        levels = (self.hvil, self.estop, self.oc_ok, self.main_pos.aux(us), self.main_neg.aux(us), self.coolant_flow)
-        return sum(1 << n for n, level in enumerate(levels) if level)
+        return (
+            (IN_HVIL if self.hvil else 0)
+            | (IN_ESTOP if self.estop else 0)
+            | (IN_OC_OK if self.oc_ok else 0)
+            | (IN_AUX_POS if self.main_pos.aux(us) else 0)
+            | (IN_AUX_NEG if self.main_neg.aux(us) else 0)
+            | (IN_COOLANT_FLOW if self.coolant_flow else 0)
+        )
 
     @property
     def measured_current_A(self) -> float:
@@ -326,4 +341,4 @@ class Rack:
         self._note(us, f"{FAULTS[name].text}: over")
 
     def _note(self, us: float, text: str) -> None:
-        self.events.append(Event(us, text))
+        self.changes.append(Change(us, text))

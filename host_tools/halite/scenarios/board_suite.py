@@ -5,7 +5,6 @@ is watched from power-on to the end: a flash write while a contact is closed is 
 the scenario promises, and to what the control core under CPython comes to (halite.scenarios.outcome).
 """
 
-import argparse
 import json
 import time
 from collections.abc import Iterator
@@ -15,23 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from halite.board.event_log import decoded
-from halite.cli.arguments import Parser, parsed
 from halite.common.errors import HaliteError
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.console_client import ask
 from halite.emulator.flash_watch import ClosedWatch
-from halite.hosts import cpython as values
 from halite.hosts.application import rack_with_application, requests
 from halite.hosts.emulated import EmulatedRack
+from halite.scenarios import cpython_run, emulated_player
 from halite.scenarios import scenario as scenarios
-from halite.scenarios.emulated_player import ScenarioPlayer
-from halite.scenarios.outcome import PROMISES, Outcome, broken, differences, of_trace, trip_key
-from halite.scenarios.recorders import rack_events
+from halite.scenarios.observations import of_rack
+from halite.scenarios.outcome import PROMISES, Outcome, broken, differences, of_recording, trip_key
 from halite.scenarios.scenario import Command, Scenario, StartFault
 
 OUTPUT = Path("build/scenarios.json")
-_PROCESSES = 2  # the cores of a small machine; each takes 100 MB
+PROCESSES = 2  # the cores of a small machine; each takes 100 MB
 _BOOT_MS, _STEP_MS = 6_000.0, 10.0
 _WALL_S = 4 * 3600.0
 _LOGGED = 100  # records: more than any scenario writes
@@ -65,7 +62,7 @@ class Played:
 
 def boot(config: RackConfig, script: Scenario) -> EmulatedRack:
     """A rack in the scenario's start state whose application calls itself healthy; HaliteError when it does not."""
-    emulated = rack_with_application(config, start=script.start_values())
+    emulated = rack_with_application(config, start=script.start_state())
     board = emulated.board
     if not board.run_until(lambda: b"# healthy" in board.received, _BOOT_MS, _WALL_S, _STEP_MS):
         raise HaliteError(f"the emulated rack does not become healthy: {board.received[-300:]!r}")
@@ -92,7 +89,7 @@ def outcome_of(emulated: EmulatedRack, started_ms: float) -> Outcome:
         trip_ms=trip_ms,
         left=trip_key(signals["signals"]["trip_code"]),
         refused=tuple(line for line in said if '"error"' in line),
-        rack=tuple((e.time_ms - started_ms, e.text) for e in rack_events(emulated.rack) if e.time_ms >= started_ms),
+        rack=tuple((seen.time_ms, seen.text) for seen in of_rack(emulated.rack, started_ms)),
         peak_W=max(asked, key=abs, default=0),
     )
 
@@ -113,10 +110,10 @@ def play(name: str, config_name: str) -> Played:
     """Play one scenario whole on a board of its own, and under CPython."""
     began = time.monotonic()
     script, config = scenarios.load(name), load(config_name)
-    cpython = of_trace(values.run(script, config.path))
+    cpython = of_recording(cpython_run.run(script, config.path))
     emulated = boot(config, script)
     board = emulated.board
-    player = ScenarioPlayer(emulated.wires, script)
+    player = emulated_player.play(emulated, script)
     while not player.over:
         board.run_for(min(1_000.0, player.ends_ms - board.now_us / 1000 + 0.01))
     board_outcome = outcome_of(emulated, player.started_ms)
@@ -140,38 +137,19 @@ def suite(names: list[str], config_name: str, processes: int) -> Iterator[Played
             yield done.result()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="halite simulate --suite board",
-        description="Play scenarios whole on the emulated board, and judge each against its promise and against the "
-        "control logic under CPython. No flash may be written while a contactor is closed.",
-        epilog="Example: halite simulate --suite board hvil_open weld",
-    )
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="file, or name of a shipped one; all of these")
-    parser.add_argument("--config", default="sodium_rack", help="board config: file, or the name of a shipped one")
-    parser.add_argument("--processes", type=int, choices=range(1, 65), default=_PROCESSES, metavar="N",
-                        help=f"boards at a time (default {_PROCESSES})")
-    parser.add_argument("--out", type=Path, default=OUTPUT, help="where the figures go as JSON")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    return parser
-
-
-def main(arguments: list[str]) -> int:
-    """Run the suite; 0 when all of it holds, 1 otherwise."""
-    options = parsed(_parser(), arguments)
-    if options is None:
-        return 0
-    names = options.scenarios or [path.stem for path in scenarios.FOLDER.glob("*.toml")]
+def run(names: list[str], config_name: str, processes: int, out: Path, as_json: bool) -> int:
+    """Run the suite, of all shipped scenarios without names; 0 when all of it holds, 1 otherwise."""
+    names = names or [path.stem for path in scenarios.FOLDER.glob("*.toml")]
     found: list[Played] = []
-    for played in suite(names, options.config, options.processes):
+    for played in suite(names, config_name, processes):
         found.append(played)
-        if not options.json:
+        if not as_json:
             print(played, flush=True)
             for line in played.wrong:
                 print(f"  WRONG: {line}", flush=True)
     figures: list[dict[str, Any]] = [asdict(played) for played in found]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    if options.json:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if as_json:
         print(json.dumps(figures))
     return 1 if any(played.wrong for played in found) else 0

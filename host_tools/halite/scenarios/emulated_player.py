@@ -1,9 +1,10 @@
-"""Plays a scenario on an emulated rack, at exact emulated times from the moment it starts."""
+"""Play a scenario on an emulated rack, at exact emulated times from the moment it starts."""
 
 from collections.abc import Callable
 from typing import Any
 
 from halite.emulator.rack_wires import RackWires
+from halite.hosts.emulated import EmulatedRack
 from halite.scenarios.scenario import Command, Scenario, Setpoint, on_rack
 
 
@@ -48,3 +49,17 @@ class ScenarioPlayer:
             self._board.record("fault", action.do, getattr(action, "name", ""))
             self._wires.refresh()
         self._aim()
+
+
+def play(emulated: EmulatedRack, scenario: Scenario) -> ScenarioPlayer:
+    """Start a scenario now; its commands and setpoints go to the console."""
+    return ScenarioPlayer(emulated.wires, scenario)
+
+
+def play_after(emulated: EmulatedRack, emulated_ms: float, scenario: Scenario) -> None:
+    """Start a scenario when emulated_ms of emulated time have passed."""
+
+    def begin() -> None:
+        play(emulated, scenario)
+
+    emulated.board.after(emulated_ms, begin)

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from halite.common.paths import use_firmware
-from halite.scenarios.trace import Trace
+from halite.scenarios.observations import LEVELS, STATES, Observation
+from halite.scenarios.recording import Recording
 
 use_firmware()
 
-from rack.definitions import codes as bits  # noqa: E402
 from rack.definitions.alarms import ROWS  # noqa: E402 - only after use_firmware
 
-LEVELS = ("none", "warn", "derate", "trip")
-STATES = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.startswith("STATE_")}
 PHASE_ms = 200.0  # AFE period of 100 ms and its scan: the phase in which a fault meets them differs between two runs
 PHASE_SHARE = 0.02  # of the time since the cause: what heats for seconds is met by another noise
 POWER_SHARE = 0.01  # of the larger request
@@ -80,20 +78,24 @@ PROMISES = {
 # fmt: on
 
 
-def of_trace(trace: Trace) -> Outcome:
-    """The outcome of a run on the control core (halite.hosts.cpython)."""
-    codes = trace["trip_code"]
+def of_recording(recording: Recording) -> Outcome:
+    """The outcome of a run on the control core (halite.scenarios.cpython_run)."""
+    codes = recording["trip_code"]
     tripped = np.flatnonzero(codes)
     first = int(tripped[0]) if len(tripped) else None
-    requests = trace["request_W"]
+    requests = recording["request_W"]
+
+    def seen_by(source: str) -> list[Observation]:
+        return [seen for seen in recording.observations if seen.source == source]
+
     return Outcome(
-        state=STATES[int(trace["state"][-1])],
-        level=LEVELS[int(trace["alarm_level"][-1])],
+        state=STATES[int(recording["state"][-1])],
+        level=LEVELS[int(recording["alarm_level"][-1])],
         trip="" if first is None else trip_key(int(codes[first])),
-        trip_ms=None if first is None else float(trace.time_ms[first]),
+        trip_ms=None if first is None else float(recording.time_ms[first]),
         left=trip_key(int(codes[-1])),
-        refused=tuple(event.text for event in trace.events if event.kind == "cause" and "refused" in event.text),
-        rack=tuple((event.time_ms, event.text) for event in trace.events if event.kind == "rack"),
+        refused=tuple(seen.text for seen in seen_by("scenario") if "refused" in seen.text),
+        rack=tuple((seen.time_ms, seen.text) for seen in seen_by("rack")),
         peak_W=int(requests[np.argmax(np.abs(requests))]),
     )
 

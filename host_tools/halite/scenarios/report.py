@@ -13,10 +13,16 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from halite.scenarios.trace import Trace, TraceEvent
+from halite.common.paths import use_firmware
+from halite.scenarios.observations import Observation
+from halite.scenarios.recording import Recording
+
+use_firmware()
+
+from rack.definitions.codes import COIL_NEG, COIL_POS, COIL_PRE  # noqa: E402 - only after use_firmware
 
 _COLOURS = ("#1f6fb4", "#d1495b", "#2a9d5c", "#8a6fc0", "#e09f3e", "#5c6b73")
-_KIND_COLOUR = {"cause": "#e09f3e", "rack": "#5c6b73", "control": "#1f6fb4"}
+_SOURCE_COLOUR = {"scenario": "#e09f3e", "rack": "#5c6b73", "control": "#1f6fb4"}
 _HEIGHT_PX = 230
 _MOST_POINTS = 4000
 _UNITS = ("_ms", "_s", "_kW")  # endings of the figures' names that are told behind the value
@@ -90,15 +96,15 @@ PANELS = (
 
 # Switches are drawn as bands: (label, column, bit or None for "not zero").
 SWITCHES = (
-    ("coil main −", "coils", 1),
-    ("coil precharge", "coils", 2),
-    ("coil main +", "coils", 4),
-    ("energised main −", "energised", 1),
-    ("energised precharge", "energised", 2),
-    ("energised main +", "energised", 4),
-    ("contact main −", "contacts", 1),
-    ("contact precharge", "contacts", 2),
-    ("contact main +", "contacts", 4),
+    ("coil main −", "coils", COIL_NEG),
+    ("coil precharge", "coils", COIL_PRE),
+    ("coil main +", "coils", COIL_POS),
+    ("energised main −", "energised", COIL_NEG),
+    ("energised precharge", "energised", COIL_PRE),
+    ("energised main +", "energised", COIL_POS),
+    ("contact main −", "contacts", COIL_NEG),
+    ("contact precharge", "contacts", COIL_PRE),
+    ("contact main +", "contacts", COIL_POS),
     ("derate", "alarm_level", None),
     ("trip latched", "trip_code", None),
 )
@@ -117,9 +123,9 @@ def alarm_levels(config: Any) -> dict[str, list[tuple[str, float]]]:
     }
 
 
-def _points(trace: Trace, line: Line) -> tuple[Any, Any]:
+def _points(recording: Recording, line: Line) -> tuple[Any, Any]:
     """Time in s and values; a gap where a signal holds no value. Thinned out so that every peak stays."""
-    values = np.asarray(trace[line.column], dtype=float) * line.factor
+    values = np.asarray(recording[line.column], dtype=float) * line.factor
     values[np.abs(values) > _NO_VALUE] = np.nan
     keep = np.ones(len(values), dtype=bool)
     keep[1:-1] = (values[1:-1] != values[:-2]) | (values[1:-1] != values[2:])
@@ -131,12 +137,14 @@ def _points(trace: Trace, line: Line) -> tuple[Any, Any]:
         rows = np.arange(len(whole))
         peaks = (whole[rows, filled.argmin(axis=1)], whole[rows, filled.argmax(axis=1)], at[[0, -1]])
         at = np.unique(np.concatenate(peaks))
-    return trace.time_ms[at] / 1000, values[at]
+    return recording.time_ms[at] / 1000, values[at]
 
 
-def _draw_panel(figure: go.Figure, row: int, panel: Panel, trace: Trace, levels: Sequence[tuple[str, float]]) -> None:
-    for n, line in enumerate(line for line in panel.lines if line.column in trace.columns):
-        x, y = _points(trace, line)
+def _draw_panel(
+    figure: go.Figure, row: int, panel: Panel, recording: Recording, levels: Sequence[tuple[str, float]]
+) -> None:
+    for n, line in enumerate(line for line in panel.lines if line.column in recording.columns):
+        x, y = _points(recording, line)
         figure.add_trace(
             go.Scatter(
                 x=x,
@@ -169,14 +177,14 @@ def _draw_panel(figure: go.Figure, row: int, panel: Panel, trace: Trace, levels:
     figure.update_yaxes(title_text=panel.unit, row=row, col=1)
 
 
-def _draw_switches(figure: go.Figure, row: int, trace: Trace) -> None:
-    hidden = "energised" if "coils" in trace.columns else ""
-    shown = [s for s in SWITCHES if s[1] in trace.columns and s[1] != hidden]
+def _draw_switches(figure: go.Figure, row: int, recording: Recording) -> None:
+    hidden = "energised" if "coils" in recording.columns else ""
+    shown = [s for s in SWITCHES if s[1] in recording.columns and s[1] != hidden]
     for height, (label, column, bit) in enumerate(reversed(shown)):
-        values = np.asarray(trace[column], dtype=np.int64)
+        values = np.asarray(recording[column], dtype=np.int64)
         on = (values & bit) != 0 if bit is not None else values > (1 if column == "alarm_level" else 0)
         changes = np.flatnonzero(np.diff(on.astype(int), prepend=0, append=0))
-        times = np.append(trace.time_ms, trace.time_ms[-1:])
+        times = np.append(recording.time_ms, recording.time_ms[-1:])
         for start, stop in zip(changes[::2], changes[1::2], strict=True):
             figure.add_trace(
                 go.Scatter(
@@ -193,7 +201,7 @@ def _draw_switches(figure: go.Figure, row: int, trace: Trace) -> None:
     figure.update_yaxes(categoryorder="array", categoryarray=[s[0] for s in reversed(shown)], row=row, col=1)
 
 
-def _mark_events(figure: go.Figure, events: Sequence[TraceEvent], span_ms: float) -> None:
+def _mark_observations(figure: go.Figure, observations: Sequence[Observation], span_ms: float) -> None:
     """A line through all panels per event, numbered at the top; the list below the diagrams says what it is."""
     shapes = [
         {
@@ -204,33 +212,33 @@ def _mark_events(figure: go.Figure, events: Sequence[TraceEvent], span_ms: float
             "x1": e.time_ms / 1000,
             "y0": 0,
             "y1": 1,
-            "line": {"color": _KIND_COLOUR.get(e.kind, "#888"), "width": 1, "dash": "dot"},
+            "line": {"color": _SOURCE_COLOUR.get(e.source, "#888"), "width": 1, "dash": "dot"},
             "opacity": 0.55,
         }
-        for e in events
+        for e in observations
     ]
     figure.update_layout(shapes=[*figure.layout.shapes, *shapes])
     last = -1e9
-    for number, event in enumerate(events, 1):
-        crowded = event.time_ms - last < span_ms / 60
-        last = last if crowded else event.time_ms
+    for number, seen in enumerate(observations, 1):
+        crowded = seen.time_ms - last < span_ms / 60
+        last = last if crowded else seen.time_ms
         if not crowded:
             figure.add_annotation(
-                x=event.time_ms / 1000,
+                x=seen.time_ms / 1000,
                 y=1.012,
                 xref="x",
                 yref="paper",
                 yanchor="bottom",
                 showarrow=False,
                 text=f"<b>{number}</b>",
-                hovertext=html.escape(event.text),
+                hovertext=html.escape(seen.text),
                 font={"size": 11},
             )
 
 
-def figure_of(trace: Trace, levels: dict[str, list[tuple[str, float]]] | None = None) -> go.Figure:
+def figure_of(recording: Recording, levels: dict[str, list[tuple[str, float]]] | None = None) -> go.Figure:
     """All panels of which the trace has any column, and the switches, over one time axis."""
-    panels = [p for p in PANELS if any(line.column in trace.columns for line in p.lines)]
+    panels = [p for p in PANELS if any(line.column in recording.columns for line in p.lines)]
     rows = len(panels) + 1
     figure = make_subplots(
         rows=rows,
@@ -240,9 +248,9 @@ def figure_of(trace: Trace, levels: dict[str, list[tuple[str, float]]] | None = 
         subplot_titles=[*(p.title for p in panels), "Contactors, alarms"],
     )
     for row, panel in enumerate(panels, 1):
-        _draw_panel(figure, row, panel, trace, (levels or {}).get(panel.title, []))
-    _draw_switches(figure, rows, trace)
-    _mark_events(figure, trace.events, float(trace.time_ms[-1] - trace.time_ms[0]))
+        _draw_panel(figure, row, panel, recording, (levels or {}).get(panel.title, []))
+    _draw_switches(figure, rows, recording)
+    _mark_observations(figure, recording.observations, float(recording.time_ms[-1] - recording.time_ms[0]))
     figure.update_xaxes(showspikes=True, spikemode="across", spikethickness=1)
     figure.update_xaxes(title_text="time / s", row=rows, col=1)
     figure.update_layout(
@@ -264,10 +272,10 @@ h1 {{ font-size: 1.35rem; margin: 0 0 .2rem; }} p {{ margin: .2rem 0 1rem; color
 table {{ border-collapse: collapse; font-size: 14px; }}
 td, th {{ padding: .15rem .8rem; text-align: left; border-bottom: 1px solid #e4e4e4; }}
 td.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
-.cause {{ color: #a86a00; }} .control {{ color: #1f6fb4; }}
+.scenario {{ color: #a86a00; }} .control {{ color: #1f6fb4; }}
 </style></head><body>
 <h1>{title}</h1><p>{text}</p>{facts}{diagram}
-<h2>Events</h2><table><tr><th>#</th><th>time</th><th>of</th><th>what</th></tr>{events}</table>
+<h2>Observations</h2><table><tr><th>#</th><th>time</th><th>by</th><th>observation</th></tr>{observations}</table>
 </body></html>
 """
 
@@ -279,30 +287,31 @@ def _fact(key: str, value: Any) -> str:
     return html.escape(f"{words.replace('_', ' ')}: {shown} {unit}".strip())
 
 
-def html_of(trace: Trace, levels: dict[str, list[tuple[str, float]]] | None = None) -> str:
+def html_of(recording: Recording, levels: dict[str, list[tuple[str, float]]] | None = None) -> str:
     """The whole page as text; needs no network to be shown."""
     rows = "".join(
-        f"<tr class='{html.escape(e.kind)}'><td class='n'>{n}</td><td class='n'>{e.time_ms:.1f} ms</td>"
-        f"<td>{html.escape(e.kind)}</td>"
+        f"<tr class='{html.escape(e.source)}'><td class='n'>{n}</td><td class='n'>{e.time_ms:.1f} ms</td>"
+        f"<td>{html.escape(e.source)}</td>"
         f"<td>{html.escape(e.text)}</td></tr>"
-        for n, e in enumerate(trace.events, 1)
+        for n, e in enumerate(recording.observations, 1)
     )
-    facts = " · ".join(_fact(key, value) for key, value in trace.meta.items() if key != "text")
-    diagram = figure_of(trace, levels).to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False})
+    facts = " · ".join(_fact(key, value) for key, value in recording.meta.items() if key != "text")
+    figure = figure_of(recording, levels)
+    diagram = figure.to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False})
     return _PAGE.format(
-        title=html.escape(f"Halite: {trace.meta.get('scenario', 'run')}"),
-        text=html.escape(str(trace.meta.get("text", ""))),
+        title=html.escape(f"Halite: {recording.meta.get('scenario', 'run')}"),
+        text=html.escape(str(recording.meta.get("text", ""))),
         facts=f"<p>{facts}</p>",
         diagram=diagram,
-        events=rows,
+        observations=rows,
     )
 
 
-def write(trace: Trace, path: Path, levels: dict[str, list[tuple[str, float]]] | None = None) -> None:
+def write(recording: Recording, path: Path, levels: dict[str, list[tuple[str, float]]] | None = None) -> None:
     """Write the report by the ending of its name: .html, .json or .csv."""
-    writers = {".json": trace.write_json, ".csv": trace.write_csv}
+    writers = {".json": recording.write_json, ".csv": recording.write_csv}
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in writers:
         writers[path.suffix](path)
     else:
-        path.write_text(html_of(trace, levels), encoding="utf-8")
+        path.write_text(html_of(recording, levels), encoding="utf-8")

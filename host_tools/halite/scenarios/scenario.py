@@ -14,10 +14,9 @@ from halite.common.errors import HaliteError
 from halite.common.paths import BOARD_CONFIGS
 from halite.config.reader import read_toml
 from halite.plant.faults import FAULTS
-from halite.plant.rack import Rack
+from halite.plant.rack import Rack, StartState
 
 FOLDER = BOARD_CONFIGS / "scenarios"
-COMMANDS = ("close", "open", "reset", "unlock")
 
 _Frequency = Annotated[int, Field(ge=40_000, le=70_000)]
 _Time = Annotated[int, Field(ge=0, le=86_400_000)]
@@ -148,8 +147,8 @@ class Scenario(_Strict):
         ]
         return sorted(actions, key=lambda a: a.at_ms)
 
-    def start_values(self) -> dict[str, float]:
-        """Start state as Rack takes it."""
+    def start_state(self) -> StartState:
+        """The start state as Rack takes it."""
         return {
             "soc": self.start.soc_pct / 100,
             "start_degC": self.start.temp_degC,

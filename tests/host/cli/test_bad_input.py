@@ -77,23 +77,28 @@ def test_a_name_with_a_blank_makes_a_config_that_checks(folder, capsys):
     ("words", "wanted"),
     [
         ("simulate demo --seed -1", "--seed: '-1'"),
-        ("simulate demo --foo", "unrecognized arguments: --foo"),
+        ("simulate demo --foo", "No such option: --foo"),
         ("simulate demo --report x.pdf", "allowed endings are .html, .json, .csv"),
         ("simulate demo --report .", "allowed endings"),
         ("simulate", "which scenario?"),
-        ("simulate --suite nope", "invalid choice: 'nope'"),
-        ("simulate --suite compliance --foo", "unrecognized arguments: --foo"),
+        ("simulate --suite nope", "--suite: 'nope': allowed are board, compliance"),
+        ("simulate --suite compliance --foo", "No such option: --foo"),
         ("simulate --suite compliance --report x.csv", "allowed endings are .html"),
+        ("simulate demo --quick", "--quick does not apply to a run without --suite"),
+        ("simulate --suite compliance demo", "scenarios does not apply to `--suite compliance`"),
+        ("simulate --suite board --processes 65", "--processes: '65': allowed is 1 to 64"),
+        ("simulate --suite", "Option '--suite' requires an argument"),
+        ("bench nothing", "no part nothing"),
         ("emulate --after nan", "--after: 'nan'"),
         ("emulate --after -5", "--after"),
         ("emulate --seed 1.5", "--seed: '1.5'"),
-        ("emulate extra", "unrecognized arguments: extra"),
+        ("emulate extra", "unexpected extra argument(s) (extra)"),
     ],
 )
 def test_wrong_usage_of_a_verb_is_one_line_and_status_2(capsys, words, wanted):
     (line,) = said(capsys, words.split(), 2)
     assert wanted in line
-    assert line.endswith(("--help`)", "shows the shipped ones)"))
+    assert line.endswith(("--help`)", "shows the shipped ones)", "response, demo)"))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ import pytest
 from halite.cli import app as cli
 from halite.generate import outputs as generate
 
-VERBS = ["build", "flash", "exec", "unlock", "console", "boards", "config check", "config show", "config new"]
+VERBS = [
+    "build", "flash", "exec", "unlock", "console", "commission", "boards", "image", "simulate", "emulate", "demo",
+    "bench", "config check", "config show", "config new", "dev heap", "dev names", "dev generate", "dev native-core",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -55,15 +58,15 @@ def test_config_show_gives_the_merged_document_as_json(capsys):
 
 
 def test_generated_files_are_up_to_date(capsys):
-    assert generate.main(["--check"]) == 0
+    assert generate.write(check=True) == 0
 
 
 def test_a_stale_generated_file_is_noticed_and_rewritten(tmp_path, monkeypatch, capsys):
     stale = tmp_path / "ids.py"
     stale.write_text("old")
     monkeypatch.setattr(generate, "outputs", lambda: {stale: "new"})
-    assert generate.main(["--check"]) == 1
+    assert generate.write(check=True) == 1
     assert "ids.py is stale" in capsys.readouterr().err
     assert stale.read_text() == "old"
-    assert generate.main([]) == 0
+    assert generate.write() == 0
     assert stale.read_text() == "new"

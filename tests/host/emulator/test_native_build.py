@@ -18,7 +18,7 @@ def _build(tmp_path: Path, compiler: str | None) -> subprocess.CompletedProcess[
         (tools / name).write_text(f"#!/bin/sh\n{compiler}\n")
         (tools / name).chmod(0o755)
     environment = os.environ | {"PATH": str(tools), "HALITE_CACHE": str(cache)}
-    command = [sys.executable, "-m", "halite.emulator.rp2040py_fixes.native_build"]
+    command = [sys.executable, "-m", "halite.cli.app", "dev", "native-core"]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
 
 

@@ -5,20 +5,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from halite.cli import app as cli
 from halite.common.errors import HaliteError
 from halite.config import load
 from halite.emulator.flash_watch import ClosedWatch
-from halite.hosts.cpython import run
 from halite.scenarios import board_suite, scenario
-from halite.scenarios import run as verb
-from halite.scenarios.outcome import PROMISES, Outcome, PHASE_ms, broken, differences, of_trace
+from halite.scenarios.cpython_run import run
+from halite.scenarios.outcome import PROMISES, Outcome, PHASE_ms, broken, differences, of_recording
 
 CONFIG = load("sodium_rack").path
 FAULT_ms = 3_503.0
 
 
 def outcome(name: str) -> Outcome:
-    return of_trace(run(scenario.load(name), CONFIG))
+    return of_recording(run(scenario.load(name), CONFIG))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_a_write_between_closing_and_opening_is_seen_and_one_outside_is_not() ->
 
 def test_the_suite_refuses_what_it_cannot_play_before_it_plays(tmp_path: Any) -> None:
     with pytest.raises(HaliteError, match="no such scenario"):
-        verb.main(["--suite", "board", "no_such_story", "--out", str(tmp_path / "out.json")])
+        board_suite.run(["no_such_story"], "sodium_rack", 2, tmp_path / "out.json", as_json=False)
     refused = pickle.loads(pickle.dumps(HaliteError("what", "do")))  # it comes out of a process of its own
     assert str(refused) == "what (do)"
 
@@ -109,6 +109,6 @@ def test_the_suite_fails_and_says_so_when_something_is_wrong(
     for wrong, status in ((), 0), (("1 us: flash written",), 1):
         found = [replace(right, wrong=wrong)]
         monkeypatch.setattr(board_suite, "suite", lambda *_, found=found: iter(found))
-        assert verb.main(["--suite", "board", "overvoltage", "--out", str(tmp_path / "out.json")]) == status
+        assert cli.main(["simulate", "--suite", "board", "overvoltage", "--out", str(tmp_path / "out.json")]) == status
         said = capsys.readouterr().out
         assert "cell_high_trip at 3620 ms (3620 under CPython)" in said and ("WRONG" in said) == bool(status)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from halite.board import commissioning
 from halite.board.render import as_text
+from halite.cli import app as cli
 from halite.common.errors import HaliteError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -224,10 +225,10 @@ def test_the_command_prints_the_bars_and_that_the_recorder_is_taken(monkeypatch,
     rack.ask("response test step -500")
     rack.ask("response test acknowledge")
     rack.run(50.0, 13)
-    monkeypatch.setattr(commissioning, "Port", lambda name: nullcontext(name))
-    monkeypatch.setattr(commissioning, "choose", lambda name: name)
-    monkeypatch.setattr(commissioning, "ask", lambda port, line: rack.ask(line))
-    assert commissioning.main(["--service", "gb_dc", "--port", "x"]) == status
+    monkeypatch.setattr("halite.board.serial_port.Port", lambda name: nullcontext(name))
+    monkeypatch.setattr("halite.board.serial_ports.choose", lambda name: name)
+    monkeypatch.setattr("halite.board.client.ask", lambda port, line: rack.ask(line))
+    assert cli.main(["commission", "--grid-service", "gb_dc", "--port", "x"]) == status
     first, *_, last = capsys.readouterr().out.splitlines()
     assert first.split()[:2] == ["first", "movement"] and ">= 0.2 <= 0.5" in first and first.endswith(word)
     assert "rearm" in last

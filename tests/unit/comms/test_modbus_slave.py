@@ -411,7 +411,6 @@ def test_silence_after_a_word_over_modbus_ends_the_setpoint() -> None:
     slave = Slave()
     slave.write("SetW", 400)
     for _ in range(2_100):
-        slave.s[I.EMS_AGE_ms] += 10
         slave.rig.scan()
     assert slave.s[I.SETPOINT_W] == 0
 

@@ -32,7 +32,6 @@ class Pair:
             for ms in range(0, 1_000, _MS):
                 if ms % 20 == 0:
                     slave.c.response.on_period(round(62.5e6 / Hz))
-                slave.s[I.PAIR_AGE_ms] += _MS
                 slave.rig.scan(_MS)
         requests = [slave.c.response.request_W for slave in self.racks]
         heard = [None if at in self.silent else (slave.value("Soc"), slave.value("Short"))

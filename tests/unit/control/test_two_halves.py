@@ -5,13 +5,14 @@ from functools import cache
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rack.base.clock import TICKS_MASK as MASK
 from rack.control.controller import _CLOCK_ms, _LAST_ms
 from rack.control.protect.limits import PERMILLE
 from rack.control.response.response import PERIOD_TICK_NS
 from rack.definitions.codes import IN_ESTOP
 from rack.generated import ids as I
 from rack.generated import response_state as K
-from support.controller_rig import MASK, Rig
+from support.controller_rig import Rig
 
 _LOW = 1_000_000_000_000 // 49_500 // PERIOD_TICK_NS
 _HOLD_ms = 300

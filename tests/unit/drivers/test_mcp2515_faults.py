@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.comms import pcs_codec as pcs_can
 from rack.comms.pcs_link import PcsLink
+from rack.control.sense import message_ages
 from rack.definitions import pcs_codes
-from rack.definitions.codes import AGE_NEVER
 from rack.drivers.mcp2515 import STATE_RUN, Mcp2515
 from rack.generated import ids as I
 from support.wires import CanSpi, Clock
@@ -74,7 +74,7 @@ class Rig:
         self.spi = NoisySpi(self.chip, self.clock, self.bus)
         self.driver = Mcp2515(self.spi, 16, PcsLink.ACCEPT)
         self.s = array("i", [0] * I.COUNT)
-        self.s[I.PCS_AGE_ms] = AGE_NEVER
+        message_ages.start(self.s)
         self.link = PcsLink(self.driver, self.s)
         self._request_us = 0
 
@@ -90,7 +90,7 @@ class Rig:
                 self.link.send_request(1_000)
                 self.link.send_limits()
             self.clock.now_us += POLL_us
-            self.s[I.PCS_AGE_ms] = min(self.s[I.PCS_AGE_ms] + POLL_us // 1000, AGE_NEVER)
+            message_ages.advance(self.s, POLL_us // 1000)
 
     def well(self):
         """Frames pass in both directions, filtered and in their order of importance."""

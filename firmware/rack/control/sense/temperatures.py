@@ -11,7 +11,7 @@ from array import array
 import micropython
 from micropython import const
 from rack.generated import ids as I
-from rack.definitions.codes import AGE_NEVER, NO_VALUE
+from rack.definitions.codes import NO_VALUE
 from rack.base.viper import ptr8, ptr32
 
 # words of the kernels' configuration and results
@@ -199,7 +199,6 @@ class Temperatures:
         s[I.CHARGE_TEMP_MAX_ddegC] = s[I.CHARGE_TEMP_MIN_ddegC] = NEUTRAL_ddegC
         s[I.TEMP_MAX_ddegC] = s[I.TEMP_MIN_ddegC] = s[I.CORE_MAX_ddegC] = NEUTRAL_ddegC
         s[I.TEMPS_LOST_AT] = -1
-        s[I.TEMPS_AGE_ms] = AGE_NEVER
 
     def arrived(self, dt):
         """Judge a complete scan; dt: ms since the one before. Does not allocate.

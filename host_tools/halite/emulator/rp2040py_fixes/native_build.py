@@ -77,7 +77,8 @@ def build() -> None:
             built.rename(target)
 
 
-if __name__ == "__main__":  # python -m halite.emulator.rp2040py_fixes.native_build, once at set-up
+def build_or_note() -> None:
+    """Build, or print on stderr in one line why the wheel's core stays; never an error of the set-up."""
     try:
         build()
     except (OSError, subprocess.TimeoutExpired) as reason:

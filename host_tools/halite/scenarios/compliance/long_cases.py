@@ -5,9 +5,10 @@ import random
 import numpy as np
 
 from halite.plant.grid import Grid
-from halite.scenarios.compliance import rules as rules
+from halite.scenarios.compliance import rules
+from halite.scenarios.compliance.cases import gb_row
 from halite.scenarios.compliance.rig import EVENT_S, TOLERANCE, memory_s, parameters_of, run
-from halite.scenarios.compliance.rules import Judged, Row, Track
+from halite.scenarios.compliance.rules import Judged, Row
 from halite.scenarios.compliance.services import RECOVERY_PU, Service
 
 RANDOM_GRIDS = (0, 1, 2, 3, 22, 39)  # 22 swings from full high to full low frequency within the lag
@@ -19,11 +20,6 @@ GB_2019 = ((0.0, 0.0), (25.0, -0.9), (45.0, -0.8), (76.0, -1.2), (270.0, 0.0))
 
 _COARSE_S = 0.05  # of what lasts a quarter of an hour and longer
 _OVER_S = 1.0  # a limit of the delivery is met to one scan and the time that the power takes to fall
-
-
-def gb_row(service: Service, case: str, track: Track, most: float = TOLERANCE) -> Row:
-    """The worse error of the low-frequency and of the high-frequency envelope."""
-    return Row(case, "GB envelope error", max(rules.gb_errors(track, service.asks())), "pu", None, most)
 
 
 def sweep_case(service: Service) -> Judged:

@@ -1,6 +1,5 @@
 """The compliance suite for people: a table, one HTML page of plots, JSON."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from plotly.subplots import make_subplots
 from rich.console import Console
 from rich.table import Table
 
-from halite.cli.arguments import Parser, parsed, report_file
 from halite.scenarios.compliance import rules as compliance_rules
 from halite.scenarios.compliance import suite as compliance
 from halite.scenarios.compliance.rules import Judged, Row
@@ -21,24 +19,6 @@ from halite.scenarios.compliance.services import CATALOGUE, Service
 _POINTS = 1_200  # in a line: more only make the page slow
 _COLUMNS = ("step -", "ramp -1 Hz/s", "sine sweep", "GB 2019-like")  # how the drawn cases begin
 _COLOURS = {"power": "#0b6e99", "asked": "#999999", "bound": "#c8553d", "frequency": "#d9a404"}
-
-
-def _html_file(text: str) -> Path:
-    return report_file(text, (".html",))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="halite simulate --suite compliance",
-        description="Every service preset, or a rack of your own, against what the service demands.",
-        epilog="Example: halite simulate --suite compliance --config north-3.toml --report north-3.html",
-    )
-    parser.add_argument("--service", action="append", metavar="NAME", help="only this service; may be given again")
-    parser.add_argument("--config", default="", metavar="FILE", help="this rack, judged by its service or by --service")
-    parser.add_argument("--quick", action="store_true", help="without the cases that last minutes")
-    parser.add_argument("--report", type=_html_file, metavar="FILE", help="write plots as one HTML file")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    return parser
 
 
 def as_dicts(judged: Sequence[Judged]) -> list[dict[str, object]]:
@@ -137,18 +117,17 @@ def _draw(figure: go.Figure, row: int, column: int, one: Judged, service: Servic
     figure.update_yaxes(title_text="pu, Hz", row=row, col=column)
 
 
-def main(arguments: list[str]) -> int:
-    """Run the suite; 0 when every row holds, 1 otherwise, 2 for wrong usage."""
-    options = parsed(_parser(), arguments)
-    if options is None:
-        return 0
-    judged = compliance.suite(options.service, not options.quick, options.config)
-    if options.report:
-        options.report.parent.mkdir(parents=True, exist_ok=True)
-        services = compliance.chosen(options.service, options.config)
-        figure_of(judged, services).write_html(options.report, include_plotlyjs=True)
-        print(f"report: {options.report}", file=sys.stderr)
-    if options.json:
+def run(names: list[str] | None, config: str, quick: bool, report: Path | None, as_json: bool) -> int:
+    """Judge grid services, print the rows, write the page; 0 when every row holds, 1 otherwise.
+
+    names: only these services. config: this rack instead of the presets. quick: without the cases that last minutes.
+    """
+    judged = compliance.suite(names, not quick, config)
+    if report:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        figure_of(judged, compliance.chosen(names, config)).write_html(report, include_plotlyjs=True)
+        print(f"report: {report}", file=sys.stderr)
+    if as_json:
         print(json.dumps(as_dicts(judged)))
     else:
         Console(width=None if sys.stdout.isatty() else 130).print(table_of(judged))

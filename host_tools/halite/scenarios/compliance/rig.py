@@ -64,6 +64,7 @@ def memory_s(params: Any) -> float:
 def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000, step_s: float = STEP_S) -> Track:
     """Run the firmware's response on a grid; a scan and a sample each step_s, 0.01 to 0.1."""
     from rack.control.response.response import PERIOD_TICK_NS, Response
+    from rack.definitions.codes import MAINS_SILENT_ms
     from rack.generated import ids as I
     from rack.generated import response_state as K
 
@@ -85,7 +86,7 @@ def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000, step_s: 
                 pcs.ask(edge + CAN_DELAY_US, response.request_W)
             before, edge = edge, grid.next_edge_us(edge)
         response.scan(round(now_us / 1000) & 0x3FFF_FFFF)
-        if response.state[K.AGE_ms] > 40:
+        if response.state[K.AGE_ms] > MAINS_SILENT_ms:
             pcs.ask(now_us + CAN_DELAY_US, response.request_W)
         pcs.at(now_us)
         track[:, i] = now_us * 1e-6, grid.hz_at(now_us), response.request_W / contract, pcs.power_W / contract

@@ -1,4 +1,4 @@
-"""A recorded run: time, named columns, events. The same for the values face and for the emulated board."""
+"""The recording of a run: times, named columns, observations; from the CPython host or from an emulated board."""
 
 import csv
 import json
@@ -9,48 +9,43 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-
-@dataclass(frozen=True)
-class TraceEvent:
-    """Something that happened at time_ms; kind: "cause" (scenario), "rack" (plant) or "control" (decision)."""
-
-    time_ms: float
-    kind: str
-    text: str
+from halite.scenarios.observations import Observation
 
 
 @dataclass
-class Trace:
-    """time_ms and columns have one entry per scan; column names carry their unit as signals do.
+class Recording:
+    """One run of a scenario. time_ms and each column have one entry per scan or sample.
 
-    meta: scenario, config, seed and figures measured while running.
+    columns: by name, which ends with the unit as the names of signals do. observations: in order of time.
+    meta: scenario, config, seed, host and figures that were measured during the run.
     """
 
     time_ms: npt.NDArray[np.float64]
     columns: dict[str, npt.NDArray[Any]]
-    events: list[TraceEvent]
+    observations: list[Observation]
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return self.columns[name]
 
     def first(self, text: str, after_ms: float = 0.0) -> float | None:
-        """Time of the first event whose text contains `text`, or None."""
-        return next((e.time_ms for e in self.events if text in e.text and e.time_ms >= after_ms), None)
+        """Time in ms of the first observation from after_ms on whose text contains `text`, or None."""
+        found = (seen.time_ms for seen in self.observations if text in seen.text and seen.time_ms >= after_ms)
+        return next(found, None)
 
     def write_json(self, path: Path) -> None:
-        """Everything, columns as lists."""
+        """Write the whole recording; each column becomes a list."""
         columns = {name: np.asarray(values).tolist() for name, values in self.columns.items()}
         document = {
             "meta": self.meta,
             "time_ms": self.time_ms.tolist(),
             "columns": columns,
-            "events": [vars(event) for event in self.events],
+            "observations": [vars(seen) for seen in self.observations],
         }
         path.write_text(json.dumps(document))
 
     def write_csv(self, path: Path) -> None:
-        """One row per scan."""
+        """Write time and columns, one row per scan, without the observations."""
         names = list(self.columns)
         with path.open("w", newline="") as file:
             writer = csv.writer(file)
@@ -58,12 +53,12 @@ class Trace:
             writer.writerows(zip(self.time_ms.tolist(), *(self.columns[n].tolist() for n in names), strict=True))
 
 
-def read_json(path: Path) -> Trace:
+def read_json(path: Path) -> Recording:
     """Read what `write_json` wrote."""
     document = json.loads(path.read_text())
-    return Trace(
+    return Recording(
         np.array(document["time_ms"]),
         {n: np.array(v) for n, v in document["columns"].items()},
-        [TraceEvent(**event) for event in document["events"]],
+        [Observation(**seen) for seen in document["observations"]],
         document["meta"],
     )

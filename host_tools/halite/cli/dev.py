@@ -1,0 +1,54 @@
+"""`halite dev`: commands for the developers of the firmware and of the host tools."""
+
+from typing import Annotated
+
+import typer
+
+from halite.cli.options import CONFIG_HELP
+
+app = typer.Typer(no_args_is_help=True, help="For developers: heap cost, interned names, generated files.")
+
+
+@app.command(epilog="Example: halite dev heap --config lfp_rack")
+def heap(
+    config: Annotated[str, typer.Option("--config", "-c", metavar="FILE", help=CONFIG_HELP)] = "sodium_rack",
+    lists: Annotated[bool, typer.Option("--lists", help="Measure the modules that the build leaves out.")] = False,
+) -> None:
+    """Measure the heap that each firmware module takes on the emulated board."""
+    from halite.build.heap import print_table
+
+    print_table(config, lists)
+
+
+@app.command(epilog="Example: halite dev names deviation")
+def names(
+    wanted: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these, of either side.")] = None,
+) -> None:
+    """Print which name of the MicroPython image stands for which name of the firmware.
+
+    A traceback of a rack names attributes and module variables by the names of the image.
+    """
+    from halite.build.intern import print_names
+
+    print_names(wanted or ())
+
+
+@app.command(epilog="Example: halite dev generate --check")
+def generate(
+    check: Annotated[bool, typer.Option("--check", help="Compare only; the status is 1 when a file is stale.")] = False,
+) -> None:
+    """Write the generated files from their lists."""
+    from halite.generate.outputs import write
+
+    raise typer.Exit(write(check))
+
+
+@app.command("native-core", epilog="Example: halite dev native-core")
+def native_core() -> None:
+    """Compile the emulator's core for this Python, which makes it twice as fast.
+
+    Needs a C compiler and the headers of Python. Without them the emulator uses its portable core.
+    """
+    from halite.emulator.rp2040py_fixes.native_build import build_or_note
+
+    build_or_note()
