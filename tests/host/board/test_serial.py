@@ -249,8 +249,8 @@ def test_the_hint_tells_a_refusing_state_from_a_misunderstood_command(word, said
 
 @pytest.mark.parametrize("log", ["[[1]]", "7", '[["a"]]', "null"])
 def test_a_log_of_another_form_is_refused_in_one_line(log, capsys):
-    with FakeRack({"logs": b'{"re":"logs","log":%s}\n' % log.encode()}) as rack:
-        assert cli.main(["exec", "--port", rack.path, "logs"]) == 1
+    with FakeRack({"log": b'{"re":"log","log":%s}\n' % log.encode()}) as rack:
+        assert cli.main(["exec", "--port", rack.path, "log"]) == 1
     assert capsys.readouterr().err.startswith("error: the log came in another form")
 
 
@@ -272,7 +272,7 @@ def test_a_long_answer_that_still_comes_is_waited_for_and_its_want_of_an_end_is_
             return b'\n{"re":"%s"}\n' % line.encode()
 
     with Slow({}) as rack, Port(rack.path) as port:
-        assert client.ask(port, "events", 0.2) == {"re": "events"}
+        assert client.ask(port, "trace", 0.2) == {"re": "trace"}
         assert "no end of an answer to status in 1.2 s" in reason(lambda: client.ask(port, "status", 0.2)).text
 
 

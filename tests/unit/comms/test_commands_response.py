@@ -92,12 +92,12 @@ def rows(answer):
 def test_a_frequency_event_is_told_as_csv_with_its_past(after, before_s, Hz):
     rack = Rack(recorder_after=after)
     rack.run(50.0, before_s)
-    assert rack.ask("events") == {
-        "re": "events", "frozen": False, "cause": "none", "count": len(rack.recorder),
+    assert rack.ask("trace") == {
+        "re": "trace", "frozen": False, "cause": "none", "count": len(rack.recorder),
         "columns": "t_ms,deviation_dmHz,response_W,request_W,pcs_W,charge_W,discharge_W", "rows": [],
     }  # fmt: skip
     rack.run(Hz, (after + 5) / PERIODS_A_SECOND)
-    answer = rack.ask("events")
+    answer = rack.ask("trace")
     trace = rows(answer)
     assert (answer["frozen"], answer["cause"], answer["count"]) == (True, "frequency", len(trace))
     assert len([row for row in trace if row["t_ms"] > 0]) == after
@@ -108,9 +108,9 @@ def test_a_frequency_event_is_told_as_csv_with_its_past(after, before_s, Hz):
 def test_a_frozen_event_is_a_csv_file_on_the_command_line():
     rack = Rack()
     rack.run(50.0, 2)
-    assert "frozen" in as_text(rack.ask("events"))
+    assert "frozen" in as_text(rack.ask("trace"))
     rack.run(49.5, 3)
-    answer = rack.ask("events")
+    answer = rack.ask("trace")
     table = list(csv.DictReader(io.StringIO(as_text(answer))))
     assert len(table) == answer["count"] > 200
     assert [{name: int(value) for name, value in row.items()} for row in table] == rows(answer)
@@ -119,7 +119,7 @@ def test_a_frozen_event_is_a_csv_file_on_the_command_line():
 def test_a_trace_that_freezes_while_it_is_asked_for_is_told_as_not_frozen_and_has_no_rows():
     rack = Rack()
     app = SimpleNamespace(recorder=rack.recorder)
-    pieces = ResponseCommands(app).table["events"][0]([])
+    pieces = ResponseCommands(app).table["trace"][0]([])
     told = next(pieces)
     rack.recorder.freeze()
     answer = json.loads("{" + (told + "".join(pieces))[1:] + "}")
@@ -129,14 +129,14 @@ def test_a_trace_that_freezes_while_it_is_asked_for_is_told_as_not_frozen_and_ha
 def test_the_trace_stays_until_it_is_given_up():
     rack = Rack()
     rack.run(49.5, 3)
-    first = rack.ask("events")
+    first = rack.ask("trace")
     rack.run(50.5, 3)
-    assert rack.ask("events") == first
+    assert rack.ask("trace") == first
     rack.run(50.0, 1)
     assert rack.ask("rearm") == {"re": "rearm", "ok": True}
     rack.run(50.0, 1)
-    assert rack.ask("events")["rows"] == []
-    now = rack.ask("events now")
+    assert rack.ask("trace")["rows"] == []
+    now = rack.ask("trace now")
     assert (now["cause"], now["count"]) == ("command", 50)
     assert rows(now)[-1]["t_ms"] == 0
 
@@ -148,7 +148,7 @@ def test_every_piece_of_an_answer_is_short_enough_for_the_console():
     rack.run(52.4, 3)
     app = SimpleNamespace(recorder=rack.recorder, controller=SimpleNamespace(response=rack.rig.response), port=None)
     table = ResponseCommands(app).table
-    for name, words in (("events", []), ("response", ["test"])):
+    for name, words in (("trace", []), ("response", ["test"])):
         assert max(len(piece) for piece in table[name][0](words)) < 64
 
 
@@ -165,7 +165,7 @@ def test_a_step_is_asked_told_acknowledged_and_judged():
     assert (result["test"], result["kind"], result["value"]) == ("done", "step", -500)
     assert 0 <= result["delay_ms"] <= 60 and result["delay_ms"] < result["rise_ms"] <= result["settle_ms"] <= 200
     assert abs(result["error_permille"]) <= 1
-    trace = rows(rack.ask("events"))
+    trace = rows(rack.ask("trace"))
     assert next(row["t_ms"] for row in trace if row["request_W"] > 190_000) in range(60)
 
 
@@ -187,7 +187,7 @@ def test_the_host_judges_the_recorded_test_against_the_envelope(line, change, ho
     rack.ask(f"response test {line}")
     rack.ask("response test acknowledge")
     rack.run(50.0, 13)
-    rows = commissioning.judge("gb_dc", rack.ask("response test"), rack.ask("events"))
+    rows = commissioning.judge("gb_dc", rack.ask("response test"), rack.ask("trace"))
     envelope = next(row for row in rows if row.figure == "outside the envelope")
     assert envelope.ok == holds
 
@@ -215,7 +215,7 @@ def test_the_host_judges_a_test_by_what_its_service_owes(service, line, change, 
     rack.ask(f"response test {line}")
     rack.ask("response test acknowledge")
     rack.run(50.0, 15)
-    rows = commissioning.judge(service, rack.ask("response test"), rack.ask("events"))
+    rows = commissioning.judge(service, rack.ask("response test"), rack.ask("trace"))
     assert [row.figure for row in rows if not row.ok] == missed
 
 
@@ -237,7 +237,7 @@ def test_the_command_prints_the_bars_and_that_the_recorder_is_taken(monkeypatch,
 def test_the_host_refuses_to_judge_another_trace_or_an_unfinished_test():
     rack = Rack(**GB)
     rack.run(49.5, 5)
-    event = rack.ask("events")
+    event = rack.ask("trace")
     rack.run(50.0, 2)
     assert "rearm" in rack.ask("response test step -500")["error"]
     rack.ask("rearm")
@@ -296,7 +296,7 @@ def test_a_grid_that_moves_between_asking_and_acknowledging_forbids_the_test():
         ("response test step -500mHz", "step takes"),
         ("response test step 99999999999999999999", "step takes"),
         ("response test ramp 4001", "step takes"),
-        ("events later", "takes no such words"),
+        ("trace later", "takes no such words"),
     ],
 )
 def test_a_wrong_line_is_refused_with_what_is_right(line, reason):

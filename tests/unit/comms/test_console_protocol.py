@@ -126,8 +126,8 @@ def test_an_answer_never_reads_more_than_one_record_at_a_time() -> None:
         read.clear()
 
 
-TAKE_WORDS = {"insulation", "logs", "open", "pair", "response", "maintenance", "setpoint", "unlock"}
-TAKE_ONE = {"tasks": "clear", "events": "now"}
+TAKE_WORDS = {"insulation", "log", "open", "pair", "response", "maintenance", "setpoint", "unlock"}
+TAKE_ONE = {"tasks": "clear", "trace": "now"}
 
 
 def like(handler, entry):
@@ -135,9 +135,9 @@ def like(handler, entry):
     return (handler, entry[1]) if isinstance(entry, tuple) else handler
 
 
-@pytest.mark.parametrize("name", sorted(Commands(MagicMock()).table))
+@pytest.mark.parametrize("name", sorted(Commands(MagicMock(reset_reason=0)).table))
 def test_words_that_a_command_does_not_take_are_refused_and_nothing_is_done(name: str) -> None:
-    entry, one = Commands(MagicMock()).table[name], TAKE_ONE.get(name, "")
+    entry, one = Commands(MagicMock(reset_reason=0)).table[name], TAKE_ONE.get(name, "")
     asked = MagicMock(return_value=(',"ok":true',))
     taken = {"": True, one: True, "nope": name in TAKE_WORDS, f"{one} nope": name in TAKE_WORDS}
     for words, is_taken in taken.items():
@@ -148,18 +148,18 @@ def test_words_that_a_command_does_not_take_are_refused_and_nothing_is_done(name
         assert is_taken or refusal == "takes no such words"
 
 
-@pytest.mark.parametrize(("line", "says"), [("logs 5 6", "number of records"), ("logs x", "number of records"),
+@pytest.mark.parametrize(("line", "says"), [("log 5 6", "number of records"), ("log x", "number of records"),
                                             ("unlock ab cd", "wrong answer"), ("maintenance ab cd", "wrong answer"),
                                             ("setpoint 1 2", "one whole number")])  # fmt: skip
 def test_one_word_too_many_is_not_passed_over(line: str, says: str) -> None:
-    app = MagicMock()
+    app = MagicMock(reset_reason=0)
     app.params.maintenance_key, app.params.rack_power_max_W = bytes(32), 1_000
     (answer,) = answers(talk(line.encode() + b"\n", commands=Commands(app).table))
     assert says in json.loads(answer)["error"]
 
 
 def test_links_tells_what_every_driver_on_a_wire_has_counted() -> None:
-    app = MagicMock()
+    app = MagicMock(reset_reason=0)
     app.params.maintenance_key = bytes(32)
     app.afe = SimpleNamespace(invalid=1, wakes=2)
     app.can = SimpleNamespace(starts=3, bus_offs=4, aborted=5, rx_overflows=6, tec=7, rec=8)
@@ -173,7 +173,7 @@ def test_links_tells_what_every_driver_on_a_wire_has_counted() -> None:
 
 
 def test_the_texts_that_are_sent_without_quoting_need_none() -> None:
-    commands = Commands(MagicMock()).table
+    commands = Commands(MagicMock(reset_reason=0)).table
     told = dict(entry.split(":", 1) for text in Commands.help for entry in text.split("|"))
     assert len(commands) >= 20 and set(told) == set(commands)
     for text in (*told, *told.values(), *(row[7] for row in ROWS)):
