@@ -89,8 +89,8 @@ class Modbus:
         self._ems = app.ems
         self._unit = params.modbus_unit
         self._control = params.modbus_control
-        self._character_us = _CHARACTER_bits * 1_000_000 // params.modbus_baud + 1
-        self._silence_us = max(_SILENCE_us, self._character_us * 7 // 2)
+        self.character_us = _CHARACTER_bits * 1_000_000 // params.modbus_baud + 1
+        self.silence_us = max(_SILENCE_us, self.character_us * 7 // 2)      # that ends a frame
         self._frame = bytearray(_FRAME)
         self._text = _padded(VERSION, 16) + _padded(params.rack_name, _TEXT - 16)
         self._x = array("i", [0] * M.WORDS)
@@ -164,7 +164,7 @@ class Modbus:
         if step == _QUIET or heard != self._heard:
             self._step = _RECEIVE
             self._heard = heard
-            return self._silence_us
+            return self.silence_us
         self._step = _QUIET
         frame = self._frame
         count = self._line.take(frame, heard - self._begin)
@@ -252,7 +252,7 @@ class Modbus:
     def _watch(self, now_us):
         """Wait until the answer is sent. Stops a transmitter that does not end by itself in time."""
         length = self._length
-        length_us = (length + 2) * self._character_us
+        length_us = (length + 2) * self.character_us
         if self._sent_us < 0:
             self._sent_us = now_us
             return length_us
