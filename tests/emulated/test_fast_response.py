@@ -200,11 +200,11 @@ def test_without_mains_the_request_holds_then_goes_to_zero_by_its_ramp(story: St
 
 def test_the_console_tells_the_event_as_it_was(story: Story, replay: SimpleNamespace) -> None:
     board = story.board
-    board.send(b"events now\n")
-    begin = b'{"re":"events"'
+    board.send(b"trace now\n")
+    begin = b'{"re":"trace"'
     done = board.run_until(lambda: b"}\n" in board.received.replace(b"\r", b"").partition(begin)[2], 4_000, WALL_S, 10)
     assert done, board.received[-200:]
-    answer = last_answer(board, "events")
+    answer = last_answer(board, "trace")
     assert (answer["frozen"], answer["cause"], answer["columns"]) == (True, "frequency", COLUMNS)
     rows = [[int(text) for text in row.split(",")] for row in answer["rows"]]
     expected = [[int(text) for text in line.split(",")] for line in replay.recorder.lines()][-len(rows) :]

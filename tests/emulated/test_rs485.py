@@ -92,7 +92,7 @@ def port(files: dict[str, bytes], baud: int, parity: int, data: bytes) -> tuple[
 
 
 @pytest.mark.parametrize(("baud", "parity"), [(9_600, 0), (115_200, 1), (57_600, 2)])
-def test_every_byte_is_sent_and_heard_with_its_parity(files: dict[str, bytes], baud: int, parity: int) -> None:
+def test_every_byte_is_sent_and_received_with_its_parity(files: dict[str, bytes], baud: int, parity: int) -> None:
     data = bytes(range(0, 256, 7)) + b"\x00\xff\x55\xaa"
     board, line = port(files, baud, parity, data)
     run_code(board, "line.send(frame, len(frame))", wall_s=WALL_S)
@@ -108,9 +108,10 @@ def test_every_byte_is_sent_and_heard_with_its_parity(files: dict[str, bytes], b
     assert told.split() == ["256", heard[-256:].hex()]
 
 
-def test_no_software_is_needed_to_release_the_line_and_a_stopped_transmitter_can_be_cleared(
+def test_the_hardware_releases_the_line(
     files: dict[str, bytes],
 ) -> None:
+    """The line is released without software, and a stopped transmitter can be cleared."""
     data = b"0123456789" * 10
     board, line = port(files, BAUD, 2, data)
     board.forget_received()
@@ -203,7 +204,8 @@ def test_the_application_goes_on_when_its_clock_wraps(rack: EmulatedRack) -> Non
     assert typed(rack.board, "status")["signals"]["cells_age_ms"] < 200
 
 
-def test_the_application_answers_and_obeys_with_exact_times_on_the_line(rack: EmulatedRack) -> None:
+def test_the_application_answers_with_exact_times(rack: EmulatedRack) -> None:
+    """The application answers and executes requests, with exact times on the line."""
     assert words(asked(rack, read_request(sunspec.BASE, 2))) == sunspec.SUNS
     assert len(words(asked(rack, read_request(address("WhyN"), 125)))) == 125
     assert words(asked(rack, read_request(address("WhyN"), 2))) == (1, 1003)

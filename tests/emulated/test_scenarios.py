@@ -104,7 +104,7 @@ def play(emulated: EmulatedRack, whole: Scenario) -> Seen:
     assert board.run_until(lambda: opened or player.over, 10_000, WALL_S, 5)
     board.run_for(TOLD_ms)
     alarms = ask(board, "alarms")["alarms"]
-    records = [decoded(record) for record in ask(board, f"logs {LOGGED}")["log"]]
+    records = [decoded(record) for record in ask(board, f"log {LOGGED}")["log"]]
     since = [row for row in records if row["ms"] >= player.started_ms]
     conducts = emulated.rack.contact_bits(board.now_us) == COIL_NEG | COIL_POS
     board.send(b"open\n")

@@ -110,7 +110,7 @@ class Slave:
         if not answers:
             return b""
         begin_us, data = answers[0]
-        assert begin_us - end_us >= self.modbus._silence_us
+        assert begin_us - end_us >= self.modbus.silence_us
         assert crc16(data, 0, len(data), TABLE) == 0
         return data[:-2]
 

@@ -23,7 +23,7 @@ def asked(board: UnixPort, command: str) -> dict[str, Any]:
 
 
 def logged(board: UnixPort) -> list[dict[str, Any]]:
-    return [decoded(record) for record in asked(board, "logs 100")["log"]]
+    return [decoded(record) for record in asked(board, "log 100")["log"]]
 
 
 def fram_of(board: UnixPort) -> bytes:
@@ -111,7 +111,7 @@ def test_an_open_wire_found_by_the_afe_trips_and_names_its_cell() -> None:
 
 
 def test_the_log_is_shown_as_json_lines_with_names() -> None:
-    answer = {"re": "logs", "log": [[4, 1, 1234, 1, 1, 2, -15, 523, 0], [5, 1, 1234, 3, 3, 2, -15, 523, 0]]}
+    answer = {"re": "log", "log": [[4, 1, 1234, 1, 1, 2, -15, 523, 0], [5, 1, 1234, 3, 3, 2, -15, 523, 0]]}
     alarm, state = (json.loads(line) for line in as_text(answer).splitlines())
     assert alarm["alarm"] == "wire_trip" and alarm["text"] == "open cell wire" and alarm["current_dA"] == -15
     assert state["state"] == "opening" and state["value"] == "closed" and state["ms"] == 1234

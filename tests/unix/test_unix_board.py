@@ -64,7 +64,7 @@ def test_a_broken_afe_link_is_a_warning_while_the_largest_rack_stays_closed() ->
         board.run_for(700)
         assert board.coils == CLOSED and board.alive
         assert alarms(board) == ["AFE link broken, read from both ends"]
-        came = [record[4] for record in asked(board, "logs")["log"] if record[3] == ALARM_CAME]
+        came = [record[4] for record in asked(board, "log")["log"] if record[3] == ALARM_CAME]
         assert code_of("link_warn") in came and came.count(code_of("cells_lost")) <= 1  # once, at the start
         signals = asked(board, "status")["signals"]
         assert (signals["afe_seen"], signals["link_broken"]) == (26, 1)
@@ -210,7 +210,7 @@ def test_a_start_makes_no_task_late_and_a_wait_as_behind_a_collection_is_no_alar
     assert asked(misused, "stall 40")["ok"] is True
     assert alarms(misused) == []
     assert misused.coils == CLOSED and misused.alive
-    came = [record[4] for record in asked(misused, "logs")["log"] if record[3] == ALARM_CAME]
+    came = [record[4] for record in asked(misused, "log")["log"] if record[3] == ALARM_CAME]
     assert not {code_of("late_warn"), code_of("late_trip")} & set(came)
 
 

@@ -1,7 +1,7 @@
-"""Entry to maintenance mode by challenge and response (rule R7).
+"""The maintenance right by challenge and response (rule R7).
 
-Maintenance mode stops protection, so nobody may enter it by typing a word, and never under load.
-HMAC-SHA256 (RFC 2104) over a nonce that is used once; the key comes with the board config.
+Maintenance mode stops protection, so a typed word alone must not enter it, and never under load.
+HMAC-SHA256 (RFC 2104) over a nonce that is valid once; the key comes with the board config.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ def same(first, second):
 
 
 class Challenge:
-    """Hands out nonces and judges the answer; each nonce serves once.
+    """Issues nonces and checks the answers; a nonce is valid for one answer.
 
     random: callable(n) → n unpredictable bytes.
     """
@@ -42,12 +42,12 @@ class Challenge:
         self._nonce = None
 
     def ask(self):
-        """A fresh nonce as hex text; forgets the one before."""
+        """A new nonce as hex text; the previous nonce is no longer valid."""
         self._nonce = self._random(16)
         return str(hexlify(self._nonce), "ascii")
 
     def accepts(self, answer_hex):
-        """True when `answer_hex` is the HMAC of the last nonce."""
+        """True when `answer_hex` is the HMAC of the newest nonce."""
         nonce, self._nonce = self._nonce, None
         if nonce is None:
             return False

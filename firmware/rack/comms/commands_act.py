@@ -1,8 +1,8 @@
-"""What the console can be asked to do: close, open, reset, unlock, the EMS's words, maintenance mode.
+"""Console commands that act: close, open, reset, unlock, messages of the EMS, maintenance mode.
 
-Half a garbled line, or the wrong person, must not close anything: words are counted, refusals come from
-Controller.command, and what needs a maintenance right takes an answer to a challenge. `links` only tells; it is
-here because the file of the other views is full, see there.
+A garbled line, or a person without the right, must not close the contactors. So the number of words is checked,
+Controller.command decides about refusals, and the commands of the maintenance right need the answer to a challenge.
+`links` only reads; it is here because commands_read.py has reached its size limit.
 """
 
 from rack.generated import ids as I
@@ -10,20 +10,15 @@ from rack.comms.auth import Challenge
 from rack.comms.ems import INSULATION, SETPOINT
 from rack.definitions import codes as bits
 from rack.control.protect.reasons import piece
+from rack.generated.texts import REFUSALS
 
 HELP = (
     "maintenance:ask for a nonce; answer it to enter the mode|close:close the contactors"
     "|open:open the contactors|reset:acknowledge latched trips"
     "|unlock:leave the lock-out, with the answer to a nonce|setpoint:EMS power in W, positive discharges"
-    "|insulation:what the EMS's monitor measures, in kohm|links:counters of the chips and their wires"
+    "|insulation:resistance measured by the EMS's monitor, kohm|links:counters of the chips and their wires"
 )
-# REFUSED_* of rack.definitions.codes; one text, as long ones are used where they lie in flash
-_REFUSED = (
-    b"|no such command|a trip is latched: find its cause, then reset"
-    b"|locked out after repeated trips: a maintenance right is needed|the cause of a trip is still there"
-    b"|not in this state"
-)
-# what `links` tells, in its order
+# names of the counters of `links`, in its order; one text, because the board uses a long text directly from flash
 _LINKS = (
     b"afe_invalid|afe_wakes|can_starts|can_bus_offs|can_aborted|can_overflows|can_tec|can_rec"
     b"|shunt_starts|shunt_errors|fram_errors"
@@ -31,7 +26,7 @@ _LINKS = (
 
 
 class ActingCommands:
-    """app: rack.app.App, or None in standby, which knows maintenance mode only."""
+    """app: rack.app.App; None in standby, which has only the command `maintenance`."""
 
     def __init__(self, app, port):
         self._app = app
@@ -43,7 +38,7 @@ class ActingCommands:
             self.table.update(
                 {
                     "close": self._close,
-                    "open": (self._open, ""),      # whatever else is on the line
+                    "open": (self._open, ""),      # with any other words on the line: opening must not fail
                     "reset": self._acknowledge,
                     "unlock": (self._unlock, ""),
                     "setpoint": (self._setpoint, ""),
@@ -56,7 +51,7 @@ class ActingCommands:
         app = self._app
         refused = app.acknowledge() if command == bits.CMD_RESET else app.controller.command(command)
         if refused:
-            raise ValueError(piece(_REFUSED, refused))
+            raise ValueError(piece(REFUSALS, refused))
         return (',"ok":true',)
 
     def _close(self, words):
@@ -72,37 +67,37 @@ class ActingCommands:
         return self._do(bits.CMD_RESET)
 
     def _setpoint(self, words):
-        return self._said(SETPOINT, words, "setpoint in W")
+        return self._message(SETPOINT, words, "setpoint in W")
 
     def _insulation(self, words):
-        return self._said(INSULATION, words, "insulation in kohm")
+        return self._message(INSULATION, words, "insulation in kohm")
 
-    def _said(self, at, words, what):
-        """A word of the EMS; from then on its silence is an alarm (`ems_lost`)."""
+    def _message(self, at, words, name):
+        """Apply one value of the EMS. From the first message on, silence of the EMS is an alarm (`ems_lost`)."""
         ems = self._app.ems
-        least, most = ems.least[at], ems.most[at]
+        minimum, maximum = ems.minimum[at], ems.maximum[at]
         try:
             (text,) = words
             value = int(text)
-            if not least <= value <= most:      # before an array of 32 bits can cut it
+            if not minimum <= value <= maximum:     # checked here, before the array of 32 bits truncates it
                 raise ValueError
         except ValueError:
-            raise ValueError("%s: one whole number, %d to %d" % (what, least, most))
+            raise ValueError("%s: one whole number, %d to %d" % (name, minimum, maximum))
         ems.values[at] = value
-        ems.say(at, at + 1)
+        ems.apply(at, at + 1)
         return (',"ok":true',)
 
     def _links(self, words):
         app = self._app
         afe, can, shunt = app.afe, app.can, app.shunt
-        counted = (afe.invalid, afe.wakes, can.starts, can.bus_offs, can.aborted, can.rx_overflows, can.tec, can.rec,
-                   shunt.starts, shunt.errors, app.memory.log.fram.errors)
-        for index in range(len(counted)):
-            yield ',"%s":%d' % (piece(_LINKS, index), counted[index])
+        counts = (afe.invalid, afe.wakes, can.starts, can.bus_offs, can.aborted, can.rx_overflows, can.tec, can.rec,
+                  shunt.starts, shunt.errors, app.memory.log.fram.errors)
+        for index in range(len(counts)):
+            yield ',"%s":%d' % (piece(_LINKS, index), counts[index])
 
     def _maintenance(self, words):
-        """Nonce without words; with the nonce's HMAC: into maintenance mode, unless current flows."""
-        if self._challenge is None:         # no config, so no key, and nothing that could close
+        """Without a word: a nonce. With the nonce's HMAC: enter maintenance mode, unless current flows."""
+        if self._challenge is None:         # no config: there is no key, and the contactors cannot close
             self._enter_maintenance()
         if not words:
             return (',"nonce":"%s"' % self._challenge.ask(),)
@@ -117,7 +112,7 @@ class ActingCommands:
             raise ValueError("wrong answer: ask for a new nonce")
 
     def _unlock(self, words):
-        """A maintenance right: takes the HMAC of a nonce, as maintenance does."""
+        """Leave the lock-out. Needs the HMAC of a nonce, as `maintenance` does."""
         self._prove(words)
         return self._do(bits.CMD_UNLOCK)
 

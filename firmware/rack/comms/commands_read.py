@@ -1,6 +1,6 @@
-"""What the console can be asked, as a table of generators; see rack.comms.console_protocol.
+"""Console commands that read: views of the process image, the scheduler and the log, as generators.
 
-Answers are read-only views of the process image and of the scheduler; what acts is in commands_acting and
+rack.comms.console_protocol runs them. Commands that act are in commands_act, those of the frequency response in
 commands_response.
 """
 
@@ -21,26 +21,24 @@ from rack.control.protect.alarm_engine import LATCHED
 from rack.control.protect import reasons as why
 from rack.control.protect.reasons import piece
 from rack.generated.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS, SIGNAL_NAMES
+from rack.generated.texts import LEVELS, RESETS, STATES
 from rack.generated.version import VERSION
 
 _REASONS = const(12)
 _REASON = const(144)        # characters of the reason for standby
-_TRIES = const(100)         # slices of an answer that wait; a slice comes every 5 ms at least: engineering judgement
+_TRIES = const(100)         # slices that an answer waits; a slice comes at least every 5 ms: engineering judgement
 
-_STATES = ("open", "precharge", "closed", "opening", "fault", "locked_out")
-_LEVELS = ("none", "warn", "derate", "trip")
-_RESETS = ("power", "hang", "maintenance", "command")
-# what the commands do: one text, as long ones are used where they lie in flash
+# what the commands do; one text, because the board uses a long text directly from flash
 HELP = (
     "version:firmware, rack, config, mode, health|status:state and every signal|cells:cell voltages in mV"
     "|temps:temperatures in 0.1 degC|alarms:active and latched alarms"
     "|why:why it is open, not closing or derated|tasks:times of the tasks in us"
-    "|logs:newest records of the event log"
+    "|log:newest records of the log"
 )
 
 
 def _ints(name, values):
-    """Eight numbers a piece: one by one they leave three times the garbage."""
+    """A JSON list, eight numbers a piece: single numbers would leave three times the garbage."""
     yield ',"%s":[' % name
     whole = len(values) & ~7
     for at in range(0, whole, 8):
@@ -51,7 +49,7 @@ def _ints(name, values):
 
 
 class Commands:
-    """table: {name: handler}, help: what each does. app: rack.app.App, or None in standby for `reason`."""
+    """table: {name: handler}; help: texts of all commands. app: rack.app.App; None in standby, with its `reason`."""
 
     help = (HELP, HELP_ACTING, HELP_RESPONSE)
 
@@ -61,7 +59,7 @@ class Commands:
         self._port = port if app is None else app.port
         self._reset = "unknown"
         if self._port:
-            self._reset = _RESETS[self._port.reset_reason() if app is None else app.reset_reason]
+            self._reset = piece(RESETS, self._port.reset_reason() if app is None else app.reset_reason)
         self.table = {
             "version": self._version,
         }
@@ -75,7 +73,7 @@ class Commands:
                     "alarms": self._alarms,
                     "why": self._why,
                     "tasks": (self._tasks, "clear"),
-                    "logs": (self._logs, ""),
+                    "log": (self._log, ""),
                 }
             )
             self.table.update(ResponseCommands(app).table)
@@ -100,9 +98,9 @@ class Commands:
         yield from self._heap("heap_used", gc.mem_alloc)
 
     def _heap(self, name, count):
-        """Counting the heap takes 5 ms: it waits for a moment in which no scan has to wait for it.
+        """Count the heap, 5 ms, at a moment that does not delay a scan.
 
-        Not for ever: scans of less than 6 ms, or a processor that is busy after each, leave no such moment.
+        It waits _TRIES slices at most: with scans of less than 6 ms, or a busy processor, no such moment comes.
         """
         app = self._app
         for _ in range(_TRIES):
@@ -113,7 +111,7 @@ class Commands:
 
     def _status(self, words):
         s = self._app.controller.s
-        yield ',"state":"%s","level":"%s"' % (_STATES[s[I.STATE]], _LEVELS[s[I.ALARM_LEVEL]])
+        yield ',"state":"%s","level":"%s"' % (piece(STATES, s[I.STATE]), piece(LEVELS, s[I.ALARM_LEVEL]))
         yield ',"signals":{'
         at = 0
         for index in range(len(s)):
@@ -130,13 +128,13 @@ class Commands:
         return _ints("ddegC", self._app.controller.temps_ddegC)
 
     def _alarms(self, words):
-        """Codes are those of rack.definitions.alarms: the row's place plus one."""
+        """Active and latched alarms; a code is the row of rack.definitions.alarms plus one."""
         active = self._app.controller.alarms.active
         yield ',"alarms":['
         comma = ""
         for index in range(ALARMS):
             if active[index]:
-                level = _LEVELS[ALARM_ROWS[5 * index + 2]]
+                level = piece(LEVELS, ALARM_ROWS[5 * index + 2])
                 yield '%s{"code":%d,"level":"%s"' % (comma, index + 1, level)
                 yield ',"latched":%s' % ("true" if active[index] & LATCHED else "false")
                 yield ',"text":"%s"}' % piece(ALARM_TEXTS, index)
@@ -153,11 +151,11 @@ class Commands:
     def _tasks(self, words):
         app = self._app
         scheduler = app.scheduler
-        yield from self._heap("heap_free", gc.mem_free)     # first: what the answer itself leaves behind is none of it
+        yield from self._heap("heap_free", gc.mem_free)     # first, without the garbage of this answer
         yield ',"tasks":['
         for index in range(len(scheduler.names)):
             yield '%s{"name":"%s"' % ("," if index else "", scheduler.names[index])
-            row = scheduler.row(index)      # few pieces: each leaves garbage in the heap
+            row = scheduler.row(index)      # few pieces, because each leaves garbage in the heap
             yield ',"period":%d,"worst":%d,"mean":%d' % row[:3]
             yield ',"budget":%d,"runs":%d' % row[3:5]
             yield ',"late":%d,"overrun":%d}' % row[5:]
@@ -172,10 +170,10 @@ class Commands:
         if words:
             app.clear()
 
-    def _logs(self, words):
+    def _log(self, words):
         """The newest records (default 32): sequence, boot, ms, kind, code, four values (rack.storage.retention)."""
         if words and not (len(words) == 1 and words[0].isdigit()):
-            raise ValueError("logs takes a number of records")
+            raise ValueError("log takes a number of records")
         return self._records(int(words[0]) if words else 32)
 
     def _records(self, count):
@@ -186,7 +184,7 @@ class Commands:
         for sequence in range(max(log.oldest(), log.head - count), log.head):
             record = log.read(sequence)
             if not record:
-                yield ""        # a slice of its own: a memory that does not answer takes its time, too
+                yield ""        # a slice of its own: an FRAM that does not answer takes time, too
             else:
                 yield comma + "[%d,%d,%d,%d,%d" % record[:5]
                 yield ",%d,%d,%d,%d]" % record[5:]

@@ -1,39 +1,27 @@
-"""What the console can ask of the fast response: the recorded event, commissioning tests, word from the pair.
+"""Console commands of the frequency response: the recorder's trace, response tests, messages about the pair.
 
-A test moves real power, so it is asked for, told what it will move, and acknowledged within ten
-seconds; one word alone starts nothing. A frozen trace is only given up by an explicit `rearm`.
+A test moves real power. So the operator asks for it, reads the expected power, and acknowledges within ten seconds;
+a single command does not start a test. Only `rearm` gives up a frozen trace.
 """
 
 from micropython import const
 
 from rack.generated import ids as I
-from rack.comms.ems import PAIR, WORDS
-from rack.control.response.recorder import CAUSE_COMMAND, COLUMNS
+from rack.base.clock import TICKS_MASK
+from rack.comms.ems import PAIR, VALUES
+from rack.control.protect.reasons import piece
+from rack.control.response.recorder import CAUSE_COMMAND, CAUSES, COLUMNS
+from rack.control.response.response_test import KINDS, RAMP, REFUSAL_TEXTS, REFUSED_OFF, REFUSED_VALUE, RESULTS, STEP
+from rack.definitions.codes import REFUSED_ALONE
+from rack.generated.texts import REFUSALS
 
 _ACKNOWLEDGE_ms = const(10_000)
-_MASK = const(0x3FFFFFFF)
 
-# In the order of the constants of rack.control.response.recorder and rack.control.response.response_test
-_CAUSES = ("none", "frequency", "trip", "command")
-_KINDS = ("step", "ramp")
-_UNITS = (("", "mHz"), ("", "mHz/s", "Hz/s"))
-_RESULTS = ("idle", "running", "done", "ended_by_grid", "stopped")
-_OFF = "tests are not enabled in the config"
-_VALUES = "step takes 1..1000 mHz, ramp 1..4000 mHz/s or 1..4 Hz/s, whole numbers of either sign"
-_REFUSED = (
-    "",
-    _OFF,
-    "no mains, or the grid is not quiet",
-    _VALUES,
-    "the rack may not deliver this now: closed, and limits above the expected power?",
-    "a test is running; response test stop ends it",
-    "the step service has fired: it is ready again when the grid has rested",
-)
-_ALONE = "this rack is no part of a pair: [pair] role is 0"
+_UNITS = (("", "mHz"), ("", "mHz/s", "Hz/s"))       # of STEP and RAMP
 _PAIR = "pair takes SoC of sodium and of lithium in 0.01 %%, out 0 or 1, W within +-%d"
 HELP = (
-    "events:recorded event as CSV rows; events now freezes it|rearm:forget the recorded event, record aga"
-    "in|response:commissioning: response test step -500|pair:what the EMS tells about the pair"
+    "trace:mains periods as CSV rows; trace now freezes them|rearm:discard the trace, record again"
+    "|response:commissioning: response test step -500|pair:the EMS's message about the pair"
 )
 _USAGE = "response test [step <mHz> | ramp <mHz/s> | acknowledge | stop]"
 
@@ -43,9 +31,9 @@ class ResponseCommands:
 
     def __init__(self, app):
         self._app = app
-        self._asked = None      # (kind, value, time in ms) that waits to be acknowledged
+        self._asked = None      # (kind, value, time in ms) of a test that is not acknowledged yet
         self.table = {
-            "events": (self._events, "now"),
+            "trace": (self._trace, "now"),
             "rearm": self._rearm,
             "response": (self._response, ""),
             "pair": (self._pair, ""),
@@ -53,17 +41,17 @@ class ResponseCommands:
 
     # -- recorder
 
-    def _events(self, words):
+    def _trace(self, words):
         if words:
             self._app.recorder.freeze()
-        return self._trace()
+        return self._rows()
 
-    def _trace(self):
-        """Rows only of a frozen trace: one that is being written would be torn."""
+    def _rows(self):
+        """The trace; its rows only once it is frozen, because the interrupt still writes before."""
         trace = self._app.recorder
-        frozen = trace.frozen       # it may freeze between two pieces
+        frozen = trace.frozen       # read once: the trace may freeze between two pieces
         yield ',"frozen":%s' % ("true" if frozen else "false")
-        yield ',"cause":"%s","count":%d' % (_CAUSES[trace.cause], len(trace))
+        yield ',"cause":"%s","count":%d' % (piece(CAUSES, trace.cause), len(trace))
         yield ',"columns":"'
         yield COLUMNS[:48]
         yield COLUMNS[48:]
@@ -82,24 +70,24 @@ class ResponseCommands:
     # -- the pair
 
     def _pair(self, words):
-        """The EMS's word about the pair; answers what it has to tell the other rack. Good for five seconds."""
+        """Apply the EMS's message about the pair, valid for five seconds. Answers the values for the other rack."""
         app = self._app
         ems = app.ems
-        least, most = ems.least, ems.most
+        minimum, maximum = ems.minimum, ems.maximum
         if not app.params.pair_role:
-            raise ValueError(_ALONE)
+            raise ValueError(piece(REFUSALS, REFUSED_ALONE))
         try:
             numbers = tuple(int(word) for word in words)
-            if len(numbers) != WORDS - PAIR:
+            if len(numbers) != VALUES - PAIR:
                 raise ValueError
-            for at in range(PAIR, WORDS):
-                if not least[at] <= numbers[at - PAIR] <= most[at]:
+            for at in range(PAIR, VALUES):
+                if not minimum[at] <= numbers[at - PAIR] <= maximum[at]:
                     raise ValueError
         except ValueError:
-            raise ValueError(_PAIR % most[WORDS - 1])
-        for at in range(PAIR, WORDS):
+            raise ValueError(_PAIR % maximum[VALUES - 1])
+        for at in range(PAIR, VALUES):
             ems.values[at] = numbers[at - PAIR]
-        ems.say(PAIR, WORDS)
+        ems.apply(PAIR, VALUES)
         s = app.controller.s
         return (',"ok":true,"soc_cpct":%d,"short_W":%d' % (s[I.SOC_cpct], s[I.SHORT_W]),)
 
@@ -110,7 +98,7 @@ class ResponseCommands:
             raise ValueError(_USAGE)
         test = self._app.controller.response.test
         if test is None:
-            raise ValueError(_OFF)
+            self._check(REFUSED_OFF)
         words = words[1:]
         if not words:
             return self._result(test)
@@ -120,24 +108,25 @@ class ResponseCommands:
             return (',"ok":true',)
         if words == ["acknowledge"]:
             return self._start(test)
-        if len(words) in (2, 3) and words[0] in _KINDS:
-            return self._ask(test, _KINDS.index(words[0]), words[1], words[2] if len(words) == 3 else "")
+        if len(words) in (2, 3) and words[0] in ("step", "ramp"):
+            kind = RAMP if words[0] == "ramp" else STEP
+            return self._ask(test, kind, words[1], words[2] if len(words) == 3 else "")
         raise ValueError(_USAGE)
 
     def _ask(self, test, kind, text, unit):
-        """unit: none, mHz, mHz/s or Hz/s; another one, or one of the other kind, is refused."""
+        """Check a test and keep it until it is acknowledged. unit: "", mHz, mHz/s or Hz/s, as the kind allows."""
         self._asked = None
         if unit not in _UNITS[kind]:
-            raise ValueError(_VALUES)
+            self._check(REFUSED_VALUE)
         try:
             value = int(text) * (1000 if unit == "Hz/s" else 1)
         except ValueError:
-            raise ValueError(_VALUES)
+            self._check(REFUSED_VALUE)
         self._check(test.refusal(kind, value))
         self._check_recorder()
         self._asked = (kind, value, self._app.port.ticks_ms())
         return (
-            ',"asked":"%s","value":%d' % (_KINDS[kind], value),
+            ',"asked":"%s","value":%d' % (piece(KINDS, kind), value),
             ',"expected_W":%d' % test.expects(kind, value),
             ',"acknowledge_ms":%d' % _ACKNOWLEDGE_ms,
         )
@@ -147,24 +136,24 @@ class ResponseCommands:
         if asked is None:
             raise ValueError("nothing to acknowledge: ask for a step or a ramp first")
         kind, value, at_ms = asked
-        if (self._app.port.ticks_ms() - at_ms) & _MASK > _ACKNOWLEDGE_ms:
+        if (self._app.port.ticks_ms() - at_ms) & TICKS_MASK > _ACKNOWLEDGE_ms:
             raise ValueError("acknowledged too late: ask again")
         self._check_recorder()
         self._check(test.start(kind, value))
         self._app.recorder.trigger(CAUSE_COMMAND)
-        return (',"ok":true,"started":"%s"' % _KINDS[kind],)
+        return (',"ok":true,"started":"%s"' % piece(KINDS, kind),)
 
     def _check_recorder(self):
         if self._app.recorder.cause:
-            raise ValueError("the recorder holds an event: read it, then rearm")
+            raise ValueError("the recorder holds a trace: read it, then rearm")
 
     def _check(self, refused):
         if refused:
-            raise ValueError(_REFUSED[refused])
+            raise ValueError(piece(REFUSAL_TEXTS, refused))
 
     def _result(self, test):
-        yield ',"test":"%s"' % _RESULTS[test.result]
-        yield ',"kind":"%s","value":%d' % (_KINDS[test.kind], test.value)
+        yield ',"test":"%s"' % piece(RESULTS, test.result)
+        yield ',"kind":"%s","value":%d' % (piece(KINDS, test.kind), test.value)
         yield ',"elapsed_ms":%d,"injected_mHz":%d' % (test.elapsed_ms, test.injected_mHz)
         yield ',"delay_ms":%d,"rise_ms":%d' % (test.delay_ms, test.rise_ms)
         yield ',"settle_ms":%d' % test.settle_ms

@@ -1,8 +1,8 @@
 """The command protocol of the running application: a line in, one line of JSON out.
 
-In run mode Ctrl-C and the REPL are off (rule R7), so this is the only way in; nothing typed
-here may stop, delay or confuse the scan. Long answers are generators that are resumed from idle
-time, one bounded piece a call. Lines that nobody asked for start with "# ".
+In run mode Ctrl-C and the REPL are off (rule R7), so the console is the only access, and no input may stop, delay or
+confuse the scan. Long answers are generators that run in idle time, one bounded piece a call. Unsolicited lines start
+with "# ".
 """
 
 import micropython
@@ -11,37 +11,37 @@ from micropython import const
 from rack.base.viper import ptr8
 
 _LINE = const(120)          # longest command line
-_WORD = const(16)           # so much of an unknown word is told, nothing of what is none: escaping takes its time
-_OWN = b"{#"                # so do its own lines begin: from a terminal that echoes them, they are not answered
-_PIECE = const(64)          # room that one piece of an answer may need
+_WORD = const(16)           # characters of an unknown command that a refusal echoes, if they are letters only
+_OWN = b"{#"                # first characters of the console's own lines; a terminal may echo them back
+_PIECE = const(64)          # characters of the longest piece of an answer
 
 
 @micropython.viper
 def _escape(out, data, size: int) -> int:
-    """Write size bytes of UTF-8 as a JSON string; its length. A character that is not printable ASCII becomes "?"."""
-    o = ptr8(out)
-    d = ptr8(data)
-    o[0] = 34
+    """Write size bytes of UTF-8 as a JSON string; returns its length. "?" replaces other characters than ASCII."""
+    target = ptr8(out)
+    source = ptr8(data)
+    target[0] = 34
     to = 1
     at = 0
     while at < size:
-        c = int(d[at])
+        byte = int(source[at])
         at += 1
-        if c >> 6 == 2:         # the rest of a character
+        if byte >> 6 == 2:      # a later byte of a character
             continue
-        if c == 34 or c == 92:
-            o[to] = 92
+        if byte == 34 or byte == 92:
+            target[to] = 92
             to += 1
-        o[to] = c if c >= 32 and c <= 126 else 63
+        target[to] = byte if byte >= 32 and byte <= 126 else 63
         to += 1
-    o[to] = 34
+    target[to] = 34
     return to + 1
 
 
 def quote(text):
     """JSON string of text that may hold quotes, backslashes or control characters.
 
-    In a kernel: to go through a text makes a string of each of its characters, 5 ms for a refusal.
+    A kernel does it: a loop over a str makes a string of each character, 5 ms for a refusal.
     """
     data = bytes(text, "utf-8")
     out = bytearray(2 * len(data) + 2)
@@ -51,10 +51,10 @@ def quote(text):
 class Console:
     """Reads commands from `stdio`, runs them from `table`, sends their answers piece by piece.
 
-    table: {name: handler}; a handler takes the list of the line's other words and returns
-    an iterable of text pieces, each below 64 characters; it refuses by raising ValueError(reason). For a command that
-    takes words, (handler, word): the one word that it may be given, "" for any.
-    texts: what the commands do, "name:text" with "|" between, in one text or more.
+    table: {name: handler}. A handler gets the list of the line's other words and returns an iterable of text pieces,
+    each below 64 characters. It refuses by ValueError(reason). A command with words has (handler, word) instead: the
+    only word that it accepts, "" for any words.
+    texts: help texts of the commands, "name:text" with "|" between, in one text or more.
     """
 
     def __init__(self, stdio, table, texts):
@@ -63,15 +63,15 @@ class Console:
         self._line = bytearray(_LINE)
         self._length = 0
         self._too_long = False
-        self._odd = False       # a byte of the line is no printable ASCII
+        self._odd = False       # a byte of the line is not printable ASCII
         self.busy = False       # a line waits or an answer is being sent
-        self._ended = False     # a whole line waits
+        self._ended = False     # a complete line waits
         self._answer = None
         self._texts = texts
         table["help"] = self._help
 
     def flush(self):
-        """Send what waits while the port takes it; True when a byte went. Idle time only."""
+        """Send waiting bytes while the port takes them; True when a byte was sent. Idle time only."""
         return self._stdio.drain()
 
     def notice(self, text):
@@ -79,11 +79,11 @@ class Console:
         self._stdio.write("# " + text + "\n")
 
     def poll(self):
-        """One bounded slice: a piece of an answer, or where that finds no room some bytes of it sent; else also a line
-        that has ended, or at most 16 bytes. Idle time only.
+        """Run one bounded slice. Idle time only.
 
-        The application begins one close before a scan only when it has put the console off for long; the scan then
-        waits, so a slice stays below 3 ms (docs/reaction_times.md).
+        During an answer: its next piece, or some bytes sent if the ring has no room for a piece. Otherwise: run a
+        complete line, or read at most 16 bytes. A slice stays below 3 ms, because the application starts one shortly
+        before a scan when it has postponed the console for long (docs/reaction_times.md).
         """
         if self._answer is None:
             self._stdio.drain()

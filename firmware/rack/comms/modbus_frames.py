@@ -1,7 +1,7 @@
-"""Kernels of the Modbus slave: find a request among bytes, read its numbers, fill an answer.
+"""Kernels of the Modbus slave: find a request among received bytes, read its numbers, fill an answer.
 
-Whatever stands on the line comes through here, so nothing is believed before its CRC; and a value of 32 bits is loaded
-once for both of its registers, so that it is never torn. Numbers stay below 2**30: a larger one would allocate.
+Any bytes may come from the line, so a frame is used only after its CRC was checked. A value of 32 bits is loaded once
+for both of its registers, so that it is never torn. Numbers stay below 2**30: a larger number would allocate.
 """
 
 import micropython
@@ -9,37 +9,42 @@ from micropython import const
 
 from rack.drivers.crc16 import crc16
 from rack.base.viper import ptr8, ptr32
+from rack.generated.modbus_map import (
+    CONSTANT, SIGNAL_HIGH, SIGNAL_LOW, SIGNAL_SIGNED, SIGNAL_UNSIGNED, TEXT, WORD_HIGH, WORD_LOW,
+)  # fmt: skip
 
-_MOST = const(0x3FFF_FFFF)
-_ALL = const(0)             # address of a broadcast
-READ = const(3)
-WRITE = const(6)
-WRITES = const(16)
+_MAX = const(0x3FFF_FFFF)   # largest number that does not allocate
+_BROADCAST = const(0)       # address
+
+# functions
+READ = const(3)             # read holding registers
+WRITE = const(6)            # write one register
+WRITES = const(16)          # write several registers
 
 
 @micropython.viper
 def find_request(frame, size: int, unit: int, table) -> int:
-    """Where the request to this unit begins in frame[:size], which ends with silence; -1 when there is none.
+    """Start of the request to this unit in frame[:size], which ends with silence; -1 without one.
 
-    A scan may have let several frames of a shared line come together: then the last is looked for from its end, by
-    its length and its CRC. Only a frame that is alone may have a function that is not known here.
+    While a scan ran, several frames of a shared line may have arrived. Then the kernel searches the last frame from
+    the end, by its length and CRC. A frame that arrived alone may have any function.
     """
-    b = ptr8(frame)
+    data = ptr8(frame)
     if size < 4:
         return -1
     if int(crc16(frame, 0, size, table)) == 0:
-        to = int(b[0])
-        if to != _ALL and to != unit:
+        to = int(data[0])
+        if to != _BROADCAST and to != unit:
             return -1
         return 0
     at = size - 8
     while at >= 0:
-        to = int(b[at])
-        if to == unit or to == _ALL:            # noqa: SIM109 viper has no tuples
-            function = int(b[at + 1])
+        to = int(data[at])
+        if to == unit or to == _BROADCAST:      # noqa: SIM109 viper has no tuples
+            function = int(data[at + 1])
             length = 0
             if function == WRITES:
-                length = 9 + int(b[at + 6])
+                length = 9 + int(data[at + 6])
             elif function == READ or function == WRITE:     # noqa: SIM109 viper has no tuples
                 length = 8
             if at + length == size and int(crc16(frame, at, length, table)) == 0:
@@ -50,82 +55,85 @@ def find_request(frame, size: int, unit: int, table) -> int:
 
 @micropython.viper
 def shift(frame, by: int, count: int):
-    """Move count bytes to the beginning."""
-    b = ptr8(frame)
+    """Move count bytes from index `by` to the beginning."""
+    data = ptr8(frame)
     at = 0
     while at < count:
-        b[at] = int(b[at + by])
+        data[at] = int(data[at + by])
         at += 1
 
 
 @micropython.viper
 def number(frame, at: int, registers: int) -> int:
-    """The number in one register, unsigned, or in two, signed; one that is no small integer becomes the nearest."""
-    b = ptr8(frame)
-    low = int(b[at]) << 8 | int(b[at + 1])
+    """The number at frame[at]: of one register unsigned, of two signed, clamped to +-(2**30 - 1)."""
+    data = ptr8(frame)
+    low = int(data[at]) << 8 | int(data[at + 1])
     if registers == 1:
         return low
     high = low
     if high >= 0x8000:
         high -= 0x10000
     if high >= 0x4000:
-        return _MOST
+        return _MAX
     if high < -0x4000:
-        return -_MOST
-    return high << 16 | int(b[at + 2]) << 8 | int(b[at + 3])
+        return -_MAX
+    return high << 16 | int(data[at + 2]) << 8 | int(data[at + 3])
 
 
 @micropython.viper
-def events(active, bits, count: int) -> int:
-    """Evt1 of model 802: the bits of all alarms that are active."""
-    a = ptr32(active)
-    b = ptr8(bits)
+def evt1(active, bits, count: int) -> int:
+    """Evt1 of model 802: the bits of all active alarms. active: state of each alarm; bits: its bit."""
+    states = ptr32(active)
+    bit = ptr8(bits)
     found = 0
     at = 0
     while at < count:
-        if int(a[at]):
-            found |= 1 << int(b[at])
+        if int(states[at]):
+            found |= 1 << int(bit[at])
         at += 1
     return found
 
 
 @micropython.viper
 def fill(frame, first: int, count: int, rows, signals, words, text):  # noqa: C901 one loop
-    """Registers first to first + count - 1 into the frame from byte 3 on; rows: MAP of rack.generated.modbus_map."""
-    b = ptr8(frame)
-    r = ptr8(rows)
-    s = ptr32(signals)
-    x = ptr32(words)
-    t = ptr8(text)
+    """Write registers first to first + count - 1 into the frame from byte 3 on.
+
+    rows: MAP of rack.generated.modbus_map. signals, words, text: what its rows index.
+    """
+    out = ptr8(frame)
+    row_bytes = ptr8(rows)
+    signal = ptr32(signals)
+    word = ptr32(words)
+    texts = ptr8(text)
     row = 3 * first
     at = 3
     end = 3 + 2 * count
-    before = 0
+    before = CONSTANT
     value = 0
     while at < end:
-        kind = int(r[row])
-        index = int(r[row + 1])
-        if kind == 0:                       # constant
-            value = index << 8 | int(r[row + 2])
-        elif kind == 7:                     # text
-            value = int(t[2 * index]) << 8 | int(t[2 * index + 1])
-        elif kind != before + 1 or (kind != 2 and kind != 6):   # a low half behind its high half is there already
-            value = int(s[index]) if kind < 5 else int(x[index])
-        if kind == 3:                       # signed; 0x8000 would be "not implemented"
+        kind = int(row_bytes[row])
+        index = int(row_bytes[row + 1])
+        if kind == CONSTANT:
+            value = index << 8 | int(row_bytes[row + 2])
+        elif kind == TEXT:
+            value = int(texts[2 * index]) << 8 | int(texts[2 * index + 1])
+        elif kind != before + 1 or (kind != SIGNAL_LOW and kind != WORD_LOW):
+            value = int(signal[index]) if kind < WORD_HIGH else int(word[index])    # loaded once for both halves
+        if kind == SIGNAL_SIGNED:           # 0x8000 would mean "not implemented"
             if value > 0x7FFF:
                 value = 0x7FFF
             elif value < -0x7FFF:
                 value = -0x7FFF
-        elif kind == 4:                     # unsigned; 0xFFFF would be "not implemented"
+        elif kind == SIGNAL_UNSIGNED:       # 0xFFFF would mean "not implemented"
             if value < 0:
                 value = 0
             elif value > 0xFFFE:
                 value = 0xFFFE
-        word = value
-        if kind == 1 or kind == 5:
-            word = value >> 16
-        b[at] = word >> 8 & 0xFF
-        b[at + 1] = word & 0xFF
+        register = value
+        if kind == SIGNAL_HIGH or kind == WORD_HIGH:    # noqa: SIM109 viper has no tuples
+            register = value >> 16
+        out[at] = register >> 8 & 0xFF
+        out[at + 1] = register & 0xFF
         before = kind
         row += 3
         at += 2

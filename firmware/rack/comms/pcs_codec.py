@@ -1,10 +1,10 @@
-"""The CAN frames between rack and PCS: one table, and the code that packs and unpacks them.
+"""Pack and unpack the CAN frames between rack and PCS.
 
-A PCS that acts on a stale, torn or misread request is the hazard. Every frame ends in a CRC-8 over
-its first seven bytes and carries a 4-bit sequence counter: a repeated counter is a sender that hangs.
+The hazard is a PCS that acts on a stale, torn or misread request. So every frame ends in a CRC-8 over its first seven
+bytes and carries a 4-bit sequence counter; a sender that repeats a counter hangs.
 The PCS goes to zero when no valid request with a new counter came for REQUEST_TIMEOUT_MS.
 
-Integers only; nothing allocates. The frames are defined in pcs_frames.py; numbers are little-endian.
+Integers only, without allocation. rack.definitions.pcs_frames defines the frames; numbers are little-endian.
 """
 
 import micropython
@@ -14,21 +14,13 @@ from rack.generated import ids as I
 from rack.base.viper import ptr8, ptr32
 from rack.definitions.pcs_codes import LENGTH, VERSION
 
-# results of the decode functions
+# results of decode_status
 OK = const(0)
 BAD_LENGTH = const(1)
 BAD_CRC = const(2)
-STALE = const(3)
-NOT_OURS = const(4)
+STALE = const(3)        # the counter did not move: the PCS hangs
 
-# Where decode_request puts what it read.
-REQUEST_POWER_W = const(0)
-REQUEST_FLAGS = const(1)
-REQUEST_SEQUENCE = const(2)     # -1 before the first
-REQUEST_INTS = const(3)
-
-_COUNTER = const(0xFFF_FFFF)
-_VERSION_BITS = const(0x10)     # VERSION in the upper half of byte 6
+_COUNT_MASK = const(0xFFF_FFFF)     # of pcs_rejected
 
 
 def _crc_table():
@@ -48,34 +40,34 @@ CRC_TABLE = _crc_table()
 @micropython.viper
 def crc8(frame) -> int:
     """CRC-8 SAE J1850 of the first seven bytes. Interrupt context."""
-    b = ptr8(frame)
+    data = ptr8(frame)
     table = ptr8(CRC_TABLE)
     crc = 0xFF
-    i = 0
-    while i < 7:
-        crc = table[crc ^ b[i]]
-        i += 1
+    at = 0
+    while at < 7:
+        crc = table[crc ^ data[at]]
+        at += 1
     return crc ^ 0xFF
 
 
 @micropython.viper
 def encode_request(frame, power_W: int, sequence: int, flags: int):
     """Fill a bytearray of 8 with a request; power_W -2**23..2**23-1, flags FLAG_*. Interrupt context."""
-    b = ptr8(frame)
+    data = ptr8(frame)
     table = ptr8(CRC_TABLE)
-    b[0] = power_W & 0xFF
-    b[1] = (power_W >> 8) & 0xFF
-    b[2] = (power_W >> 16) & 0xFF
-    b[3] = 0
-    b[4] = 0
-    b[5] = flags & 0xFF
-    b[6] = (sequence & 15) | _VERSION_BITS
+    data[0] = power_W & 0xFF
+    data[1] = (power_W >> 8) & 0xFF
+    data[2] = (power_W >> 16) & 0xFF
+    data[3] = 0
+    data[4] = 0
+    data[5] = flags & 0xFF
+    data[6] = (sequence & 15) | VERSION << 4
     crc = 0xFF
-    i = 0
-    while i < 7:
-        crc = table[crc ^ b[i]]
-        i += 1
-    b[7] = crc ^ 0xFF
+    at = 0
+    while at < 7:
+        crc = table[crc ^ data[at]]
+        at += 1
+    data[7] = crc ^ 0xFF
 
 
 def _low_high(frame, at, value):
@@ -85,7 +77,7 @@ def _low_high(frame, at, value):
 
 
 def encode_limits(frame, s, sequence):
-    """Fill a bytearray of 8 with the limits of the process image `s`; powers round down. Scan context."""
+    """Fill a bytearray of 8 with the limits of the process image `s`; powers round down. Main loop."""
     _low_high(frame, 0, s[I.LIMIT_CHARGE_W] // 100)
     _low_high(frame, 2, s[I.LIMIT_DISCHARGE_W] // 100)
     _low_high(frame, 4, s[I.RACK_dV])
@@ -93,73 +85,33 @@ def encode_limits(frame, s, sequence):
     frame[7] = crc8(frame)
 
 
-def encode_status(frame, power_W, bus_dV, state, echo, sequence, fault=0):
-    """Fill a bytearray of 8 as the PCS does: for simulated and test PCS."""
-    for i in range(3):
-        frame[i] = power_W >> 8 * i & 0xFF
-    _low_high(frame, 3, bus_dV)
-    frame[5] = state & 15 | (echo & 15) << 4
-    frame[6] = sequence & 15 | (fault & 15) << 4
-    frame[7] = crc8(frame)
-
-
-def _signed24(frame):
-    value = frame[0] | frame[1] << 8 | frame[2] << 16
-    return value - 0x100_0000 if value & 0x80_0000 else value
-
-
-def decode_request(frame, got):
-    """Read a request as the PCS does; got: array('i') of REQUEST_INTS. Returns OK or why it is refused.
-
-    A request of another version is refused as NOT_OURS; `got` changes only when OK.
-    """
-    result = _check(frame, got, REQUEST_SEQUENCE)
-    if result == OK:
-        if frame[6] >> 4 != VERSION:
-            return NOT_OURS
-        got[REQUEST_POWER_W] = _signed24(frame)
-        got[REQUEST_FLAGS] = frame[5]
-        got[REQUEST_SEQUENCE] = frame[6] & 15
-    return result
-
-
 def decode_status(frame, s):
-    """Read a PCS status into the process image `s`.
+    """Read a PCS status into the process image `s`. `frame` may hold any bytes.
 
-    Returns OK, BAD_LENGTH, BAD_CRC or STALE (the counter did not move: the PCS hangs). Only OK changes
-    the values; a refused frame counts into pcs_rejected. Any bytes may come. Does not allocate.
+    Returns OK, BAD_LENGTH, BAD_CRC or STALE. Only OK changes the PCS's signals; a refused frame counts into
+    pcs_rejected. Does not allocate.
     """
-    result = _take_status(frame, s) if len(frame) == LENGTH else BAD_LENGTH
+    result = _unpack_status(frame, s) if len(frame) == LENGTH else BAD_LENGTH
     if result != OK:
-        s[I.PCS_REJECTED] = (s[I.PCS_REJECTED] + 1) & _COUNTER
+        s[I.PCS_REJECTED] = (s[I.PCS_REJECTED] + 1) & _COUNT_MASK
     return result
 
 
 @micropython.viper
-def _take_status(frame, s: ptr32) -> int:
-    b = ptr8(frame)
-    if int(crc8(frame)) != int(b[7]):
+def _unpack_status(frame, s: ptr32) -> int:
+    data = ptr8(frame)
+    if int(crc8(frame)) != int(data[7]):
         return BAD_CRC
-    sequence = b[6] & 15
+    sequence = data[6] & 15
     if sequence == s[I.PCS_SEQUENCE]:
         return STALE
-    power_W = b[0] | b[1] << 8 | b[2] << 16
+    power_W = data[0] | data[1] << 8 | data[2] << 16
     if power_W >= 0x80_0000:
         power_W -= 0x100_0000
     s[I.PCS_POWER_W] = power_W
-    s[I.BUS_dV] = b[3] | b[4] << 8
-    s[I.PCS_STATE] = b[5] & 15
-    s[I.PCS_ECHO] = b[5] >> 4
-    s[I.PCS_FAULT] = b[6] >> 4
+    s[I.BUS_dV] = data[3] | data[4] << 8
+    s[I.PCS_STATE] = data[5] & 15
+    s[I.PCS_ECHO] = data[5] >> 4
+    s[I.PCS_FAULT] = data[6] >> 4
     s[I.PCS_SEQUENCE] = sequence
-    return OK
-
-
-def _check(frame, values, sequence_at):
-    if len(frame) != LENGTH:
-        return BAD_LENGTH
-    if crc8(frame) != frame[7]:
-        return BAD_CRC
-    if frame[6] & 15 == values[sequence_at]:
-        return STALE
     return OK

@@ -1,7 +1,7 @@
-"""The rack's side of the PCS link: requests from the fast path, limits and status in idle time.
+"""The rack's side of the PCS link: requests from the fast path, limits and status in the main loop.
 
-The PCS must fall to zero when this rack stops asking and this rack must notice when the PCS stops
-answering: requests go out each mains period, or from the scan while there is no mains.
+The PCS must go to zero when this rack stops its requests, and this rack must detect a PCS that stops its status. So a
+request is sent in each mains period, or in each scan while there is no mains.
 """
 
 from array import array
@@ -16,8 +16,8 @@ from rack.control.sense.message_ages import arrived
 from rack.drivers.mcp2515 import LOAD_TX0, LOAD_TX1
 
 _FRAME = const(14)          # instruction, four identifier registers, length code, eight data bytes
-_REMOTE = const(0x10)       # SRR of RXBnSIDL (DS20001801, 4): no data came, the buffer holds those of an older frame
-_MOST_A_POLL = const(4)     # received frames handled in one call
+_REMOTE = const(0x10)       # SRR of RXBnSIDL (DS20001801, 4): a frame without data; the buffer keeps older data
+_MAX_FRAMES = const(4)      # received frames that one call handles
 
 
 def _prepared(instruction, identifier):
@@ -30,7 +30,10 @@ def _prepared(instruction, identifier):
 
 
 class PcsLink:
-    """can: rack.drivers.mcp2515.Mcp2515; s: the process image. state: link_state; request: the frame as loaded."""
+    """can: rack.drivers.mcp2515.Mcp2515; s: the process image.
+
+    state: words of rack.generated.pcs_link_state. request: the SPI bytes that load a request into the controller.
+    """
 
     ACCEPT = (pcs_codes.STATUS_ID,)
 
@@ -47,30 +50,30 @@ class PcsLink:
         self._limits_sequence = 0
 
     def send_request(self, power_W):
-        """One request with the present flags, on ports without a fast path of their own."""
+        """Send one request with the present flags, on ports without a fast path."""
         state = self.state
         pcs_can.encode_request(self.request_data, power_W, state[L.SENT], state[L.FLAGS])
         count = L.SENT if self._can.send_fast(self.request) else L.UNSENT
         state[count] = (state[count] + 1) & 0xFFFF
 
     def send_limits(self):
-        """The limits frame, with a new counter when the one before was sent. Main loop."""
+        """Send the limits; the counter advances when the controller accepts the frame. Main loop."""
         pcs_can.encode_limits(self._limits_data, self._s, self._limits_sequence)
         self._limits_sequence = (self._limits_sequence + self._can.send(self._limits)) & 15
 
     def poll(self, now_us):
-        """Controller upkeep and received status frames; a bounded number a call. Main loop."""
+        """Service the CAN controller and read up to _MAX_FRAMES status frames. Main loop."""
         can = self._can
         received = self._received
         can.poll(now_us)
-        for _ in range(_MOST_A_POLL):
-            waited = can.receive(received)
-            if waited:
-                self._take(received)
-            if waited < 2:
+        for _ in range(_MAX_FRAMES):
+            waiting = can.receive(received)
+            if waiting:
+                self._read_status(received)
+            if waiting < 2:
                 return
 
-    def _take(self, received):
+    def _read_status(self, received):
         s = self._s
         if received[0] << 3 | received[1] >> 5 != pcs_codes.STATUS_ID:
             return

@@ -2,8 +2,8 @@
 
 A print waits up to 500 ms for a host that holds the port open and does not read
 (MICROPY_HW_USB_CDC_TX_TIMEOUT, MicroPython issues 9634 and 10293), ten times the dead-man's
-window. So output goes through a ring, one byte at a time, only while the port takes it; what
-finds no room is dropped and counted.
+window. So output goes through a ring, one byte at a time, only while the port takes it. Bytes without room
+in the ring are dropped and counted.
 """
 
 import select
@@ -20,26 +20,26 @@ _BURST = const(12)      # bytes a call: about 1 ms on RP2040
 
 @micropython.viper
 def _store(ring, at: int, data, count: int):
-    """Copy count bytes into the ring from position at on."""
-    r = ptr8(ring)
-    d = ptr8(data)
-    i = 0
-    while i < count:
-        if at == 1024:
+    """Copy count bytes into the ring, starting at position `at`."""
+    target = ptr8(ring)
+    source = ptr8(data)
+    index = 0
+    while index < count:
+        if at == _RING:
             at = 0
-        r[at] = d[i]
+        target[at] = source[index]
         at += 1
-        i += 1
+        index += 1
 
 
 class Terminal:
-    """Ring-buffered output over a byte port: subclasses say how a byte comes in and goes out."""
+    """Ring-buffered output over a byte port; subclasses read and send the bytes."""
 
     def __init__(self):
         self._ring = bytearray(_RING)
         self._head = 0          # next byte to send
-        self.waiting = 0         # bytes waiting
-        self.dropped = 0        # bytes that found no room
+        self.waiting = 0        # bytes in the ring
+        self.dropped = 0        # bytes without room in the ring
 
     def read(self):
         """The next byte received, or -1; never waits."""
@@ -54,7 +54,7 @@ class Terminal:
         return _RING - self.waiting
 
     def write(self, text):
-        """Queue ASCII text; what does not fit is dropped and counted."""
+        """Queue ASCII text; characters without room are dropped and counted."""
         data = bytes(text, "ascii")
         count = len(data)
         if count > _RING - self.waiting:
@@ -64,7 +64,7 @@ class Terminal:
         self.waiting += count
 
     def drain(self):
-        """Send up to a burst of queued bytes while the port takes them; True when one went. Idle time only."""
+        """Send up to _BURST queued bytes while the port takes them; True when a byte was sent. Idle time only."""
         before = self.waiting
         for _ in range(_BURST):
             if not self.waiting or not self._send(self._ring[self._head]):
@@ -86,10 +86,10 @@ class Stdio(Terminal):
         self._poll_out = select.poll()
         self._poll_out.register(sys.stdout, select.POLLOUT)
         self._one = bytearray(1)
-        self.has_come()         # the first call makes what the others use again
+        self.has_come()         # the first call allocates the iterator that the others use again
 
     def has_come(self):
-        """Does a byte wait to be read? Does not allocate."""
+        """True when a byte waits to be read. Does not allocate."""
         for _ in self._poll_in.ipoll(0):        # poll() would allocate a list each time
             return True
         return False

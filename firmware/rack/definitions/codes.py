@@ -118,3 +118,9 @@ WHY_OPENING = const(1009)
 WHY_ALARM = const(1010)         # an alarm holds it open: its code comes with it
 WHY_CHARGE = const(1100)        # + LIM_*: what limits charging
 WHY_DISCHARGE = const(1200)     # + LIM_*
+
+# why the board started: rack.hal.scratch
+REASON_POWER = const(0)         # power-on or reset pin
+REASON_HANG = const(1)          # the watchdog; the scratch register holds the task that ran
+REASON_MAINTENANCE = const(2)   # a command asked for maintenance mode
+REASON_COMMAND = const(3)       # any other deliberate reset

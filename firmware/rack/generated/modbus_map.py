@@ -8,6 +8,14 @@ BATTERY = const(70)
 BATTERY_END = const(134)
 WHY = const(138)
 WHY_END = const(151)
+CONSTANT = const(0)
+SIGNAL_HIGH = const(1)
+SIGNAL_LOW = const(2)
+SIGNAL_SIGNED = const(3)
+SIGNAL_UNSIGNED = const(4)
+WORD_HIGH = const(5)
+WORD_LOW = const(6)
+TEXT = const(7)
 CTRL_HB = const(6)
 ALM_RST = const(7)
 SET_OP = const(8)
@@ -32,8 +40,7 @@ X_REFUSED = const(17)
 X_REASONS = const(18)
 REASONS = const(12)
 WORDS = const(31)
-# per register: how it is made (0 constant, 1 2 halves of a signal, 3 4 a signal clamped to 16 bits with
-# and without sign, 5 6 halves of a word, 7 text), and the constant or an index
+# per register: its kind, and the constant, or the index of the signal, of the word or of the text
 MAP = (
     b"\x00\x53\x75\x00\x6e\x53\x00\x00\x01\x00\x00\x42\x00\x48\x61\x00\x6c\x69\x00\x74\x65\x00\x00\x00"
     b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
@@ -83,7 +90,7 @@ MAP = (
     b"\x02\x62\x00\x01\x63\x00\x02\x63\x00\x01\x64\x00\x02\x64\x00\x01\x65\x00\x02\x65\x00\x01\x66\x00"
     b"\x02\x66\x00\x00\xff\xff\x00\x00\x00"
 )
-# per point that can be written: offset in two bytes, registers, word of the EMS or act
+# per writable point: offset in two bytes, registers, index of a value of the EMS or act
 WRITABLE = (
     b"\x00\x59\x01\x06\x00\x5a\x01\x07\x00\x78\x01\x08"
     b"\x00\x9a\x02\x00\x00\x9c\x02\x01\x00\x9e\x01\x02"

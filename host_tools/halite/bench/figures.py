@@ -80,9 +80,9 @@ _WALL_S = 600.0
 _LARGEST = "lfp_rack"  # 416 cells, 208 temperature sensors
 _COLLECTED_MS = 600  # two collections are at least half a second apart
 _WATCHED_MS = 2_500  # emulated time that the times of the tasks are taken from
-_LONG = ("events now", "logs 200", "x" * 119, '"' * 119)  # while these are answered, too
+_LONG = ("trace now", "log 200", "x" * 119, '"' * 119)  # while these are answered, too
 _PLAIN = ("status", "why", "alarms", "cells", "temps", "links", "help")
-_QUESTIONS = ("status", "why", "alarms", "cells", "logs 8", "version", "setpoint 100", "help")  # scans are watched
+_QUESTIONS = ("status", "why", "alarms", "cells", "log 8", "version", "setpoint 100", "help")  # scans are watched
 
 
 def measure_demo() -> Iterator[tuple[str, float]]:

@@ -22,7 +22,7 @@ _REFUSALS["response"] = "not_now"  # config, grid, recorder or an earlier test: 
 _LONGEST = 120  # rack.comms.console_protocol
 _TOLD = 16  # the same: of an unknown word so much comes back, of what is no word nothing
 _PATIENCE = 6  # a talkative port is given so many times the longest silence
-_LONG = {"events": 36}  # but these: 11 kB; from a closed emulated board beside other work it took 70 s
+_LONG = {"trace": 36}  # but these: 11 kB; from a closed emulated board beside other work it took 70 s
 
 
 def _answer(line: str, word: str) -> Answer | None:

@@ -49,9 +49,9 @@ def as_text(answer: dict[str, Any]) -> str:
 
     A frozen event is CSV and nothing else, so that it can go into a file; its cause is in the answer itself (`--json`).
     """
-    if answer.get("re") == "logs":
+    if answer.get("re") == "log":
         return _log(answer.get("log"))
     rows = answer.get("rows")
-    if answer.get("re") == "events" and isinstance(rows, list) and rows:
+    if answer.get("re") == "trace" and isinstance(rows, list) and rows:
         return "\n".join(str(line) for line in (answer.get("columns"), *rows))
     return "\n".join(line for name, value in answer.items() if name != "re" for line in _lines(name, value, ""))

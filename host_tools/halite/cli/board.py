@@ -101,7 +101,7 @@ def commission(
     from halite.board.serial_ports import choose
 
     with Port(choose(port)) as link:
-        rows = commissioning.judge(grid_service, ask(link, "response test"), ask(link, "events"))
+        rows = commissioning.judge(grid_service, ask(link, "response test"), ask(link, "trace"))
     for row in rows:
         print(commissioning.as_text(row))
     print("the recorder holds this trace and records no later event until `halite exec rearm`")

@@ -34,22 +34,22 @@ discharges the rack** (export to the grid).
 | CRC | byte 7: CRC-8 SAE J1850 over bytes 0 to 6: polynomial 0x1D, start and final XOR 0xFF; `123456789` gives 0x4B |
 | sequence | 4 bits, one up in each frame of an identifier; a frame that repeats the last one is stale and refused |
 | request stops | without a valid, new request for {request_timeout} ms the PCS goes to zero, state {timeout_state} |
-| states {timeout_state}, 5 | the rack warns ("{fault_text}") and stays closed |
+| states {timeout_state}, {fault_state} | the rack warns ("{fault_text}") and stays closed |
 | status stops | the rack trips ("{status_text}") after the time of `[alarms] pcs_lost`; shipped: {status_lost} ms |
-| not permitted | with flag {permit} or {enable} clear the PCS goes to zero at once, whatever the power field says |
-| remote frames | nobody answers them: status and request come by themselves |
+| not permitted | while flag {permit} or {enable} is clear, the PCS goes to zero at once and ignores the power field |
+| remote frames | rack and PCS do not answer them: each sends its frames unasked |
 
 Both times are engineering judgement: five requests in a row, twelve status frames.
 """
 
 
 def _bounds(bits: int, signed: bool, scale: float) -> tuple[float, float]:
-    least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-    return least * scale, most * scale
+    minimum, maximum = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    return minimum * scale, maximum * scale
 
 
 def _signals(fields: Iterable[Field]) -> Iterator[Field]:
-    """The fields as signals of a CAN tool: each flag is one of its own, and so are the bits without a meaning."""
+    """The fields as signals of a CAN tool: each flag is a signal, and the unused bits are one more."""
     for field in fields:
         name, first, bits, *_ = field
         if name != "flags":
@@ -66,24 +66,25 @@ def _values(texts: Iterable[str]) -> str:
 
 
 def _note() -> str:
-    """What every frame has in common, and what follows when frames stop."""
+    """The comment of the database: common properties of the frames, and what happens when they stop."""
     return (
         f"Halite rack and its PCS: CAN 2.0A at {pcs_codes.BITRATE // 1000} kbit/s, positive power discharges the rack. "
-        f"CRC: SAE J1850, polynomial 0x1D, start and final XOR 0xFF. A sequence that stands still is stale. Without a "
+        f"CRC: SAE J1850, polynomial 0x1D, start and final XOR 0xFF. A repeated sequence is stale. Without a "
         f"valid request for {pcs_codes.REQUEST_TIMEOUT_MS} ms the PCS goes to zero; without a status the rack trips."
     )
 
 
 def _dbc_lines() -> Iterator[str]:
-    yield 'VERSION "1"'
+    yield 'VERSION "' + str(pcs_codes.VERSION) + '"'
     yield from ("", "NS_ :", "", "BS_:", "", f"BU_: {' '.join(_NODES.values())}", "")
     for identifier, name, sender, _, _, fields in pcs_frames.FRAMES:
         receiver = _NODES["pcs" if sender == "rack" else "rack"]
         yield f"BO_ {identifier} {name}: {pcs_codes.LENGTH} {_NODES[sender]}"
         for field, first, bits, signed, scale, unit, _ in _signals(fields):
-            least, most = _bounds(bits, signed, scale)
+            minimum, maximum = _bounds(bits, signed, scale)
             sign = "-" if signed else "+"
-            yield f' SG_ {field} : {first}|{bits}@1{sign} ({scale:g},0) [{least:.10g}|{most:.10g}] "{unit}" {receiver}'
+            limits = f"[{minimum:.10g}|{maximum:.10g}]"
+            yield f' SG_ {field} : {first}|{bits}@1{sign} ({scale:g},0) {limits} "{unit}" {receiver}'
         yield ""
     yield f'CM_ "{_note()}";'
     for identifier, _, _, _, meaning, fields in pcs_frames.FRAMES:
@@ -123,13 +124,14 @@ def page_text() -> str:
         status_text=next(row[7] for row in ROWS if row[0] == "pcs_lost"),
         fault_text=next(row[7] for row in ROWS if row[0] == "pcs_warn"),
         timeout_state=pcs_codes.PCS_TIMEOUT,
+        fault_state=pcs_codes.PCS_FAULT,
         permit=pcs_codes.FLAG_PERMIT,
         enable=pcs_codes.FLAG_ENABLE,
     )
     note = (
-        f"\nThe request follows the zero crossing of the mains, so its period is that of the mains, or a third of it "
-        f"with three phases; without mains one comes with each scan ({shipped['rack']['scan_ms']} ms). When permission "
-        f"comes or goes one follows at once.\n"
+        f"\nA request follows each zero crossing of the mains, so its period is that of the mains, or a third of it "
+        f"with three phases. Without mains the rack sends one in each scan ({shipped['rack']['scan_ms']} ms). When the "
+        f"permission changes, a request follows at once.\n"
     )
     flags = "\n## Request flags\n\n| value | signal of the database | meaning |\n|---|---|---|\n"
     flags += "".join(f"| {value} | {name} | {text} |\n" for value, name, text in pcs_frames.FLAGS)

@@ -14,6 +14,7 @@ from halite.config.reader import read_toml
 
 use_firmware()
 
+from rack.comms import ems  # noqa: E402
 from rack.definitions import sunspec  # noqa: E402
 from rack.definitions.alarms import ROWS  # noqa: E402 - the firmware's path must be known first
 from rack.definitions.signals import SIGNALS  # noqa: E402
@@ -25,10 +26,9 @@ PAGE_FILE = PROTOCOLS / "modbus.md"
 HEAD_FILE = Path(__file__).with_name("modbus_page.md")
 MODEL_FILE = PROTOCOLS / f"model_{sunspec.VENDOR}.json"
 
-# how a register is made: first byte of its row in MAP; the others: a constant, or an index
-CONSTANT, SIGNAL_HIGH, SIGNAL_LOW, SIGNAL_SIGNED, SIGNAL_UNSIGNED, WORD_HIGH, WORD_LOW, TEXT = range(8)
-_WORDS_OF_EMS = 6
-_ACTS = {"CTRL_HB": 6, "ALM_RST": 7, "SET_OP": 8}
+_KIND = {name: number for number, name in enumerate(sunspec.KINDS)}
+# act of a writable point: the index of a value of the EMS, or one of these numbers above them
+_ACTS = {name: ems.VALUES + number for number, name in enumerate(("CTRL_HB", "ALM_RST", "SET_OP"))}
 
 Row = tuple[int, int, int]
 
@@ -50,12 +50,12 @@ class Point:
 
     @property
     def writable(self) -> str:
-        """What rack.generated.modbus_map calls it, "" for a point that cannot be written."""
+        """The act of a write, as in rack.definitions.sunspec; "" for a read-only point."""
         return next((act for model, name, act in sunspec.WRITABLE if (model, name) == (self.model, self.name)), "")
 
 
 def length_of(points: Any) -> int:
-    """L of a model: its registers behind ID and L."""
+    """L of a model: its number of registers after ID and L."""
     return sum(sunspec.REGISTERS[kind] for _, kind, *_ in points)
 
 
@@ -79,12 +79,12 @@ def layout() -> int:
 
 def _text_rows(text: str, registers: int) -> list[Row]:
     data = text.encode("ascii").ljust(2 * registers, b"\0")
-    return [(CONSTANT, data[at], data[at + 1]) for at in range(0, len(data), 2)]
+    return [(_KIND["CONSTANT"], data[at], data[at + 1]) for at in range(0, len(data), 2)]
 
 
 def _number_rows(number: int, registers: int) -> list[Row]:
     data = (number & (1 << 16 * registers) - 1).to_bytes(2 * registers, "big")
-    return [(CONSTANT, data[at], data[at + 1]) for at in range(0, len(data), 2)]
+    return [(_KIND["CONSTANT"], data[at], data[at + 1]) for at in range(0, len(data), 2)]
 
 
 def _rows(point: Point) -> list[Row]:
@@ -98,15 +98,15 @@ def _rows(point: Point) -> list[Row]:
         case ("layout",):
             return _number_rows(layout(), 1)
         case ("text", first):
-            return [(TEXT, first + at, 0) for at in range(point.registers)]
+            return [(_KIND["TEXT"], first + at, 0) for at in range(point.registers)]
         case ("x", word):
             index = sunspec.WORDS.index(word)
-            return [(WORD_HIGH, index, 0), (WORD_LOW, index, 0)][-point.registers :]
+            return [(_KIND["WORD_HIGH"], index, 0), (_KIND["WORD_LOW"], index, 0)][-point.registers :]
         case ("s", signal):
             index = [row[0] for row in SIGNALS].index(signal)
             if point.registers == 2:
-                return [(SIGNAL_HIGH, index, 0), (SIGNAL_LOW, index, 0)]
-            return [(SIGNAL_SIGNED if point.kind == "int16" else SIGNAL_UNSIGNED, index, 0)]
+                return [(_KIND["SIGNAL_HIGH"], index, 0), (_KIND["SIGNAL_LOW"], index, 0)]
+            return [(_KIND["SIGNAL_SIGNED" if point.kind == "int16" else "SIGNAL_UNSIGNED"], index, 0)]
     raise ValueError(f"{point.name}: no such source: {point.source!r}")
 
 
@@ -119,17 +119,17 @@ def map_rows() -> list[Row]:
 
 
 def writable_rows() -> list[tuple[int, int, int, int]]:
-    """Offset in two bytes, registers, and what is written: a word of the EMS, or an act."""
+    """Per writable point: offset in two bytes, registers, act. ValueError unless each value of the EMS has a point."""
     rows = []
-    said = 0
+    value = 0
     for point in points():
         if not point.writable:
             continue
-        act = _ACTS.get(point.writable, said)
-        said += point.writable == "SAID"
+        act = _ACTS.get(point.writable, value)
+        value += point.writable == "EMS"
         rows.append((point.offset >> 8, point.offset & 0xFF, point.registers, act))
-    if said != _WORDS_OF_EMS:
-        raise ValueError(f"{said} words of the EMS, not {_WORDS_OF_EMS}")
+    if value != ems.VALUES:
+        raise ValueError(f"{value} points for {ems.VALUES} values of the EMS")
     return rows
 
 
@@ -139,17 +139,18 @@ def _bytes(rows: list[Any], per_line: int = 8) -> str:
 
 
 def firmware_text() -> str:
-    """The board's form: bytes that it reads where they lie in flash."""
+    """The map for the board, as bytes that it reads directly from flash."""
     at = {(point.model, point.name): point.offset for point in points()}
     rows = map_rows()
     own = sunspec.VENDOR
     numbers = {
         "BASE": sunspec.BASE,
         "REGISTERS": len(rows),
-        "BATTERY": at[802, "ID"],       # the models whose words are made when they are read
+        "BATTERY": at[802, "ID"],       # the slave computes the words of these registers at each read
         "BATTERY_END": at[own, "ID"],
         "WHY": at[own, "WhyN"],
         "WHY_END": at[own, "Soc"],
+        **_KIND,
         **_ACTS,
         **{f"X_{word.upper()}": index for index, word in enumerate(sunspec.WORDS[: -sunspec.REASONS])},
         "REASONS": sunspec.REASONS,
@@ -159,10 +160,9 @@ def firmware_text() -> str:
         '"""The board\'s form of rack/definitions/sunspec.py. Generated by `make generate`."""\n\n'
         "from micropython import const\n\n"
         + "".join(f"{name} = const({value})\n" for name, value in numbers.items())
-        + "# per register: how it is made (0 constant, 1 2 halves of a signal, 3 4 a signal clamped to 16 bits with\n"
-        + "# and without sign, 5 6 halves of a word, 7 text), and the constant or an index\n"
+        + "# per register: its kind, and the constant, or the index of the signal, of the word or of the text\n"
         + "MAP = " + _bytes(rows)
-        + "# per point that can be written: offset in two bytes, registers, word of the EMS or act\n"
+        + "# per writable point: offset in two bytes, registers, index of a value of the EMS or act\n"
         + "WRITABLE = " + _bytes(writable_rows(), 3)
         + "# per alarm: its bit in Evt1 of model 802\n"
         + "EVENTS = " + _bytes([(row[6],) for row in ROWS], 27)
@@ -192,7 +192,7 @@ def model_text() -> str:
         "name": name,
         "type": "group",
         "label": "Halite rack",
-        "desc": "Reasons, the EMS's words and every signal of a Halite rack. Units are the suffixes of the names.",
+        "desc": "Reasons, values of the EMS and every signal of a Halite rack. Units are the suffixes of the names.",
         "points": [_model_point(point) for point in points() if point.model == own],
     }
     return json.dumps({"id": own, "group": group}, indent=1) + "\n"
@@ -219,12 +219,12 @@ def _table(model: int) -> Iterator[str]:
     for point in points():
         if point.model == model:
             access = "**RW**" if point.writable else ""
-            told = "; ".join(part for part in (point.meaning, _source(point)) if part)
-            yield f"| {sunspec.BASE + point.offset} | {point.name} | {point.kind} | {access} | {told} |"
+            text = "; ".join(part for part in (point.meaning, _source(point)) if part)
+            yield f"| {sunspec.BASE + point.offset} | {point.name} | {point.kind} | {access} | {text} |"
 
 
 def page_text() -> str:
-    """The protocol page: what modbus_page.md says, then the registers."""
+    """The protocol page: modbus_page.md with its values filled in, then the registers."""
     lost = read_toml(BOARD_CONFIGS / "sodium_rack.toml")["alarms"]["ems_lost"]
     at = {(point.model, point.name): sunspec.BASE + point.offset for point in points()}
     end = sunspec.BASE + len(map_rows()) - len(sunspec.END)
@@ -237,7 +237,7 @@ def page_text() -> str:
     }.items():  # fmt: skip
         head = head.replace(f"@{name}@", str(value))
     if "@" in head:
-        raise ValueError(f"{HEAD_FILE.name}: a place was not filled: {head[head.index('@'):][:20]!r}")
+        raise ValueError(f"{HEAD_FILE.name}: unknown value: {head[head.index('@'):][:20]!r}")
     tables = "".join(
         f"\n## Model {model}: {name}\n\n" + "\n".join(_table(model)) + "\n" for model, name, _ in sunspec.MODELS
     )

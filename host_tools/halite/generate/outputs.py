@@ -13,6 +13,7 @@ from halite.generate import can as pcs_dbc
 from halite.generate import layouts, response_parameters
 from halite.generate import modbus as modbus_map
 from halite.generate import response_plots as response_svg
+from halite.generate import texts as code_texts
 
 _IDS_HEAD = '''"""Index of each signal in the process image. `make generate` writes it from definitions/signals.py."""
 
@@ -89,7 +90,7 @@ def outputs() -> dict[Path, str]:
     """Every generated file with the text it must have."""
     texts = {"ids.py": ids_text(), "tables.py": tables_text(), "version.py": version_text()}
     ours = {FIRMWARE / "rack" / "generated" / name: text for name, text in texts.items()}
-    parts = (layouts, pcs_dbc, modbus_map, response_parameters, response_svg)
+    parts = (layouts, code_texts, pcs_dbc, modbus_map, response_parameters, response_svg)
     return ours | {path: text for part in parts for path, text in part.outputs().items()}
 
 

@@ -1,4 +1,4 @@
-"""Records of a rack's event log with names: what `logs` on the console sends as numbers (rack.storage.retention)."""
+"""Log records with names: the console's `log` sends them as numbers (rack.storage.retention)."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ use_firmware()
 from rack.control.protect import reasons as why  # noqa: E402
 from rack.definitions import codes as bits  # noqa: E402
 from rack.definitions.alarms import ROWS  # noqa: E402 - only after use_firmware
+from rack.definitions.pcs_frames import LEVELS  # noqa: E402
 
 _FIELDS = ("sequence", "boot", "ms", "kind", "code", "value", "current_dA", "rack_dV", "request_W")
 _KINDS = ("start", "alarm_came", "alarm_went", "state")
 _STARTS = ("power", "hang", "maintenance", "command")
-_LEVELS = ("none", "warn", "derate", "trip")
 _STATES = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.startswith("STATE_")}
 
 
@@ -28,7 +28,7 @@ def decoded(record: list[int]) -> dict[str, Any]:
     row["event"] = _KINDS[kind] if kind < len(_KINDS) else f"kind {kind}"
     if row["event"].startswith("alarm") and 0 < code <= len(ROWS):
         key, signal, _, level, *_, text = ROWS[code - 1]
-        return row | {"alarm": key, "level": _LEVELS[level], "signal": signal, "text": text}
+        return row | {"alarm": key, "level": LEVELS[level], "signal": signal, "text": text}
     if row["event"] == "state":
         before, reason = row["value"] & 15, row["value"] >> 4
         named = {"state": _STATES.get(code, str(code)), "value": _STATES.get(before, str(before))}

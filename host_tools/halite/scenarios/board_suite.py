@@ -74,7 +74,7 @@ def outcome_of(emulated: EmulatedRack, started_ms: float) -> Outcome:
     board = emulated.board
     said = board.received.decode(errors="replace").splitlines()
     signals = ask(board, "status")
-    records = [decoded(record) for record in ask(board, f"logs {_LOGGED}")["log"]]
+    records = [decoded(record) for record in ask(board, f"log {_LOGGED}")["log"]]
     trips = [
         (row["ms"] - started_ms, row["alarm"])
         for row in records

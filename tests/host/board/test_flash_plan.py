@@ -66,12 +66,12 @@ def test_the_manifest_is_there_only_for_a_complete_set(wanted, files, cut):
         assert all(files.get(path) == data for path, data in before.items() if not path.endswith(".new"))
 
 
-def test_an_equal_board_is_left_alone():
+def test_a_board_with_equal_files_is_not_changed():
     wanted = {"main.py": b"x", MANIFEST: b"m"}
     assert operations(wanted, dict(wanted)) == []
 
 
-def test_the_upload_is_packed_before_the_board_waits_for_it(monkeypatch: pytest.MonkeyPatch):
+def test_the_upload_is_compressed_before_it_starts(monkeypatch: pytest.MonkeyPatch):
     """The receiver's patience is 4 s, and packing takes the host longer than that when it is busy."""
     order = []
 

@@ -72,12 +72,12 @@ def reason(action):
     return refused.value.reason
 
 
-def test_a_missing_port_is_missing():
+def test_a_missing_port_is_reported_as_missing():
     assert reason(lambda: Port("/dev/ttyNOWHERE")).code == "missing"
 
 
 @pytest.mark.parametrize("path", ["/dev/null", __file__])
-def test_what_is_no_serial_port_is_said(path):
+def test_a_path_that_is_not_a_port_is_refused(path):
     assert reason(lambda: Port(path)).code == "not_a_port"
 
 
@@ -88,7 +88,7 @@ def test_a_port_in_use_names_its_holder():
         assert rack.path in found.text
 
 
-def test_the_holder_is_who_has_the_lock_not_who_merely_has_it_open():
+def test_the_holder_is_the_process_with_the_lock():
     """As an emulator has its own port open: nobody should end it to free the port."""
     code = "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY); {} print(flush=True); input()"
     both = ("", "fcntl.flock(fd, fcntl.LOCK_EX);")
@@ -121,14 +121,14 @@ def test_an_answer_is_found_among_other_lines():
         assert client.ask(port, "status") == {"re": "status", "state": "open"}
 
 
-def test_a_refusal_of_the_rack_is_told_in_its_words():
+def test_a_refusal_keeps_the_words_of_the_rack():
     with FakeRack({"close": b'{"re":"close","error":"a trip is latched"}\n'}) as rack, Port(rack.path) as port:
         found = reason(lambda: client.ask(port, "close"))
         assert found.code == "refused"
         assert "a trip is latched" in found.text
 
 
-def test_a_silent_port_ends_in_time_and_quotes_what_came():
+def test_a_silent_port_ends_in_time_with_its_last_line():
     with FakeRack({"status": b"boo\r\n"}) as rack, Port(rack.path) as port:
         begin = time.monotonic()
         found = reason(lambda: client.ask(port, "status", 0.3))
@@ -137,7 +137,7 @@ def test_a_silent_port_ends_in_time_and_quotes_what_came():
         assert time.monotonic() - begin < 3
 
 
-def test_a_port_that_never_stops_talking_is_left_at_the_deadline():
+def test_an_endless_talker_is_left_at_the_deadline():
     def chatter():
         while not quiet.wait(0.01):
             os.write(rack.master, b"blah\r\n")
@@ -156,14 +156,15 @@ def test_a_port_that_never_stops_talking_is_left_at_the_deadline():
             thread.join()
 
 
-def test_a_port_that_vanishes_is_said_to_have_vanished():
+def test_a_port_that_vanishes_is_reported():
     rack = FakeRack({})  # not served: nobody else may hold its end open
     with Port(rack.path) as port:
         threading.Timer(0.2, rack.unplug).start()
         assert reason(lambda: client.ask(port, "status", 3)).code == "vanished"
 
 
-def test_what_is_not_micropython_is_refused_with_what_came_back():
+def test_a_board_without_micropython_is_refused():
+    """A board without MicroPython is refused, with the bytes that came back."""
     with FakeRack({}) as rack, Port(rack.path) as port:
         begin = time.monotonic()
         found = reason(lambda: RawRepl(port).enter(1))
@@ -171,7 +172,8 @@ def test_what_is_not_micropython_is_refused_with_what_came_back():
         assert time.monotonic() - begin < 10
 
 
-def test_a_prompt_is_not_a_running_rack_and_an_answer_is():
+def test_a_prompt_is_not_a_running_rack():
+    """A REPL prompt is not a running rack; an answer to `version` is."""
     with FakeRack({"version": b"Traceback\r\nNameError\r\n>>> "}) as rack, Port(rack.path) as port:
         assert client.version(port, 1) is None
     with FakeRack({"version": b'{"re":"version","healthy":true}\n'}) as rack, Port(rack.path) as port:
@@ -204,7 +206,7 @@ def test_the_right_key_opens_maintenance_mode():
         assert len(rack.lines) == 2
 
 
-def test_the_wrong_key_is_named_as_such():
+def test_a_wrong_key_is_reported():
     with rack_with_maintenance(KEY) as rack, Port(rack.path) as port:
         assert reason(lambda: client.enter_maintenance(port, bytes(32))).code == "wrong_key"
 
@@ -215,7 +217,7 @@ def test_a_lock_out_ends_with_the_right_key_only():
         assert reason(lambda: client.unlock(port, bytes(32))).code == "wrong_key"
 
 
-def test_a_rack_under_load_says_so():
+def test_a_rack_under_load_refuses_maintenance():
     table = {"maintenance": b'{"re":"maintenance","error":"under load: 900 dA flow"}\n'}
     with FakeRack(table) as rack, Port(rack.path) as port:
         found = reason(lambda: client.enter_maintenance(port, KEY))
@@ -223,7 +225,7 @@ def test_a_rack_under_load_says_so():
 
 
 @pytest.mark.parametrize("nonce", [b'"zz"', b"7", b"null", b"[1]"])
-def test_a_nonce_that_is_none_is_no_answer(nonce):
+def test_an_invalid_nonce_counts_as_no_answer(nonce):
     with FakeRack({"maintenance": b'{"re":"maintenance","nonce":%s}\n' % nonce}) as rack, Port(rack.path) as port:
         for action in (client.enter_maintenance, client.unlock):
             assert reason(lambda action=action: action(port, KEY)).code == "no_answer"
@@ -241,20 +243,23 @@ def test_a_nonce_that_is_none_is_no_answer(nonce):
         ("setpoint", "setpoint in W: one whole number, -1000 to 1000", "not_taken"),
     ],
 )
-def test_the_hint_tells_a_refusing_state_from_a_misunderstood_command(word, said, code):
+def test_the_hint_depends_on_the_kind_of_refusal(word, said, code):
+    """The hint differs for a refusal by state and for a command that was not understood."""
     table = {word: b'{"re":"%s","error":"%s"}\n' % (word.encode(), said.encode())}
     with FakeRack(table) as rack, Port(rack.path) as port:
         assert reason(lambda: client.ask(port, word)).code == code
 
 
 @pytest.mark.parametrize("log", ["[[1]]", "7", '[["a"]]', "null"])
-def test_a_log_of_another_form_is_refused_in_one_line(log, capsys):
-    with FakeRack({"logs": b'{"re":"logs","log":%s}\n' % log.encode()}) as rack:
-        assert cli.main(["exec", "--port", rack.path, "logs"]) == 1
+def test_a_log_of_another_form_is_refused(log, capsys):
+    """A log record of another form costs one line, not a traceback."""
+    with FakeRack({"log": b'{"re":"log","log":%s}\n' % log.encode()}) as rack:
+        assert cli.main(["exec", "--port", rack.path, "log"]) == 1
     assert capsys.readouterr().err.startswith("error: the log came in another form")
 
 
-def test_a_negative_number_reaches_the_rack_as_it_was_typed_and_an_unknown_option_does_not():
+def test_exec_passes_negative_numbers_but_no_options():
+    """`exec` passes a negative number to the rack and refuses an unknown option."""
     with FakeRack({"response": b'{"re":"response","asked":"step"}\n'}) as rack:
         words = ["response", "test", "step", "-500", "mHz"]
         assert cli.main(["exec", "--port", rack.path, *words]) == 0
@@ -263,7 +268,8 @@ def test_a_negative_number_reaches_the_rack_as_it_was_typed_and_an_unknown_optio
         assert rack.lines == ["response test step -500 mHz"]
 
 
-def test_a_long_answer_that_still_comes_is_waited_for_and_its_want_of_an_end_is_told():
+def test_a_long_answer_has_a_longer_deadline():
+    """The client waits for a long answer while bytes come, and reports one without an end."""
     class Slow(FakeRack):
         def answer(self, line):
             for _ in range(70):     # far inside the longest silence each, together beyond the patience
@@ -272,12 +278,12 @@ def test_a_long_answer_that_still_comes_is_waited_for_and_its_want_of_an_end_is_
             return b'\n{"re":"%s"}\n' % line.encode()
 
     with Slow({}) as rack, Port(rack.path) as port:
-        assert client.ask(port, "events", 0.2) == {"re": "events"}
+        assert client.ask(port, "trace", 0.2) == {"re": "trace"}
         assert "no end of an answer to status in 1.2 s" in reason(lambda: client.ask(port, "status", 0.2)).text
 
 
 @pytest.mark.parametrize("command", ["", "  ", "sta\ntus", "caf\u00e9", "x" * 121, "a\x03"])
-def test_what_the_console_would_not_take_is_not_sent(command):
+def test_an_invalid_command_is_not_sent(command):
     with FakeRack({}) as rack, Port(rack.path) as port:
         with pytest.raises(MisuseError, match="is not a command"):
             client.ask(port, command)
@@ -285,7 +291,7 @@ def test_what_the_console_would_not_take_is_not_sent(command):
 
 
 @pytest.mark.parametrize("garbled", [b'{"re":["status"]}', b"{}", b"[1]", b'{"re":' + b"9" * 3000 + b"}"])
-def test_a_garbled_answer_is_no_answer(garbled):
+def test_a_garbled_answer_counts_as_no_answer(garbled):
     with FakeRack({"status": garbled + b"\n"}) as rack, Port(rack.path) as port:
         assert reason(lambda: client.ask(port, "status", 0.2)).code == "no_answer"
 
@@ -310,7 +316,8 @@ class Garbled(Interrupted):
         return "('micropython', (1,\r\n"
 
 
-def test_ctrl_c_in_a_flash_says_where_it_stopped_and_frees_the_port(monkeypatch, capsys):
+def test_ctrl_c_in_a_flash_frees_the_port(monkeypatch, capsys):
+    """Ctrl-C in a flash names the step where it stopped and frees the port."""
     monkeypatch.setattr("halite.board.flash.RawRepl", Interrupted)
     monkeypatch.setattr("halite.build.firmware.make", lambda config: Built({}, b""))
     with FakeRack({"version": b">>> "}) as rack:
@@ -319,7 +326,7 @@ def test_ctrl_c_in_a_flash_says_where_it_stopped_and_frees_the_port(monkeypatch,
         Port(rack.path).close()
 
 
-def test_a_survey_that_came_garbled_is_a_reason(monkeypatch):
+def test_a_garbled_survey_ends_the_flash_with_a_reason(monkeypatch):
     monkeypatch.setattr("halite.board.flash.RawRepl", Garbled)
     with FakeRack({"version": b">>> "}) as rack:
         job = flash.Job(rack.path, Built({}, b""), KEY, lambda *_: None)
@@ -351,11 +358,12 @@ def test_code_for_one_chip_is_not_put_on_another(chip, machine, mpy, fits):
 @pytest.mark.parametrize(
     ("path", "given", "wanted"), [("/dev/ttyACM0", 0, 120), ("/dev/pts/3", 0, 600), ("/dev/pts/3", 2, 2)]
 )
-def test_an_emulated_board_may_be_silent_for_longer_after_its_reset(path, given, wanted):
+def test_an_emulated_board_may_be_silent_for_longer(path, given, wanted):
+    """After a reset, an emulated board may be silent for longer than a real one."""
     assert flash.Job(path, Built({}, b""), KEY, lambda *_: None, silence_s=given).silence_s == wanted
 
 
-def test_a_port_that_is_none_is_refused_before_the_build(monkeypatch, capsys):
+def test_a_wrong_port_is_refused_before_the_build(monkeypatch, capsys):
     monkeypatch.setattr("halite.build.firmware.make", lambda config: pytest.fail("built for nothing"))
     assert cli.main(["flash", "--config", "bench_rack", "--port", "/dev/null"]) == 1
     assert "not a serial port" in capsys.readouterr().err

@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_no_mistake(folder):
+def test_a_byte_order_mark_and_crlf_are_accepted(folder):
     (folder / "bom.toml").write_bytes(b"\xef\xbb\xbf" + BENCH.replace("\n", "\r\n").encode())
     assert load(folder / "bom.toml").values == load("bench_rack").values
 
@@ -47,21 +47,23 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_mistake(folder):
     ],
 )
 @pytest.mark.parametrize("verb", ["config check", "simulate"])
-def test_text_that_is_no_toml_is_refused_whatever_it_does_to_the_parser(folder, capsys, content, wanted, verb):
+def test_text_that_is_not_toml_is_refused(folder, capsys, content, wanted, verb):
+    """Text that is not TOML is refused in one line, also when it exhausts the parser."""
     (folder / "bad.toml").write_bytes(content.encode("latin-1"))
     (line,) = said(capsys, [*verb.split(), "bad.toml"], 1)
     assert "bad.toml" in line and wanted in line
 
 
 @pytest.mark.parametrize("verb", ["config check", "config show", "build --config", "simulate", "emulate --config"])
-def test_a_folder_is_no_config_and_no_scenario(folder, capsys, verb):
+def test_a_folder_is_refused_as_a_file(folder, capsys, verb):
     (folder / "dir.toml").mkdir()
     (line,) = said(capsys, [*verb.split(), "dir.toml"], 1)
     assert line == "error: dir.toml: cannot be read: Is a directory"
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\\1b", "", "S\u00fcd", "x" * 33, "a\tb", " a"])
-def test_a_new_config_takes_only_a_name_that_the_console_can_say(folder, capsys, name):
+def test_a_new_config_refuses_unprintable_names(folder, capsys, name):
+    """A new config refuses a name that the console cannot print."""
     status = cli.main(["config", "new", "new.toml", "--name", name])
     capsys.readouterr()
     assert status == (1 if name else 0)  # no name: the file's
@@ -111,20 +113,21 @@ def test_wrong_usage_of_a_verb_is_one_line_and_status_2(capsys, words, wanted):
         (FAULT.replace("5", "-5") + 'name = "afe_lost"', "at_ms = -5 ms: allowed is at least 0"),
     ],
 )
-def test_a_scenario_that_cannot_be_meant_is_refused(folder, capsys, text, wanted):
+def test_an_impossible_scenario_is_refused(folder, capsys, text, wanted):
     (folder / "s.toml").write_text(text)
     (line,) = said(capsys, ["simulate", "s.toml", "--config", "bench_rack"], 1)
     assert wanted in line
 
 
-def test_what_the_system_refuses_is_one_line(folder, capsys):
+def test_an_error_of_the_system_is_one_line(folder, capsys):
     (folder / "file").write_text("")
     (line,) = said(capsys, ["build", "--config", "bench_rack", "--out", "file/below"], 1)
     assert line == "error: file: File exists (put that right, then run this again)"
     assert [path.name for path in folder.iterdir()] == ["file"]
 
 
-def test_a_flash_that_could_not_be_kept_is_refused_before_the_run(folder, capsys):
+def test_a_flash_file_is_checked_before_the_run(folder, capsys):
+    """A flash file that could not be kept is refused before the run."""
     (folder / "short.bin").write_bytes(b"short")
     no_flash, no_folder = "not a flash of", "no such folder"
     for path, wanted in (("short.bin", no_flash), (".", no_flash), ("none/flash.bin", no_folder)):
@@ -133,7 +136,8 @@ def test_a_flash_that_could_not_be_kept_is_refused_before_the_run(folder, capsys
     assert (folder / "short.bin").read_bytes() == b"short"
 
 
-def test_without_a_network_the_image_is_missing_with_a_reason_and_a_way_out(folder, capsys, monkeypatch):
+def test_a_missing_image_without_a_network(folder, capsys, monkeypatch):
+    """Without a network, the missing image costs one line with the reason and a remedy."""
     monkeypatch.setenv("HALITE_CACHE", str(folder / "cache"))
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
@@ -145,7 +149,7 @@ def test_without_a_network_the_image_is_missing_with_a_reason_and_a_way_out(fold
     assert not (folder / "cache").exists()
 
 
-def test_a_folder_in_the_place_of_the_image_is_said(folder, capsys, monkeypatch):
+def test_a_folder_instead_of_the_image_is_reported(folder, capsys, monkeypatch):
     monkeypatch.setenv("HALITE_CACHE", str(folder))
     (folder / NAME).mkdir()
     (line,) = said(capsys, ["emulate", "--config", "bench_rack"], 1)
@@ -153,7 +157,7 @@ def test_a_folder_in_the_place_of_the_image_is_said(folder, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize("verb", ["check", "show"])  # a line that waits in the buffer, and more than it holds
-def test_who_stops_reading_gets_no_complaint(verb):
+def test_a_closed_pipe_prints_no_error(verb):
     reader, writer = os.pipe()
     os.close(reader)
     code = "import sys; from halite.cli.app import main; sys.exit(main(['config', sys.argv[1], 'bench_rack']))"
@@ -163,12 +167,13 @@ def test_who_stops_reading_gets_no_complaint(verb):
     assert done.stderr == b""
 
 
-def test_a_preset_that_is_none_is_answered_with_those_there_are(capsys):
+def test_an_unknown_preset_lists_the_known_ones(capsys):
     (line,) = said(capsys, ["config", "new", "new.toml", "--from", "nope"], 1)
     assert "bench_rack, lfp_rack, sodium_rack" in line
 
 
-def test_a_fault_of_ours_is_one_line_too_and_the_trace_is_there_when_asked(capsys, monkeypatch):
+def test_an_internal_error_is_one_line(capsys, monkeypatch):
+    """An internal error is one line; with HALITE_TRACE=1 the traceback is there."""
     def broken(*_):
         raise RuntimeError("two\nlines")
 

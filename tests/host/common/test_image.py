@@ -28,7 +28,8 @@ def serve(monkeypatch, contents, returncode=0, stderr=""):
     monkeypatch.setattr(image.subprocess, "run", run)
 
 
-def test_a_good_image_is_fetched_once_and_then_taken_from_the_cache(cache, monkeypatch):
+def test_a_good_image_is_fetched_once(cache, monkeypatch):
+    """A good image is fetched once; later calls use the cache."""
     monkeypatch.setattr(image, "SHA256", hashlib.sha256(b"good").hexdigest())
     serve(monkeypatch, b"good")
     path = image.image_path()
@@ -38,7 +39,8 @@ def test_a_good_image_is_fetched_once_and_then_taken_from_the_cache(cache, monke
     assert image.image_path() == path
 
 
-def test_an_image_with_another_hash_is_refused_and_not_kept(cache, monkeypatch):
+def test_an_image_with_another_hash_is_refused(cache, monkeypatch):
+    """An image with another hash is refused and not kept in the cache."""
     serve(monkeypatch, b"evil")
     with pytest.raises(HaliteError, match="not the tested MicroPython image"):
         image.image_path()
@@ -52,7 +54,7 @@ def test_a_damaged_cache_is_refused(cache):
         image.image_path()
 
 
-def test_without_a_network_one_line_says_what_to_do(cache, monkeypatch):
+def test_without_a_network_the_error_has_a_remedy(cache, monkeypatch):
     serve(monkeypatch, b"", returncode=1, stderr="WARNING: Retrying\nERROR: No matching distribution found\n")
     with pytest.raises(HaliteError, match="cannot be fetched: No matching distribution found") as refused:
         image.image_path()

@@ -29,19 +29,19 @@ def test_the_models_are_those_of_sunspec_point_by_point(number: int) -> None:
     assert ours[0].source == number and ours[1].source == sum(p.registers for p in ours[2:])
 
 
-def test_no_mandatory_point_is_missing_but_the_inverter_s() -> None:
+def test_only_the_inverters_mandatory_points_are_missing() -> None:
     """SetInvState: the rack speaks with its PCS itself, and says "not implemented"."""
     ours = {p.name: p for p in modbus_map.points() if p.model == 802}
     missing = {p["name"] for p in model(802) if p.get("mandatory") == "M" and ours[p["name"]].source is None}
     assert missing == {"SetInvState"}
 
 
-def test_points_that_can_be_written_are_writable_in_the_models_too() -> None:
+def test_writable_points_are_writable_in_the_models() -> None:
     writable = {p["name"] for p in model(802) if p.get("access") == "RW"}
     assert {p.name for p in modbus_map.points() if p.model == 802 and p.writable} <= writable
 
 
-def test_each_alarm_s_bit_says_what_the_alarm_is() -> None:
+def test_each_alarm_has_the_bit_of_its_kind() -> None:
     (events,) = (p for p in model(802) if p["name"] == "Evt1")
     names = {symbol["value"]: symbol["name"] for symbol in events["symbols"]}
     for key, _signal, _direction, level, *_, bit, _text in ROWS:
@@ -74,7 +74,7 @@ def test_the_own_model_is_a_sunspec_model_definition() -> None:
     assert len({point["name"] for point in points}) == len(points)
 
 
-def test_the_layout_s_number_changes_with_the_points(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_layout_number_changes_with_the_points(monkeypatch: pytest.MonkeyPatch) -> None:
     before = modbus_map.layout()
     *others, (own, name, points) = sunspec.MODELS
     monkeypatch.setattr(sunspec, "MODELS", (*others, (own, name, (*points[:-2], points[-1], points[-2]))))
@@ -86,7 +86,8 @@ def test_every_refusal_has_a_text() -> None:
     assert codes - {bits.REFUSED_UNKNOWN} == {code for code, *_ in sunspec.REFUSALS} - {0}
 
 
-def test_the_map_ends_with_the_end_model_and_fits_a_block_of_flash() -> None:
+def test_the_map_ends_with_the_end_model() -> None:
+    """The map ends with the end model and fits one block of flash."""
     rows = modbus_map.map_rows()
     assert [(high, low) for _, high, low in rows[-2:]] == [(0xFF, 0xFF), (0, 0)]
     assert all(len(row) == 3 and max(row) < 256 for row in rows)

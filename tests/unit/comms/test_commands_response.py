@@ -89,15 +89,16 @@ def rows(answer):
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 255), st.floats(0.5, 6.0), st.floats(49.0, 49.7))
-def test_a_frequency_event_is_told_as_csv_with_its_past(after, before_s, Hz):
+def test_a_trace_is_csv_with_the_time_before(after, before_s, Hz):
+    """The trace of a frequency deviation is CSV and holds the periods before the trigger."""
     rack = Rack(recorder_after=after)
     rack.run(50.0, before_s)
-    assert rack.ask("events") == {
-        "re": "events", "frozen": False, "cause": "none", "count": len(rack.recorder),
+    assert rack.ask("trace") == {
+        "re": "trace", "frozen": False, "cause": "none", "count": len(rack.recorder),
         "columns": "t_ms,deviation_dmHz,response_W,request_W,pcs_W,charge_W,discharge_W", "rows": [],
     }  # fmt: skip
     rack.run(Hz, (after + 5) / PERIODS_A_SECOND)
-    answer = rack.ask("events")
+    answer = rack.ask("trace")
     trace = rows(answer)
     assert (answer["frozen"], answer["cause"], answer["count"]) == (True, "frequency", len(trace))
     assert len([row for row in trace if row["t_ms"] > 0]) == after
@@ -105,54 +106,58 @@ def test_a_frequency_event_is_told_as_csv_with_its_past(after, before_s, Hz):
     assert trace[-1]["request_W"] == pytest.approx(rack.rig.response.request_W, abs=7)
 
 
-def test_a_frozen_event_is_a_csv_file_on_the_command_line():
+def test_a_frozen_trace_is_a_csv_file_on_the_host():
+    """The host prints a frozen trace as a CSV file."""
     rack = Rack()
     rack.run(50.0, 2)
-    assert "frozen" in as_text(rack.ask("events"))
+    assert "frozen" in as_text(rack.ask("trace"))
     rack.run(49.5, 3)
-    answer = rack.ask("events")
+    answer = rack.ask("trace")
     table = list(csv.DictReader(io.StringIO(as_text(answer))))
     assert len(table) == answer["count"] > 200
     assert [{name: int(value) for name, value in row.items()} for row in table] == rows(answer)
 
 
-def test_a_trace_that_freezes_while_it_is_asked_for_is_told_as_not_frozen_and_has_no_rows():
+def test_a_trace_that_freezes_during_an_answer_has_no_rows():
+    """A trace that freezes between two pieces of an answer is reported as not frozen, without rows."""
     rack = Rack()
     app = SimpleNamespace(recorder=rack.recorder)
-    pieces = ResponseCommands(app).table["events"][0]([])
+    pieces = ResponseCommands(app).table["trace"][0]([])
     told = next(pieces)
     rack.recorder.freeze()
     answer = json.loads("{" + (told + "".join(pieces))[1:] + "}")
     assert (answer["frozen"], answer["rows"]) == (False, [])
 
 
-def test_the_trace_stays_until_it_is_given_up():
+def test_a_trace_stays_until_rearm():
     rack = Rack()
     rack.run(49.5, 3)
-    first = rack.ask("events")
+    first = rack.ask("trace")
     rack.run(50.5, 3)
-    assert rack.ask("events") == first
+    assert rack.ask("trace") == first
     rack.run(50.0, 1)
     assert rack.ask("rearm") == {"re": "rearm", "ok": True}
     rack.run(50.0, 1)
-    assert rack.ask("events")["rows"] == []
-    now = rack.ask("events now")
+    assert rack.ask("trace")["rows"] == []
+    now = rack.ask("trace now")
     assert (now["cause"], now["count"]) == ("command", 50)
     assert rows(now)[-1]["t_ms"] == 0
 
 
-def test_every_piece_of_an_answer_is_short_enough_for_the_console():
+def test_every_piece_fits_the_console():
+    """Each piece of an answer is short enough for the console's ring."""
     rack = Rack(rack_power_max_W=2_000_000, pair_power_W=2_000_000)
     rack.rig.response.set_limits(2_000_000, 2_000_000, 1)
     rack.s[I.PCS_POWER_W] = -(2**23)
     rack.run(52.4, 3)
     app = SimpleNamespace(recorder=rack.recorder, controller=SimpleNamespace(response=rack.rig.response), port=None)
     table = ResponseCommands(app).table
-    for name, words in (("events", []), ("response", ["test"])):
+    for name, words in (("trace", []), ("response", ["test"])):
         assert max(len(piece) for piece in table[name][0](words)) < 64
 
 
-def test_a_step_is_asked_told_acknowledged_and_judged():
+def test_a_step_test_from_request_to_figures():
+    """A step test is requested, its power shown, acknowledged, run and judged."""
     rack = Rack()
     assert rack.ask("response test step -500") == {
         "re": "response", "asked": "step", "value": -500, "expected_W": 200_000, "acknowledge_ms": 10_000,
@@ -165,7 +170,7 @@ def test_a_step_is_asked_told_acknowledged_and_judged():
     assert (result["test"], result["kind"], result["value"]) == ("done", "step", -500)
     assert 0 <= result["delay_ms"] <= 60 and result["delay_ms"] < result["rise_ms"] <= result["settle_ms"] <= 200
     assert abs(result["error_permille"]) <= 1
-    trace = rows(rack.ask("events"))
+    trace = rows(rack.ask("trace"))
     assert next(row["t_ms"] for row in trace if row["request_W"] > 190_000) in range(60)
 
 
@@ -181,13 +186,13 @@ GB = {"curve": DC_LOW, "response_delay_ms": 200, "recorder_after": 192, "respons
         ({"response_up_permille_ps": 400}, False),
     ],
 )
-def test_the_host_judges_the_recorded_test_against_the_envelope(line, change, holds):
+def test_the_host_judges_a_trace_against_the_envelope(line, change, holds):
     rack = Rack(**{**GB, **change})
     rack.run(50.0, 2)
     rack.ask(f"response test {line}")
     rack.ask("response test acknowledge")
     rack.run(50.0, 13)
-    rows = commissioning.judge("gb_dc", rack.ask("response test"), rack.ask("events"))
+    rows = commissioning.judge("gb_dc", rack.ask("response test"), rack.ask("trace"))
     envelope = next(row for row in rows if row.figure == "outside the envelope")
     assert envelope.ok == holds
 
@@ -210,17 +215,19 @@ FFR = {"curve": [-500, 0, 500, 0], "response_step_permille": 1_000, "response_st
         ("gb_dc", "step -500", {**GB, "response_up_permille_ps": 3_000, "response_delay_ms": 160}, ["first movement"]),
     ],
 )
-def test_the_host_judges_a_test_by_what_its_service_owes(service, line, change, missed):
+def test_the_host_judges_a_test_by_its_service(service, line, change, missed):
+    """The host judges a test against the figures that its grid service demands."""
     rack = Rack(**change)
     rack.ask(f"response test {line}")
     rack.ask("response test acknowledge")
     rack.run(50.0, 15)
-    rows = commissioning.judge(service, rack.ask("response test"), rack.ask("events"))
+    rows = commissioning.judge(service, rack.ask("response test"), rack.ask("trace"))
     assert [row.figure for row in rows if not row.ok] == missed
 
 
 @pytest.mark.parametrize(("delay_ms", "status", "word"), [(200, 0, "ok"), (0, 1, "MISSED")])
-def test_the_command_prints_the_bars_and_that_the_recorder_is_taken(monkeypatch, capsys, delay_ms, status, word):
+def test_commission_prints_figures_and_limits(monkeypatch, capsys, delay_ms, status, word):
+    """`halite commission` prints the figures with their limits, and that the recorder holds the trace."""
     rack = Rack(**{**GB, "response_up_permille_ps": 3_000, "response_delay_ms": delay_ms})
     rack.ask("response test step -500")
     rack.ask("response test acknowledge")
@@ -234,10 +241,11 @@ def test_the_command_prints_the_bars_and_that_the_recorder_is_taken(monkeypatch,
     assert "rearm" in last
 
 
-def test_the_host_refuses_to_judge_another_trace_or_an_unfinished_test():
+def test_the_host_refuses_another_trace():
+    """The host does not judge a trace with another cause or a test that has not finished."""
     rack = Rack(**GB)
     rack.run(49.5, 5)
-    event = rack.ask("events")
+    event = rack.ask("trace")
     rack.run(50.0, 2)
     assert "rearm" in rack.ask("response test step -500")["error"]
     rack.ask("rearm")
@@ -252,7 +260,8 @@ def test_the_host_refuses_to_judge_another_trace_or_an_unfinished_test():
         commissioning.judge("gb_dq", rack.ask("response test"), event)
 
 
-def test_a_ramp_is_tested_too_and_ends_when_told():
+def test_a_ramp_test_and_its_stop():
+    """A ramp test runs, and `stop` ends it."""
     rack = Rack()
     assert rack.ask("response test ramp -1000")["expected_W"] == 200_000
     assert rack.ask("response test acknowledge")["ok"]
@@ -264,7 +273,7 @@ def test_a_ramp_is_tested_too_and_ends_when_told():
     assert rack.rig.response.request_W == 0
 
 
-def test_nothing_starts_without_an_acknowledgement_in_time():
+def test_a_test_needs_an_acknowledgement_in_time():
     rack = Rack()
     assert "ask for" in rack.ask("response test acknowledge")["error"]
     rack.ask("response test step -500")
@@ -277,7 +286,8 @@ def test_nothing_starts_without_an_acknowledgement_in_time():
     assert rack.ask("response test")["test"] == "idle"
 
 
-def test_a_grid_that_moves_between_asking_and_acknowledging_forbids_the_test():
+def test_a_moving_grid_forbids_the_test():
+    """A grid that moves between request and acknowledgement forbids the test."""
     rack = Rack()
     rack.ask("response test step -500")
     rack.run(49.8, 1)
@@ -296,26 +306,28 @@ def test_a_grid_that_moves_between_asking_and_acknowledging_forbids_the_test():
         ("response test step -500mHz", "step takes"),
         ("response test step 99999999999999999999", "step takes"),
         ("response test ramp 4001", "step takes"),
-        ("events later", "takes no such words"),
+        ("trace later", "takes no such words"),
     ],
 )
-def test_a_wrong_line_is_refused_with_what_is_right(line, reason):
+def test_a_wrong_line_is_refused_with_the_usage(line, reason):
     assert reason in Rack().ask(line)["error"]
 
 
-def test_a_rack_whose_config_has_no_tests_says_so():
+def test_a_rack_without_tests_refuses_them():
     assert "not enabled" in Rack(response_test_enabled=0).ask("response test step -500")["error"]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(["test", "step", "ramp", "stop", "acknowledge", "-500", "0", "x", "now"]), max_size=4))
-def test_no_line_of_words_starts_a_test_by_itself(words):
+def test_a_single_line_does_not_start_a_test(words):
+    """No single command line starts a test."""
     rack = Rack()
     rack.ask(" ".join(["response", *words]))
     assert rack.rig.response.test.result == 0
 
 
-def test_the_ems_word_about_the_pair_arrives_and_this_racks_comes_back():
+def test_pair_applies_and_answers_values():
+    """`pair` applies the EMS's values and answers the values for the other rack."""
     rack = Rack(pair_role=1)
     rack.s[I.PAIR_AGE_ms] = LINK_LOST_MS
     rack.s[I.SHORT_W] = -7
@@ -324,7 +336,8 @@ def test_the_ems_word_about_the_pair_arrives_and_this_racks_comes_back():
     assert [rack.s[index] for index in told] == [4_000, 6_000, 1, -500, 0]
 
 
-def test_a_rack_that_is_told_its_partner_is_out_takes_the_whole_request():
+def test_a_rack_alone_in_service_takes_all():
+    """A rack takes the whole request when `pair` reports the other rack out."""
     rack = Rack(pair_role=2)
     rack.run(49.5, 1)
     shared_W = rack.rig.response.request_W
@@ -336,14 +349,15 @@ def test_a_rack_that_is_told_its_partner_is_out_takes_the_whole_request():
 @pytest.mark.parametrize(
     "words", ["", "1 2 3", "1 2 0 4 5", "x 2 0 4", "10001 2 0 4", "1 -1 0 4", "1 2 2 4", "1 2 0 200001", "1 2 0 1.5"]
 )
-def test_half_a_word_about_the_pair_changes_nothing(words):
+def test_an_incomplete_pair_message_is_refused(words):
+    """A `pair` line with missing or wrong words changes no signal."""
     rack = Rack(pair_role=1)
     before = list(rack.s)
     assert "pair takes" in rack.ask(f"pair {words}")["error"]
     assert list(rack.s) == before
 
 
-def test_a_rack_alone_refuses_word_about_a_pair():
+def test_a_rack_without_a_pair_refuses_the_command():
     assert "role" in Rack().ask("pair 5000 5000 0 0")["error"]
 
 
@@ -351,7 +365,7 @@ def test_a_rack_alone_refuses_word_about_a_pair():
     ("words", "kind", "value"),
     [("step -500 mHz", "step", -500), ("ramp -1 Hz/s", "ramp", -1_000), ("ramp -250 mHz/s", "ramp", -250)],
 )
-def test_a_test_may_be_asked_for_with_its_unit(words, kind, value):
+def test_a_test_may_name_its_unit(words, kind, value):
     answer = Rack().ask(f"response test {words}")
     assert (answer["asked"], answer["value"]) == (kind, value)
 

@@ -72,21 +72,24 @@ def talk(data: bytes, polls: int = 4_000, commands: dict | None = None) -> Pipe:
 
 
 @given(st.lists(st.one_of(st.binary(max_size=200), st.just(b"numbers 5"), st.just(b"help")), max_size=6))
-def test_any_bytes_give_whole_json_lines_and_nothing_else(lines: list[bytes]) -> None:
+def test_any_input_gives_complete_json_lines(lines: list[bytes]) -> None:
+    """Any input bytes give complete lines of JSON and no other output."""
     terminal = talk(b"\n".join(lines) + b"\n")
     for line in answers(terminal):
         assert "re" in json.loads(line)
 
 
 @given(st.integers(0, 2_000))
-def test_a_long_answer_arrives_whole_when_the_host_reads(count: int) -> None:
+def test_a_long_answer_arrives_complete(count: int) -> None:
+    """A long answer arrives complete at a host that reads."""
     terminal = talk(b"numbers %d\n" % count)
     (line,) = answers(terminal)
     assert json.loads(line)["n"] == list(range(count))
     assert terminal.dropped == 0
 
 
-def test_a_host_that_does_not_read_stops_the_answer_and_not_the_console() -> None:
+def test_a_host_that_does_not_read_stops_only_its_answer() -> None:
+    """A host that does not read stops its answer, not the console."""
     terminal = Pipe(taking=False)
     console = Console(terminal, table(), ("numbers:count|others:not here",))
     terminal.incoming += b"numbers 2000\n"
@@ -110,34 +113,37 @@ def test_a_terminal_that_echoes_gets_no_answer_to_its_echo(said: bytes) -> None:
     assert answers(talk(said + b"\n")) == []
 
 
-def test_of_a_long_word_that_is_no_command_only_the_beginning_is_told() -> None:
-    for said, told in ((b"x" * 119, "x" * 16), (b'"' * 119, "")):
-        (line,) = answers(talk(said + b"\n"))
-        assert json.loads(line) == {"re": told, "error": "no such command; try help"}
+def test_a_long_unknown_word_is_echoed_in_part() -> None:
+    """A refusal echoes only the beginning of a long unknown word."""
+    for typed, echoed in ((b"x" * 119, "x" * 16), (b'"' * 119, "")):
+        (line,) = answers(talk(typed + b"\n"))
+        assert json.loads(line) == {"re": echoed, "error": "no such command; try help"}
 
 
-def test_an_answer_never_reads_more_than_one_record_at_a_time() -> None:
-    """A memory that has fallen silent costs its time for each."""
+def test_a_piece_of_an_answer_reads_one_record() -> None:
+    """One piece of an answer reads at most one log record, because a silent FRAM costs its timeout for each."""
     read = []
     log = SimpleNamespace(lost=0, head=900, oldest=lambda: 0, read=read.append)
-    app = SimpleNamespace(memory=SimpleNamespace(log=log, lost=0, bad=0))
-    for _ in Commands._records(SimpleNamespace(_app=app), 900):
+    app = MagicMock(reset_reason=0, memory=SimpleNamespace(log=log, lost=0, bad=0))
+    records, _ = Commands(app).table["log"]
+    for _ in records(["900"]):
         assert len(read) <= 1
         read.clear()
 
 
-TAKE_WORDS = {"insulation", "logs", "open", "pair", "response", "maintenance", "setpoint", "unlock"}
-TAKE_ONE = {"tasks": "clear", "events": "now"}
+TAKE_WORDS = {"insulation", "log", "open", "pair", "response", "maintenance", "setpoint", "unlock"}
+TAKE_ONE = {"tasks": "clear", "trace": "now"}
 
 
 def like(handler, entry):
-    """The handler, with the words that the command's own may be given."""
+    """The handler with the words that the entry of the command accepts."""
     return (handler, entry[1]) if isinstance(entry, tuple) else handler
 
 
-@pytest.mark.parametrize("name", sorted(Commands(MagicMock()).table))
-def test_words_that_a_command_does_not_take_are_refused_and_nothing_is_done(name: str) -> None:
-    entry, one = Commands(MagicMock()).table[name], TAKE_ONE.get(name, "")
+@pytest.mark.parametrize("name", sorted(Commands(MagicMock(reset_reason=0)).table))
+def test_extra_words_are_refused_before_the_command(name: str) -> None:
+    """A command with words that it does not take is refused and does not run."""
+    entry, one = Commands(MagicMock(reset_reason=0)).table[name], TAKE_ONE.get(name, "")
     asked = MagicMock(return_value=(',"ok":true',))
     taken = {"": True, one: True, "nope": name in TAKE_WORDS, f"{one} nope": name in TAKE_WORDS}
     for words, is_taken in taken.items():
@@ -148,18 +154,18 @@ def test_words_that_a_command_does_not_take_are_refused_and_nothing_is_done(name
         assert is_taken or refusal == "takes no such words"
 
 
-@pytest.mark.parametrize(("line", "says"), [("logs 5 6", "number of records"), ("logs x", "number of records"),
+@pytest.mark.parametrize(("line", "says"), [("log 5 6", "number of records"), ("log x", "number of records"),
                                             ("unlock ab cd", "wrong answer"), ("maintenance ab cd", "wrong answer"),
                                             ("setpoint 1 2", "one whole number")])  # fmt: skip
-def test_one_word_too_many_is_not_passed_over(line: str, says: str) -> None:
-    app = MagicMock()
+def test_one_word_too_many_is_refused(line: str, says: str) -> None:
+    app = MagicMock(reset_reason=0)
     app.params.maintenance_key, app.params.rack_power_max_W = bytes(32), 1_000
     (answer,) = answers(talk(line.encode() + b"\n", commands=Commands(app).table))
     assert says in json.loads(answer)["error"]
 
 
-def test_links_tells_what_every_driver_on_a_wire_has_counted() -> None:
-    app = MagicMock()
+def test_links_shows_the_counters_of_every_driver() -> None:
+    app = MagicMock(reset_reason=0)
     app.params.maintenance_key = bytes(32)
     app.afe = SimpleNamespace(invalid=1, wakes=2)
     app.can = SimpleNamespace(starts=3, bus_offs=4, aborted=5, rx_overflows=6, tec=7, rec=8)
@@ -172,21 +178,24 @@ def test_links_tells_what_every_driver_on_a_wire_has_counted() -> None:
     }  # fmt: skip
 
 
-def test_the_texts_that_are_sent_without_quoting_need_none() -> None:
-    commands = Commands(MagicMock()).table
-    told = dict(entry.split(":", 1) for text in Commands.help for entry in text.split("|"))
-    assert len(commands) >= 20 and set(told) == set(commands)
-    for text in (*told, *told.values(), *(row[7] for row in ROWS)):
+def test_unquoted_texts_need_no_quoting() -> None:
+    """Texts that the console sends without quoting are valid JSON strings and short."""
+    commands = Commands(MagicMock(reset_reason=0)).table
+    texts = dict(entry.split(":", 1) for text in Commands.help for entry in text.split("|"))
+    assert len(commands) >= 20 and set(texts) == set(commands)
+    for text in (*texts, *texts.values(), *(row[7] for row in ROWS)):
         assert json.dumps(text) == f'"{text}"'
-    assert all(len(name) + len(text) < 58 for name, text in told.items())  # a piece of an answer
+    assert all(len(name) + len(text) < 58 for name, text in texts.items())  # a piece of an answer
 
 
-def test_help_tells_each_command_that_there_is_and_no_other() -> None:
+def test_help_lists_exactly_the_commands() -> None:
+    """`help` lists each command of the table and no other."""
     (line,) = answers(talk(b"help\n"))
     assert json.loads(line)["commands"] == {"help": "list the commands", "numbers": "count"}
 
 
-def test_a_line_that_is_too_long_is_refused_once_and_the_next_one_works() -> None:
+def test_a_line_that_is_too_long_is_refused_once() -> None:
+    """A line that is too long gets one refusal, and the next line works."""
     first, second = answers(talk(b"x" * 500 + b"\nnumbers 1\n"))
     assert "longer" in json.loads(first)["error"]
     assert json.loads(second)["n"] == [0]
@@ -208,7 +217,7 @@ def test_a_challenge_is_answered_once_and_only_with_the_key(key: bytes) -> None:
 
 
 @pytest.mark.parametrize("answer", ["", "zz", "0", "é"])
-def test_a_challenge_refuses_what_is_not_hexadecimal(answer: str) -> None:
+def test_a_challenge_refuses_other_than_hexadecimal(answer: str) -> None:
     challenge = Challenge(b"key", lambda n: bytes(n))
     challenge.ask()
     assert not challenge.accepts(answer)
@@ -229,11 +238,13 @@ def application(scan_ms: int, passed_us: int) -> SimpleNamespace:
 @pytest.mark.parametrize(
     ("passed_us", "may"), [(0, True), (6_900, True), (7_001, False), (9_999, False), (10_500, False)]
 )
-def test_no_slice_of_an_answer_begins_close_before_a_scan_or_when_one_is_due(passed_us: int, may: bool) -> None:
+def test_no_slice_begins_close_before_a_scan(passed_us: int, may: bool) -> None:
+    """No slice of an answer begins close before a scan, or while a scan is due."""
     assert App._may_answer(application(10, passed_us), passed_us) == may
 
 
-def test_the_console_of_a_rack_without_a_quiet_moment_gets_a_turn_all_the_same() -> None:
+def test_a_busy_rack_still_runs_its_console() -> None:
+    """The console of a rack without idle time still runs, after a bounded number of postponements."""
     app, turns = application(10, 9_000), []
     app.console = SimpleNamespace(busy=True, poll=lambda: turns.append(True))
     app._stdio, app._slices = SimpleNamespace(waiting=1), 0
@@ -247,7 +258,8 @@ def test_the_console_of_a_rack_without_a_quiet_moment_gets_a_turn_all_the_same()
     assert [served.count(number) for number in range(4)] == [20, 21, 21, 1]
 
 
-def test_turns_that_late_cells_have_cost_are_not_caught_up_before_a_scan() -> None:
+def test_turns_lost_to_late_cells_stay_lost() -> None:
+    """Turns that late cells have cost the console are not made up for before a scan."""
     app = application(10, 9_000)
     app.console, app._stdio = SimpleNamespace(busy=True), SimpleNamespace(waiting=1)
     app._cells_wait = lambda: True
@@ -258,7 +270,8 @@ def test_turns_that_late_cells_have_cost_are_not_caught_up_before_a_scan() -> No
 
 
 @pytest.mark.parametrize(("scan_ms", "passed_us"), [(5, 0), (10, 4_000), (10, 9_000)])
-def test_an_answer_that_waits_for_a_quiet_moment_ends_without_one(scan_ms: int, passed_us: int) -> None:
+def test_an_answer_ends_without_a_quiet_moment(scan_ms: int, passed_us: int) -> None:
+    """An answer that waits for a quiet moment ends after a bounded time without one."""
     app = application(scan_ms, passed_us)
     pieces = list(islice(Commands._heap(SimpleNamespace(_app=app), "heap_free", lambda: 7), 1_000))
     assert len(pieces) > 1 and "".join(pieces) == ',"heap_free":7'

@@ -87,7 +87,8 @@ def scanned(path: str, timeout: float = 5) -> Any:
     return found
 
 
-def test_pysunspec2_finds_every_model_without_an_error_and_with_the_right_values(port: OnPort, slave: Slave) -> None:
+def test_pysunspec2_reads_every_model(port: OnPort, slave: Slave) -> None:
+    """pysunspec2 finds every model without an error and reads the values of the process image."""
     found = scanned(port.path)
     try:
         assert [model.model_id for model in found.model_list] == [1, 802, sunspec.VENDOR]
@@ -112,7 +113,8 @@ def test_pysunspec2_finds_every_model_without_an_error_and_with_the_right_values
         found.close()
 
 
-def test_pysunspec2_writes_the_ems_words(port: OnPort, slave: Slave) -> None:
+def test_pysunspec2_writes_the_values_of_the_ems(port: OnPort, slave: Slave) -> None:
+    """pysunspec2 writes the values of the EMS and reads them back."""
     found = scanned(port.path)
     try:
         own, battery = found.models[sunspec.VENDOR][0], found.models[802][0]
@@ -133,6 +135,7 @@ def test_pysunspec2_writes_the_ems_words(port: OnPort, slave: Slave) -> None:
 
 @pytest.mark.parametrize("name", ["sodium", "bench"])
 def test_ratings_keep_their_size_on_every_rack(name: str) -> None:
+    """The ratings of each shipped rack survive the scale factors of 16-bit points."""
     with OnPort(Slave(name)) as port:
         found = scanned(port.path)
         battery = found.models[802][0]
@@ -165,7 +168,8 @@ def test_pymodbus_reads_writes_and_is_refused(port: OnPort, slave: Slave) -> Non
         assert len(slave.line.sent) == answers
 
 
-def test_the_example_of_the_protocol_page_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_the_protocol_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python example of docs/protocols/modbus.md runs without a change."""
     page = (PROTOCOLS / "modbus.md").read_text(encoding="utf-8")
     code = page.partition("```python\n")[2].partition("```")[0]
     changes = (('"/dev/ttyUSB0"', repr("PORT")), ('parity="E", timeout=0.5', "timeout=5"))  # a pty takes no parity

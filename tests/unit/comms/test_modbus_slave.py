@@ -61,7 +61,8 @@ def test_every_span_gives_the_same_registers(slave: Slave, whole: list[int], fir
     assert slave.read(BASE + first, count) == whole[first : first + count]
 
 
-def test_every_signal_is_there_with_its_sign_in_the_order_of_the_list(slave: Slave, whole: list[int]) -> None:
+def test_every_signal_has_its_registers(slave: Slave, whole: list[int]) -> None:
+    """The vendor model has every signal with its sign, in the order of the list."""
     first = address(SIGNALS[0][0]) - BASE
     assert [row[0] for row in SIGNALS] == [p.name for p in points()][-len(SIGNALS) :]
     words = whole[first : first + 2 * len(SIGNALS)]
@@ -70,7 +71,8 @@ def test_every_signal_is_there_with_its_sign_in_the_order_of_the_list(slave: Sla
     assert whole[-2:] == list(sunspec.END)
 
 
-def test_a_signal_that_does_not_fit_16_bits_is_clamped_beside_not_implemented(slave: Slave) -> None:
+def test_a_signal_is_clamped_to_16_bits(slave: Slave) -> None:
+    """A signal beyond 16 bits is clamped to the value next to "not implemented"."""
     for signal, point in ((I.CURRENT_dA, "A"), (I.RACK_dV, "V"), (I.CELL_MAX_mV, "CellVMax")):
         kept = slave.s[signal]
         low, high = (-0x7FFF, 0x7FFF) if point == "A" else (0, 0xFFFE)
@@ -82,7 +84,8 @@ def test_a_signal_that_does_not_fit_16_bits_is_clamped_beside_not_implemented(sl
 
 @given(st.integers(0, 65_535), st.integers(0, 65_535))
 @settings(deadline=None)
-def test_what_is_not_in_the_map_or_too_long_is_an_exception(slave: Slave, first: int, count: int) -> None:
+def test_a_read_outside_the_map_is_an_exception(slave: Slave, first: int, count: int) -> None:
+    """A read outside the map is exception 2, a read of too many registers exception 3."""
     answer = slave.ask(read_request(first, count))
     inside = first >= BASE and first + count <= BASE + REGISTERS
     expected = VALUE if not 1 <= count <= 125 else 0 if inside else ADDRESS
@@ -90,7 +93,7 @@ def test_what_is_not_in_the_map_or_too_long_is_an_exception(slave: Slave, first:
 
 
 @pytest.mark.parametrize("function", [0, 1, 2, 4, 5, 7, 8, 15, 17, 22, 23, 43, 100, 127])
-def test_a_function_that_is_not_known_is_exception_1(function: int) -> None:
+def test_an_unknown_function_is_exception_1(function: int) -> None:
     slave = Slave()
     assert slave.code(slave.ask(sealed(bytes((UNIT, function)) + bytes(7))), function) == 1
     assert slave.code(slave.ask(sealed(bytes((UNIT, function)))), function) == 1
@@ -103,7 +106,8 @@ def test_a_function_that_is_not_known_is_exception_1(function: int) -> None:
     read_request(BASE, 2)[:-1] + b"\x00",
     b"\x00", b"\xff" * 300, bytes(8), sealed(b""), sealed(bytes((UNIT,))),
 ])  # fmt: skip
-def test_what_is_not_for_this_rack_is_not_answered(frame: bytes) -> None:
+def test_a_frame_for_another_unit_is_not_answered(frame: bytes) -> None:
+    """The slave does not answer frames for other units, exceptions, or damaged frames."""
     slave = Slave()
     assert slave.ask(frame) == b""
     assert slave.read(BASE, 2) == list(sunspec.SUNS)
@@ -128,14 +132,16 @@ def frames() -> st.SearchStrategy[bytes]:
 
 @given(st.lists(st.tuples(frames(), st.integers(0, 30_000)), max_size=8), st.integers(0, 2**30))
 @settings(max_examples=300, deadline=None)
-def test_any_bytes_do_no_harm_and_the_next_good_request_is_answered(
+def test_any_bytes_leave_the_slave_working(
     traffic: list[tuple[bytes, int]], start_us: int
 ) -> None:
+    """After any bytes on the line, the slave answers the next valid request."""
     slave = Slave(start_us=start_us)
+    free_us = 0.0
     for data, pause_us in traffic:
-        slave.line.put(data)
+        free_us = slave.line.put(data)
         slave.run(pause_us)
-    while slave.now_us < slave.line._free_us or slave.line.sending():
+    while slave.now_us < free_us or slave.line.sending():
         slave.run(10_000)
     slave.run(40_000)
     assert slave.modbus.faults == 0
@@ -145,8 +151,8 @@ def test_any_bytes_do_no_harm_and_the_next_good_request_is_answered(
 
 @given(st.binary(max_size=240), st.integers(0, 4), st.booleans())
 @settings(deadline=None)
-def test_a_request_is_found_behind_frames_of_others_that_came_too_close(data: bytes, others: int, write: bool) -> None:
-    """A late scan lets frames of a shared line come together; 1.75 ms of silence lie between them, and none is seen."""
+def test_a_request_is_found_after_frames_of_others(data: bytes, others: int, write: bool) -> None:
+    """The slave finds its request at the end of frames that arrived during one scan, without a visible silence."""
     slave = Slave(modbus_baud=115_200)
     for _ in range(others):
         slave.line.put(read_request(BASE, 100, UNIT + 1))
@@ -165,13 +171,13 @@ SHORT = st.sampled_from([
 
 @given(st.lists(st.tuples(SHORT, st.integers(0, 25_000)), min_size=1, max_size=8), st.booleans(), st.booleans())
 @settings(deadline=None)
-def test_each_request_right_behind_an_answer_is_answered_once(
+def test_a_request_right_after_an_answer_is_answered_once(
     requests: list[tuple[bytes, int]], echo: bool, late: bool
 ) -> None:
-    """Also by a receiver that hears its own answers, by a slave that looks late, and when a request comes again."""
+    """A request right after an answer is answered once: with an echo, with late slices, and when it comes again."""
     slave = Slave(echo=echo, modbus_baud=115_200)
     for n, (request, pause_us) in enumerate(requests, 1):
-        begin_us = max(slave.line.ended_us() + slave.modbus._silence_us + pause_us, slave.now_us if n == 1 else 0)
+        begin_us = max(slave.line.ended_us() + slave.modbus.silence_us + pause_us, slave.now_us if n == 1 else 0)
         slave.line.put(request, begin_us)
         while len(slave.line.sent) < n:
             slave.due_us += 15_000 * late
@@ -183,7 +189,8 @@ def test_each_request_right_behind_an_answer_is_answered_once(
         assert answer[1] & 0x7F == request[1]
 
 
-def test_a_transmitter_that_does_not_end_is_stopped_in_bounded_time() -> None:
+def test_an_endless_transmitter_is_stopped() -> None:
+    """A transmitter that does not end is stopped within bounded time, and the slave works on."""
     slave = Slave()
     slave.line.stuck = True
     slave.line.put(read_request(BASE, 125))
@@ -193,18 +200,19 @@ def test_a_transmitter_that_does_not_end_is_stopped_in_bounded_time() -> None:
     while not slave.line.stops:
         slave.poll()
         assert slave.now_us - begun_us < 200_000
-    assert slave.now_us - begun_us <= (len(data) + 2) * slave.modbus._character_us + 20_000 + 2 * PERIOD_US
+    assert slave.now_us - begun_us <= (len(data) + 2) * slave.modbus.character_us + 20_000 + 2 * PERIOD_US
     assert slave.read(BASE, 2) == list(sunspec.SUNS)
 
 
-def test_an_exception_is_counted_and_ends_nothing() -> None:
+def test_an_exception_in_the_slave_is_only_counted() -> None:
+    """An exception inside the slave is counted; the next request is answered."""
     slave = Slave()
-    kept = slave.modbus._s
-    slave.modbus._s = None
+    kept = slave.c.alarms
+    slave.c.alarms = None
     slave.line.put(read_request(address("V", 802), 1))
     slave.run(100_000)
     assert slave.modbus.faults == 1 and not slave.line.sent
-    slave.modbus._s = kept
+    slave.c.alarms = kept
     slave.modbus.faults = 0
     assert slave.value("V", 802) == slave.s[I.RACK_dV]
 
@@ -212,7 +220,8 @@ def test_an_exception_is_counted_and_ends_nothing() -> None:
 # -- writes
 
 
-def test_the_ems_words_are_taken_and_start_its_age() -> None:
+def test_a_value_of_the_ems_is_applied() -> None:
+    """A write applies a value of the EMS and restarts the EMS's age."""
     slave = Slave(pair_role=1)
     assert slave.s[I.EMS_AGE_ms] == 0
     assert slave.write("SetW", -800) == 0
@@ -234,6 +243,7 @@ def test_the_ems_words_are_taken_and_start_its_age() -> None:
 @given(st.integers(-(2**31), 2**31 - 1), st.integers(-(2**31), 2**31 - 1))
 @settings(max_examples=60, deadline=None)
 def test_bounds_are_those_of_the_console(setpoint: int, insulation: int) -> None:
+    """Modbus and console accept the same range of a value."""
     slave, typed = Slave(), Slave()
     for name, command, value in (("SetW", "setpoint", setpoint), ("SetInsulation", "insulation", insulation)):
         code = slave.write(name, value)
@@ -245,7 +255,8 @@ def test_bounds_are_those_of_the_console(setpoint: int, insulation: int) -> None
 
 @given(st.lists(st.integers(-1, 10_001), min_size=2, max_size=2), st.integers(0, 2), st.integers(-1_100, 1_100))
 @settings(max_examples=60, deadline=None)
-def test_the_pair_is_taken_as_a_whole_with_the_bounds_of_the_console(soc: list[int], out: int, short: int) -> None:
+def test_the_pair_is_applied_as_a_whole(soc: list[int], out: int, short: int) -> None:
+    """The four values of the pair are applied together, with the bounds of the console."""
     slave, typed = (Slave(pair_role=1, pair_power_W=1_000) for _ in range(2))
     slave.s[I.SOC_cpct] = typed.s[I.SOC_cpct] = 4_321
     refused = typed.said("pair", *map(str, (*soc, out, short))).startswith("refused")
@@ -255,6 +266,7 @@ def test_the_pair_is_taken_as_a_whole_with_the_bounds_of_the_console(soc: list[i
 
 
 def test_half_a_value_and_half_a_pair_are_refused() -> None:
+    """A request with half a value, or a part of the pair, is refused and changes no signal."""
     slave = Slave(pair_role=1)
     before = list(slave.s)
     assert slave.code(slave.ask(single_request(address("SetW"), 0)), 6) == VALUE
@@ -267,14 +279,16 @@ def test_half_a_value_and_half_a_pair_are_refused() -> None:
     assert list(slave.s) == before
 
 
-def test_words_about_the_pair_are_refused_by_a_rack_of_none() -> None:
+def test_a_rack_without_a_pair_refuses_its_values() -> None:
+    """A rack with `[pair] role` 0 refuses the values of the pair."""
     slave = Slave(pair_role=0)
     assert slave.write("PairHigh", 4_000, 6_000, 0, 0) == FAILURE
     assert slave.value("Refused") == bits.REFUSED_ALONE
     assert slave.s[I.EMS_AGE_ms] == 0
 
 
-def test_a_bad_word_keeps_the_good_ones_beside_it_out() -> None:
+def test_one_bad_value_refuses_the_whole_request() -> None:
+    """A request with one value out of range applies none of its values."""
     slave = Slave()
     assert slave.write("SetW", 500, -1) == VALUE
     assert slave.s[I.SETPOINT_W] == 0 and slave.s[I.EMS_AGE_ms] == 0
@@ -283,12 +297,12 @@ def test_a_bad_word_keeps_the_good_ones_beside_it_out() -> None:
 WRITABLE = {p.offset + n for p in points() if p.writable for n in range(p.registers)}
 
 
-def test_every_other_register_refuses_to_be_written() -> None:
+def test_every_other_register_is_read_only() -> None:
     slave = Slave(pair_role=1)
     before = list(slave.s)
     for at in set(range(REGISTERS)) - WRITABLE:
         assert slave.code(slave.ask(single_request(BASE + at, 1)), 6) == ADDRESS, at
-        assert slave.modbus._x[17] == bits.REFUSED_ADDRESS
+        assert slave.value("Refused") == bits.REFUSED_ADDRESS
     for at in (-1, REGISTERS):
         assert slave.code(slave.ask(single_request(BASE + at, 1)), 6) == ADDRESS
     assert list(slave.s) == before
@@ -303,12 +317,13 @@ def test_every_other_register_refuses_to_be_written() -> None:
     sealed(struct.pack(">BBHHB", UNIT, 16, BASE, 124, 246) + bytes(246)),
     sealed(struct.pack(">BBH", UNIT, 16, BASE)),
 ])  # fmt: skip
-def test_a_write_whose_lengths_disagree_is_exception_3(frame: bytes) -> None:
+def test_a_write_with_wrong_lengths_is_exception_3(frame: bytes) -> None:
     slave = Slave()
     assert slave.code(slave.ask(frame), 16) == VALUE
 
 
-def test_close_open_and_reset_are_those_of_the_console_with_their_refusals() -> None:
+def test_close_open_and_reset_match_the_console() -> None:
+    """Close, open and reset act and refuse as on the console."""
     slave = Slave()
     slave.rig.run(1500)
     assert slave.value("SetOp", 802) == 2
@@ -335,7 +350,8 @@ def test_close_open_and_reset_are_those_of_the_console_with_their_refusals() -> 
     assert slave.s[I.EMS_AGE_ms] > 0
 
 
-def test_an_ems_does_not_close_what_a_person_has_opened_on_the_console() -> None:
+def test_the_ems_does_not_overrule_open_on_the_console() -> None:
+    """After `open` on the console, an EMS cannot close until `close` on the console."""
     slave = Slave()
     slave.rig.run(1_500)
     assert slave.write("SetOp", 1, model=802) == 0
@@ -350,28 +366,31 @@ def test_an_ems_does_not_close_what_a_person_has_opened_on_the_console() -> None
 
 
 @pytest.mark.parametrize(("name", "value"), [("SetOp", 0), ("SetOp", 3), ("AlmRst", 2)])
-def test_an_operation_that_does_not_exist_is_exception_3(name: str, value: int) -> None:
+def test_an_unknown_operation_is_exception_3(name: str, value: int) -> None:
+    """Values of SetOp and AlmRst without a meaning are exception 3."""
     slave = Slave()
     assert slave.write(name, value, model=802) == VALUE
     assert slave.value("Refused") == bits.REFUSED_VALUE and slave.s[I.EMS_AGE_ms] == 0
 
 
-@pytest.mark.parametrize(("frame", "told"), [
+@pytest.mark.parametrize(("frame", "refusal"), [
     (write_request(BASE + REGISTERS, [1]), bits.REFUSED_ADDRESS),
     (single_request(BASE - 1, 1), bits.REFUSED_ADDRESS),
     (sealed(struct.pack(">BBHHB", UNIT, 16, address("SetW"), 2, 3) + bytes(3)), bits.REFUSED_VALUE),
     (sealed(struct.pack(">BBHHB", UNIT, 6, address("SetOp", 802), 1, 0)), bits.REFUSED_VALUE),
     (write_request(BASE + REGISTERS, [1], unit=0), bits.REFUSED_ADDRESS),
 ])  # fmt: skip
-def test_a_write_outside_the_map_or_of_a_wrong_length_is_told_as_refused_too(frame: bytes, told: int) -> None:
+def test_refused_shows_malformed_writes_too(frame: bytes, refusal: int) -> None:
+    """`Refused` also shows a write outside the map and a write of a wrong length."""
     slave = Slave()
     assert slave.write("SetW", 1) == 0 and slave.value("Refused") == 0
     slave.ask(frame)
-    assert slave.value("Refused") == told
+    assert slave.value("Refused") == refusal
     assert slave.write("SetW", 1) == 0 and slave.value("Refused") == 0
 
 
-def test_the_heartbeat_of_the_ems_is_its_word_and_ours_counts_seconds_of_the_scan() -> None:
+def test_both_heartbeats() -> None:
+    """The EMS's heartbeat restarts its age; the rack's heartbeat counts seconds of the scan."""
     slave = Slave()
     assert slave.write("CtrlHb", 41, model=802) == 0
     assert slave.s[I.EMS_AGE_ms] == 1
@@ -381,10 +400,11 @@ def test_the_heartbeat_of_the_ems_is_its_word_and_ours_counts_seconds_of_the_sca
     slave.rig.run(3_000)
     assert slave.value("Hb", 802) == first + 3
     slave.run(2_000_000)
-    assert slave.value("Hb", 802) == first + 3  # no scan, no beat
+    assert slave.value("Hb", 802) == first + 3  # without a scan the heartbeat stops
 
 
-def test_without_control_nothing_can_be_written_and_the_rack_says_local() -> None:
+def test_without_control_all_registers_are_read_only() -> None:
+    """With `[modbus] control` false each write is refused and LocRemCtl reads local."""
     slave = Slave(modbus_control=0, pair_role=1)
     slave.rig.run(1_500)
     before = list(slave.s)
@@ -399,7 +419,7 @@ def test_without_control_nothing_can_be_written_and_the_rack_says_local() -> Non
     assert Slave().value("LocRemCtl", 802) == 0
 
 
-def test_a_broadcast_is_obeyed_and_not_answered() -> None:
+def test_a_broadcast_is_executed_and_not_answered() -> None:
     slave = Slave()
     assert slave.ask(write_request(address("SetW"), long(321), unit=0)) == b""
     assert slave.s[I.SETPOINT_W] == 321
@@ -407,7 +427,8 @@ def test_a_broadcast_is_obeyed_and_not_answered() -> None:
     assert slave.value("Refused") == bits.REFUSED_VALUE
 
 
-def test_silence_after_a_word_over_modbus_ends_the_setpoint() -> None:
+def test_silence_of_the_ems_ends_the_setpoint() -> None:
+    """When the EMS falls silent after a write, its setpoint ends."""
     slave = Slave()
     slave.write("SetW", 400)
     for _ in range(2_100):
@@ -440,7 +461,7 @@ def test_the_reasons_are_those_of_the_console(data: st.DataObject) -> None:
     assert codes[count:] == [0] * (sunspec.REASONS - count)
 
 
-def test_events_are_the_bits_of_the_active_alarms() -> None:
+def test_evt1_holds_the_bits_of_active_alarms() -> None:
     from rack.definitions.alarms import ROWS
 
     slave = Slave()

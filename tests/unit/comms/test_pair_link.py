@@ -45,7 +45,8 @@ class Pair:
 
 
 @pytest.mark.parametrize("limited", [0, 1])
-def test_what_a_limited_rack_owes_arrives_at_the_other_over_the_station(limited: int) -> None:
+def test_the_shortfall_reaches_the_other_rack(limited: int) -> None:
+    """The shortfall of a limited rack reaches the other rack through the EMS."""
     pair = Pair((limited,))
     assert pair.second(50.0) == [0, 0]
     requests = [pair.second(49.4) for _ in range(5)]
@@ -55,7 +56,8 @@ def test_what_a_limited_rack_owes_arrives_at_the_other_over_the_station(limited:
     assert all(abs(sum(request)) <= 20 for request in after[-2:])
 
 
-def test_two_limited_racks_deliver_their_limits_and_nothing_when_the_grid_is_back() -> None:
+def test_two_limited_racks_deliver_their_limits() -> None:
+    """Two limited racks deliver their limits, and zero when the grid is back."""
     pair = Pair((0, 1))
     requests = [pair.second(49.4) for _ in range(8)]
     assert requests[-1] == [_LIMIT_W, _LIMIT_W]
@@ -65,7 +67,8 @@ def test_two_limited_racks_deliver_their_limits_and_nothing_when_the_grid_is_bac
 
 
 @pytest.mark.parametrize("gone", [0, 1])
-def test_a_rack_whose_partner_has_gone_silent_takes_everything_until_the_ems_is_silent_too(gone: int) -> None:
+def test_a_rack_takes_all_while_its_partner_is_silent(gone: int) -> None:
+    """A rack takes the whole request while its partner is silent, until the EMS is silent too."""
     pair = Pair(())
     for _ in range(8):
         pair.second(49.4)

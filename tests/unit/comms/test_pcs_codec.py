@@ -5,6 +5,8 @@ from array import array
 import can
 import cantools
 import pytest
+from halite.chips.can_bus import Frame
+from halite.chips.pcs_codec import FirmwareTableCodec
 from halite.generate import can as pcs_dbc
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from rack.comms import pcs_codec as pcs
 from rack.definitions import pcs_codes, pcs_frames
 from rack.generated import ids as I
 
+CODEC = FirmwareTableCodec()
 POWERS = st.integers(-(2**23), 2**23 - 1)
 
 
@@ -28,19 +31,25 @@ def test_the_crc_is_sae_j1850():
     assert crc ^ 0xFF == 0x4B
 
 
+def status_of(power_W):
+    """A status frame, packed by the simulated PCS."""
+    values = {"power": power_W, "bus_voltage": 11_520, "state": pcs_codes.PCS_RUN, "echo": 3, "sequence": 7}
+    return CODEC.pack(pcs_codes.STATUS_ID, values).data
+
+
 @given(POWERS, st.integers(0, 15), st.integers(0, 255))
-def test_a_request_is_read_back_as_it_was_packed(power_W, sequence, flags):
-    frame, got = bytearray(8), array("i", [0, 0, -1])
+def test_the_simulated_pcs_reads_the_request(power_W, sequence, flags):
+    """The simulated PCS reads a request as the firmware has packed it."""
+    frame = bytearray(8)
     pcs.encode_request(frame, power_W, sequence, flags)
-    assert pcs.decode_request(frame, got) == pcs.OK
-    assert list(got) == [power_W, flags, sequence]
-    assert pcs.decode_request(frame, got) == pcs.STALE
+    got = CODEC.unpack(Frame(pcs_codes.REQUEST_ID, bytes(frame)))
+    assert (got["power"], got["flags"], got["sequence"], got["version"]) == (power_W, flags, sequence, 1)
 
 
 @given(POWERS, st.integers(1, 2**63 - 1))
 def test_any_burst_error_of_a_status_is_refused(power_W, pattern):
-    frame, s = bytearray(8), image()
-    pcs.encode_status(frame, power_W, 11_520, pcs_codes.PCS_RUN, 3, 7)
+    """A burst error of at most 8 bits is refused, counted, and changes no other signal."""
+    frame, s = status_of(power_W), image()
     shift = (pattern & -pattern).bit_length() - 1
     burst = (pattern >> shift) & 0xFF | 1  # at most 8 bits long: a CRC-8 sees every such burst
     damage = burst << (pattern % 57)
@@ -52,16 +61,17 @@ def test_any_burst_error_of_a_status_is_refused(power_W, pattern):
 
 
 @given(st.binary(max_size=12))
-def test_any_bytes_leave_the_process_image_whole(frame):
+def test_any_bytes_leave_the_process_image_intact(frame):
+    """Bytes that are not a valid status change no signal of the PCS."""
     s = image()
     before = list(s)
     result = pcs.decode_status(frame, s)
     assert result == pcs.OK or list(s)[: I.PCS_REJECTED] == before[: I.PCS_REJECTED]
 
 
-def test_a_status_whose_counter_stands_still_is_stale():
-    frame, s = bytearray(8), image()
-    pcs.encode_status(frame, -5, 11_520, pcs_codes.PCS_RUN, 3, 7)
+def test_a_repeated_status_counter_is_stale():
+    """A status with the counter of the one before is refused as stale."""
+    frame, s = status_of(-5), image()
     assert pcs.decode_status(frame, s) == pcs.OK
     assert (s[I.PCS_POWER_W], s[I.BUS_dV], s[I.PCS_STATE], s[I.PCS_ECHO]) == (-5, 11_520, pcs_codes.PCS_RUN, 3)
     assert pcs.decode_status(frame, s) == pcs.STALE
@@ -72,7 +82,8 @@ def database():
     return cantools.database.load_string(pcs_dbc.dbc_text(), "dbc", strict=True)
 
 
-def test_a_can_tool_finds_units_values_cycles_senders_and_words_in_the_database(database):
+def test_the_database_is_complete_for_can_tools(database):
+    """The DBC has units, value texts, cycle times, senders, receivers and comments for a CAN tool."""
     cycles = {message.name: (message.senders, message.cycle_time) for message in database.messages}
     assert cycles == {"request": (["RACK"], 20), "limits": (["RACK"], 100), "status": (["PCS"], 20)}
     for message in database.messages:
@@ -86,6 +97,7 @@ def test_a_can_tool_finds_units_values_cycles_senders_and_words_in_the_database(
 
 @given(POWERS, st.integers(0, 15), st.integers(0, 255))
 def test_an_independent_decoder_reads_the_request(database, power_W, sequence, flags):
+    """cantools reads each request as it was packed; its CRC agrees with a bitwise division."""
     frame = bytearray(8)
     pcs.encode_request(frame, power_W, sequence, flags)
     seen = database.decode_message("request", frame)
@@ -102,6 +114,7 @@ def test_an_independent_decoder_reads_the_request(database, power_W, sequence, f
     st.integers(0, 8_000_000), st.integers(0, 8_000_000), st.integers(0, 20_000), st.integers(0, 15), st.integers(0, 3)
 )
 def test_an_independent_decoder_reads_the_limits(database, charge_W, discharge_W, rack_dV, sequence, level):
+    """cantools reads the limits; powers are rounded down and clamped to the field."""
     frame, s = bytearray(8), image()
     s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], s[I.RACK_dV], s[I.ALARM_LEVEL] = charge_W, discharge_W, rack_dV, level
     pcs.encode_limits(frame, s, sequence)
@@ -113,7 +126,8 @@ def test_an_independent_decoder_reads_the_limits(database, charge_W, discharge_W
 
 
 @given(POWERS, st.integers(0, 65_535), st.integers(0, 5), st.integers(0, 15), st.integers(0, 15), st.integers(0, 15))
-def test_the_rack_reads_what_another_encoder_sends_over_a_bus(database, power, bus_dV, state, echo, count, fault):
+def test_the_rack_reads_the_status_of_another_encoder(database, power, bus_dV, state, echo, count, fault):
+    """The rack reads each status that cantools has packed and python-can has carried."""
     message = database.get_message_by_name("status")
     values = {"power": power, "bus_voltage": bus_dV / 10, "state": state, "echo": echo, "sequence": count}
     data = bytearray(message.encode({**values, "fault": fault, "crc": 0}))
@@ -140,12 +154,13 @@ def crc_by_bits(data):
 
 @given(st.integers(0, 15).filter(lambda version: version != pcs_codes.VERSION))
 def test_a_request_of_another_version_is_refused(version):
-    frame, got = bytearray(8), array("i", [0, 0, -1])
-    pcs.encode_request(frame, 1_000, 1, pcs_codes.FLAG_PERMIT)
+    """The PCS refuses a request with another version and a correct CRC."""
+    frame = bytearray(8)
+    pcs.encode_request(frame, 1_000, 1, pcs_codes.FLAG_PERMIT | pcs_codes.FLAG_ENABLE)
+    assert CODEC.request(Frame(pcs_codes.REQUEST_ID, bytes(frame))).permitted
     frame[6] = frame[6] & 15 | version << 4
     frame[7] = pcs.crc8(frame)
-    assert pcs.decode_request(frame, got) == pcs.NOT_OURS
-    assert list(got) == [0, 0, -1]
+    assert CODEC.request(Frame(pcs_codes.REQUEST_ID, bytes(frame))) is None
 
 
 def test_every_bit_of_every_frame_belongs_to_one_field():

@@ -6,9 +6,10 @@ from halite.chips.can_bus import CanBus, Frame
 from halite.chips.faults import WireFaults
 from halite.chips.mcp2515 import NORMAL
 from halite.chips.mcp2515 import Mcp2515 as Chip
+from halite.chips.pcs_codec import FirmwareTableCodec
+from halite.chips.pcs_messages import Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.comms import pcs_codec as pcs_can
 from rack.comms.pcs_link import PcsLink
 from rack.control.sense import message_ages
 from rack.definitions import pcs_codes
@@ -20,6 +21,7 @@ RECOVERY_ms = 2_000         # as rack.drivers.mcp2515 and docs/wiring.md state i
 MOST_TRANSFERS = 36         # of one poll of the link: a bring-up with its read-back, or health and four frames
 STATUS_us, POLL_us, REQUEST_us = 20_000, 10_000, 20_000
 POWERS = (-123_456, 7_890)
+CODEC = FirmwareTableCodec()
 
 
 class Pcs:
@@ -35,10 +37,9 @@ class Pcs:
     def _report(self, at_us):
         if self.silent:
             return
-        data = bytearray(8)
         self._count = self._count + 1 & 15
-        pcs_can.encode_status(data, POWERS[self._count & 1], 11_520, pcs_codes.PCS_RUN, 0, self._count)
-        self.bus.send(self, Frame(pcs_codes.STATUS_ID, bytes(data)), at_us)
+        status = Status(pcs_codes.PCS_RUN, 11_520, POWERS[self._count & 1], 0)
+        self.bus.send(self, CODEC.status(status, self._count), at_us)
 
     def acknowledges(self):
         return self.alive

@@ -33,6 +33,7 @@ CAUSE_NONE = const(0)
 CAUSE_FREQUENCY = const(1)
 CAUSE_TRIP = const(2)
 CAUSE_COMMAND = const(3)
+CAUSES = b"none|frequency|trip|command"     # texts of CAUSE_*, in their order
 
 
 @micropython.viper

@@ -15,11 +15,15 @@ from rack.generated import response_state as K
 STEP = const(0)             # deviation in mHz, at once
 RAMP = const(1)             # mHz/s, until _MAX_mHz
 
+KINDS = b"step|ramp"        # texts of STEP and RAMP
+
 IDLE = const(0)
 RUNNING = const(1)
 DONE = const(2)
 ENDED_BY_GRID = const(3)    # the real grid moved
 STOPPED = const(4)          # by a command, or because the rack lost its permission
+
+RESULTS = b"idle|running|done|ended_by_grid|stopped"    # texts of IDLE to STOPPED
 
 REFUSED_OFF = const(1)      # not enabled in the config
 REFUSED_GRID = const(2)     # no mains, or the grid is not quiet
@@ -27,6 +31,15 @@ REFUSED_VALUE = const(3)    # zero or beyond _MAX_mHz
 REFUSED_LIMITS = const(4)   # the limits do not allow the expected power
 REFUSED_BUSY = const(5)     # a test is running
 REFUSED_STEP = const(6)     # the step service has fired and waits for the grid to recover
+
+# texts of REFUSED_*, in their order
+REFUSAL_TEXTS = (
+    b"|tests are not enabled in the config|there is no mains, or the grid is not quiet"
+    b"|step takes 1..1000 mHz, ramp 1..4000 mHz/s or 1..4 Hz/s, whole numbers of either sign"
+    b"|the rack may not deliver this now: closed, and limits above the expected power?"
+    b"|a test is running; response test stop ends it"
+    b"|the step service has fired: wait until the grid has recovered"
+)
 
 NEVER = const(-1)
 _MAX_mHz = const(1_000)
