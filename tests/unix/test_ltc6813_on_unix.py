@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from halite.hosts.unix_port import UnixBoard
+from halite.hosts.unix_port import UnixPort
 from support.ltc_rack import ltc_rack
 
 CLOSED = 5  # COIL_NEG | COIL_POS
 
 
-def asked(board: UnixBoard, question: str) -> Any:
+def asked(board: UnixPort, question: str) -> Any:
     """The answer of the console as JSON."""
     board.console = b""
     board.send(f"{question}\n")
@@ -19,12 +19,12 @@ def asked(board: UnixBoard, question: str) -> Any:
     return json.loads(next(line for line in board.console.splitlines() if line.startswith(b"{")))
 
 
-def alarms(board: UnixBoard) -> list[str]:
+def alarms(board: UnixPort) -> list[str]:
     return [alarm["text"] for alarm in asked(board, "alarms")["alarms"]]
 
 
-def closed(config: Path) -> UnixBoard:
-    board = UnixBoard(config)
+def closed(config: Path) -> UnixPort:
+    board = UnixPort(config)
     board.run_for(1500)
     board.send("close\n")
     board.run_for(1500)
