@@ -1,4 +1,4 @@
-"""A response with three zero crossings on the simulated mains, whose phases come and go."""
+"""A response with three zero-crossing inputs on the simulated mains, whose phases come and go."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ PERIOD_US = 20_000.0
 
 
 class PhaseRig(Rig):
-    """wires: the phase of the mains that each input is wired to."""
+    """A rig with an input for each phase. wires: the phase of the mains that each input is wired to."""
 
     def __init__(self, grid=None, wires=(0, 1, 2), **changes):
         super().__init__(grid_phases=len(wires), **changes)
@@ -26,7 +26,7 @@ class PhaseRig(Rig):
     def edges(self, until_us: float) -> Iterator[tuple[float, int]]:
         """Deliver each edge up to this time, scans between them; yields (time, input) after each."""
         while True:
-            us, at = min((self._next_us(at), at) for at in range(len(self.wires)))
+            us, at = min((self.next_edge_us(at), at) for at in range(len(self.wires)))
             if us > until_us:
                 break
             self.scans_until(us)
@@ -38,16 +38,18 @@ class PhaseRig(Rig):
         self.scans_until(until_us)
         self.now_us = until_us
 
-    def _next_us(self, at: int) -> float:
+    def next_edge_us(self, at: int) -> float:
+        """Return the time of the next edge of an input, infinity without one."""
         us = self.grid.next_edge_us((self.last_us[at] or 0.0) + 1.0, self.wires[at])
         return math.inf if us is None else us
 
     def run_to(self, us: float) -> None:
+        """Deliver all edges and scans up to a time."""
         for _ in self.edges(us):
             pass
 
     def clock_us(self) -> float:
-        """The kernel's clock, without its wrap."""
+        """Return the kernel's clock, without its wrap."""
         k = self.response.state
         self._wraps_us += ((k[K.CLOCK_NOW] - self._clock) & K.CLOCK_MASK) * 10
         self._clock = k[K.CLOCK_NOW]

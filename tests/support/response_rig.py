@@ -1,8 +1,9 @@
-"""A response on its own: parameters to vary, exact periods from any frequency."""
+"""A response alone: parameters to vary, exact periods of any frequency."""
 
 from array import array
 from types import SimpleNamespace
 
+from rack.base.clock import TICKS_MASK
 from rack.control.response.response import PERIOD_TICK_NS, Response
 from rack.definitions.params import SCALARS
 from rack.generated import ids as I
@@ -43,26 +44,30 @@ USUAL = {
 
 
 def parameters(curve=STRAIGHT, **changes):
-    """Parameters of a rack with what the response needs; the rest is at its least."""
-    values = {name: max(0, least) for name, least, _ in SCALARS}
+    """Return parameters of a rack: those of the response as usual, all others at their minimum."""
+    values = {name: max(0, minimum) for name, minimum, _ in SCALARS}
     values.update(USUAL)
     values.update(changes)
     return SimpleNamespace(**values, response_curve=array("i", curve))
 
 
 def freq_mHz(response):
-    """The frequency as `publish` tells it, at any time between two scans."""
+    """Return the frequency as `publish` computes it, at any time between two scans."""
     k = response.state
     return k[K.FACTOR] * 10_000 + (k[K.DEVIATION] + 5) // 10
 
 
 def rocof_mHzps(response):
+    """Return the RoCoF as `publish` computes it, without the limit of 31 bits."""
     k = response.state
     return k[K.SLOPE] * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
 
 
 class Rig:
-    """Calls a response as the board does: a period at each mains edge, a scan each 10 ms."""
+    """Calls a response as the board does: a period at each mains edge, a scan every rack_scan_ms.
+
+    edge_us: time of the newest edge; next_scan_us: time of the next scan.
+    """
 
     def __init__(self, params=None, charge_W=200_000, discharge_W=200_000, **changes):
         self.params = params or parameters(**changes)
@@ -71,25 +76,28 @@ class Rig:
         self.response = Response(self.params, self.s)
         self.response.set_limits(charge_W, discharge_W, 1)
         self.now_us = 0
-        self._next_scan_us = 0
-        self._edge_us = 0.0
+        self.next_scan_us = 0
+        self.edge_us = 0.0
 
     def scans_until(self, us):
-        while self._next_scan_us <= us:
-            self.response.scan(self._next_scan_us // 1000 & 0x3FFF_FFFF)
-            self._next_scan_us += self.params.rack_scan_ms * 1000
+        """Run all scans up to a time."""
+        while self.next_scan_us <= us:
+            self.response.scan(self.next_scan_us // 1000 & TICKS_MASK)
+            self.next_scan_us += self.params.rack_scan_ms * 1000
 
     def period(self, Hz):
-        """One mains period at a frequency; returns the request."""
+        """Deliver one mains period of a frequency; return the request."""
         count = round(1e9 / PERIOD_TICK_NS / Hz)
-        self._edge_us += count * PERIOD_TICK_NS / 1000
-        self.scans_until(self._edge_us)
-        self.now_us = self._edge_us
+        self.edge_us += count * PERIOD_TICK_NS / 1000
+        self.scans_until(self.edge_us)
+        self.now_us = self.edge_us
         return self.response.on_period(count)
 
     def periods(self, Hz, number):
+        """Deliver mains periods; return the request after each."""
         return [self.period(Hz) for _ in range(number)]
 
     def silence(self, ms):
-        self._edge_us += ms * 1000
-        self.scans_until(self._edge_us)
+        """Run the scans of a time without edges."""
+        self.edge_us += ms * 1000
+        self.scans_until(self.edge_us)

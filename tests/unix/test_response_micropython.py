@@ -1,4 +1,4 @@
-"""The same periods through CPython and through MicroPython's unix port, with the heap locked, give the same bits.
+"""CPython and MicroPython's unix port with a locked heap compute the same bits from the same periods.
 
 The unix port runs the kernels as plain bytecode: its viper does not sign-extend 32-bit loads
 (docs/architecture.md). Viper itself runs on the emulated board.
@@ -84,7 +84,7 @@ print(binascii.crc32(out), binascii.crc32(response.state), binascii.crc32(s), cr
 
 
 def periods():
-    """Half a minute of a grid with ramps, steps, noise and edges that are none."""
+    """Return the counts of half a minute of a grid with ramps, steps, noise and false edges."""
     noise = random.Random(11)
     Hz, counts = 50.0, []
     for i in range(1_500):
@@ -96,13 +96,13 @@ def periods():
 
 
 def phases_of(number, phases):
-    """Whose each count is: one after the other; every hundred counts another phase is silent, then two are."""
+    """Return the phase of each count, in turn; every hundred counts another phase is missing, then two are."""
     if phases == 1:
         return [0] * number
     found, turn = [], 0
     for i in range(number):
-        story = i // 100 % 4
-        while turn % 3 in ((), (2,), (0, 1), (1,))[story]:
+        part = i // 100 % 4
+        while turn % 3 in ((), (2,), (0, 1), (1,))[part]:
             turn += 1
         found.append(turn % 3)
         turn += 1
@@ -127,7 +127,8 @@ def unix_answer(tmp_path_factory, request):
     return request.param, [int(word) for word in done.stdout.split()]
 
 
-def test_cpython_and_micropython_agree_to_the_bit_without_allocating(unix_answer):
+def test_cpython_and_micropython_agree_to_the_bit(unix_answer):
+    """CPython and MicroPython agree to the bit, and MicroPython does not allocate."""
     phases, answer = unix_answer
     rig = Rig(parameters(DC_LOW, **SERVICE, grid_phases=phases))
     response, s = rig.response, rig.s

@@ -97,7 +97,7 @@ def measure_kernel(state, rings, curve, count: int) -> int:  # noqa: C901 - a ca
         deviation = (k[K.SUM_BY_WEIGHT] + (k[K.WEIGHT] >> 1)) // k[K.WEIGHT]
         # Two periods far off on the same side are a step: the window starts again with both, or with the newest alone
         # if the step fell into the first. With three phases these are two periods of one phase and all between them:
-        # one odd period in each phase is a jump of the angle, an odd phase is a fault. A repeated sample never counts.
+        # one odd period in each phase is a jump of the angle, an odd phase is a fault. Repeated samples do not count.
         side = 0
         if value > deviation + jump and before > deviation + jump:
             side = 1

@@ -3,7 +3,7 @@
 Written in the interrupt, frozen some time after a trigger with the past before it, read by the console as CSV. Without
 a trace, the cause of a disturbance stays a matter of opinion. RAM is scarce on the board: an entry is seven 16-bit
 numbers, with powers in units of about 1/30 000 of the contracted power. Noise on the mains input must not push the
-past out of the ring, so an entry needs the time of a period since the one before, whatever edges come.
+past out of the ring, so an entry comes only a period's time after the one before, at any number of edges.
 """
 
 from array import array

@@ -1,4 +1,4 @@
-"""The frequency response: owns the arrays of the kernels and does what may take the time of a scan.
+"""The frequency response: owns the arrays of the kernels and does the work of the scan.
 
 The hazard is power that moves too late, too early, too fast or past a limit. The kernels (measure_kernel.py,
 request_kernel.py) run in the interrupt of each mains period. The scan sets their parameters, runs the slow grid

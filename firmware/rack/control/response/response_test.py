@@ -65,11 +65,15 @@ def on_curve(curve, deviation):
 
 
 class ResponseTest:
-    """Runs a test and measures the PCS's answer. Times in ms since the first scan of the test, resolution one scan.
+    """Runs a test and measures the power of the PCS.
 
-    delay_ms: first change of the request; rise_ms: 90 % of the expected power from the PCS; settle_ms: within 1 % of
-    the contracted power from then on; each NEVER until it is reached. peak_W, final_W: PCS power minus its value at
-    the start; expected_W: power by the curve.
+    Times are in ms since the first scan of the test, with the resolution of a scan, and `NEVER` before they are reached:
+
+    - delay_ms: first change of the request
+    - rise_ms: 90 % of the expected power from the PCS
+    - settle_ms: within 1 % of the contracted power from then on
+    - peak_W, final_W: PCS power minus its value at the start
+    - expected_W: power by the curve
     """
 
     def __init__(self, params, response, s):

@@ -1,4 +1,4 @@
-"""The delivery of a service is limited by its energy, direction by direction."""
+"""The contracted energy limits the delivery of a service, each direction on its own."""
 
 import random
 
@@ -26,21 +26,24 @@ def test_half_power_lasts_twice_as_long():
     assert rig.periods(49.74, 80)[-1] == 0
 
 
-def test_a_rack_that_has_spent_its_energy_still_takes_some():
+def test_a_rack_with_spent_energy_still_charges():
+    """A rack that has delivered its contracted energy still takes energy in the other direction."""
     rig = limited()
     assert rig.periods(49.5, 200)[-1] == 0
     assert rig.periods(50.5, 20)[-1] == -FULL_W
 
 
-def test_energy_that_came_back_may_be_spent_again():
+def test_returned_energy_may_be_delivered_again():
+    """Energy that the grid has returned may be delivered again."""
     rig = limited()
     assert rig.periods(49.5, 200)[-1] == 0
-    rig.periods(50.5, 110)  # more than the second that fading out took
+    rig.periods(50.5, 110)  # longer than the second of the fade-out
     again = rig.periods(49.5, 60)
     assert max(again) == FULL_W
 
 
-def test_a_step_service_that_has_spent_its_energy_does_not_come_back_with_the_overshoot():
+def test_a_spent_step_service_stays_off_during_an_overshoot():
+    """A step service that has spent its energy does not return when the frequency overshoots."""
     step = {"response_step_permille": 1_000, "response_step_hold_ms": 10_000, "response_recovery_delay_s": 60}
     rig = limited(curve=[-500, 0, 500, 0], **step)
     rig.periods(50.0, 20)
@@ -49,10 +52,11 @@ def test_a_step_service_that_has_spent_its_energy_does_not_come_back_with_the_ov
     assert set(rig.periods(50.05, 60) + rig.periods(49.98, 60)) == {0}
 
 
-def test_inertia_may_take_energy_while_low_frequency_has_spent_it():
+def test_inertia_may_charge_while_discharging_is_spent():
+    """Inertia may take energy while a low frequency has spent the energy for discharging."""
     rig = limited(curve=[-500, 1_000, 500, 0], response_inertia_permille_per_Hzps=1_000)
     assert rig.periods(49.3, 200)[-1] == 0
-    assert rig.periods(49.9, 14)[-1] < -0.9 * FULL_W  # rises while it is low
+    assert rig.periods(49.9, 14)[-1] < -0.9 * FULL_W  # the frequency is low and rises
 
 
 @pytest.mark.parametrize("low_first", [True, False])
@@ -64,22 +68,28 @@ def test_the_limit_holds_in_either_direction(low_first):
     assert rig.periods(Hz, 110)[-1] == 0
 
 
-def test_a_slow_return_of_what_was_spent_is_no_limit_in_the_other_direction():
+def test_a_slow_fade_in_does_not_limit_the_other_direction():
+    """A slow fade-in after spent energy does not limit the response in the other direction."""
     rig = limited(response_release_permille_ps=20)
     assert rig.periods(49.5, 3_000)[-1] == 0
-    back = rig.periods(50.5, 50 * 28)   # what fading out in 50 s took is back after 27 s, the fade at 4 %
+    # The fade-out took 50 s: its energy has returned after 27 s, with FADE still at 4 %.
+    back = rig.periods(50.5, 50 * 28)
     assert set(back[20:]) == {-FULL_W} and rig.response.state[K.SPENT_DIRECTION] == -1
 
 
-def test_a_recovery_without_a_delay_does_not_switch_the_limit_off():
+def test_recovery_without_delay_keeps_the_energy_limit():
+    """A recovery delay of zero does not switch the energy limit off."""
     rig = limited(response_recovery_delay_s=0)
     assert rig.periods(49.5, 200)[-1] == 0
     rig.periods(50.0, 12)
     assert rig.periods(49.5, 20)[-1] == FULL_W
 
 
-def test_a_grid_that_swings_about_nominal_does_not_wear_a_regulating_service_out():
-    """Six hours, 65 mHz rms with a correlation time of five minutes: engineering judgement, after the grid of GB."""
+def test_a_swinging_grid_does_not_use_up_a_regulating_service():
+    """A grid that swings about its nominal frequency does not use up the energy of a regulating service.
+
+    Six hours, 65 mHz rms with a correlation time of five minutes: engineering judgement, similar to the British grid.
+    """
     curve = [-200, 1000, -15, 0, 15, 0, 200, -1000]
     params = parameters(curve, response_duration_s=3_600, response_recovery_delay_s=60)
     services, curve, noise = make(params), frequency.knots(params.response_curve), random.Random(2)

@@ -1,4 +1,4 @@
-"""The measurement: exact, precise under jitter, and not fooled by edges that are none."""
+"""The measurement is exact, precise under jitter, and ignores false edges."""
 
 import math
 import random
@@ -23,13 +23,14 @@ def deviation(rig):
 
 
 def one_sample(nominal_mHz):
-    """A rig whose window is one period."""
+    """Return a rig whose frequency window is one period."""
     return Rig(grid_nominal_mHz=nominal_mHz, grid_window_ms=20)
 
 
 @settings(max_examples=300, deadline=None)
 @given(NOMINALS, st.integers(-4_999, 4_999), st.integers(-20, 20))
-def test_the_deviation_of_a_period_is_exact_to_half_a_tenth_of_a_mHz(nominal_mHz, off_mHz, ticks):
+def test_the_deviation_of_a_period_is_exact_to_0_05_mHz(nominal_mHz, off_mHz, ticks):
+    """The deviation of one period is exact to 0.05 mHz, half of its unit."""
     count = int(1 / (Fraction(nominal_mHz + off_mHz, 1000) * TICK)) + ticks
     exact = (1 / (count * TICK)) * 10_000 - nominal_mHz * 10
     if abs(exact) >= 49_990:
@@ -62,7 +63,8 @@ def test_the_window_is_the_weighted_mean_of_its_samples(samples, window_ms):
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(46, 54), st.integers(1, 15)), min_size=1, max_size=8))
-def test_the_measured_frequency_is_always_between_the_extremes_of_its_window(story):
+def test_the_frequency_stays_within_the_extremes_of_its_window(story):
+    """The measured frequency is always between the extremes of the samples in its window."""
     rig = Rig()
     seen = []
     for Hz, number in story:
@@ -74,7 +76,8 @@ def test_the_measured_frequency_is_always_between_the_extremes_of_its_window(sto
 
 
 @pytest.mark.parametrize("nominal_Hz", [50, 60])
-def test_five_us_of_edge_jitter_cost_less_than_5_mHz_at_three_sigma(nominal_Hz):
+def test_5_us_of_edge_jitter_cost_less_than_5_mHz(nominal_Hz):
+    """Edge jitter of 5 us rms costs less than 5 mHz at three sigma."""
     noise = np.random.default_rng(7).normal(0, 5e-6, 4_000)
     edges = np.arange(4_000) / (nominal_Hz - 0.1) + noise
     counts = np.rint(np.diff(edges) / 16e-9).astype(int)
@@ -102,14 +105,15 @@ def test_rocof_is_the_least_squares_slope(window_ms, Hz_per_s):
     if rig.response.state[K.FILLED] < slope_n:
         assert rocof_mHzps(rig.response) == 0
         return
-    # samples are taken to be equally spaced at nominal frequency: 1 % per half a hertz
+    # The slope assumes equal spacing at nominal frequency, which costs 1 % per half a hertz.
     resolution = 60_000 / slope_n**2
     assert abs(rocof_mHzps(rig.response) - Hz_per_s * 1000) <= abs(Hz_per_s) * 90 + resolution + 2
 
 
 @pytest.mark.parametrize("Hz_per_s", [-3, 3])
 @pytest.mark.parametrize(("nominal_Hz", "phases", "window_ms"), [(60, 3, 500), (50, 3, 666), (50, 1, 1_500)])
-def test_a_steep_ramp_is_read_and_answered_in_full_over_any_window(nominal_Hz, phases, window_ms, Hz_per_s):
+def test_a_steep_ramp_gets_full_rocof_and_inertia(nominal_Hz, phases, window_ms, Hz_per_s):
+    """RoCoF and inertia of a steep ramp are right for any window length."""
     flat = {"curve": [-5_000, 0, 5_000, 0], "response_inertia_permille_per_Hzps": 100}
     rig = Rig(parameters(**flat, grid_nominal_mHz=nominal_Hz * 1000, grid_phases=phases, grid_rocof_ms=window_ms))
     Hz = nominal_Hz - Hz_per_s
@@ -134,7 +138,8 @@ def test_a_steep_ramp_is_read_and_answered_in_full_over_any_window(nominal_Hz, p
         max_size=200,
     ),
 )
-def test_no_sequence_of_counts_moves_the_measurement_out_of_what_is_plausible(plausible_mHz, counts):
+def test_no_counts_move_the_deviation_beyond_plausible(plausible_mHz, counts):
+    """No sequence of counts moves the measured deviation beyond the plausible range."""
     rig = Rig(grid_plausible_mHz=plausible_mHz)
     for count in counts:
         rig.response.on_period(count)
@@ -150,11 +155,12 @@ def test_no_sequence_of_counts_moves_the_measurement_out_of_what_is_plausible(pl
     ),
     st.floats(49.0, 51.0),
 )
-def test_after_any_sequence_of_counts_clean_mains_is_measured_within_its_windows(phases, counts, Hz):
+def test_clean_mains_is_measured_after_any_counts(phases, counts, Hz):
+    """After any sequence of counts, clean mains is measured again within the length of the windows."""
     rig = Rig(grid_phases=phases)
     for i, count in enumerate(counts):
         rig.response.on_period(count, i * i % phases)
-    for i in range(2 + phases * 26):  # a piece that was pending spoils one; 25 periods fill both windows
+    for i in range(2 + phases * 26):  # one period for pending pieces, 25 for both windows
         rig.response.on_period(round(62_500_000 / Hz), i % phases)
     assert abs(deviation(rig) - (Hz - 50) * 10_000) <= 1
     assert abs(rocof_mHzps(rig.response)) <= 5
@@ -207,7 +213,8 @@ def test_the_window_is_as_long_as_configured(nominal_mHz, window_ms, samples):
     assert math.isclose(samples * 1e6 / nominal_mHz, window_ms, rel_tol=0.01)
 
 
-def test_three_phases_give_the_same_answer_in_a_third_of_the_time():
+def test_three_phases_measure_in_a_third_of_the_time():
+    """Three phases give the same result in a third of the time."""
     rig = Rig(grid_phases=3)
     for i in range(60):
         rig.response.on_period(round(1e9 / 16 / 49.75), i % 3)
@@ -229,20 +236,24 @@ def test_a_missing_edge_costs_one_sample_and_no_time(nominal_mHz):
     assert abs(deviation(rig) + 1_000) <= 1
 
 
-def test_mains_that_returns_with_a_missing_edge_brings_back_nothing_of_the_time_before_its_loss():
+def test_a_missing_edge_after_a_loss_repeats_no_old_sample():
+    """When mains returns with a missing edge, no sample from before the loss is repeated."""
     rig = Rig(parameters(response_inertia_permille_per_Hzps=300, response_hold_ms=0))
     rig.periods(48.5, 40)
     rig.silence(2_000)
     assert {rig.period(25.0), *rig.periods(50.0, 60)} == {0}
 
 
-def test_one_odd_count_with_a_missing_edge_is_no_step_and_a_period_after_it_makes_it_one():
-    """It stands for two samples, and two samples far off would be believed at once."""
+def test_one_odd_count_with_a_missing_edge_is_not_a_step():
+    """One odd count with a missing edge is not a step; with the next period it is one.
+
+    Such a count stands for two samples, and two samples far off start the window again.
+    """
     rig = Rig()
     for _ in range(40):
         rig.response.on_period(1_250_000)
     rig.response.on_period(2 * 1_275_000)
-    assert -3_000 < deviation(rig) < 0  # its part of the window; the step would be -9 804
+    assert -3_000 < deviation(rig) < 0  # its part of the window; a step would give -9 804
     rig.response.on_period(1_275_000)
     assert deviation(rig) == -9_804
 
@@ -261,12 +272,15 @@ def test_a_ramp_with_missing_edges_is_the_ramp(every):
             pending = 0
             if i > 60:
                 assert abs(rocof_mHzps(holed.response) - rocof_mHzps(whole.response)) < 25
-                assert abs(deviation(holed) - deviation(whole)) <= 210  # of 0.1 mHz: a period of the ramp
+                assert abs(deviation(holed) - deviation(whole)) <= 210  # 0.1 mHz: one period of the ramp
 
 
 @pytest.mark.parametrize("rocof_ms", [60, 500, 1_000, 2_000])
-def test_the_slope_is_divided_by_the_exact_spread_of_its_sample_times(rocof_ms):
-    """Least squares: 12 x sum of (i - mean)^2 over n samples, here 3 x sum of (2 i - n + 1)^2."""
+def test_slope_div_is_the_exact_spread_of_the_sample_times(rocof_ms):
+    """The slope is divided by the exact spread of the sample times.
+
+    Least squares: 12 x sum of (i - mean)^2 over n samples, here 3 x sum of (2 i - n + 1)^2.
+    """
     changed = parameters(grid_rocof_ms=rocof_ms)
     n = frequency.slope_window(changed)
     assert frequency.slope_div(changed) == 3 * sum((2 * i - n + 1) ** 2 for i in range(n))

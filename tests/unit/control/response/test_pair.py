@@ -57,7 +57,7 @@ def test_sodium_takes_the_edge_and_lithium_takes_over():
 
 
 def test_the_low_pass_loses_nothing_to_rounding():
-    """A constant request of 1 W arrives whole, whatever the time constant."""
+    """A constant request of 1 W arrives in full at any time constant."""
     (sodium, _), (lithium, _) = pair(pair_tau_ms=100_000, pair_power_W=1_000)
     count = 1_265_823
     for _ in range(60_000 // 4):
@@ -80,7 +80,8 @@ def test_a_rack_whose_partner_is_out_takes_the_whole_request():
     assert sodium.on_period(1_265_823) < 0.05 * sodium.response_W
 
 
-def test_what_a_saturated_rack_owes_is_told_and_delivered_by_the_other():
+def test_a_shortfall_is_published_and_the_partner_stands_in():
+    """The shortfall of a rack at its limit is published, and the other rack delivers it."""
     (sodium, s_sodium), (lithium, s_lithium) = pair(pair_tau_ms=10_000)
     sodium.set_limits(50_000, 50_000, 1)
     for now in range(60):
@@ -92,7 +93,8 @@ def test_what_a_saturated_rack_owes_is_told_and_delivered_by_the_other():
     assert abs(sodium.request_W + lithium.request_W - sodium.response_W) < 2_000
 
 
-def test_what_a_partner_owed_when_the_ems_fell_silent_is_not_delivered():
+def test_a_silent_ems_ends_the_stand_in():
+    """The shortfall that the EMS sent before it fell silent is not delivered."""
     (_, _), (lithium, s_lithium) = pair(pair_tau_ms=10_000)
     s_lithium[I.PAIR_SHORT_W] = 40_000
     s_lithium[I.PAIR_AGE_ms] = LINK_LOST_MS
@@ -109,7 +111,8 @@ def test_what_a_partner_owed_when_the_ems_fell_silent_is_not_delivered():
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 8_000)), max_size=60))
-def test_balancing_moves_one_watt_at_a_time_and_stays_within_its_most(story):
+def test_balancing_moves_one_watt_at_a_time_up_to_its_maximum(story):
+    """Balancing moves the bias by one watt at a time and stays within its maximum."""
     params = parameters(pair_role=1, pair_bias_W=40)
     balance = Balance(params)
     s = array("i", [0] * I.COUNT)
@@ -122,7 +125,8 @@ def test_balancing_moves_one_watt_at_a_time_and_stays_within_its_most(story):
         before = balance.bias_W
 
 
-def test_the_fuller_rack_discharges_more_and_a_silent_ems_ends_it():
+def test_the_fuller_rack_discharges_more_until_the_ems_is_silent():
+    """The rack with more charge discharges more; a silent EMS ends this."""
     balance = Balance(parameters(pair_role=1, pair_bias_W=100))
     s = array("i", [0] * I.COUNT)
     s[I.PAIR_LOW_cpct], s[I.PAIR_HIGH_cpct] = 6_000, 4_000
@@ -143,7 +147,7 @@ def test_the_bias_wanted_is_odd_and_monotone(difference):
 
 
 def steady(racks, periods, count=1_265_823, begin=0):
-    """Periods with a scan each; begin: those before. Returns how many there have been."""
+    """Run periods with a scan each, from number `begin`. Returns the number of the next one."""
     for now in range(begin, begin + periods):
         for rack, _ in racks:
             rack.on_period(count)
@@ -151,7 +155,8 @@ def steady(racks, periods, count=1_265_823, begin=0):
     return begin + periods
 
 
-def test_two_racks_at_their_limits_owe_only_what_is_theirs():
+def test_a_stand_in_does_not_count_as_own_shortfall():
+    """Two racks at their limits report only the shortfall of their own shares."""
     racks = pair(pair_tau_ms=10_000)
     limit_W = 50_000
     for rack, _ in racks:
@@ -160,25 +165,27 @@ def test_two_racks_at_their_limits_owe_only_what_is_theirs():
     for _ in range(8):
         now = steady(racks, 50, begin=now)
         (sodium, s_sodium), (lithium, s_lithium) = racks
-        owed = [s[I.SHORT_W] for _, s in racks]
-        assert sum(owed) <= sodium.response_W - limit_W, "one of them at least delivers its part"
-        s_sodium[I.PAIR_SHORT_W], s_lithium[I.PAIR_SHORT_W] = owed[1], owed[0]
-    assert min(owed) > 0 and sodium.request_W == lithium.request_W == limit_W
+        shortfalls = [s[I.SHORT_W] for _, s in racks]
+        assert sum(shortfalls) <= sodium.response_W - limit_W, "at least one of them delivers its part"
+        s_sodium[I.PAIR_SHORT_W], s_lithium[I.PAIR_SHORT_W] = shortfalls[1], shortfalls[0]
+    assert min(shortfalls) > 0 and sodium.request_W == lithium.request_W == limit_W
 
 
 @given(st.sampled_from([0, 1]), st.lists(st.integers(1_230_000, 1_270_000), min_size=12, max_size=40))
 @settings(max_examples=30, deadline=None)
-def test_what_a_rack_owes_can_be_told_to_the_other(of, counts):
+def test_a_shortfall_fits_the_message_of_the_ems(of, counts):
+    """A shortfall is at most as large as the EMS message accepts."""
     racks = pair(pair_tau_ms=300)
     now = 0
     for rack, _ in racks:
         rack.set_limits(0, 0, 1)
     for count in counts:
         now = steady(racks, 3, count, now)
-        assert abs(racks[of][1][I.SHORT_W]) <= 200_000  # rack.comms.ems refuses more
+        assert abs(racks[of][1][I.SHORT_W]) <= 200_000  # rack.comms.ems refuses larger values
 
 
-def test_the_pair_knows_no_request_without_mains_whatever_it_has_shared_before():
+def test_a_pair_without_mains_goes_to_zero():
+    """Without mains both racks of a pair go to zero, also the bias and the stand-in from before."""
     racks = pair(pair_tau_ms=20_000, response_hold_ms=200, response_release_permille_ps=1_000)
     for _, s in racks:
         s[I.PAIR_LOW_cpct], s[I.PAIR_HIGH_cpct], s[I.PAIR_SHORT_W] = 9_000, 1_000, 30_000
@@ -189,12 +196,13 @@ def test_the_pair_knows_no_request_without_mains_whatever_it_has_shared_before()
     for ms in range(10, 1_600, 10):
         for (rack, _), held in zip(racks, before, strict=True):
             rack.scan((now - 1) * 20 + ms)
-            assert 0 <= rack.request_W <= held + 200, "nothing turns"
+            assert 0 <= rack.request_W <= held + 200, "the request does not change its sign"
             assert ms > 220 or rack.request_W >= held - 200
     assert (sodium.request_W, lithium.request_W) == (0, 0)
 
 
-def test_a_rack_that_may_deliver_again_begins_at_zero_and_with_the_grid():
+def test_after_a_new_permission_a_rack_of_a_pair_starts_at_zero():
+    """After a new permission a rack of a pair starts at zero and follows the grid."""
     racks = pair(pair_tau_ms=20_000, response_up_permille_ps=1_000, response_release_permille_ps=1_000)
     (sodium, s), _ = racks
     s[I.PAIR_SHORT_W] = 50_000
@@ -205,13 +213,14 @@ def test_a_rack_that_may_deliver_again_begins_at_zero_and_with_the_grid():
     before = 0
     for _ in range(60):
         now = steady(racks, 1, begin=now)
-        assert before - 300 <= sodium.request_W <= before + 2 * 4_100  # low-pass; share and stand-in, 1 pu/s each
+        assert before - 300 <= sodium.request_W <= before + 2 * 4_100  # low-pass; share and stand-in at 1 pu/s each
         before = sodium.request_W
     assert before > 200_000
 
 
 @pytest.mark.parametrize("restarted", [True, False])
-def test_a_rack_that_was_out_and_its_partner_agree_on_the_bias_again(restarted):
+def test_a_returning_rack_and_its_partner_agree_on_the_bias(restarted):
+    """A rack that was out and its partner agree on the bias again."""
     racks = pair()
     for _, s in racks:
         s[I.PAIR_LOW_cpct], s[I.PAIR_HIGH_cpct] = 9_000, 1_000

@@ -1,6 +1,6 @@
-"""Three phases of which some are away: time, RoCoF, ramps and delay stay right, and the loss is told.
+"""Three phases with some missing: time, RoCoF, ramps and delay stay right, and the loss is reported.
 
-Patterns of loss and return are drawn; the truth is the simulated mains, or the same mains with all its phases.
+Patterns of loss and return are random; the reference is the simulated mains, or the same mains with all phases.
 """
 
 from itertools import pairwise
@@ -19,20 +19,20 @@ from support.phase_rig import PERIOD_US, PhaseRig
 from support.response_rig import freq_mHz, rocof_mHzps
 
 BEGIN_US = 1_000_000.0
-LOWEST_Hz = 47.5  # where a ramp of `mains` ends
+LOWEST_Hz = 47.5  # end of a falling ramp of `mains`
 SCAN_US = 10_000.0
-SEEN_US = 3 * PERIOD_US  # a phase or the mains is missed within three periods
+SEEN_US = 3 * PERIOD_US  # the loss of a phase or of the mains is seen within three periods
 
-# One phase stays; the others go and come: (which, after ms, for ms). Shorter than a scan up to long.
+# One phase stays, the others go and come: (which, after ms, for ms). Times from half a scan to 0.9 s.
 _AWAY = st.lists(
     st.tuples(st.integers(1, 2), st.integers(0, 250), st.sampled_from([5, 20, 41, 60, 75, 130, 400, 900])), max_size=8
 )
 _STAYS = st.integers(0, 2)
-_PHASES = [Phase.generate]  # shrinking takes minutes, and a pattern is readable as it is
+_PHASES = [Phase.generate]  # no shrinking: it takes minutes, and a pattern is readable without it
 
 
 def mains(away, stays, ramp_Hzps=0.0, jitter_us=0.0):
-    """A grid that ramps from BEGIN_US on, its phases away from then on; and when all of them are back."""
+    """Return a grid that ramps and loses phases from BEGIN_US on, and the time when all phases are back."""
     grid = Grid(jitter_us=jitter_us)
     if ramp_Hzps:
         grid.ramp(50.0 + (2.5 if ramp_Hzps > 0 else -2.5), ramp_Hzps, BEGIN_US)
@@ -48,7 +48,7 @@ def mains(away, stays, ramp_Hzps=0.0, jitter_us=0.0):
 
 
 def taken(rig, until_us):
-    """(time, input) of each period that the kernel has taken."""
+    """Yield (time, input) of each period that the kernel has taken."""
     seen = rig.response.state[K.SEEN]
     for us, at in rig.edges(until_us):
         if rig.response.state[K.SEEN] != seen:
@@ -58,7 +58,8 @@ def taken(rig, until_us):
 
 @settings(max_examples=40, deadline=None, phases=_PHASES)
 @given(_AWAY, _STAYS, st.floats(-2.0, 2.0), st.sampled_from([0.0, 5.0]))
-def test_the_clock_is_the_true_time_at_every_period_whichever_phases_there_are(away, stays, Hzps, jitter_us):
+def test_the_clock_is_true_whichever_phases_are_present(away, stays, Hzps, jitter_us):
+    """The kernel's clock is the true time at every period, whichever phases are present."""
     grid, end_us = mains(away, stays, Hzps, jitter_us)
     rig = PhaseRig(grid)
     rig.run_to(BEGIN_US - 100_000)
@@ -69,14 +70,15 @@ def test_the_clock_is_the_true_time_at_every_period_whichever_phases_there_are(a
 
 @settings(max_examples=30, deadline=None, phases=_PHASES)
 @given(_AWAY, _STAYS, st.floats(-1.5, 1.5), st.sampled_from([100, 500, 660]))
-def test_rocof_and_frequency_are_those_of_all_three_phases_at_every_period(away, stays, Hzps, rocof_ms):
+def test_missing_phases_do_not_change_rocof_and_frequency(away, stays, Hzps, rocof_ms):
+    """RoCoF and frequency are at every period those of all three phases, although some are missing."""
     grid, end_us = mains(away, stays, Hzps)
     whole, _ = mains([], 0, Hzps)
     rig, reference = (PhaseRig(g, grid_rocof_ms=rocof_ms) for g in (grid, whole))
     expected = {round(us): (rocof_mHzps(reference.response), freq_mHz(reference.response))
                 for us, _ in reference.edges(end_us + 300_000)}  # fmt: skip
     samples = frequency.slope_window(rig.params)
-    allowed_mHzps = 3 + abs(Hzps) * 1000 * 2 / samples  # the beginning of the ramp, and values held for a third
+    allowed_mHzps = 3 + abs(Hzps) * 1000 * 2 / samples  # start of the ramp, and repeated samples
     for us, _ in taken(rig, end_us + 300_000):
         if us > BEGIN_US - 100_000:
             expected_mHzps, expected_mHz = expected[round(us)]
@@ -92,19 +94,22 @@ def test_a_ramp_read_by_one_phase_alone_is_the_ramp():
     rig = PhaseRig(grid)
     rig.run_to(2_000_000)
     assert rocof_mHzps(rig.response) == pytest.approx(-500, rel=0.03)
-    assert rig.s[I.PHASES_LOST] == 0  # published by the controller, not by a scan
+    assert rig.s[I.PHASES_LOST] == 0  # `publish` sets it, not `scan`
     assert rig.response.state[K.PHASES_LOST] == 0b110
 
 
-def test_one_odd_period_of_the_phase_that_is_left_is_no_step_and_a_second_one_is():
-    """A period of one phase stands for three samples, and two samples far off would be believed at once."""
+def test_a_single_phase_needs_two_odd_periods_for_a_step():
+    """One odd period of the only phase left is not a step; a second one makes it a step.
+
+    Its period stands for three samples, and two samples far off start the window again.
+    """
     for odd in (1, 2):
         grid = Grid()
         for phase in (1, 2):
             grid.lose(300_000, phase)
         rig = PhaseRig(grid)
         rig.run_to(1_000_000)
-        edge_us = rig._next_us(0)
+        edge_us = rig.next_edge_us(0)
         grid.set(52.0, edge_us)
         grid.set(50.0, edge_us + odd * 1e6 / 52)
         seen = [freq_mHz(rig.response) for _ in rig.edges(edge_us + 80_000)]
@@ -113,9 +118,10 @@ def test_one_odd_period_of_the_phase_that_is_left_is_no_step_and_a_second_one_is
 
 @pytest.mark.parametrize("degrees", [5, 10, 30])
 @pytest.mark.parametrize("wires", [(0,), (0, 1, 2)])
-def test_a_jump_of_the_mains_angle_is_no_step_of_its_frequency(wires, degrees):
+def test_a_jump_of_the_mains_angle_is_not_a_frequency_step(wires, degrees):
+    """A jump of the mains angle is not taken for a step of the frequency."""
     grid = Grid()
-    grid.set(50.0 + degrees / 360 / 1e-4, BEGIN_US + 2_000)  # so much more angle in 0.1 ms
+    grid.set(50.0 + degrees / 360 / 1e-4, BEGIN_US + 2_000)  # this angle within 0.1 ms
     grid.set(50.0, BEGIN_US + 2_100)
     rig = PhaseRig(grid, wires)
     rig.run_to(BEGIN_US)
@@ -164,13 +170,14 @@ def test_a_step_is_answered_after_its_delay_and_not_before(away, stays, delay_ms
     moved_us = next(us for us, W in powers if W)
     assert step_us + delay_ms * 1000 - 20 <= moved_us <= step_us + delay_ms * 1000 + 3.2 * PERIOD_US
     due_us = step_us + delay_ms * 1000
-    assert all(W > 140_000 for us, W in powers if us > due_us + 4 * PERIOD_US)  # the step fell into some of the samples
-    assert all(W == 200_000 for us, W in powers if us > due_us + 200_000 + 3 * PERIOD_US)  # a window later they are out
+    assert all(W > 140_000 for us, W in powers if us > due_us + 4 * PERIOD_US)  # some samples contain both frequencies
+    assert all(W == 200_000 for us, W in powers if us > due_us + 200_000 + 3 * PERIOD_US)  # these have left the window
 
 
 @settings(max_examples=25, deadline=None, phases=_PHASES)
 @given(_AWAY, _STAYS, st.floats(47.0, 53.0))
-def test_both_racks_of_a_pair_share_the_request_exactly_through_the_same_losses(away, stays, Hz):
+def test_a_pair_shares_exactly_through_the_same_phase_losses(away, stays, Hz):
+    """Both racks of a pair share the response exactly while they lose the same phases."""
     grid, end_us = mains(away, stays)
     grid.set(Hz, BEGIN_US)
     sodium, lithium = (PhaseRig(grid, pair_role=role, pair_tau_ms=500, pair_share_permille=700) for role in (1, 2))
@@ -179,7 +186,8 @@ def test_both_racks_of_a_pair_share_the_request_exactly_through_the_same_losses(
         assert sodium.response.request_W + lithium.response.request_W == sodium.response.response_W
 
 
-def test_a_rack_that_has_lost_phases_takes_nearly_the_share_that_its_partner_expects():
+def test_a_rack_with_lost_phases_takes_nearly_its_share():
+    """A rack that has lost phases takes nearly the share that its partner expects."""
     grid, short = Grid(), Grid()
     for each in (grid, short):
         each.set(49.6, BEGIN_US)
@@ -190,12 +198,13 @@ def test_a_rack_that_has_lost_phases_takes_nearly_the_share_that_its_partner_exp
         sodium.run_to(us)
         lithium.run_to(us)
         total_W = sodium.response.request_W + lithium.response.request_W
-        assert abs(total_W - sodium.response.response_W) < 2_000  # 1 % of the pair: a period of the time constant
+        assert abs(total_W - sodium.response.response_W) < 2_000  # 1 % of the pair: one period of the time constant
 
 
 @pytest.mark.parametrize("phase", [0, 1, 2])
 @pytest.mark.parametrize("offset_us", range(0, 20_000, 3_300))
-def test_a_lost_phase_is_told_within_three_periods_and_no_more_once_it_is_back(phase, offset_us):
+def test_a_lost_phase_is_reported_within_three_periods(phase, offset_us):
+    """A lost phase is reported within three periods, and no longer once it is back."""
     grid = Grid()
     lost_us = BEGIN_US + offset_us
     grid.lose(lost_us, phase)
@@ -203,22 +212,23 @@ def test_a_lost_phase_is_told_within_three_periods_and_no_more_once_it_is_back(p
     rig = PhaseRig(grid)
     state = rig.response.state
     rig.run_to(lost_us)
-    last_us, told_us, back_us = rig.last_us[phase], None, None
+    last_us, lost_seen_us, back_seen_us = rig.last_us[phase], None, None
     for ms in range(700):
         rig.run_to(lost_us + 1000 * ms)
         assert state[K.PHASES_LOST] in (0, 1 << phase)
-        if state[K.PHASES_LOST] and told_us is None:
-            told_us = rig.now_us
-        if told_us and not state[K.PHASES_LOST] and back_us is None:
-            back_us = rig.now_us
+        if state[K.PHASES_LOST] and lost_seen_us is None:
+            lost_seen_us = rig.now_us
+        if lost_seen_us and not state[K.PHASES_LOST] and back_seen_us is None:
+            back_seen_us = rig.now_us
         assert rig.response.grid_valid
-    assert told_us - last_us <= SEEN_US + 1000  # looked at each ms
-    assert lost_us + 500_000 + PERIOD_US < back_us <= lost_us + 500_000 + 2 * PERIOD_US + SCAN_US + 1000
+    assert lost_seen_us - last_us <= SEEN_US + 1000  # checked each ms
+    assert lost_us + 500_000 + PERIOD_US < back_seen_us <= lost_us + 500_000 + 2 * PERIOD_US + SCAN_US + 1000
 
 
 @settings(max_examples=40, deadline=None, phases=_PHASES)
 @given(st.permutations([0, 1, 2]), st.lists(st.integers(0, 120), min_size=2, max_size=2), st.integers(0, 19))
-def test_the_loss_of_all_phases_in_any_order_is_a_loss_of_mains_within_three_periods(order, gaps_ms, phase_ms):
+def test_the_loss_of_all_phases_is_a_loss_of_mains(order, gaps_ms, phase_ms):
+    """The loss of all phases in any order is a loss of mains within three periods."""
     grid = Grid()
     at_us = BEGIN_US + 1000 * phase_ms
     for phase, gap_ms in zip(order, [*gaps_ms, 0], strict=True):
@@ -231,12 +241,13 @@ def test_the_loss_of_all_phases_in_any_order_is_a_loss_of_mains_within_three_per
         rig.run_to(rig.now_us + 1_000)
         assert rig.now_us - last_us <= SEEN_US + 1000
     rig.run_to(rig.now_us + 50_000)
-    assert rig.response.state[K.PHASES_LOST] == 0, "that is told as no mains"
+    assert rig.response.state[K.PHASES_LOST] == 0, "reported as no mains, not as lost phases"
 
 
 @settings(max_examples=25, deadline=None, phases=_PHASES)
 @given(st.permutations([0, 1, 2]), st.lists(st.integers(0, 300), min_size=3, max_size=3), st.floats(49.0, 51.0))
-def test_mains_that_returns_phase_by_phase_is_measured_afresh(order, gaps_ms, Hz):
+def test_mains_that_returns_phase_by_phase_is_measured_again(order, gaps_ms, Hz):
+    """Mains that returns phase by phase is measured again from the start."""
     grid = Grid()
     grid.set(Hz, BEGIN_US + 500_000)
     grid.lose(BEGIN_US)
@@ -255,12 +266,13 @@ def test_mains_that_returns_phase_by_phase_is_measured_afresh(order, gaps_ms, Hz
     assert rig.response.grid_valid
 
 
-# Wired in another order than the config says, or twice to the same phase
+# Wired in another order than the config demands, or twice to the same phase
 _WRONG = [(0, 2, 1), (0, 0, 1), (0, 1, 1), (1, 0, 0), (0, 0, 0)]
 
 
 @pytest.mark.parametrize("wires", _WRONG)
-def test_wires_in_the_wrong_order_or_on_the_same_phase_change_nothing_but_the_times_within_a_period(wires):
+def test_wrong_wires_only_shift_times_within_a_period(wires):
+    """Inputs wired in the wrong order or to the same phase only shift times within a period."""
     grid = Grid()
     grid.ramp(48.0, 0.5, BEGIN_US)
     rig = PhaseRig(grid, wires)
@@ -273,7 +285,8 @@ def test_wires_in_the_wrong_order_or_on_the_same_phase_change_nothing_but_the_ti
 
 @settings(max_examples=30, deadline=None, phases=_PHASES)
 @given(st.sampled_from(_WRONG), _AWAY, _STAYS)
-def test_wrong_wires_that_come_and_go_move_the_clock_by_less_than_two_periods_each_and_rocof_stays(wires, away, stays):
+def test_lost_phases_on_wrong_wires_keep_rocof(wires, away, stays):
+    """On wrong wires, phases that come and go move the clock by less than two periods each, and RoCoF stays right."""
     grid, end_us = mains(away, stays, -0.5)
     rig = PhaseRig(grid, wires)
     rig.run_to(BEGIN_US - 100_000)
@@ -285,7 +298,8 @@ def test_wrong_wires_that_come_and_go_move_the_clock_by_less_than_two_periods_ea
         assert ended or rocof_mHzps(rig.response) == pytest.approx(-500, rel=0.05)
 
 
-def test_the_alarm_comes_after_its_time_warns_only_and_goes_again():
+def test_the_phase_alarm_comes_after_its_time_and_clears():
+    """The alarm for a lost phase comes after its set time, warns only, and clears again."""
     controller = Controller(params("bench", grid_phases=3))
     grid = Grid()
     grid.lose(BEGIN_US, 1)
@@ -305,6 +319,6 @@ def test_the_alarm_comes_after_its_time_warns_only_and_goes_again():
 
 
 def scans_of(controller, rig, us):
-    while rig._next_scan_us <= us:
-        controller.scan(rig._next_scan_us // 1000)
-        rig._next_scan_us += 10_000
+    while rig.next_scan_us <= us:
+        controller.scan(rig.next_scan_us // 1000)
+        rig.next_scan_us += 10_000

@@ -1,4 +1,4 @@
-"""The event recorder keeps what was before the trigger and stops after it."""
+"""The recorder keeps the entries before the trigger and stops after it."""
 
 from array import array
 from itertools import pairwise
@@ -42,14 +42,15 @@ def entries(recorder):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 255), st.integers(12, 400))
-def test_a_frozen_trace_holds_the_trigger_and_as_many_periods_after_it_as_configured(after, before):
+def test_a_trace_holds_the_configured_periods_after_its_trigger(after, before):
+    """A frozen trace holds the trigger and as many periods after it as configured."""
     rig, recorder = recording(recorder_after=after)
     run(rig, recorder, 50.0, before)
     run(rig, recorder, 49.7, after + 20)
     assert recorder.frozen
     assert recorder.cause == CAUSE_FREQUENCY
     kept = entries(recorder)
-    assert len(kept) == min(256, before + 2 + after)  # a step is believed with its second period
+    assert len(kept) == min(256, before + 2 + after)  # a step needs a second period
     assert abs(kept[-1 - after][0]) > 2_000
     assert len(kept) == after + 1 or abs(kept[-2 - after][0]) <= 2_000
 
@@ -70,7 +71,8 @@ def test_entries_are_in_order_and_whole():
     assert (kept[-1][6] - kept[-2][6]) & 0xFFFF in (125, 126)  # a period of 20.08 ms in units of 160 us
 
 
-def test_a_trip_freezes_the_trace_once_and_rearm_starts_afresh():
+def test_a_trip_freezes_the_trace_once_and_rearm_starts_again():
+    """A trip freezes the trace once; after a rearm the same trip does not freeze the next one."""
     rig, recorder = recording()
     run(rig, recorder, 50.0, 100)
     rig.s[I.TRIP_CODE] = 7
@@ -96,7 +98,8 @@ def test_the_csv_counts_milliseconds_from_the_trigger():
     assert abs(table[-1][0] - 50 * 20.2) <= 1  # 49.5 Hz after the trigger
 
 
-def test_a_trace_may_be_frozen_by_hand_and_keeps_its_end_when_the_mains_is_gone():
+def test_a_command_or_a_loss_of_mains_freezes_the_trace():
+    """A command freezes the trace at once; a loss of mains freezes a triggered trace at its end."""
     rig, recorder = recording()
     run(rig, recorder, 50.0, 30)
     recorder.freeze()
@@ -118,7 +121,8 @@ def test_no_power_of_the_pcs_damages_the_trace(power_W):
     assert abs(entries(recorder)[0][3] - max(-bound, min(bound, power_W))) < 7
 
 
-def test_a_frozen_trace_keeps_its_cause_and_stays_frozen_whatever_triggers():
+def test_a_frozen_trace_keeps_its_cause_at_any_trigger():
+    """A frozen trace keeps its cause and stays frozen at any trigger."""
     _, recorder = recording()
     recorder.freeze()
     before = recorder.cause
@@ -126,8 +130,11 @@ def test_a_frozen_trace_keeps_its_cause_and_stays_frozen_whatever_triggers():
     assert recorder.frozen and recorder.cause == before != CAUSE_TRIP
 
 
-def test_a_trip_that_was_kept_over_a_restart_is_none_of_this_runs_events():
-    """Its trace went with the power; a trace of the start would hold the place of the next event until a rearm."""
+def test_a_trip_from_before_a_restart_does_not_trigger():
+    """A trip that was latched before a restart does not trigger.
+
+    Its trace was lost with the power; a trace of the start would block the next trigger until a rearm.
+    """
     rig, recorder = recording()
     rig.s[I.TRIP_CODE] = 7
     run(rig, recorder, 50.0, 100)
@@ -159,11 +166,12 @@ def test_noisy_edges_and_three_phases_leave_an_entry_a_period():
 
 
 @given(st.integers(1_010, 100_000))
-def test_a_loss_of_mains_freezes_what_led_to_it_with_its_times(gap_ms):
+def test_a_loss_of_mains_freezes_its_history_with_its_times(gap_ms):
+    """A loss of mains freezes the entries before it, with the right times."""
     rig, recorder = recording()
     rig.s[I.GRID_AGE_ms] = gap_ms
     recorder.scan()
-    assert not recorder.frozen  # a rack that has never seen mains has nothing to keep
+    assert not recorder.frozen  # a rack that has not seen mains has no history
     rig.s[I.GRID_AGE_ms] = 0
     run(rig, recorder, 50.0, 80)
     rig.s[I.GRID_AGE_ms] = gap_ms
@@ -178,7 +186,8 @@ def test_a_loss_of_mains_freezes_what_led_to_it_with_its_times(gap_ms):
 @pytest.mark.parametrize("before", [0, 100])
 @pytest.mark.parametrize("edges", [(), (0x1FFF_FFFF,), (100_000,) * 5, (1_800_000,)])
 @pytest.mark.parametrize("scans", ["before the edge", "after it"])
-def test_mains_that_comes_is_recorded_again_after_a_start_without_it_or_a_rearm_in_its_absence(before, edges, scans):
+def test_recording_begins_when_mains_comes_back(before, edges, scans):
+    """Recording begins when mains comes, after a start without it or a rearm in its absence."""
     rig, recorder = recording()
     now_ms = 0
 
@@ -194,7 +203,7 @@ def test_mains_that_comes_is_recorded_again_after_a_start_without_it_or_a_rearm_
         silence(10 if scans == "after it" else 20)
         rig.response.on_period(count)
         recorder.on_period()
-        recorder.scan()     # of the scan that the edge has interrupted
+        recorder.scan()     # the scan that the edge has interrupted
         silence(10 if scans == "after it" else 0)
 
     silence(2_000)
@@ -211,6 +220,6 @@ def test_mains_that_comes_is_recorded_again_after_a_start_without_it_or_a_rearm_
     for _ in range(100):
         period()
     kept = len(recorder)
-    assert not recorder.frozen and kept >= 99   # the first period ends pieces too short, if there were any
+    assert not recorder.frozen and kept >= 99   # the first period may end pieces that were too short
     silence(2_000)
     assert (recorder.frozen, recorder.cause, len(recorder)) == (True, CAUSE_FREQUENCY, kept)

@@ -1,4 +1,4 @@
-"""The response as the grid and the rack see it: limits, delay, ramps, loss of mains, services."""
+"""The response seen from the grid and the rack: limits, delay, ramps, loss of mains, services."""
 
 from array import array
 from itertools import pairwise
@@ -35,7 +35,8 @@ def test_half_a_hertz_low_asks_for_full_power_within_two_periods():
 
 
 @pytest.mark.parametrize("phase", [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99])
-def test_a_step_anywhere_in_a_period_changes_the_request_within_two_periods(phase):
+def test_a_step_changes_the_request_within_two_periods(phase):
+    """A step anywhere inside a period changes the request within two periods."""
     rig = Rig()
     rig.periods(50.0, 40)
     rig.period(1 / (phase / 50.0 + (1 - phase) / 49.5))  # the step falls inside this one
@@ -45,7 +46,8 @@ def test_a_step_anywhere_in_a_period_changes_the_request_within_two_periods(phas
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(-480, 480), st.floats(0, 1))
-def test_a_step_is_never_answered_by_going_back_on_the_way(step_mHz, phase):
+def test_the_response_to_a_step_does_not_reverse(step_mHz, phase):
+    """The response to a step does not move back on its way."""
     rig = Rig()
     rig.periods(50.0, 40)
     final = 50.0 + step_mHz / 1000
@@ -62,7 +64,8 @@ def test_a_step_is_never_answered_by_going_back_on_the_way(step_mHz, phase):
     st.integers(20, 400),
 )
 @settings(max_examples=60, deadline=None)
-def test_nothing_is_asked_for_inside_the_dead_band_however_the_grid_wanders(curve, walk, window_ms):
+def test_the_request_is_zero_inside_the_dead_band(curve, walk, window_ms):
+    """The request stays zero however the frequency moves inside the dead band."""
     edge_mHz = min(abs(mHz) for mHz in curve[::2]) - 0.1
     rig = Rig(parameters(curve, grid_window_ms=window_ms))
     for share, number in walk:
@@ -80,7 +83,7 @@ def test_the_request_is_within_the_limits_after_any_count(Hz, setpoint_W, counts
     rig = Rig(parameters(DC_LOW, response_inertia_permille_per_Hzps=1_000, pair_role=1))
     rig.s[I.SETPOINT_W] = setpoint_W
     rig.periods(Hz, 40)
-    assert rig.response.request_W, "there is something to limit"
+    assert rig.response.request_W, "otherwise the limits have no effect"
     for i, count in enumerate(counts):
         charge, discharge, permitted = limits[i % len(limits)]
         rig.response.set_limits(charge, discharge, permitted)
@@ -109,7 +112,8 @@ def test_ramp_caps_are_never_exceeded(story, up, down, delay_ms):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 600), st.floats(48.0, 52.0), st.integers(12, 60))
-def test_nothing_moves_before_the_delay_and_all_has_moved_soon_after(delay_ms, Hz, quiet):
+def test_the_response_moves_after_its_delay_and_soon(delay_ms, Hz, quiet):
+    """The response does not move before its delay, and it has moved soon after."""
     rig = Rig(response_delay_ms=delay_ms)
     rig.periods(50.0, quiet)
     start_us = rig.now_us
@@ -118,8 +122,8 @@ def test_nothing_moves_before_the_delay_and_all_has_moved_soon_after(delay_ms, H
     if abs(Hz - 50.0) < 0.1 or not delay_ms:
         assert answer == 0 or answer * (50.0 - Hz) > 0
         return
-    # Below the jump the window has to turn: 100 mHz in three samples of ten weigh 23.6 % (10 + 18 + 24 of 220), beyond
-    # the dead band of 20 mHz; what is due then goes out with the next edge.
+    # Below the jump the mean of the window has to move: 100 mHz in three of ten samples weigh 23.6 % (10 + 18 + 24 of
+    # 220), which is beyond the dead band of 20 mHz. A target that is due goes out with the next edge.
     soon_ms = delay_ms + 4 * 1000 / Hz
     first = None
     while now_ms < soon_ms:
@@ -133,7 +137,7 @@ def test_nothing_moves_before_the_delay_and_all_has_moved_soon_after(delay_ms, H
 
 @st.composite
 def curves(draw):
-    """Any curve that the kernel takes, also with power at nominal frequency, as (mHz, permille) knots."""
+    """Draw any curve that the kernel accepts, also with power at nominal frequency, as (mHz, permille) knots."""
     mHz = draw(st.lists(st.integers(-1_000, 1_000), min_size=2, max_size=8, unique=True))
     permille = draw(st.lists(st.integers(-1_000, 1_000), min_size=len(mHz), max_size=len(mHz)))
     return list(zip(sorted(mHz), sorted(permille, reverse=True), strict=True))
@@ -141,8 +145,11 @@ def curves(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(curves(), st.integers(100, 2_000_000), st.lists(st.integers(-11_000, 11_000), min_size=2, max_size=30))
-def test_any_curve_is_answered_monotone_and_to_the_watt_between_its_knots(curve, power_W, deviations):
-    """Steady, at deviations in 0.1 mHz; a window of one period measures them exactly."""
+def test_any_curve_gives_a_monotone_response_exact_to_the_watt(curve, power_W, deviations):
+    """The response to any curve is monotone, and exact to the watt between its knots.
+
+    Deviations in 0.1 mHz, each held; a window of one period measures them exactly.
+    """
     rig = Rig(parameters([n for knot in curve for n in knot], rack_power_max_W=power_W, grid_window_ms=20),
               charge_W=power_W, discharge_W=power_W)  # fmt: skip
     answers = {}
@@ -155,7 +162,8 @@ def test_any_curve_is_answered_monotone_and_to_the_watt_between_its_knots(curve,
     assert all(answers[10 * mHz] == permille * power_W // 1_000 for mHz, permille in curve)
 
 
-def test_without_permission_the_request_is_zero_at_once_and_comes_back_on_its_ramp():
+def test_without_permission_the_request_is_zero_at_once():
+    """Without permission the request is zero at once; after a new permission it returns at its ramp."""
     rig = Rig(response_up_permille_ps=1_000)
     rig.periods(49.5, 80)
     assert rig.response.request_W == 200_000
@@ -167,7 +175,8 @@ def test_without_permission_the_request_is_zero_at_once_and_comes_back_on_its_ra
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_a_limit_holds_in_the_next_period_too_and_permission_ends_all_of_it(sign):
+def test_a_limit_and_a_lost_permission_hold_in_the_next_period(sign):
+    """A limit holds in the next period too, and the end of the permission ends the whole request."""
     rig = Rig()
     rig.s[I.SETPOINT_W] = sign * 100_000
     rig.periods(50.0 - sign * 0.5, 60)
@@ -187,10 +196,11 @@ def test_a_lower_limit_holds_at_once_without_a_period():
 
 @pytest.mark.parametrize("nominal_mHz", [50_000, 60_000])
 @pytest.mark.parametrize("phase_ms", range(0, 10, 3))
-def test_loss_of_mains_is_seen_within_three_periods_held_and_ramped_to_zero(nominal_mHz, phase_ms):
+def test_a_loss_of_mains_holds_the_response_then_ramps_it_down(nominal_mHz, phase_ms):
+    """A loss of mains is seen within three periods; the response is held, then ramped to zero."""
     rig = Rig(grid_nominal_mHz=nominal_mHz)
     Hz = nominal_mHz / 1000 - 0.5
-    rig._next_scan_us = phase_ms * 1000
+    rig.next_scan_us = phase_ms * 1000
     rig.periods(Hz, 40)
     last_us = rig.now_us
     seen_ms = None
@@ -207,15 +217,16 @@ def test_loss_of_mains_is_seen_within_three_periods_held_and_ramped_to_zero(nomi
     falling = [W for _, W in requests]
     assert falling == sorted(falling, reverse=True)
     zero_ms = next(us for us, W in requests if W == 0) / 1000
-    assert 700 < zero_ms < 800  # 50..60 until seen, 200 held, 500 at 2 pu/s
+    assert 700 < zero_ms < 800  # 50..60 ms until seen, 200 ms held, 500 ms at 2 pu/s
 
 
 @pytest.mark.parametrize("nominal_mHz", [50_000, 60_000])
 @pytest.mark.parametrize("short_ms", [0, 1])
-def test_a_scan_whose_clock_is_a_millisecond_short_does_not_put_off_the_loss(nominal_mHz, short_ms):
+def test_a_scan_a_millisecond_short_does_not_delay_the_loss(nominal_mHz, short_ms):
+    """A scan that reads a millisecond short does not delay the detection of a loss."""
     rig = Rig(grid_nominal_mHz=nominal_mHz)
     rig.periods(nominal_mHz / 1000, 40)
-    seen_ms = rig._next_scan_us // 1000 + short_ms
+    seen_ms = rig.next_scan_us // 1000 + short_ms
     rig.response.scan(seen_ms)
     last_ms = seen_ms - short_ms + 3 * 1000 // (nominal_mHz // 1000) // 10 * 10 - 10
     for now_ms in range(seen_ms - short_ms + 10, last_ms + 1, 10):
@@ -226,16 +237,17 @@ def test_a_scan_whose_clock_is_a_millisecond_short_does_not_put_off_the_loss(nom
 
 @pytest.mark.parametrize("nominal_mHz", [50_000, 60_000])
 @pytest.mark.parametrize("late_ms", range(0, 10, 3))
-def test_a_missing_edge_of_a_slow_grid_is_no_loss_whatever_the_scans_phase(nominal_mHz, late_ms):
+def test_a_missing_edge_of_a_slow_grid_is_not_a_loss(nominal_mHz, late_ms):
+    """A missing edge of a slow grid is not a loss, wherever the scans fall."""
     rig = Rig(grid_nominal_mHz=nominal_mHz)
     Hz = nominal_mHz / 1000 - 4
-    rig._next_scan_us = late_ms * 1000
+    rig.next_scan_us = late_ms * 1000
     rig.periods(Hz, 60)
     rig.silence(2000 / Hz)
     assert rig.response.grid_valid
 
 
-def test_after_a_loss_of_mains_the_measurement_starts_afresh():
+def test_after_a_loss_of_mains_the_measurement_starts_again():
     rig = Rig()
     rig.periods(49.5, 40)
     rig.silence(2_000)
@@ -246,7 +258,7 @@ def test_after_a_loss_of_mains_the_measurement_starts_afresh():
     assert freq_mHz(rig.response) == 50_000
 
 
-def test_one_missing_edge_is_no_loss_of_mains():
+def test_one_missing_edge_is_not_a_loss_of_mains():
     rig = Rig()
     rig.periods(49.8, 40)
     before = rig.response.request_W
@@ -257,7 +269,8 @@ def test_one_missing_edge_is_no_loss_of_mains():
 
 
 @pytest.mark.parametrize("count", [0, -1, 1, 2**30 - 1])
-def test_a_count_that_is_no_period_changes_nothing(count):
+def test_an_invalid_count_does_not_change_the_request(count):
+    """A count that is not a valid period changes neither request nor frequency."""
     rig = Rig()
     before = rig.periods(49.6, 40)[-1]
     assert rig.response.on_period(count) == before
@@ -267,14 +280,15 @@ def test_a_count_that_is_no_period_changes_nothing(count):
 
 def test_the_millisecond_counter_may_wrap():
     rig = Rig()
-    rig._next_scan_us = rig._edge_us = (2**30 - 200) * 1000
+    rig.next_scan_us = rig.edge_us = (2**30 - 200) * 1000
     rig.periods(49.5, 40)
     assert rig.response.grid_valid
     assert rig.response.state[K.AGE_ms] < 30
     assert rig.response.request_W == 200_000
 
 
-def test_the_setpoint_leaves_room_for_the_response_when_it_must():
+def test_the_setpoint_leaves_a_reserve_for_the_response():
+    """With response_priority the setpoint leaves a reserve for the response."""
     def settled(priority, setpoint_W):
         rig = Rig(response_priority=priority, pair_power_W=200_000, rack_power_max_W=150_000)
         rig.s[I.SETPOINT_W] = setpoint_W
@@ -297,17 +311,18 @@ def test_the_setpoint_moves_at_its_own_ramp():
     assert 75_000 < rig.response.request_W <= 80_200
 
 
-@pytest.mark.parametrize("what", ["setpoint", "recovery"])
-def test_what_is_wanted_beside_the_response_begins_at_zero_when_the_rack_may_deliver(what):
+@pytest.mark.parametrize("source", ["setpoint", "recovery"])
+def test_setpoint_and_recovery_start_at_zero_with_permission(source):
+    """Setpoint and recovery start their ramp at zero after each new permission."""
     rig = Rig(response_recovery_permille=100, response_setpoint_permille_ps=100)
-    rig.s[I.SETPOINT_W], rig.s[I.SOC_cpct] = (100_000, 5_000) if what == "setpoint" else (0, 9_000)
+    rig.s[I.SETPOINT_W], rig.s[I.SOC_cpct] = (100_000, 5_000) if source == "setpoint" else (0, 9_000)
     for open_for in (100, 3):
         rig.response.set_limits(200_000, 200_000, 0)
         rig.periods(50.0, open_for)
         rig.response.set_limits(200_000, 200_000, 1)
         assert rig.period(50.0) <= 400
         assert rig.periods(50.0, 20)[-1] <= 200 * 42
-        assert rig.periods(50.0, 400)[-1] == (100_000 if what == "setpoint" else 20_000)
+        assert rig.periods(50.0, 400)[-1] == (100_000 if source == "setpoint" else 20_000)
 
 
 def test_recovery_asks_for_no_more_than_the_limits_allow():
@@ -336,7 +351,7 @@ def test_the_step_service_triggers_holds_releases_and_rearms():
     assert released[-1] == 0
     assert service[G.STEP_STATE] == STEP_SPENT
     rig.periods(49.6, 30)
-    assert rig.response.request_W == 0, "not again before the grid has rested"
+    assert rig.response.request_W == 0, "not before the grid has rested"
     rig.periods(50.0, 520)
     assert service[G.STEP_STATE] == STEP_READY
     rig.periods(49.6, 30)
@@ -350,7 +365,8 @@ def test_a_dip_shorter_than_the_step_delay_does_not_trigger():
     assert rig.periods(49.6, 40)[-1] == 200_000
 
 
-def test_delivery_fades_after_its_duration_until_the_grid_has_rested():
+def test_delivery_fades_after_its_duration_until_the_grid_rests():
+    """Delivery fades out after its duration and returns when the grid has rested."""
     rig = Rig(response_duration_s=2, response_recovery_delay_s=1, response_release_permille_ps=1_000)
     assert rig.periods(49.5, 90)[-1] == 200_000
     assert rig.periods(49.5, 100)[-1] == 0
@@ -360,18 +376,19 @@ def test_delivery_fades_after_its_duration_until_the_grid_has_rested():
     assert rig.periods(49.5, 30)[-1] == 200_000
 
 
-def test_recovery_moves_towards_the_target_and_yields_to_the_response():
+def test_recovery_moves_to_the_target_and_yields_to_response():
+    """Recovery moves the state of charge towards its target and yields to the response."""
     rig = Rig(response_recovery_permille=50, response_recovery_delay_s=1, response_setpoint_permille_ps=500)
     rig.s[I.SOC_cpct] = 4_000
     assert rig.periods(50.0, 45)[-1] == 0
     assert rig.periods(50.0, 40)[-1] == -10_000
     rig.s[I.SOC_cpct] = 4_900
-    assert rig.periods(50.0, 10)[-1] == -10_000, "goes on inside the band until the target"
+    assert rig.periods(50.0, 10)[-1] == -10_000, "continues inside the band until the target"
     rig.s[I.SOC_cpct] = 5_000
     assert rig.periods(50.0, 20)[-1] == 0
     for inside in (4_500, 4_600, 5_400, 5_500):
         rig.s[I.SOC_cpct] = inside
-        assert set(rig.periods(50.0, 10)) == {0}, "begins only outside the band"
+        assert set(rig.periods(50.0, 10)) == {0}, "starts only outside the band"
     rig.s[I.SOC_cpct] = 6_000
     assert rig.periods(50.0, 20)[-1] == 10_000
     assert rig.periods(50.3, 60)[-1] < -100_000, "the grid comes first"
@@ -400,7 +417,7 @@ def test_inertia_opposes_the_rate_of_change_in_both_directions(sign):
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_inertia_asks_for_nothing_inside_its_band(sign):
+def test_inertia_is_zero_inside_its_band(sign):
     rig = Rig(parameters([-5_000, 0, 5_000, 0], response_inertia_permille_per_Hzps=500, response_inertia_band_mHzps=20))
     rig.periods(50.0, 60)
     assert {rig.period(50.0 + sign * i * 0.0003) for i in range(100)} == {0}  # 15 mHz/s

@@ -1,7 +1,7 @@
-"""Rule R1 for the kernels: no intermediate leaves the small-integer range, whatever the grid and the limits.
+"""Rule R1 for the kernels: no intermediate result leaves the small-integer range, for any grid and any limits.
 
-The kernels run on an integer that raises when a result would not fit MicroPython's 31 bits, when it
-turns into a float, and when a division is by zero.
+The kernels run on integers that raise when a result does not fit MicroPython's 31 bits, when it becomes a float, and
+when a division is by zero.
 """
 
 import pytest
@@ -17,7 +17,7 @@ _OPERATIONS = ("add", "sub", "mul", "floordiv", "mod", "and", "or", "xor", "lshi
 
 
 class Small(int):
-    """An integer of 31 bits."""
+    """An integer that must fit 31 bits."""
 
     def __neg__(self):
         return checked(int(self).__neg__())
@@ -29,7 +29,7 @@ class Small(int):
 
 
 def checked(value):
-    assert isinstance(value, int), f"{value!r} is no integer"
+    assert isinstance(value, int), f"{value!r} is not an integer"
     assert -(2**30) <= value < 2**30, f"{value} does not fit 31 bits"
     return Small(value)
 
@@ -90,7 +90,7 @@ def test_no_intermediate_of_the_kernel_leaves_31_bits(values, counts, curve, per
     for i, count in enumerate(counts):
         k[K.AUTHORITY] = Small(500 + i % 501)
         k[K.SPENT_DIRECTION] = Small(i % 3 - 1)
-        k[K.PHASE] = Small(i * i % 5 % 3)       # in and out of order; nobody looks where there is one phase
+        k[K.PHASE] = Small(i * i % 5 % 3)       # in and out of order; not used with one phase
         assert rig.response.kernel(k, rings, knots, Small(count)) == k[K.REQUEST]
         k[K.HOLD] = Small(i & 1)
         k[K.ELAPSED], k[K.SAMPLES] = Small(10_000), Small(0)
@@ -108,7 +108,7 @@ def test_no_intermediate_of_the_recorder_leaves_31_bits(counts):
     for count in counts:
         rig.response.on_period(count)
         record_kernel(m, ring, small(rig.response.state))
-        if rig.response.state[K.CLOCK_NOW] - last >= 1_500:     # a period has passed, whatever pieces it came in
+        if rig.response.state[K.CLOCK_NOW] - last >= 1_500:     # a whole period, also in several pieces
             last, periods = rig.response.state[K.CLOCK_NOW], periods + 1
     assert m[R.COUNT] <= periods and bool(m[R.COUNT]) == bool(periods)
 

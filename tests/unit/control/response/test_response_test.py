@@ -1,5 +1,6 @@
-"""Commissioning tests: a virtual frequency through the real path, never over a real event."""
+"""Response tests: a virtual frequency takes the real path, and a real disturbance ends the test."""
 
+from array import array
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from support.response_rig import DC_LOW, STRAIGHT, Rig, parameters
 
 
 class TestRig(Rig):
-    """A rig with a PCS of 10 ms lag, seen each scan."""
+    """A rig with a PCS of 10 ms lag."""
 
     __test__ = False
 
@@ -57,7 +58,7 @@ def test_a_ramp_test_follows_its_slope():
     assert -500 < test.injected_mHz < -400
     rig.periods(50.0, 540)
     assert (test.result, test.final_W) == (c.DONE, 200_000)
-    assert test.delay_ms <= 130  # 20 ms to the dead band, half a window
+    assert test.delay_ms <= 130  # 20 ms to the dead band, and half a window
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,8 @@ def test_a_test_that_is_not_allowed_is_refused(changes, kind, value, reason):
         assert test.result == c.IDLE
 
 
-def test_a_test_waits_for_a_quiet_grid_a_closed_rack_and_the_end_of_another():
+def test_a_test_needs_a_quiet_grid_a_closed_rack_and_no_other():
+    """A test starts only on a quiet grid, with sufficient limits and permission, and after the end of another test."""
     rig = TestRig()
     test = rig.response.test
     rig.periods(49.8, 20)
@@ -94,23 +96,24 @@ def test_a_test_waits_for_a_quiet_grid_a_closed_rack_and_the_end_of_another():
     assert test.start(c.STEP, -500) == c.REFUSED_BUSY
 
 
-@pytest.mark.parametrize("event", ["low", "high", "lost"])
-def test_a_real_event_ends_the_test_at_once(event):
+@pytest.mark.parametrize("disturbance", ["low", "high", "lost"])
+def test_a_real_disturbance_ends_the_test_at_once(disturbance):
     rig = TestRig()
     test = rig.response.test
     test.start(c.STEP, -300)
     rig.periods(50.0, 60)
     assert rig.response.request_W > 100_000
-    if event == "lost":
+    if disturbance == "lost":
         rig.silence(150)
     else:
-        rig.periods(49.8 if event == "low" else 50.4, 5)
+        rig.periods(49.8 if disturbance == "low" else 50.4, 5)
     assert test.result == c.ENDED_BY_GRID
-    if event == "high":
+    if disturbance == "high":
         assert rig.periods(50.4, 20)[-1] < -150_000
 
 
-def test_a_rack_that_opens_ends_the_test_and_delivers_nothing_when_it_is_closed_again():
+def test_the_end_of_the_permission_ends_the_test():
+    """A rack that opens ends the test and delivers no power when it is closed again."""
     rig = TestRig()
     test = rig.response.test
     test.start(c.RAMP, -100)
@@ -127,7 +130,8 @@ FFR = {"curve": [-500, 0, 500, 0], "response_step_permille": 1_000, "response_st
 
 
 @pytest.mark.parametrize(("kind", "value"), [(c.STEP, -320), (c.RAMP, -1_000)])
-def test_a_step_service_is_judged_by_what_it_held_and_tested_again_when_it_is_ready(kind, value):
+def test_a_test_of_the_step_service_measures_its_held_power(kind, value):
+    """A step service is measured while it holds its power, and may be tested again when it is ready."""
     rig = TestRig(**FFR)
     test = rig.response.test
     assert test.start(kind, value) == 0
@@ -139,8 +143,9 @@ def test_a_step_service_is_judged_by_what_it_held_and_tested_again_when_it_is_re
     assert test.start(kind, value) == 0
 
 
-@pytest.mark.parametrize("end", ["stop", "open", "event", "stayed"])
-def test_a_step_that_a_test_has_fired_ends_with_it_unless_the_grid_wants_one(end):
+@pytest.mark.parametrize("end", ["stop", "open", "disturbance", "stayed"])
+def test_a_step_that_a_test_has_fired_ends_with_the_test(end):
+    """A step that a test has fired ends with the test, unless the real grid demands a step."""
     rig = TestRig(**FFR | {"response_step_hold_ms": 30_000})
     test = rig.response.test
     test.start(c.STEP, -320)
@@ -152,7 +157,7 @@ def test_a_step_that_a_test_has_fired_ends_with_it_unless_the_grid_wants_one(end
         rig.periods(50.0, 200)
     elif end == "stayed":
         rig.periods(50.0, 460 + 300)
-    elif end == "event":
+    elif end == "disturbance":
         assert set(rig.periods(49.5, 300)) == {200_000}
         return
     else:
@@ -175,7 +180,7 @@ def test_stop_ends_a_test():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(-60_000, 60_000))
-def test_the_curve_for_people_is_the_curve_of_the_kernel(deviation):
+def test_on_curve_agrees_with_the_knots_of_the_kernel(deviation):
     curve = frequency.knots(DC_LOW)
     x = max(-5_000, min(5_000, deviation))
     points = sorted((curve[i], curve[i + 1]) for i in range(1, len(curve), 2))
@@ -186,7 +191,7 @@ def test_the_curve_for_people_is_the_curve_of_the_kernel(deviation):
     raise AssertionError("no segment")
 
 
-def test_a_rack_that_allows_no_tests_refuses_one():
+def test_a_rack_without_tests_in_its_config_refuses_one():
     rig = Rig()
     test = c.ResponseTest(parameters(response_test_enabled=0), rig.response, rig.s)
     assert test.refusal(c.STEP, 100) == c.REFUSED_OFF
@@ -194,14 +199,20 @@ def test_a_rack_that_allows_no_tests_refuses_one():
 
 @given(st.integers(-(2**23), 2**23 - 1), st.integers(-(2**23), 2**23 - 1), st.integers(-1_000, 1_000),
        st.integers(100, 2_000_000))  # fmt: skip
-def test_a_tests_error_is_exact_within_31_bits_whatever_the_pcs_tells(before_W, now_W, permille, contracted_W):
-    test, s = BENCH.response.test, CheckedArray("i", BENCH.s)
+def test_the_error_is_exact_within_31_bits_for_any_pcs_power(before_W, now_W, permille, contracted_W):
+    """The error of a test is exact within 31 bits for any power that the PCS reports."""
+    real, s = BENCH.response, CheckedArray("i", BENCH.s)
+    response = SimpleNamespace(
+        contracted_W=Checked(contracted_W), state=array("i", real.state), services=real.services, arrays=real.arrays,
+        grid_valid=True,
+    )  # fmt: skip
+    test = c.ResponseTest(BENCH.params, response, s)
+    s[I.LIMIT_DISCHARGE_W], s[I.PCS_POWER_W] = 2_000_000, before_W
+    assert test.start(c.STEP, -500) == 0
+    test.expected_W = Checked(permille * contracted_W // 1000)
     s[I.PCS_POWER_W] = now_W
-    test._clear()
-    test._s, test._start_W, test.expected_W = s, Checked(before_W), Checked(permille * contracted_W // 1000)
-    test._response = SimpleNamespace(contracted_W=Checked(contracted_W))
-    test.elapsed_ms = Checked(10)
-    test._measure()
+    test.scan(10)  # starts
+    test.scan(10)  # measures
     error_W = now_W - before_W - int(test.expected_W)
     assert test.error_permille == error_W * 1000 // contracted_W
     assert (test.settle_ms == 10) == (abs(error_W) * 100 <= contracted_W)
