@@ -23,8 +23,9 @@ from halite.emulator.flash_watch import ClosedWatch
 from halite.hosts.emulated import EmulatedRack
 from halite.plant.rack import COIL_NEG, COIL_POS
 from halite.scenarios import scenario as scenarios
-from halite.scenarios.outcome import LEVELS, PROMISES, trip_key
+from halite.scenarios.outcome import PROMISES, trip_key
 from halite.scenarios.scenario import Command, Scenario, Start, StartFault, TraceFrequency
+from rack.definitions.names import LEVEL_NAMES
 
 NAMES = sorted({path.stem for path in scenarios.FOLDER.glob("*.toml")} - {"demo"})
 FROM_OPEN = {"precharge_leak"}  # what happens in it happens while it closes
@@ -111,7 +112,7 @@ def play(emulated: EmulatedRack, whole: Scenario) -> Seen:
         "conducts": conducts,
         "states": [row["state"] for row in since if row["event"] == "state"],
         "trips": [row["alarm"] for row in since if row["event"] == "alarm_came" and row["level"] == "trip"],
-        "level": LEVELS[max((LEVELS.index(alarm["level"]) for alarm in alarms), default=0)],
+        "level": LEVEL_NAMES[max((LEVEL_NAMES.index(alarm["level"]) for alarm in alarms), default=0)],
         "latched": [trip_key(alarm["code"]) for alarm in alarms if alarm["latched"]],
         "events": [event for event in board.events if event.what in ("contact", "flash", "reset")],
         "refused": board.received.decode(errors="replace").count('"error"'),

@@ -20,15 +20,14 @@ from rack.comms.console_protocol import quote
 from rack.control.protect.alarm_engine import LATCHED
 from rack.control.protect import reasons as why
 from rack.control.protect.reasons import piece
-from rack.generated.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS, SIGNAL_NAMES
+from rack.generated import alarm_row as R
+from rack.generated.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS, LEVEL_NAMES, SIGNAL_NAMES, STATE_NAMES
 from rack.generated.version import VERSION
 
 _REASONS = const(12)
 _REASON = const(144)        # characters of the reason for standby
 _TRIES = const(100)         # slices of an answer that wait; a slice comes every 5 ms at least: engineering judgement
 
-_STATES = ("open", "precharge", "closed", "opening", "fault", "locked_out")
-_LEVELS = ("none", "warn", "derate", "trip")
 _RESETS = ("power", "hang", "maintenance", "command")
 # what the commands do: one text, as long ones are used where they lie in flash
 HELP = (
@@ -113,7 +112,7 @@ class Commands:
 
     def _status(self, words):
         s = self._app.controller.s
-        yield ',"state":"%s","level":"%s"' % (_STATES[s[I.STATE]], _LEVELS[s[I.ALARM_LEVEL]])
+        yield ',"state":"%s","level":"%s"' % (STATE_NAMES[s[I.STATE]], LEVEL_NAMES[s[I.ALARM_LEVEL]])
         yield ',"signals":{'
         at = 0
         for index in range(len(s)):
@@ -136,7 +135,7 @@ class Commands:
         comma = ""
         for index in range(ALARMS):
             if active[index]:
-                level = _LEVELS[ALARM_ROWS[5 * index + 2]]
+                level = LEVEL_NAMES[ALARM_ROWS[R.WIDTH * index + R.LEVEL]]
                 yield '%s{"code":%d,"level":"%s"' % (comma, index + 1, level)
                 yield ',"latched":%s' % ("true" if active[index] & LATCHED else "false")
                 yield ',"text":"%s"}' % piece(ALARM_TEXTS, index)

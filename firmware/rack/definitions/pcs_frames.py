@@ -11,8 +11,6 @@ from rack.definitions.pcs_codes import (
 
 STATES = ("off", "standby", "run", "derated", "request timed out", "fault")
 
-LEVELS = ("none", "warn", "derate", "trip")
-
 # Bits of the request's flags: (value, name of its signal in a CAN tool, meaning).
 FLAGS = (
     (1, "permitted", "the rack may deliver: closed, and no alarm opens it or wants no power"),

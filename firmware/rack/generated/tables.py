@@ -58,3 +58,5 @@ SIGNAL_NAMES = (
     b"imit_charge_W|limit_discharge_W|limit_charge_by|limit_discharge_by|setpoint_W|response_W|short_W|req"
     b"uest_W|coils|fan_pct|pump_pct|heater"
 )
+STATE_NAMES = ("open", "precharge", "closed", "opening", "fault", "locked_out")
+LEVEL_NAMES = ("none", "warn", "derate", "trip")

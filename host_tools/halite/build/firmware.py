@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 _OTHER_PORTS = {"rack/hal/unix_board.py"}  # not for the board
 # The lists for people and tools; the board has rack/generated/tables.py, and constants are put in place.
 HOST_ONLY = {
-    *(f"rack/definitions/{name}.py" for name in ("alarms", "signals", "layouts", "pcs_frames", "sunspec")),
+    *(f"rack/definitions/{name}.py" for name in ("alarms", "names", "signals", "layouts", "pcs_frames", "sunspec")),
     *map(path_of, CONSTANT_MODULES),
 }  # fmt: skip
 _VERSION = "rack/generated/version.py"

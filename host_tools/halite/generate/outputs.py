@@ -53,6 +53,10 @@ def _wrapped(text: str, width: int = 100) -> str:
     return "(\n" + "".join(f"    b{json.dumps(piece)}\n" for piece in pieces) + ")\n"
 
 
+def _tuple(names: tuple[str, ...]) -> str:
+    return "(" + ", ".join(json.dumps(name) for name in names) + ")\n"
+
+
 def _escaped(data: bytes | bytearray) -> str:
     return "".join(f"\\x{byte:02x}" for byte in data)
 
@@ -61,6 +65,7 @@ def tables_text() -> str:
     """Alarm rows as bytes and all names and texts as two strings: a tenth of the heap that tuples would take."""
     use_firmware()
     from rack.definitions.alarms import ABOVE, ROWS
+    from rack.definitions.names import LEVEL_NAMES, STATE_NAMES
     from rack.definitions.signals import SIGNALS
 
     index = {row[0]: at for at, row in enumerate(SIGNALS)}
@@ -78,6 +83,10 @@ def tables_text() -> str:
         + _wrapped("|".join(row[7] for row in ROWS))
         + "SIGNAL_NAMES = "
         + _wrapped("|".join(row[0] for row in SIGNALS))
+        + "STATE_NAMES = "
+        + _tuple(STATE_NAMES)
+        + "LEVEL_NAMES = "
+        + _tuple(LEVEL_NAMES)
     )
 
 

@@ -28,6 +28,7 @@ from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
 from rack.control.sense.message_ages import arrived  # noqa: E402
 from rack.definitions import codes as bits  # noqa: E402
 from rack.definitions.alarms import ROWS  # noqa: E402
+from rack.definitions.names import LEVEL_NAMES, STATE_NAMES  # noqa: E402
 from rack.definitions.signals import SIGNALS  # noqa: E402
 from rack.drivers.ntc import NO_OPEN, NO_SHORT  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
@@ -237,15 +238,11 @@ def check_places(scenario: Scenario, rack: Rack) -> None:
             )
 
 
-_LEVELS = ("none", "warn", "derate", "trip")
-
-
 def decisions(columns: dict[str, Any], time_ms: Any) -> Iterator[TraceEvent]:
     """State changes, alarm levels and trips as events, from the recorded process image."""
-    states = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.startswith("STATE_")}
     texts: dict[str, Callable[[int], str]] = {
-        "state": lambda value: f"state: {states[value].replace('_', ' ')}",
-        "alarm_level": lambda value: f"alarm level: {_LEVELS[value]}",
+        "state": lambda value: f"state: {STATE_NAMES[value].replace('_', ' ')}",
+        "alarm_level": lambda value: f"alarm level: {LEVEL_NAMES[value]}",
         "trip_code": lambda value: f"trip: {ROWS[value - 1][7]}" if value else "trip acknowledged",
     }
     for name, text in texts.items():

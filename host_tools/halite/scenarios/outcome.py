@@ -13,11 +13,9 @@ from halite.scenarios.trace import Trace
 
 use_firmware()
 
-from rack.definitions import codes as bits  # noqa: E402
 from rack.definitions.alarms import ROWS  # noqa: E402 - only after use_firmware
+from rack.definitions.names import LEVEL_NAMES, STATE_NAMES  # noqa: E402
 
-LEVELS = ("none", "warn", "derate", "trip")
-STATES = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.startswith("STATE_")}
 PHASE_ms = 200.0  # AFE period of 100 ms and its scan: the phase in which a fault meets them differs between two runs
 PHASE_SHARE = 0.02  # of the time since the cause: what heats for seconds is met by another noise
 POWER_SHARE = 0.01  # of the larger request
@@ -87,8 +85,8 @@ def of_trace(trace: Trace) -> Outcome:
     first = int(tripped[0]) if len(tripped) else None
     requests = trace["request_W"]
     return Outcome(
-        state=STATES[int(trace["state"][-1])],
-        level=LEVELS[int(trace["alarm_level"][-1])],
+        state=STATE_NAMES[int(trace["state"][-1])],
+        level=LEVEL_NAMES[int(trace["alarm_level"][-1])],
         trip="" if first is None else trip_key(int(codes[first])),
         trip_ms=None if first is None else float(trace.time_ms[first]),
         left=trip_key(int(codes[-1])),
