@@ -292,7 +292,7 @@ class App:
         self._idle_us = 0
         self._share_us = now_us
         if shunt.read_charge():
-            self.controller.charge.metered(shunt.charge_dAs, shunt.charge_whole)
+            self.controller.soc.metered(shunt.charge_dAs, shunt.charge_whole)
 
     def _poll_console(self, now_us):
         stdio = self._stdio

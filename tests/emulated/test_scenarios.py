@@ -23,10 +23,10 @@ from halite.hosts.emulated import EmulatedRack
 from halite.hosts.event_log import decoded
 from halite.scenarios import emulated_player
 from halite.scenarios import scenario as scenarios
-from halite.scenarios.observations import LEVELS
 from halite.scenarios.outcome import PROMISES, trip_key
 from halite.scenarios.scenario import Command, FollowFrequency, Scenario, Start, StartFault
 from rack.definitions.codes import COIL_NEG, COIL_POS
+from rack.definitions.texts import LEVEL_NAMES
 
 NAMES = sorted({path.stem for path in scenarios.FOLDER.glob("*.toml")} - {"demo"})
 FROM_OPEN = {"precharge_leak"}  # what happens in it happens while it closes
@@ -113,7 +113,7 @@ def play(emulated: EmulatedRack, whole: Scenario) -> Seen:
         "conducts": conducts,
         "states": [row["state"] for row in since if row["event"] == "state"],
         "trips": [row["alarm"] for row in since if row["event"] == "alarm_came" and row["level"] == "trip"],
-        "level": LEVELS[max((LEVELS.index(alarm["level"]) for alarm in alarms), default=0)],
+        "level": LEVEL_NAMES[max((LEVEL_NAMES.index(alarm["level"]) for alarm in alarms), default=0)],
         "latched": [trip_key(alarm["code"]) for alarm in alarms if alarm["latched"]],
         "events": [event for event in board.events if event.what in ("contact", "flash", "reset")],
         "refused": board.received.decode(errors="replace").count('"error"'),

@@ -49,6 +49,9 @@ class CheckedRig(Rig):
         super().arrive()
         self.rack_dV = int(self.rack_dV)
 
+    def _advance_ages(self, dt: int) -> None:
+        self.c.advance_ages(checked(self.now_ms))
+
     def _heat(self, coils: int, before_dV: int, dt: int) -> None:
         """Nobody asks for the resistor here."""
 

@@ -10,6 +10,7 @@ use_firmware()
 
 from rack.definitions.codes import IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
+from rack.generated import overload as O  # noqa: E402
 
 from support.controller_rig import Rig  # noqa: E402
 
@@ -98,8 +99,8 @@ def _signal(signal: int, change: int) -> Callable[[World], None]:
 
 def _spent(world: World) -> None:
     """The whole budget of an overload is used up, and more than a scan without current would take back."""
-    used = world.rig.c.current._charge
-    used[2] = 2 * used[1]
+    used = world.rig.c.overcurrent.charge
+    used[O.USED_A2s] = 2 * used[O.BUDGET_A2s]
 
 
 def _open(bit: int) -> Callable[[World], None]:

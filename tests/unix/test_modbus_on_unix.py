@@ -9,9 +9,9 @@ import pytest
 from halite.common.paths import BOARD_CONFIGS
 from halite.generate.modbus import map_rows
 from halite.hosts.unix_port import UnixPort
-from rack.control.protect.alarm_engine import OUT_LATCHED
 from rack.definitions import sunspec
 from rack.drivers.crc16 import TABLE, crc16
+from rack.generated import alarm_output as O
 from rack.generated import ids as I
 from support.modbus_rig import Slave, address, long, read_request, sealed, single_request, write_request
 
@@ -172,7 +172,7 @@ def frames() -> list[bytes]:
 def test_no_request_and_no_noise_allocates(on_unix: Callable[[str], str], frames: list[bytes]) -> None:
     """Under heap_lock; the answers are those of CPython for the same state."""
     signals = {"state": I.STATE, "charge": I.LIMIT_CHARGE_W, "discharge": I.LIMIT_DISCHARGE_W}
-    code = _LOCKED.format(frames=frames, latched=OUT_LATCHED, **signals)
+    code = _LOCKED.format(frames=frames, latched=O.LATCHED, **signals)
     lines = [line.split() for line in on_unix(code).splitlines()]
     assert [faults for _, faults in lines] == ["0"] * len(frames)
     slave = Slave("sodium", modbus_unit=UNIT)
@@ -183,7 +183,7 @@ def test_no_request_and_no_noise_allocates(on_unix: Callable[[str], str], frames
     s[I.LIMIT_CHARGE_W] = s[I.LIMIT_DISCHARGE_W] = 1_000
     for at in range(81):
         slave.c.alarms.active[at] = at % 4 if at % 4 != 2 else 0
-    slave.c.alarms.out[OUT_LATCHED] = 20
+    slave.c.alarms.out[O.LATCHED] = 20
     slave.c._w[0] = 0  # its time, as no scan has run over there
     slave.modbus._text = bytes(48)  # the build's commit
     for frame, (answer, _) in zip(frames, lines, strict=True):

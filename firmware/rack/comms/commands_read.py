@@ -20,6 +20,7 @@ from rack.comms.console_protocol import quote
 from rack.control.protect.alarm_engine import LATCHED
 from rack.control.protect import reasons as why
 from rack.control.protect.reasons import piece
+from rack.generated import alarm_row as R
 from rack.generated.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS, SIGNAL_NAMES
 from rack.generated.texts import LEVELS, RESETS, STATES
 from rack.generated.version import VERSION
@@ -134,7 +135,7 @@ class Commands:
         comma = ""
         for index in range(ALARMS):
             if active[index]:
-                level = piece(LEVELS, ALARM_ROWS[5 * index + 2])
+                level = piece(LEVELS, ALARM_ROWS[R.WIDTH * index + R.LEVEL])
                 yield '%s{"code":%d,"level":"%s"' % (comma, index + 1, level)
                 yield ',"latched":%s' % ("true" if active[index] & LATCHED else "false")
                 yield ',"text":"%s"}' % piece(ALARM_TEXTS, index)

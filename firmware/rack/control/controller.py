@@ -1,17 +1,35 @@
 """The rack's decisions: one process image in, one out, every scan.
 
-Order is the protection: inputs are judged, alarms decide, contactors act, limits follow, and only
-then is power requested, so that no request outlives the alarm that forbids it by a single scan.
-Slow work runs in slots, one a scan in turn, each with the time since its own last run. The order has one seam,
-after the contactors: an app may run the second half a little later, so that protection itself stays short.
+The order protects the rack: inputs are judged, alarms decide, contactors act, limits follow, and only then is power
+requested. So a request ends in the same scan as the alarm that forbids it comes. Slow work runs in slots, one slot in
+each scan, each with the time since its own last run. The application may run the second half, from the slots on, a
+little later than the first, so that protection itself stays short.
 """
 
 from array import array
 
 import micropython
 from micropython import const
+from rack.generated import alarm_levels as L
+from rack.generated import controller_slots as S
+from rack.generated import controller_times as T
 from rack.generated import ids as I
-from rack.control.protect.alarm_engine import LATCHED, Alarms
+from rack.base.clock import TICKS_MASK
+from rack.base.viper import ptr32
+from rack.control.protect.alarm_engine import Alarms
+from rack.control.protect.contactors import Contactors
+from rack.control.protect.cooling import Cooling
+from rack.control.protect.limits import Limits
+from rack.control.protect.retained import Retained
+from rack.control.response.response import Response
+from rack.control.sense import message_ages
+from rack.control.sense.cells import Cells
+from rack.control.sense.core_temperature import CoreTemperature
+from rack.control.sense.inputs import judge_inputs
+from rack.control.sense.overcurrent import Overcurrent
+from rack.control.sense.runaway import Runaway
+from rack.control.sense.soc import SocEstimator
+from rack.control.sense.temperatures import Temperatures
 from rack.definitions.codes import (
     ACT_OPEN,
     ACT_ZERO,
@@ -28,65 +46,38 @@ from rack.definitions.codes import (
     STATE_CLOSED,
     STATE_LOCKED_OUT,
 )
-from rack.control.sense import message_ages
-from rack.control.sense.cells import Cells
-from rack.control.sense.soc import KEEP_LATCHED, KEEP_TRIPS, Charge
-from rack.control.protect.contactors import Contactors
-from rack.control.sense.core_temperature import Core
-from rack.control.sense.overcurrent import Current
-from rack.base.clock import TICKS_MASK
-from rack.base.viper import ptr32
-from rack.control.protect.limits import Limits
-from rack.control.response.response import Response
-from rack.control.sense.runaway import Runaway
-from rack.control.sense.temperatures import Temperatures
-from rack.control.protect.cooling import Thermal
 
-_SLOTS = const(8)               # a power of two
-_SLOT_MASK = const(7)
-_SLOT_CLOCK = const(0x0FFF_FFFF)  # their clock wraps early, so that no sum with it leaves 31 bits
-_DEEP = I.ALARM_DEEP_DISCHARGE
-_EMS = I.ALARM_EMS_LOST - 1
-_DT_MOST_ms = const(1000)       # a longer gap is not believed: nobody watched
-_LONG_ms = const(0x0FFF_FFFF)   # three days: nothing asks for more, and no sum with it leaves 31 bits
-
-# words of the slots
-_SLOT = const(0)                # the next one
-_CLOCK_ms = const(1)            # wraps at _SLOT_CLOCK
-_SLOT_ms = const(2)
-_LAST_ms = const(3)             # when each slot ran last
-# words of a Controller
-_NOW_ms = const(0)              # of the last `protect`, -1 before the first
-_DT_ms = const(1)               # that no `plan` has seen yet: one may serve two `protect`s
-_TEMPS_ms = const(2)            # since the last temperatures
+_EMS = const(I.ALARM_EMS_LOST - 1)
+_MAX_DT_ms = const(1000)        # after a longer gap the elapsed time is not known: the scan may have stood still
+_MAX_TIME_ms = const(0x0FFF_FFFF)   # three days: longer than every time of the config; sums stay within 31 bits
 
 
 @micropython.viper
-def _turn(w: ptr32, dt: int) -> int:
-    """The slot whose turn it is; w[_SLOT_ms]: the time since its own last run."""
-    at = w[_SLOT]
-    now = (w[_CLOCK_ms] + dt) & _SLOT_CLOCK
-    w[_SLOT_ms] = (now - w[_LAST_ms + at]) & _SLOT_CLOCK
-    w[_LAST_ms + at] = w[_CLOCK_ms] = now
-    w[_SLOT] = (at + 1) & _SLOT_MASK
+def _turn(slots: ptr32, dt: int) -> int:
+    """The slot whose turn it is; writes ELAPSED_ms, the time since its own last run. slots: layout controller_slots."""
+    at = slots[S.NEXT]
+    now = (slots[S.CLOCK_ms] + dt) & S.CLOCK_MASK
+    slots[S.ELAPSED_ms] = (now - slots[S.LAST_ms + at]) & S.CLOCK_MASK
+    slots[S.LAST_ms + at] = slots[S.CLOCK_ms] = now
+    slots[S.NEXT] = (at + 1) & S.SLOT_MASK
     return at
 
 
 @micropython.viper
-def _begin(s: ptr32, w: ptr32, now_ms: int) -> int:
-    """ms since the last scan, at most _DT_MOST_ms; what is beyond goes into time_jump_ms. Sum of cells against rack."""
-    dt = (now_ms - w[_NOW_ms]) & TICKS_MASK
-    if w[_NOW_ms] < 0:
+def _begin(s: ptr32, times: ptr32, now_ms: int) -> int:
+    """ms since the last scan, up to _MAX_DT_ms; the excess goes into time_jump_ms. Also writes sum_error_dV."""
+    dt = (now_ms - times[T.NOW_ms]) & TICKS_MASK
+    if times[T.NOW_ms] < 0:
         dt = 0
-    w[_NOW_ms] = now_ms
-    s[I.TIME_JUMP_ms] = dt - _DT_MOST_ms if dt > _DT_MOST_ms else 0
-    if dt > _DT_MOST_ms:
-        dt = _DT_MOST_ms
-    w[_DT_ms] += dt
-    if w[_DT_ms] > _DT_MOST_ms:
-        w[_DT_ms] = _DT_MOST_ms
-    if w[_TEMPS_ms] < _LONG_ms:
-        w[_TEMPS_ms] += dt
+    times[T.NOW_ms] = now_ms
+    s[I.TIME_JUMP_ms] = dt - _MAX_DT_ms if dt > _MAX_DT_ms else 0
+    if dt > _MAX_DT_ms:
+        dt = _MAX_DT_ms
+    times[T.DT_ms] += dt
+    if times[T.DT_ms] > _MAX_DT_ms:
+        times[T.DT_ms] = _MAX_DT_ms
+    if times[T.TEMPS_ms] < _MAX_TIME_ms:
+        times[T.TEMPS_ms] += dt
     error = s[I.CELL_SUM_dV] - s[I.RACK_dV]
     s[I.SUM_ERROR_dV] = error if error >= 0 else 0 - error
     return dt
@@ -103,8 +94,9 @@ def may_request_power(signals: ptr32) -> int:
 class Controller:
     """All of the control core of one rack.
 
-    s: the process image, indexed by rack.generated.ids; cells_mV, temps_ddegC: what the app reads into.
-    Nothing here allocates after construction, reads a clock or knows hardware.
+    s: the process image, indexed by rack.generated.ids; cells_mV, temps_ddegC: filled by the application.
+    After construction this does not allocate; it does not read a clock or know the hardware.
+    times, slots: arrays of the layouts controller_times and controller_slots.
     """
 
     def __init__(self, params):
@@ -118,51 +110,41 @@ class Controller:
         self.cells = Cells(params, s, self.cells_mV)
         self.temperatures = Temperatures(params, s, self.temps_ddegC)
         self.runaway = Runaway(params, s, self.temperatures)
-        self.current = Current(params, s)
-        self.core = Core(params, s, self.temperatures, self.current)
-        self.contactors = Contactors(params, s, self.alarms)
-        self.charge = Charge(params, s)
-        self.thermal = Thermal(params, s)
+        self.overcurrent = Overcurrent(params, s)
+        self.core_temperature = CoreTemperature(params, s, self.temperatures, self.overcurrent)
+        self.contactors = Contactors(params, s)
+        self._retained = Retained(params)
+        self.retained = self._retained.words    # array('i') for the FRAM, and for `restore` after the next start
+        self.soc = SocEstimator(params, s, self.retained)
+        self.cooling = Cooling(params, s)
         self.limits = Limits(params, s)
         self.response = Response(params, s)
-        self._w = array("i", [-1, 0, 0])
-        self._silent_ms = params.alarms_levels[4 * _EMS]
+        self.times = array("i", [-1, 0, 0])
+        self._silent_ms = params.alarms_levels[L.WIDTH * _EMS + L.SET]
         self._judged_ms = 0
         self._reset = False
-        self._turns = array("i", [0] * (_LAST_ms + _SLOTS))
+        self.slots = array("i", [0] * S.WORDS)
         self.limits.start()
 
-    @property
-    def retained(self):
-        """array('i') that the app keeps in its FRAM and gives to `restore` after the next start."""
-        return self.charge.retained
+    def restore(self, kept):
+        """Take over the words that the last run kept, see rack.control.protect.retained. Before the first scan."""
+        self._retained.restore(kept, self.soc, self.alarms, self.contactors)
+        self.limits.start()
 
-    def restore(self, retained):
-        """Take over what the run before has kept: charge, counters, latched trips, counted trips, the resistor's heat.
-
-        A restart is no operator's reset: the first trip and a deep discharge are latched again. Nor does it close
-        what an operator has opened: somebody may work there.
+    def keep(self):
+        """Bring `retained` up to date. Runs in its slot, and from rack.storage.retention on a new state. Does not
+        allocate.
         """
-        self.charge.restore(retained)
-        k = self.charge.retained
-        latched = k[KEEP_LATCHED]
-        if latched & 1:
-            self.alarms.latch(_DEEP)
-        if latched & 2:
-            self.contactors.open()
-        self.alarms.latch(latched >> 2)
-        self.s[I.TRIPS] = min(k[KEEP_TRIPS] & 255, self.params.contactor_trips)
-        self.contactors.restore_heat(k[KEEP_TRIPS] >> 8)
-        self.limits.start()
+        self._retained.pack(self.s, self.alarms, self.contactors)
 
     def advance_ages(self, now_ms):
-        """Advance the ages of all messages to now_ms: at the start of each scan, before new inputs are written."""
-        before_ms = self._w[_NOW_ms]
+        """Advance the ages of all messages to now_ms. At the start of each scan, before new inputs are written."""
+        before_ms = self.times[T.NOW_ms]
         if before_ms >= 0:
             message_ages.advance(self.s, (now_ms - before_ms) & TICKS_MASK)
 
     def current_arrived(self, current_dA, rack_dV):
-        """The current sensor has answered: the rack's current and the voltage of its string."""
+        """The current sensor has answered with the rack's current and the voltage of its string, 0.1 A and 0.1 V."""
         s = self.s
         s[I.CURRENT_dA] = current_dA
         s[I.RACK_dV] = rack_dV
@@ -179,10 +161,10 @@ class Controller:
         self.judge_runaway()
 
     def judge_temps(self):
-        """First half of temps_arrived, for an app that cannot spend the time at once."""
+        """First half of temps_arrived, for an application that divides the work."""
         message_ages.arrived(self.s, I.TEMPS_AGE_ms)
-        self._judged_ms = ms = self._w[_TEMPS_ms]
-        self._w[_TEMPS_ms] = 0
+        self._judged_ms = ms = self.times[T.TEMPS_ms]
+        self.times[T.TEMPS_ms] = 0
         self.temperatures.arrived(ms)
 
     def judge_runaway(self):
@@ -190,43 +172,44 @@ class Controller:
         self.runaway.arrived(self._judged_ms)
 
     def scan(self, now_ms):
-        """Decide once, both halves. now_ms: any clock in ms that wraps at 2**30."""
+        """Both halves of a scan. now_ms: any clock in ms that wraps at 2**30."""
         self.protect(now_ms)
         self.plan()
 
     @property
     def now_ms(self):
         """Time of the last `protect`, 0 before the first; wraps at 2**30."""
-        return max(self._w[_NOW_ms], 0)
+        return max(self.times[T.NOW_ms], 0)
 
     def protect(self, now_ms):
-        """First half: judge the inputs, move the contactors, withdraw the request that an alarm forbids."""
+        """First half: judge the inputs, switch the contactors, withdraw a request that an alarm forbids."""
         s = self.s
-        dt = _begin(s, self._w, now_ms)
+        dt = _begin(s, self.times, now_ms)
         self.response.update_mains_age(now_ms)
-        self.current.scan(dt)
-        self.charge.scan(dt)
+        judge_inputs(s)
+        self.overcurrent.scan(dt)
+        self.soc.scan(dt)
         self.alarms.scan(dt, not self.contactors.resting(), self._reset)
         self._reset = False
         if s[I.EMS_AGE_ms] >= self._silent_ms and self.alarms.active[_EMS]:
-            s[I.SETPOINT_W] = 0     # nobody asks for it any more
+            s[I.SETPOINT_W] = 0     # the setpoint of a silent EMS does not count
         self.contactors.scan(dt)
-        response = self.response        # it may have asked since the last plan
+        response = self.response        # a mains period may have made a request since the last plan
         if (s[I.REQUEST_W] or response.request_W) and not may_request_power(s):
             response.set_limits(s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], 0)
             response.publish(0)
 
     def plan(self):
-        """Second half, before the next `protect`: slots, limits, request; an app may let other tasks run in between."""
-        w = self._w
-        dt = w[_DT_ms]
-        w[_DT_ms] = 0
+        """Second half, before the next `protect`: slots, limits, request. Other tasks may run between the halves."""
+        times = self.times
+        dt = times[T.DT_ms]
+        times[T.DT_ms] = 0
         self._run_slot(dt)
         self.limits.scan(dt)
-        self._request(w[_NOW_ms], self.s)
+        self._request(times[T.NOW_ms], self.s)
 
     def command(self, what):
-        """An operator's CMD_*; returns 0 when accepted, else REFUSED_*. Not from an interrupt."""
+        """Carry out an operator's CMD_*; returns 0 or REFUSED_*. Not from an interrupt."""
         if what == CMD_OPEN:
             self.contactors.open()
             return 0
@@ -262,28 +245,20 @@ class Controller:
         return 0
 
     def _run_slot(self, dt):
-        at = _turn(self._turns, dt)
-        ms = self._turns[_SLOT_ms]
+        at = _turn(self.slots, dt)
+        ms = self.slots[S.ELAPSED_ms]
         if at == 0 or at == 4:
             self.limits.slot(at >> 2)
         elif at == 1:
             self.cells.slot(ms)
         elif at == 2:
-            self.core.slot(ms)
+            self.core_temperature.slot(ms)
         elif at == 3:
-            self.charge.slot(ms)
+            self.soc.slot(ms)
         elif at == 5:
-            self.thermal.slot(ms)
+            self.cooling.slot(ms)
         elif at == 6:
             self.keep()
-
-    def keep(self):
-        """Pack latches, trips and heat into `retained`. Runs in its slot, and from rack.storage.retention on a new
-        state. Does not allocate."""
-        k = self.charge.retained
-        deep = 1 if self.alarms.active[_DEEP - 1] & LATCHED else 0
-        k[KEEP_LATCHED] = self.s[I.TRIP_CODE] << 2 | self.contactors.opened() << 1 | deep
-        k[KEEP_TRIPS] = self.contactors.kept_heat() << 8 | self.s[I.TRIPS]
 
     def _request(self, now_ms, s):
         permitted = may_request_power(s)

@@ -1,7 +1,7 @@
-"""Piecewise-linear tables in integers: limits, resistance and OCV are knots, never formulas.
+"""Piecewise-linear tables in integers: limits, resistance and OCV are knots instead of formulas.
 
-A table that extrapolates invents a limit nobody configured: outside its knots it holds the
-end value. Slots of the scan, does not allocate.
+A table that extrapolates would invent a limit outside the config, so it holds the end values outside its knots.
+Runs in slots of the scan, does not allocate.
 """
 
 import micropython
@@ -10,22 +10,21 @@ from rack.base.viper import ptr32
 
 @micropython.viper
 def interpolate(table, ints: int, x: int) -> int:
-    """Value at x of knots (x0, y0, x1, y1, …) with rising x; the end values beyond the ends.
+    """Value at x of knots (x0, y0, x1, y1, …) with rising x; the end values beyond the ends. Rounds down.
 
     ints: length of the table, 2 or more. |y1 - y0| * (x1 - x0) must stay below 2**30.
-    Rounds towards the earlier knot's side of minus infinity, which is the lower value.
     """
-    t = ptr32(table)
-    if x <= t[0]:
-        return t[1]
+    knots = ptr32(table)
+    if x <= knots[0]:
+        return knots[1]
     at = 2
     while at < ints:
-        if x <= t[at]:
-            x0 = t[at - 2]
-            y0 = t[at - 1]
-            return y0 + (t[at + 1] - y0) * (x - x0) // (t[at] - x0)
+        if x <= knots[at]:
+            x0 = knots[at - 2]
+            y0 = knots[at - 1]
+            return y0 + (knots[at + 1] - y0) * (x - x0) // (knots[at] - x0)
         at += 2
-    return t[ints - 1]
+    return knots[ints - 1]
 
 
 def ratio(part, whole):

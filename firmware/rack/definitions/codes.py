@@ -1,11 +1,12 @@
-"""Bits and small codes shared by the control core, the drivers' glue and the host.
+"""Bits and small codes that the control core, drivers, links and host share.
 
-Kept apart so that no module needs another one only to name a bit.
+Constants only: the build puts their values in place of their names, so an import costs the board no memory.
+rack.definitions.names has the names of the states and levels.
 """
 
 from micropython import const
 
-# in_bits: digital inputs; a set bit is the healthy or active state that its name says.
+# in_bits: digital inputs; a set bit is the healthy or active state that its name states
 IN_HVIL = const(1)          # interlock loop closed
 IN_ESTOP = const(2)         # emergency stop released
 IN_OC_OK = const(4)         # hardware over-current alert quiet
@@ -26,7 +27,18 @@ STATE_OPENING = const(3)
 STATE_FAULT = const(4)
 STATE_LOCKED_OUT = const(5)
 
-# actions demanded by alarms
+# level of an alarm
+LEVEL_NONE = const(0)
+LEVEL_WARN = const(1)
+LEVEL_DERATE = const(2)
+LEVEL_TRIP = const(3)
+
+# latching of an alarm
+LATCH_NEVER = const(0)
+LATCH_ALWAYS = const(1)     # until an operator's reset
+LATCH_ENERGISED = const(2)  # the same, if a contactor was on or about to close when the alarm came
+
+# actions that alarms demand
 ACT_INFORM = const(1)
 ACT_LIMIT_CHARGE = const(2)
 ACT_LIMIT_DISCHARGE = const(4)
@@ -44,11 +56,11 @@ REFUSED_UNKNOWN = const(1)
 REFUSED_TRIPPED = const(2)  # a trip is latched: reset first
 REFUSED_LOCKED = const(3)   # locked out: unlock first
 REFUSED_ALARM = const(4)    # the cause of a trip is still there
-REFUSED_STATE = const(5)    # not in this state
-REFUSED_LOCAL = const(6)    # the config lets nobody write over this link
+REFUSED_STATE = const(5)    # not possible in this state
+REFUSED_LOCAL = const(6)    # the config forbids writing over this link
 REFUSED_VALUE = const(7)    # out of range
-REFUSED_PART = const(8)     # words that belong together came apart
-REFUSED_ALONE = const(9)    # no part of a pair
+REFUSED_PART = const(8)     # values that belong together were not written together
+REFUSED_ALONE = const(9)    # this rack does not belong to a pair
 REFUSED_ADDRESS = const(10)  # not a register that can be written
 REFUSED_HELD = const(11)    # a person has opened on the console
 
@@ -60,10 +72,10 @@ LIM_CORE = const(3)         # estimated core temperature
 LIM_CELL = const(4)         # cell voltage
 LIM_SOC = const(5)
 LIM_ALARM = const(6)        # a derate-level alarm
-LIM_STATE = const(7)        # an alarm that opens or wants no power
-LIM_RISING = const(8)       # on its way back after a limit
+LIM_STATE = const(7)        # an alarm that demands opening or zero power
+LIM_RISING = const(8)       # rises slowly after a lower limit
 
-# temps_ddegC: what the app stores for a sensor without a value
+# temps_ddegC: code for a sensor without a value
 NO_VALUE = const(-32768)    # not read
 NO_OPEN = const(-32767)     # open circuit
 NO_SHORT = const(-32766)
@@ -80,17 +92,17 @@ AFE_CONFIG = const(3)
 AFE_RUN = const(4)
 AFE_LOOK = const(5)         # check whether a broken link is whole again
 
-# temps_lost_why: why a temperature sensor is not believed
+# temps_lost_why: why a temperature sensor is not used
 LOST_OPEN = const(1)
 LOST_SHORT = const(2)
 LOST_UNREAD = const(3)
 LOST_JUMP = const(4)        # faster than a cell can
 LOST_COLD = const(5)        # far colder than its module
-LOST_FROZEN = const(6)      # its module moved, it did not
+LOST_FROZEN = const(6)      # its module moved, the sensor did not
 
 # runaway
 RUN_NONE = const(0)
-RUN_SUSPECT = const(1)      # one sensor says so, nothing else does
+RUN_SUSPECT = const(1)      # one sensor indicates it, without other evidence
 RUN_SLOW = const(2)         # confirmed by the slow tier
 RUN_FAST = const(3)         # confirmed by the criterion of GB 38031
 
@@ -102,22 +114,22 @@ EV_DROP = const(8)          # cell voltage fell
 EV_NEIGHBOUR = const(16)    # another sensor of the module rises too
 EV_GAS = const(32)
 
-AGE_NEVER = const(1_000_000)  # ages before the first message
-MAINS_SILENT_ms = const(40)    # from this age of the mains on the scan sends the requests, as no period does
+AGE_NEVER = const(1_000_000)    # age of a message before the first one, ms, and the maximum
+MAINS_SILENT_ms = const(40)     # at a higher age of the mains the scan sends the requests, because no period does
 
 # reasons besides the alarms' own codes, see rack.control.protect.reasons
 WHY_TRIPPED = const(1001)       # latched: reset
 WHY_LOCKED = const(1002)        # locked out: unlock
-WHY_NOT_ASKED = const(1003)     # nobody asked to close
-WHY_SETTLING = const(1004)      # least time open
+WHY_NOT_ASKED = const(1003)     # no command to close was given
+WHY_SETTLING = const(1004)      # minimum time open
 WHY_COOLING = const(1005)       # precharge resistor
 WHY_BUS = const(1006)           # DC bus still charged
 WHY_NO_RACK = const(1007)       # no rack voltage
 WHY_CLOSING = const(1008)
 WHY_OPENING = const(1009)
 WHY_ALARM = const(1010)         # an alarm holds it open: its code comes with it
-WHY_CHARGE = const(1100)        # + LIM_*: what limits charging
-WHY_DISCHARGE = const(1200)     # + LIM_*
+WHY_CHARGE = const(1100)        # + LIM_* of limit_charge_by
+WHY_DISCHARGE = const(1200)     # + LIM_* of limit_discharge_by
 
 # why the board started: rack.hal.scratch
 REASON_POWER = const(0)         # power-on or reset pin

@@ -163,6 +163,155 @@ LAYOUTS = {
             ("ASKED", 1, "the scan wants a request without waiting for a period"),
         ),
     ),
+    # rows of a table with one entry for each alarm
+    "alarm_row": (
+        "A row of ALARM_ROWS in rack.generated.tables: one byte for each column.",
+        "WIDTH",
+        (
+            ("SIGNAL", 1, "index of the signal that the alarm watches"),
+            ("ABOVE", 1, "1 sets above and clears below, 0 the other way round"),
+            ("LEVEL", 1, "LEVEL_* of rack.definitions.codes"),
+            ("ACTIONS", 1, "ACT_*"),
+            ("LATCH", 1, "LATCH_*"),
+        ),
+    ),
+    "alarm_levels": (
+        "A row of the parameter alarms_levels.",
+        "WIDTH",
+        (
+            ("SET", 1, "value that sets the alarm, in the signal's unit"),
+            ("CLEAR", 1, "value that clears it"),
+            ("SET_ms", 1, "for so long before it sets"),
+            ("CLEAR_ms", 1, "for so long before it clears"),
+        ),
+    ),
+    "alarm_output": (
+        "Result of an evaluation of all alarms, see rack.control.protect.alarm_engine.",
+        "WORDS",
+        (
+            ("ROWS", 1, "number of alarms"),
+            ("TRIP", 1, "code of the first latched trip, 0 if no trip is latched"),
+            ("LATCHED", 1, "number of latched alarms"),
+            ("TRANSITIONS", 1, "number of alarms that came or went in this scan"),
+            ("TRANSITION", 16, "their codes, negative when the alarm went"),
+        ),
+    ),
+    "cell_statistics": (
+        "Statistics of one voltage scan, see rack.control.sense.cells.",
+        "WORDS",
+        (
+            ("MAX", 1, "mV"),
+            ("MAX_AT", 1, "its cell"),
+            ("MIN", 1, "mV"),
+            ("MIN_AT", 1, "its cell"),
+            ("SUM", 1, "mV"),
+            ("MEAN", 1, "mV"),
+            ("WIRES", 1, "open cell wires"),
+            ("WIRE_AT", 1, "upper cell at the first open wire, -1 without one"),
+        ),
+    ),
+    "temperatures_state": (
+        "Configuration and results of the temperature kernels, see rack.control.sense.temperatures.",
+        "WORDS",
+        (
+            ("SENSORS", 1, "number of sensors"),
+            ("GROUP", 1, "sensors in a module"),
+            ("JUMP", 1, "largest plausible change between two scans, 0.1 K"),
+            ("COLD", 1, "a sensor that is colder than its module by more is lost, 0.1 K"),
+            ("FROZEN", 1, "a sensor that stands still while its module moves by more is lost, 0.1 K"),
+            ("RETURN_ms", 1, "a lost sensor returns after being good for this long"),
+            ("MAX", 1, "0.1 degC"),
+            ("MAX_AT", 1, "its sensor"),
+            ("MIN", 1, "0.1 degC"),
+            ("MIN_AT", 1, "its sensor"),
+            ("LOST", 1, "number of lost sensors"),
+            ("LOST_AT", 1, "the first of them, -1 without one"),
+        ),
+    ),
+    "core_temperatures": (
+        "Result of the core temperature estimate, see rack.control.sense.core_temperature.",
+        "WORDS",
+        (
+            ("MAX_ddegC", 1, "highest temperature of a core or a surface"),
+            ("MAX_AT", 1, "its module"),
+            ("MIN_ddegC", 1, "lowest core temperature"),
+        ),
+    ),
+    "overload": (
+        "One direction of the I2t budget, see rack.control.sense.overcurrent.",
+        "WORDS",
+        (
+            ("RATED_A2", 1, "square of the continuous rating"),
+            ("BUDGET_A2s", 1, ""),
+            ("USED_A2s", 1, "up to twice the budget"),
+            ("REST_A2ms", 1, "remainder of USED_A2s"),
+        ),
+    ),
+    "overcurrent_state": (
+        "State of the over-current estimate, see rack.control.sense.overcurrent.",
+        "WORDS",
+        (
+            ("RANGE_dA", 1, "range of the current sensor"),
+            ("REST_dA", 1, "a smaller current is rest"),
+            ("SQUARE_A2s", 1, "squared current since take_mean_square"),
+            ("SQUARE_A2ms", 1, "its remainder"),
+            ("STALE_ms", 1, "from this age on the last current does not count"),
+        ),
+    ),
+    "runaway_tier": (
+        "Result of one step of a runaway tier, see rack.control.sense.runaway.",
+        "WORDS",
+        (
+            ("FASTEST", 1, "fastest rise in this step, 0.1 K"),
+            ("AT", 1, "its sensor"),
+            ("CANDIDATE", 1, "sensor that has risen for longest, -1 without one"),
+        ),
+    ),
+    "limit_side": (
+        "Available power in one direction, see rack.control.protect.limits.",
+        "WORDS",
+        (
+            ("TABLE", 1, "permille, lowest of the tables"),
+            ("TABLE_BY", 1, "LIM_* of that table"),
+            ("PERMILLE", 1, "available, after the slow rise"),
+            ("REST", 1, "remainder of the rise, permille * ms / s"),
+            ("DERATE_ACTION", 1, "ACT_LIMIT_* of this direction"),
+            ("MAX_W", 1, "power of 1000 permille"),
+        ),
+    ),
+    "retained_words": (
+        "Retained data, as the FRAM keeps them; see rack.control.protect.retained. The order is the FRAM's.",
+        "WORDS",
+        (
+            ("CHARGE_dAs", 1, "charge in the cells"),
+            ("IN_dAs", 1, "charged, below 1 Ah"),
+            ("IN_Ah", 1, "charged"),
+            ("OUT_dAs", 1, "discharged, below 1 Ah"),
+            ("OUT_Ah", 1, "discharged"),
+            ("SOH_cpct", 1, "capacity against the nominal"),
+            ("LATCHED", 1, "bit 0: deep discharge is latched; bit 1: an operator has opened; from bit 2: first trip"),
+            ("TRIPS", 1, "counted trips; from bit 8: quarters of the precharge resistor's energy budget in use"),
+        ),
+    ),
+    "controller_times": (
+        "Clocks of the controller.",
+        "WORDS",
+        (
+            ("NOW_ms", 1, "time of the last `protect`; -1 before the first"),
+            ("DT_ms", 1, "time that no `plan` has used yet; a `plan` may serve several `protect`"),
+            ("TEMPS_ms", 1, "since the last temperatures"),
+        ),
+    ),
+    "controller_slots": (
+        "Turns of the slow work, which runs in slots: one slot in each scan.",
+        "WORDS",
+        (
+            ("NEXT", 1, "slot whose turn comes next"),
+            ("CLOCK_ms", 1, "wraps at CLOCK_MASK"),
+            ("ELAPSED_ms", 1, "time since the present slot last ran"),
+            ("LAST_ms", 8, "when each slot last ran"),
+        ),
+    ),
 }
 
 # Constants that belong to a layout's values: module: ((name, value as written, meaning), ...)
@@ -178,5 +327,13 @@ CONSTANTS = {
         ("CLOCK_MASK", "0xFFF_FFFF", "clocks wrap at 2**28: CLOCK_NOW after 44 minutes, ticks after 4 s"),
         ("CLOCK_HALF", "0x800_0000", "a difference of this or more is negative"),
         ("MAX_PHASES", "3", "phases that the arrays have words for"),
+    ),
+    "alarm_output": (
+        ("MAX_TRANSITIONS", "16", "room in TRANSITION"),
+    ),
+    "controller_slots": (
+        ("SLOTS", "8", "a power of two"),
+        ("SLOT_MASK", "7", ""),
+        ("CLOCK_MASK", "0x0FFF_FFFF", "wraps early: a sum of two times stays within 31 bits"),
     ),
 }

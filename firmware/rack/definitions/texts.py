@@ -61,3 +61,8 @@ def texts(rows):
     if [row[0] for row in rows] != list(range(len(rows))):
         raise ValueError("codes have gaps or are out of order: %s" % (rows,))
     return tuple(row[-1] for row in rows)
+
+
+# names for the host, in the order of the codes
+STATE_NAMES = texts(STATES)
+LEVEL_NAMES = texts(LEVELS)

@@ -10,11 +10,12 @@ from array import array
 
 from micropython import const
 
+from rack.generated import alarm_output as O
+from rack.generated import alarm_row as R
 from rack.generated import ids as I
+from rack.generated import retained_words as W
 from rack.control.protect import reasons as why
-from rack.control.protect.alarm_engine import EVENTS, OUT_EVENT, OUT_EVENTS
 from rack.definitions.codes import CMD_OPEN
-from rack.control.sense.soc import KEEP_LATCHED, KEEP_TRIPS, KEEP_WORDS
 from rack.drivers.fram import Fram
 from rack.storage.event_log import EventLog
 from rack.storage.int_store import IntStore
@@ -27,8 +28,8 @@ KIND_WENT = const(2)        # the same
 KIND_STATE = const(3)       # code: the contactors' new STATE_*; value: the one before, and 16 times the first reason
 
 _HANG = const(1)                    # REASON_HANG of rack.hal.scratch
-_BOOT = KEEP_WORDS                  # words behind the controller's own
-_HEAD = KEEP_WORDS + 1              # where the log's newest record is looked for
+_BOOT = W.WORDS                  # words behind the controller's own
+_HEAD = W.WORDS + 1              # where the log's newest record is looked for
 _LOG_AT = const(128)
 _LOG_RECORDS = const(1020)
 _FIELDS = const(7)                  # kind, code, ms, value, current, rack voltage, request
@@ -47,8 +48,8 @@ class Memory:
         self.bad = 0
         fram = Fram(i2c)
         self.log = EventLog(fram, _LOG_AT, _LOG_RECORDS)
-        self._store = IntStore(fram, 0, KEEP_WORDS + 2)
-        self._words = array("i", [0] * (KEEP_WORDS + 2))    # as last staged
+        self._store = IntStore(fram, 0, W.WORDS + 2)
+        self._words = array("i", [0] * (W.WORDS + 2))    # as last staged
         self._kept = controller.retained
         self._controller = controller
         self._s = controller.s
@@ -82,7 +83,7 @@ class Memory:
         if reason == _HANG:         # the dead-man has opened what was closed: no restart closes it again
             self._controller.alarms.latch(I.ALARM_LATE_TRIP)
         words[_BOOT] = (words[_BOOT] + 1) & 0xFFFF
-        words[KEEP_TRIPS] = -1      # save at once
+        words[W.TRIPS] = -1      # save at once
         self.log.open(words[_BOOT], head)
         self._put(KIND_START, reason, 0, task)
 
@@ -91,12 +92,12 @@ class Memory:
         date. Does not allocate."""
         s = self._s
         out = self._out
-        for at in range(min(out[OUT_EVENTS], EVENTS)):
-            code = out[OUT_EVENT + at]
+        for at in range(min(out[O.TRANSITIONS], O.MAX_TRANSITIONS)):
+            code = out[O.TRANSITION + at]
             if code > 0:
-                self._put(KIND_CAME, code, now_ms, s[ALARM_ROWS[5 * code - 5]])
+                self._put(KIND_CAME, code, now_ms, s[ALARM_ROWS[R.WIDTH * (code - 1)]])
             else:
-                self._put(KIND_WENT, -code, now_ms, s[ALARM_ROWS[-5 * code - 5]])
+                self._put(KIND_WENT, -code, now_ms, s[ALARM_ROWS[R.WIDTH * (-code - 1)]])
         if s[I.STATE] != self._state:
             # now, not in its slot: written within four polls, so a precharge is known before its coil is on where
             # [contactor] aux_ms is longer than these 80 ms
@@ -107,7 +108,7 @@ class Memory:
 
     def busy(self):
         """Is there something in this scan that `scan` should see?"""
-        return self._out[OUT_EVENTS] or self._s[I.STATE] != self._state
+        return self._out[O.TRANSITIONS] or self._s[I.STATE] != self._state
 
     def poll(self, now_us):
         """One step of at most one transfer, every 20 ms: new latches and heat at once, then events, then what else is
@@ -160,7 +161,7 @@ class Memory:
         """
         w = self._words
         k = self._kept
-        return w[KEEP_LATCHED] != k[KEEP_LATCHED] or w[KEEP_TRIPS] != k[KEEP_TRIPS]
+        return w[W.LATCHED] != k[W.LATCHED] or w[W.TRIPS] != k[W.TRIPS]
 
     def _due(self):
         """Every 5 s when anything changed."""
@@ -172,14 +173,14 @@ class Memory:
         self._polls = 0
         if self.bad & BAD_SILENT:       # an event may have found it silent with nothing else to save
             return True
-        for at in range(KEEP_WORDS):  # noqa: SIM110 - a generator allocates
+        for at in range(W.WORDS):  # noqa: SIM110 - a generator allocates
             if w[at] != k[at]:
                 return True
         return False
 
     def _stage(self):
         w = self._words
-        for at in range(KEEP_WORDS):
+        for at in range(W.WORDS):
             w[at] = self._kept[at]
         w[_HEAD] = self.log.head
         self._store.stage(w)

@@ -32,11 +32,11 @@ from halite.scenarios.recording import Recording
 use_firmware()
 
 from rack.definitions import pcs_codes  # noqa: E402 - only after use_firmware
+from rack.definitions.texts import LEVEL_NAMES  # noqa: E402
 
 _SAMPLE_MS = 10.0
 _WALL_LIMIT_S = 600.0
 _SETTLE_ms = 200.0
-_LEVELS = ("none", "warn", "derate", "trip")
 
 
 @dataclass
@@ -113,8 +113,8 @@ def account(story: Story, script: scenario.Scenario, config: RackConfig) -> list
     arrives_ms = at["ramp"] + 1000.0 * abs(50_000 - ramp.to_mHz) / ramp.rate_mHzps
     answered = _first_of(requests, lambda f: f["power"] > 0, at["ramp"])
     settled = [f["power"] for ms, f in requests if arrives_ms + _SETTLE_ms <= ms < at["fault"]]
-    derated = _first_of(limits, lambda f: f["level"] == _LEVELS.index("derate"), at["fault"])
-    tripped = _first_of(limits, lambda f: f["level"] == _LEVELS.index("trip"), at["fault"])
+    derated = _first_of(limits, lambda f: f["level"] == LEVEL_NAMES.index("derate"), at["fault"])
+    tripped = _first_of(limits, lambda f: f["level"] == LEVEL_NAMES.index("trip"), at["fault"])
     opened = story.first(_coil_off, at["fault"])
     zero = _first_of(requests, lambda f: not f["flags"] & pcs_codes.FLAG_PERMIT, at["fault"])
     return [
@@ -182,7 +182,7 @@ def trace_of(story: Story, recorder: BoardRecorder, script: scenario.Scenario, c
     for ms, fields in limits:
         if fields["level"] != before:
             before = fields["level"]
-            trace.observations.append(Observation(ms, "control", f"alarm level: {_LEVELS[before]}"))
+            trace.observations.append(Observation(ms, "control", f"alarm level: {LEVEL_NAMES[before]}"))
     trace.observations.sort(key=lambda seen: seen.time_ms)
     return trace
 

@@ -13,6 +13,7 @@ use_firmware()
 
 from rack.definitions import pcs_codes, pcs_frames  # noqa: E402
 from rack.definitions.alarms import ROWS  # noqa: E402 - the firmware's path must be known first
+from rack.definitions.texts import LEVEL_NAMES  # noqa: E402
 
 DBC_FILE = ROOT / "docs" / "protocols" / "pcs_can.dbc"
 PAGE_FILE = ROOT / "docs" / "protocols" / "pcs_can.md"
@@ -95,7 +96,7 @@ def _dbc_lines() -> Iterator[str]:
     yield 'BA_DEF_DEF_ "GenMsgCycleTime" 0;'
     for identifier, _, _, period_ms, _, _ in pcs_frames.FRAMES:
         yield f'BA_ "GenMsgCycleTime" BO_ {identifier} {period_ms};'
-    yield f"VAL_ {pcs_codes.LIMITS_ID} level {_values(pcs_frames.LEVELS)} ;"
+    yield f"VAL_ {pcs_codes.LIMITS_ID} level {_values(LEVEL_NAMES)} ;"
     yield f"VAL_ {pcs_codes.STATUS_ID} state {_values(pcs_frames.STATES)} ;"
 
 

@@ -7,14 +7,16 @@ from halite.common.paths import use_firmware
 use_firmware()
 
 from rack.control.protect import reasons as why  # noqa: E402
-from rack.definitions import codes as bits  # noqa: E402
 from rack.definitions.alarms import ROWS  # noqa: E402 - only after use_firmware
-from rack.definitions.pcs_frames import LEVELS  # noqa: E402
+from rack.definitions.texts import LEVEL_NAMES, STATE_NAMES  # noqa: E402
 
 _FIELDS = ("sequence", "boot", "ms", "kind", "code", "value", "current_dA", "rack_dV", "request_W")
 _KINDS = ("start", "alarm_came", "alarm_went", "state")
 _STARTS = ("power", "hang", "maintenance", "command")
-_STATES = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.startswith("STATE_")}
+
+
+def _state(code: int) -> str:
+    return STATE_NAMES[code] if 0 <= code < len(STATE_NAMES) else str(code)
 
 
 def decoded(record: list[int]) -> dict[str, Any]:
@@ -28,9 +30,9 @@ def decoded(record: list[int]) -> dict[str, Any]:
     row["event"] = _KINDS[kind] if kind < len(_KINDS) else f"kind {kind}"
     if row["event"].startswith("alarm") and 0 < code <= len(ROWS):
         key, signal, _, level, *_, text = ROWS[code - 1]
-        return row | {"alarm": key, "level": LEVELS[level], "signal": signal, "text": text}
+        return row | {"alarm": key, "level": LEVEL_NAMES[level], "signal": signal, "text": text}
     if row["event"] == "state":
         before, reason = row["value"] & 15, row["value"] >> 4
-        named = {"state": _STATES.get(code, str(code)), "value": _STATES.get(before, str(before))}
+        named = {"state": _state(code), "value": _state(before)}
         return row | named | ({"why": why.text(reason)} if reason else {})
     return row | {"reason": _STARTS[code] if code < len(_STARTS) else str(code)}

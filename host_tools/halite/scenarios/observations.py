@@ -12,11 +12,9 @@ from halite.scenarios.scenario import Scenario
 
 use_firmware()
 
-from rack.definitions import codes  # noqa: E402 - only after use_firmware
-from rack.definitions.alarms import ROWS  # noqa: E402
-from rack.definitions.pcs_frames import LEVELS as LEVELS  # noqa: E402
+from rack.definitions.alarms import ROWS  # noqa: E402 - only after use_firmware
+from rack.definitions.texts import LEVEL_NAMES, STATE_NAMES  # noqa: E402
 
-STATES = {getattr(codes, name): name[6:].lower() for name in dir(codes) if name.startswith("STATE_")}
 _TRIP_TEXT = 7  # column of an alarm row
 
 
@@ -39,8 +37,8 @@ def of_rack(rack: Rack, start_ms: float = 0.0) -> list[Observation]:
 
 
 _TRANSITION_TEXTS: dict[str, Callable[[int], str]] = {
-    "state": lambda value: f"state: {STATES[value].replace('_', ' ')}",
-    "alarm_level": lambda value: f"alarm level: {LEVELS[value]}",
+    "state": lambda value: f"state: {STATE_NAMES[value].replace('_', ' ')}",
+    "alarm_level": lambda value: f"alarm level: {LEVEL_NAMES[value]}",
     "trip_code": lambda value: f"trip: {ROWS[value - 1][_TRIP_TEXT]}" if value else "trip acknowledged",
 }
 

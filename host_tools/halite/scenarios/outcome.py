@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from halite.common.paths import use_firmware
-from halite.scenarios.observations import LEVELS, STATES, Observation
+from halite.scenarios.observations import Observation
 from halite.scenarios.recording import Recording
 
 use_firmware()
 
 from rack.definitions.alarms import ROWS  # noqa: E402 - only after use_firmware
+from rack.definitions.texts import LEVEL_NAMES, STATE_NAMES  # noqa: E402
 
 PHASE_ms = 200.0  # AFE period of 100 ms and its scan: two runs differ in the phase at which a fault begins
 PHASE_SHARE = 0.02  # of the time since the cause: noise differs between two runs that heat for seconds
@@ -90,8 +91,8 @@ def of_recording(recording: Recording) -> Outcome:
         return [seen for seen in recording.observations if seen.source == source]
 
     return Outcome(
-        state=STATES[int(recording["state"][-1])],
-        level=LEVELS[int(recording["alarm_level"][-1])],
+        state=STATE_NAMES[int(recording["state"][-1])],
+        level=LEVEL_NAMES[int(recording["alarm_level"][-1])],
         trip="" if first is None else trip_key(int(codes[first])),
         trip_ms=None if first is None else float(recording.time_ms[first]),
         left=trip_key(int(codes[-1])),

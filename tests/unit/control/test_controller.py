@@ -5,9 +5,7 @@ from array import array
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control.protect.limits import PERMILLE, TABLE
 from rack.control.response.pair import LINK_LOST_MS
-from rack.control.sense.soc import KEEP_LATCHED
 from rack.definitions.alarms import ROWS, code_of
 from rack.definitions.codes import (
     ACT_ZERO,
@@ -22,6 +20,8 @@ from rack.definitions.codes import (
     STATE_OPEN,
 )
 from rack.generated import ids as I
+from rack.generated import limit_side as L
+from rack.generated import retained_words as W
 from support.controller_rig import Rig
 
 
@@ -119,7 +119,7 @@ def test_a_deep_discharge_that_an_earlier_firmware_has_kept_is_latched() -> None
     """It wrote 1 and no trip's code."""
     rig = Rig()
     kept = list(rig.c.retained)
-    kept[KEEP_LATCHED] = 1
+    kept[W.LATCHED] = 1
     rig.c.restore(kept)
     rig.run(50)
     assert rig.s[I.TRIP_CODE] == code_of("deep_discharge")
@@ -155,7 +155,7 @@ def test_a_restart_does_not_close_what_an_operator_has_opened() -> None:
 def test_a_kept_trip_that_does_not_exist_is_none(code: int) -> None:
     rig = Rig()
     kept = list(rig.c.retained)
-    kept[KEEP_LATCHED] = code << 2
+    kept[W.LATCHED] = code << 2
     rig.c.restore(kept)
     rig.run(50)
     assert rig.s[I.TRIP_CODE] == 0
@@ -185,8 +185,8 @@ def test_the_response_is_requested_within_the_limits_and_not_at_all_while_power_
     asked = rig.s[I.REQUEST_W]
     assert 0 < asked <= rig.s[I.LIMIT_DISCHARGE_W]
     assert rig.s[I.FREQ_mHz] == 49_400 and rig.s[I.RESPONSE_W] >= asked
-    rig.c.limits.discharge.words[PERMILLE] = 0
-    rig.c.limits.discharge.words[TABLE] = 100
+    rig.c.limits.discharge.words[L.PERMILLE] = 0
+    rig.c.limits.discharge.words[L.TABLE] = 100
     rig.scan()
     assert 0 <= rig.s[I.REQUEST_W] <= rig.s[I.LIMIT_DISCHARGE_W] < asked
     rig.in_bits = 0

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rack.control.controller import _TEMPS_ms
-from rack.control.sense.soc import KEEP_IN_Ah, KEEP_OUT_Ah
 from rack.definitions.codes import CMD_CLOSE, CMD_RESET, NO_VALUE, WHY_COOLING
 from rack.definitions.params import SCALARS
 from rack.definitions.signals import SIGNALS
+from rack.generated import controller_times as T
 from rack.generated import ids as I
+from rack.generated import retained_words as W
 from support.checked_int import Checked, CheckedArray, Overflow, checked
 from support.checked_rig import checked_controller
 from support.controller_rig import params
@@ -69,19 +69,19 @@ def test_no_result_leaves_31_bits_for_any_input_and_any_allowed_config(
             c.response.on_period(checked(1_250_000 - ddegC))
             c.scan(checked(now))
         c.s[I.CURRENT_AGE_ms] = checked(dt)
-        c.charge.metered(checked(ddegC * 16_000), True)
+        c.soc.metered(checked(ddegC * 16_000), True)
     assert all(isinstance(value, Checked) for value in c.s)
 
 
 def test_temperatures_that_nobody_reads_for_weeks_stay_within_31_bits() -> None:
     c = checked_controller(params("bench"))
     c.protect(checked(0))
-    c._w[_TEMPS_ms] = 2**28 - 1_500     # after three days
+    c.times[T.TEMPS_ms] = 2**28 - 1_500     # after three days
     for n in range(1, 10):
         c.scan(checked(n * 1_000))
-    assert c._w[_TEMPS_ms] < 2**28 + 1_000, "and it goes on to grow"
+    assert c.times[T.TEMPS_ms] < 2**28 + 1_000, "and it goes on to grow"
     c.temps_arrived()
-    assert c._w[_TEMPS_ms] == 0
+    assert c.times[T.TEMPS_ms] == 0
 
 
 @pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])
@@ -102,7 +102,7 @@ def test_a_long_run_at_the_ends_of_the_ranges_stays_inside(name: str) -> None:
                     c.temps_arrived()
                 c.response.on_period(checked(1_260_000 if current > 0 else 1_240_000))
                 c.scan(checked(n * 1000))
-        assert c.retained[KEEP_IN_Ah] and c.retained[KEEP_OUT_Ah], "the current was not believed"
+        assert c.retained[W.IN_Ah] and c.retained[W.OUT_Ah], "the current was not believed"
 
 
 @pytest.mark.parametrize("quarters", [5, 8])
@@ -110,6 +110,6 @@ def test_a_resistor_of_the_largest_budget_that_is_too_hot_at_the_start_stays_wit
     most = {key: most for key, (_, most) in _RANGES.items() if key.startswith("precharge_energy")}
     c = checked_controller(params("bench", contactor_settle_ms=0, **most))
     c.contactors.wanted = True
-    c.contactors.restore_heat(checked(quarters))
+    c.contactors.restore(checked(0), checked(quarters))
     assert c.contactors.blocked() == WHY_COOLING
     assert c.contactors.kept_heat() == quarters

@@ -8,6 +8,7 @@ from rack.control.response.grid_services import STEP_ACTIVE, STEP_READY, STEP_SP
 from rack.control.response.recorder import FIELDS, Recorder
 from rack.control.response.response import PERIOD_TICK_NS
 from rack.control.response.response_test import DONE, RAMP, RUNNING, STEP, STOPPED
+from rack.control.sense.message_ages import arrived
 from rack.definitions.codes import (
     CMD_CLOSE,
     CMD_OPEN,
@@ -40,14 +41,14 @@ _SETTINGS = {
 # What the scan and the interrupt never run, and why.
 _NOT_IN_THE_SCAN = {
     "start": (
-        "__init__", "frequency.", "limits.Limits.start", "mains.set_up", "services.make",
+        "__init__", "overcurrent.overload", "frequency.", "limits.Limits.start", "mains.set_up", "services.make",
         "services.contracted_W", "response.Response._make_test", "response.Response._kernel_of",
         "response.Response._set_parameters",
     ),
     "for people, may allocate": ("reasons._begin", "reasons.piece", "reasons.text", "recorder.Recorder.lines",
                                  "recorder.Recorder.__len__"),
     "for a port or a test": (
-        "response.Response.arrays", "recorder.Recorder.arrays", "current.Overload.add", "response.Response.response_W",
+        "response.Response.arrays", "recorder.Recorder.arrays", "response.Response.response_W",
     ),
 }  # fmt: skip
 
@@ -113,12 +114,13 @@ def responds(rig: Work) -> None:
     assert test.result == RUNNING
     test.stop()
     assert test.result == STOPPED
-    rig.s[I.PAIR_LOW_cpct], rig.s[I.PAIR_HIGH_cpct], rig.s[I.PAIR_AGE_ms] = 9_000, 1_000, 0
+    rig.s[I.PAIR_LOW_cpct], rig.s[I.PAIR_HIGH_cpct] = 9_000, 1_000
     rig.s[I.SETPOINT_W] = 2_000_000
     services, seen = rig.c.response.services, set()
     for mHz in (49_000, 50_000, 50_500, 50_000):
         rig.mHz = mHz
         for _ in range(30):
+            arrived(rig.s, I.PAIR_AGE_ms)
             rig.work(100)
             seen.add(services[G.STEP_STATE])
     assert {STEP_READY, STEP_ACTIVE, STEP_SPENT} <= seen
@@ -149,7 +151,7 @@ def carries(rig: Work) -> None:
     rig.silent.add("current")
     rig.work(60, 20)
     rig.silent.clear()
-    rig.c.charge.metered(checked(3_000), True)
+    rig.c.soc.metered(checked(3_000), True)
 
 
 def trips(rig: Work) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from rack.control.controller import may_request_power
 from rack.control.protect.alarm_engine import LATCHED
 from rack.control.response.response import PERIOD_TICK_NS, Response
 from rack.definitions.alarms import ROWS, TRIP
@@ -70,7 +71,7 @@ class Lithium:
         c, s = self.rig.c, self.s
         s[:] = self.rig.s
         self.response.update_mains_age(c.now_ms)
-        self.response.set_limits(s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], c._permitted(s))
+        self.response.set_limits(s[I.LIMIT_CHARGE_W], s[I.LIMIT_DISCHARGE_W], may_request_power(s))
         self.response.scan(c.now_ms)
 
     def check(self) -> bool:

@@ -6,11 +6,11 @@ from functools import cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.base.clock import TICKS_MASK as MASK
-from rack.control.controller import _CLOCK_ms, _LAST_ms
-from rack.control.protect.limits import PERMILLE
 from rack.control.response.response import PERIOD_TICK_NS
 from rack.definitions.codes import IN_ESTOP
+from rack.generated import controller_slots as S
 from rack.generated import ids as I
+from rack.generated import limit_side as L
 from rack.generated import response_state as K
 from support.controller_rig import Rig
 
@@ -33,7 +33,7 @@ def _lost() -> Rig:
     rig.run(100)
     assert rig.c.response.state[K.LOST]
     for side in (rig.c.limits.charge, rig.c.limits.discharge):
-        side.words[PERMILLE] = 0
+        side.words[L.PERMILLE] = 0
     return rig
 
 
@@ -45,7 +45,7 @@ def lost() -> Rig:
 def play(rig: Rig, groups: list[int]) -> dict[int, dict[str, int]]:
     """One plan after each group of protects; by time, what it leaves."""
     seen = {}
-    turns, k = rig.c._turns, rig.c.response.state
+    turns, k = rig.c.slots, rig.c.response.state
     for protects in groups:
         for _ in range(protects):
             rig.ms += 10
@@ -53,10 +53,10 @@ def play(rig: Rig, groups: list[int]) -> dict[int, dict[str, int]]:
             rig.c.protect(rig.now_ms)
         rig.c.plan()
         seen[rig.ms] = {
-            "slots' clock": turns[_CLOCK_ms],
+            "slots' clock": turns[S.CLOCK_ms],
             "hold": k[K.UNKNOWN_ms],
             "age": k[K.AGE_ms],
-            "rise of a limit": rig.c.limits.charge.words[PERMILLE],
+            "rise of a limit": rig.c.limits.charge.words[L.PERMILLE],
             "setpoint": k[K.BASE],
         }
     return seen
@@ -78,22 +78,22 @@ def test_plans_that_serve_one_to_three_protects_advance_slots_hold_and_ramps_as_
 @given(st.lists(st.integers(1, 3), min_size=5, max_size=20))
 def test_a_slot_is_told_all_the_time_since_its_own_last_run(groups):
     rig = lost()
-    told, began = 0, rig.c._turns[_LAST_ms + 2]
+    told, began = 0, rig.c.slots[S.LAST_ms + 2]
 
     def slot(ms: int) -> None:
         nonlocal told
         told += ms
 
-    rig.c.core.slot = slot
+    rig.c.core_temperature.slot = slot
     play(rig, groups)
-    assert told == rig.c._turns[_LAST_ms + 2] - began
+    assert told == rig.c.slots[S.LAST_ms + 2] - began
 
 
 def test_a_plan_that_has_long_not_come_moves_no_further_than_a_gap_and_a_late_scan_may() -> None:
     rig = lost()
-    clock, unknown = rig.c._turns[_CLOCK_ms], rig.c.response.state[K.UNKNOWN_ms]
+    clock, unknown = rig.c.slots[S.CLOCK_ms], rig.c.response.state[K.UNKNOWN_ms]
     play(rig, [400])
-    assert rig.c._turns[_CLOCK_ms] - clock == 1_000
+    assert rig.c.slots[S.CLOCK_ms] - clock == 1_000
     assert rig.c.response.state[K.UNKNOWN_ms] - unknown == 100
 
 

@@ -11,9 +11,11 @@ from halite.common.paths import BOARD_CONFIGS
 from halite.config import load_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control.sense.soc import Charge, KEEP_CHARGE_dAs
+from rack.control.protect.retained import Retained
+from rack.control.sense.soc import SocEstimator
 from rack.drivers.ina228 import Ina228
 from rack.generated import ids as I
+from rack.generated import retained_words as W
 from support.wires import I2c
 
 PARAMS = load_params(BOARD_CONFIGS / "sodium_rack.toml")
@@ -102,9 +104,9 @@ def test_the_count_is_right_whatever_was_not_seen(pieces, reset):
     """Chip, driver and counter together: with the accumulator the gaps in the readings leave no error behind."""
     rig = Rig()
     s = array("i", [0] * I.COUNT)
-    charge = Charge(PARAMS, s)
+    charge = SocEstimator(PARAMS, s, Retained(PARAMS).words)
     s[I.COILS] = 5
-    start = charge.retained[KEEP_CHARGE_dAs]
+    start = charge.words[W.CHARGE_dAs]
     now_us, true_dAs, unseen_dAs, last_amps = 0.0, 0.0, 0.0, 0
     rig.chip.advance(now_us)
     rig.driver.read()
@@ -133,7 +135,7 @@ def test_the_count_is_right_whatever_was_not_seen(pieces, reset):
         rig.driver.read()
     assert rig.driver.read_charge()
     charge.metered(rig.driver.charge_dAs, rig.driver.charge_whole)
-    error_dAs = abs(start - charge.retained[KEEP_CHARGE_dAs] - true_dAs)
+    error_dAs = abs(start - charge.words[W.CHARGE_dAs] - true_dAs)
     total_s = sum(ms for ms, _, _ in pieces) / 100
     assert error_dAs <= 3 + 0.6 * total_s + (unseen_dAs if reset else 0)      # 0.05 A of reading is 0.5 dA
 

@@ -1,141 +1,130 @@
-"""The loop over all alarms: debounce, hysteresis, latching, and what they demand together.
+"""Evaluate all alarms: debounce, hysteresis, latching, and the actions that they demand together.
 
-The hazard is an alarm that is handled differently from the others; here there is one kernel over
-flat rows, and each row is data. Times are counted from the elapsed milliseconds of each scan and
-saturate, so the wrap of the clock does not exist here.
+The hazard is an alarm that is handled differently from the others. So one kernel runs over flat rows, and each row
+is data. Timers count the milliseconds of each scan and saturate, so they do not depend on the wrap of the clock.
 """
 
 from array import array
 
 import micropython
 from micropython import const
+from rack.generated import alarm_levels as L
+from rack.generated import alarm_output as O
+from rack.generated import alarm_row as R
 from rack.generated import ids as I
 from rack.base.viper import ptr8, ptr32
+from rack.definitions.codes import LATCH_ALWAYS, LATCH_ENERGISED, LEVEL_TRIP
 from rack.generated.tables import ALARM_ROWS, ALARMS
-
-# columns of a row of ALARM_ROWS, bytes
-_ABOVE = const(1)           # 1 sets above, 0 below; it clears the other way round. Column 0: the signal
-_LEVEL = const(2)
-_ACTIONS = const(3)
-_LATCH = const(4)           # 1 always, 2 when energised
-_COLUMNS = const(5)
-
-# columns of alarms_levels; column 0: set
-_CLEAR = const(1)
-_SET_ms = const(2)
-_CLEAR_ms = const(3)
-_LIMITS = const(4)
 
 # state of an alarm; 0: off
 ON = const(1)
 LATCHED = const(2)          # with ON: stays until reset
-
-# words of `out`
-OUT_COUNT = const(0)        # rows
-OUT_TRIP = const(1)         # code of the first latched trip
-OUT_LATCHED = const(2)      # how many alarms are latched
-OUT_EVENTS = const(3)       # alarms that came or went in this scan
-OUT_EVENT = const(4)        # their codes, negative when it went
-EVENTS = const(16)          # room for so many
+_ON_AND_LATCHED = const(3)
 
 MODE_ENERGISED = const(1)
 MODE_RESET = const(2)
-_TIME_MOST = const(1 << 28)
+_MAX_TIME_ms = const(1 << 28)
 
 
 @micropython.viper
-def _evaluate(i: int, x: int, t: ptr32, v: ptr32, r: ptr8, q: ptr32, a: ptr32, o: ptr32, dt: int, mode: int):  # noqa: C901 one loop
-    """i, x: 0, as the first three arguments live in registers. t: timers, v: signals, r: rows, q: limits, a: active."""
-    n = o[OUT_COUNT]
+def _evaluate(  # noqa: C901 one loop
+    row: int, value: int, timers: ptr32, signals: ptr32, rows: ptr8, levels: ptr32, active: ptr32, output: ptr32,
+    dt: int, mode: int,
+):  # fmt: skip
+    """Evaluate every row; mode: MODE_*. Pass 0 as `row` and `value`: the first three arguments live in registers.
+
+    timers: ms that each alarm has met its present threshold, -1 if it does not.
+    """
+    count = output[O.ROWS]
     actions = 0
-    level = 0
+    highest = 0
     latched = 0
-    events = 0
-    row = 0
+    transitions = 0
+    column = 0
     limits = 0
-    while i < n:
-        x = v[r[row]]
-        above = int(r[row + _ABOVE])
-        limit = q[limits]
-        state = a[i]
+    while row < count:
+        value = signals[rows[column]]
+        above = int(rows[column + R.ABOVE])
+        limit = levels[limits]
+        state = active[row]
         if state != 0:
             above = 1 - above
-            limit = q[limits + _CLEAR]
+            limit = levels[limits + L.CLEAR]
         met = 0
         if above != 0:
-            if x >= limit:
+            if value >= limit:
                 met = 1
-        elif x <= limit:
+        elif value <= limit:
             met = 1
         if met == 0:
-            t[i] = -1
+            timers[row] = -1
         else:
-            x = t[i]
-            if x < 0:
-                x = 0
-            elif x < _TIME_MOST:
-                x += dt
-            t[i] = x
-            wanted = q[limits + _SET_ms]
+            value = timers[row]
+            if value < 0:
+                value = 0
+            elif value < _MAX_TIME_ms:
+                value += dt
+            timers[row] = value
+            wanted = levels[limits + L.SET_ms]
             if state != 0:
-                wanted = q[limits + _CLEAR_ms]
-            if x >= wanted:
+                wanted = levels[limits + L.CLEAR_ms]
+            if value >= wanted:
                 change = 0
                 if state == 0:
-                    state = 1
-                    kind = int(r[row + _LATCH])
-                    if kind == 1 or (kind == 2 and (mode & MODE_ENERGISED)):
-                        state = 3
-                        if o[OUT_TRIP] == 0 and int(r[row + _LEVEL]) == 3:
-                            o[OUT_TRIP] = i + 1
-                    change = i + 1
-                elif state == 1 or (mode & MODE_RESET):
+                    state = ON
+                    latch = int(rows[column + R.LATCH])
+                    if latch == LATCH_ALWAYS or (latch == LATCH_ENERGISED and (mode & MODE_ENERGISED)):
+                        state = _ON_AND_LATCHED
+                        if output[O.TRIP] == 0 and int(rows[column + R.LEVEL]) == LEVEL_TRIP:
+                            output[O.TRIP] = row + 1
+                    change = row + 1
+                elif state == ON or (mode & MODE_RESET):
                     state = 0
-                    change = -1 - i
+                    change = -1 - row
                 if change != 0:
-                    a[i] = state
-                    t[i] = -1
-                    if events < EVENTS:
-                        o[OUT_EVENT + events] = change
-                    events += 1
+                    active[row] = state
+                    timers[row] = -1
+                    if transitions < O.MAX_TRANSITIONS:
+                        output[O.TRANSITION + transitions] = change
+                    transitions += 1
         if state != 0:
-            actions |= int(r[row + _ACTIONS])
-            if int(r[row + _LEVEL]) > level:
-                level = int(r[row + _LEVEL])
-            if state == 3:
+            actions |= int(rows[column + R.ACTIONS])
+            if int(rows[column + R.LEVEL]) > highest:
+                highest = int(rows[column + R.LEVEL])
+            if state == _ON_AND_LATCHED:
                 latched += 1
-        i += 1
-        row += _COLUMNS
-        limits += _LIMITS
-    o[OUT_LATCHED] = latched
-    o[OUT_EVENTS] = events
+        row += 1
+        column += R.WIDTH
+        limits += L.WIDTH
+    output[O.LATCHED] = latched
+    output[O.TRANSITIONS] = transitions
     if latched == 0:
-        o[OUT_TRIP] = 0
-    v[I.ACTIONS] = actions
-    v[I.ALARM_LEVEL] = level
-    v[I.TRIP_CODE] = o[OUT_TRIP]
+        output[O.TRIP] = 0
+    signals[I.ACTIONS] = actions
+    signals[I.ALARM_LEVEL] = highest
+    signals[I.TRIP_CODE] = output[O.TRIP]
 
 
 class Alarms:
-    """All alarms of a rack. `active` holds a state per row, `out` the OUT_* words of the last scan."""
+    """All alarms of a rack. `active` holds a state for each row, `out` the alarm_output words of the last scan."""
 
     def __init__(self, params, s):
         self._s = s
-        self._limits = params.alarms_levels
-        self._timers = array("i", [-1] * ALARMS)
+        self._levels = params.alarms_levels
+        self.timers = array("i", [-1] * ALARMS)
         self.active = array("i", [0] * ALARMS)
-        self.out = array("i", [0] * (OUT_EVENT + EVENTS))
-        self.out[OUT_COUNT] = ALARMS
+        self.out = array("i", [0] * O.WORDS)
+        self.out[O.ROWS] = ALARMS
 
     def scan(self, dt, energised, reset):
         """Evaluate every row; dt: ms since the last scan; reset: release latched rows whose cause is gone."""
         mode = (MODE_ENERGISED if energised else 0) | (MODE_RESET if reset else 0)
-        _evaluate(0, 0, self._timers, self._s, ALARM_ROWS, self._limits, self.active, self.out, dt, mode)
+        _evaluate(0, 0, self.timers, self._s, ALARM_ROWS, self._levels, self.active, self.out, dt, mode)
 
     def latch(self, code):
-        """Restore an alarm that was latched before the power went; 0 or a code that there is not does nothing."""
-        if 0 < code <= ALARMS and ALARM_ROWS[5 * code - 1]:
+        """Restore an alarm that was latched before the power loss; ignores 0 and codes that cannot latch."""
+        if 0 < code <= ALARMS and ALARM_ROWS[R.WIDTH * (code - 1) + R.LATCH]:
             self.active[code - 1] = ON | LATCHED
-            self._timers[code - 1] = -1
-            if self.out[OUT_TRIP] == 0:
-                self.out[OUT_TRIP] = code
+            self.timers[code - 1] = -1
+            if self.out[O.TRIP] == 0:
+                self.out[O.TRIP] = code

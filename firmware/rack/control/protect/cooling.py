@@ -1,56 +1,58 @@
-"""Cooling and preheating: keep the cells where they may work, without chattering pumps or a dry heater.
+"""Cooling and preheating: keep the cells in their temperature range, without chattering pumps or a dry heater.
 
-A heater without coolant flow burns, a heater on a hot rack feeds a fire; so the heater needs the
-pump, seen flow, cool coolant and no trip, and goes off with any of them at once; the pump keeps
-trying. Everything else runs and rests for a minimum time. LFP is heated before it is charged in the cold.
+A heater without coolant flow burns, and a heater on a hot rack feeds a fire. So the heater needs a running pump,
+measured flow, cool coolant and a rack without a trip; it goes off at once when one of them is missing, while the pump
+keeps running. Everything else runs and rests for a minimum time. LFP is heated before it is charged in the cold.
 """
+
+from micropython import const
 
 from rack.generated import ids as I
 from rack.definitions.codes import ACT_OPEN, IN_COOLANT_FLOW, NO_SHORT
 
-FAN_LEAST_pct = 30          # a fan or pump does not start below: engineering judgement
-_MS_MOST = 10_000_000
+FAN_MIN_pct = const(30)     # a fan or pump does not start below: engineering judgement
+_MAX_TIME_ms = const(10_000_000)
 
 
 class Switch:
     """On/off with a minimum run and a minimum pause."""
 
-    def __init__(self, least_ms):
-        self._least_ms = least_ms
-        self._ms = least_ms     # in this state; the first change is free
+    def __init__(self, min_ms):
+        self._min_ms = min_ms
+        self._ms = min_ms       # time in this state; the first change need not wait
         self.on = False
 
     def follow(self, wanted, ms):
-        """Take `wanted` unless this state is too young; ms since the last call."""
-        if self._ms < _MS_MOST:
+        """Change to `wanted` after the minimum time in the present state; ms since the last call."""
+        if self._ms < _MAX_TIME_ms:
             self._ms += ms
-        if wanted != self.on and self._ms >= self._least_ms:
+        if wanted != self.on and self._ms >= self._min_ms:
             self.on = wanted
             self._ms = 0
         return self.on
 
     def stop(self):
-        """Off now; the pause begins."""
+        """Switch off now; the minimum pause begins."""
         if self.on:
             self.on = False
             self._ms = 0
 
 
-class Thermal:
-    """`slot` ten times a second or slower; writes fan_pct, pump_pct, heater, coolant_stopped."""
+class Cooling:
+    """`slot` runs up to ten times a second and writes fan_pct, pump_pct, heater and coolant_stopped."""
 
     def __init__(self, params, s):
         self._s = s
         self._p = params
         self._cool = Switch(params.cooling_run_ms)
         self._heat = Switch(params.cooling_run_ms)
-        self._cooling = False   # hysteresis before the minimum times
+        self._cooling = False   # result of the hysteresis, before the minimum times
         self._heating = False
         self._dry_ms = 0        # pump on without flow
         self._flow_ms = 0       # pump on with flow
 
     def slot(self, ms):
-        """Decide; ms since the last call."""
+        """Switch fan, pump and heater; ms since the last call."""
         s = self._s
         self._want_cooling()
         self._want_heating()
@@ -74,7 +76,7 @@ class Thermal:
             self._cooling = False
 
     def _want_heating(self):
-        """Hysteresis on the coldest sensor; further up while the EMS asks for charge."""
+        """Hysteresis on the coldest sensor; at higher temperatures while the EMS asks for charge."""
         s = self._s
         p = self._p
         cold = s[I.TEMP_MIN_ddegC]
@@ -98,26 +100,26 @@ class Thermal:
         )
 
     def _duty(self):
-        """Least duty where cooling starts, full at cooling_cool_full_ddegC."""
+        """FAN_MIN_pct where cooling starts, full duty at cooling_cool_full_ddegC."""
         p = self._p
         hot = max(self._s[I.TEMP_MAX_ddegC], self._s[I.CORE_MAX_ddegC])
         span = max(1, p.cooling_cool_full_ddegC - p.cooling_cool_on_ddegC)
         share = min(span, max(0, hot - p.cooling_cool_on_ddegC))
-        return FAN_LEAST_pct + (100 - FAN_LEAST_pct) * share // span
+        return FAN_MIN_pct + (100 - FAN_MIN_pct) * share // span
 
     def _watch_flow(self, ms):
-        """coolant_stopped: the pump has run for cooling_flow_ms without flow. Kept until flow is seen."""
+        """Set coolant_stopped after cooling_flow_ms of pumping without flow; flow clears it."""
         s = self._s
         if s[I.IN_bits] & IN_COOLANT_FLOW:
             self._dry_ms = 0
             s[I.COOLANT_STOPPED] = 0
-            self._flow_ms = min(self._flow_ms + ms, _MS_MOST) if s[I.PUMP_pct] else 0
+            self._flow_ms = min(self._flow_ms + ms, _MAX_TIME_ms) if s[I.PUMP_pct] else 0
             return
         self._flow_ms = 0
         if not s[I.PUMP_pct]:
             self._dry_ms = 0
             return
-        if self._dry_ms < _MS_MOST:
+        if self._dry_ms < _MAX_TIME_ms:
             self._dry_ms += ms
         if self._dry_ms >= self._p.cooling_flow_ms:
             s[I.COOLANT_STOPPED] = 1

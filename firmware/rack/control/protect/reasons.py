@@ -1,4 +1,4 @@
-"""Why is it open, why does it not close, what limits it: one ordered list for console, log and Modbus.
+"""Reasons why the rack is open, does not close or is limited: one ordered list for console, log and Modbus.
 
 A technician who has to guess opens the wrong cabinet. The first reason is the one to act on.
 Codes below 1000 are alarms (rack.definitions.alarms, row = code - 1), others WHY_* of rack.definitions.codes.
@@ -7,7 +7,9 @@ Codes below 1000 are alarms (rack.definitions.alarms, row = code - 1), others WH
 import micropython
 from micropython import const
 from rack.generated import ids as I
-from rack.control.protect.alarm_engine import LATCHED, OUT_LATCHED
+from rack.generated import alarm_output as O
+from rack.generated import alarm_row as R
+from rack.control.protect.alarm_engine import LATCHED
 from rack.definitions.codes import (
     ACT_LIMIT_CHARGE,
     ACT_LIMIT_DISCHARGE,
@@ -30,10 +32,11 @@ from rack.base.viper import ptr8, ptr32
 from rack.generated.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS
 
 _ANY = const(0xFF)      # actions
+_SEPARATOR = const(124)  # "|"
 
-# from WHY_TRIPPED on, and from LIM_NONE on; each one text, as long ones are used where they lie in flash
+# Texts from WHY_TRIPPED on, and from LIM_NONE on. Each list is one text: long ones are used in place, in flash.
 TEXTS = (
-    b"tripped: reset when the cause is gone|locked out after repeated trips: unlock|nobody asked to close"
+    b"tripped: reset when the cause is gone|locked out after repeated trips: unlock|not asked to close"
     b"|waiting before closing|precharge resistor cools|DC bus still charged|no rack voltage|closing|opening"
     b"|an alarm holds it open"
 )
@@ -41,13 +44,14 @@ LIMITS = b"rated power|cold|hot|core hot|cell voltage|SoC|alarm|tripped|rising"
 
 
 @micropython.viper
-def _next(active, rows, at: int, latched: int, actions: int) -> int:
-    """The first alarm from `at` on that is active, latched or not as asked, with one of the actions; ALARMS: none."""
-    a = ptr32(active)
-    r = ptr8(rows)
+def _next(active: ptr32, rows: ptr8, at: int, latched: int, actions: int) -> int:
+    """The first active alarm from `at` on with one of the actions, ALARMS if there is none.
+
+    latched: LATCHED for latched alarms, 0 for the others.
+    """
     while at < ALARMS:
-        state = int(a[at])
-        if state and state & LATCHED == latched and int(r[5 * at + 3]) & actions:
+        state = int(active[at])
+        if state and state & LATCHED == latched and int(rows[R.WIDTH * at + R.ACTIONS]) & actions:
             return at
         at += 1
     return at
@@ -55,19 +59,20 @@ def _next(active, rows, at: int, latched: int, actions: int) -> int:
 
 @micropython.viper
 def _begin(joined, size: int, index: int) -> int:
-    """Where the index-th of the texts begins."""
-    b = ptr8(joined)
+    """Position of the first character of text `index`."""
+    characters = ptr8(joined)
     at = 0
     while index > 0 and at < size:
-        if int(b[at]) == 124:       # "|"
+        if int(characters[at]) == _SEPARATOR:
             index -= 1
         at += 1
     return at
 
 
 def piece(joined, index):
-    """The index-th of the texts that "|" joins, in bytes: in a str each search counts characters from its beginning,
-    18 ms for the last alarm. Allocates.
+    """Text `index` of a list that "|" joins, in bytes. Allocates.
+
+    Bytes, because a search in a str counts characters from its beginning: 18 ms for the last alarm.
     """
     begin = _begin(joined, len(joined), index)
     end = joined.find(b"|", begin)
@@ -75,7 +80,7 @@ def piece(joined, index):
 
 
 def text(code):
-    """The reason in words. Allocates; not for the scan."""
+    """The text of a reason. Allocates; not for the scan."""
     if code <= ALARMS:
         return piece(ALARM_TEXTS, code - 1)
     if code >= WHY_DISCHARGE:
@@ -86,16 +91,19 @@ def text(code):
 
 
 class Reasons:
-    """`list` fills `codes`; nothing is allocated after construction, so it may also serve a log."""
+    """`list` fills `codes`. Does not allocate after construction, so the log may use it in a scan."""
 
     def __init__(self, controller, codes):
         self._c = controller
-        self.codes = codes      # array('i'), its length is the most that is told
+        self.codes = codes      # array('i'); its length limits the list
         self.count = 0
 
     def list(self):
-        """Fill `codes`, most urgent first, and return how many: latched trips, the first one first; alarms
-        that hold it open or at zero; what the sequence waits for; alarms that limit, and what limits each way."""
+        """Fill `codes`, most urgent first, and return their number.
+
+        Order: latched trips, beginning with the first one; alarms that hold the rack open or at zero; the step that
+        the contactor sequence waits in; alarms that limit; the limit of each direction.
+        """
         s = self._c.s
         self.count = 0
         first = s[I.TRIP_CODE]
@@ -115,11 +123,11 @@ class Reasons:
             self.count += 1
 
     def _alarms(self, latched, first, actions):
-        """The latched ones, or of the others those that demand one of the actions; but for the first.
+        """Add latched alarms, or unlatched alarms that demand one of `actions`; skip `first`.
 
-        Long, so left out where it can find nothing or has no room: the log asks in a scan, with room for one.
+        The search is long. It is skipped without a match or without room: the log asks in a scan, with room for one.
         """
-        wanted = self._c.alarms.out[OUT_LATCHED] if latched else actions & self._c.s[I.ACTIONS]
+        wanted = self._c.alarms.out[O.LATCHED] if latched else actions & self._c.s[I.ACTIONS]
         if not wanted or self.count == len(self.codes):
             return
         active = self._c.alarms.active

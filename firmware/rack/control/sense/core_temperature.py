@@ -1,71 +1,74 @@
-"""Core temperature of each module: what the sensor at the surface will show only minutes later.
+"""Core temperature of each module: the sensor at the surface follows only minutes later.
 
-A cell is two nodes: its core takes I^2 R and gives it to the surface through a thermal resistance.
-The surface is measured, the core follows from it: C dT/dt = I^2 R - (T - surface) / Rth. Limits and
-alarms that read the core act before the surface knows. The heat is that of the coldest, most
-resistive cell, so that the estimate errs upwards.
+A cell has two nodes: its core takes I^2 R and gives it to the surface through a thermal resistance. The surface is
+measured and the core is estimated from it: C dT/dt = I^2 R - (T - surface) / Rth. Limits and alarms on the core
+temperature act before the surface warms. The heat is that of the coldest, most resistive cell, so that the error of
+the estimate is upwards.
 """
 
 from array import array
 
 import micropython
 from micropython import const
+from rack.generated import core_temperatures as O
 from rack.generated import ids as I
 from rack.base.viper import ptr32
 from rack.control.interpolate import interpolate
 
 _STEP_ms = const(1000)
-_NOT_YET = const(-30_000)
-_UNKNOWN = const(-1_000_000)
-_HEAT_MOST_mW = const(500_000)
-_RISE_MOST_mK = const(100_000)
-_RESISTANCE_MOST_uohm = const(20_000)
+_NOT_YET = const(-30_000)           # lowest core temperature before the first step
+_UNKNOWN = const(-1_000_000)        # core temperature before the first step
+_MAX_HEAT_mW = const(500_000)
+_MAX_RISE_mK = const(100_000)
+_MAX_RESISTANCE_uohm = const(20_000)
 
 
 @micropython.viper
-def _follow(used, core, rest, groups: int, m: int, out, rise_mK: int, ms: int, tau_ms: int):
-    """Advance every module's core by ms; out: highest of core and surface in 0.1 degC, its module, lowest core."""
-    u = ptr32(used)
-    c = ptr32(core)
-    r = ptr32(rest)
-    o = ptr32(out)
-    best = -30000
-    least = 30000
-    g = 0
-    i = 0
-    while g < groups:
-        surface = u[i]
-        end = i + m
-        while i < end:
-            if u[i] > surface:
-                surface = u[i]
-            i += 1
-        if c[g] == _UNKNOWN:
-            c[g] = surface * 100
-        flow = (rise_mK + surface * 100 - c[g]) * ms + r[g]
-        c[g] += flow // tau_ms
-        r[g] = flow - flow // tau_ms * tau_ms
-        hottest = c[g] // 100
-        if hottest < least:
-            least = hottest
+def _follow(
+    used: ptr32, core: ptr32, rest: ptr32, modules: int, sensors: int, output: ptr32, rise_mK: int, ms: int, tau_ms: int
+):
+    """Advance the core of each module by ms. output: layout core_temperatures.
+
+    used: temperatures of the sensors, `sensors` in each module; core, rest: 0.001 degC of each module, remainder;
+    rise_mK: of the core above the surface in the steady state.
+    """
+    highest = -30000
+    lowest = 30000
+    module = 0
+    sensor = 0
+    while module < modules:
+        surface = used[sensor]
+        end = sensor + sensors
+        while sensor < end:
+            if used[sensor] > surface:
+                surface = used[sensor]
+            sensor += 1
+        if core[module] == _UNKNOWN:
+            core[module] = surface * 100
+        flow = (rise_mK + surface * 100 - core[module]) * ms + rest[module]
+        core[module] += flow // tau_ms
+        rest[module] = flow - flow // tau_ms * tau_ms
+        hottest = core[module] // 100
+        if hottest < lowest:
+            lowest = hottest
         if surface > hottest:
             hottest = surface
-        if hottest > best:
-            best = hottest
-            o[1] = g
-        g += 1
-    o[0] = best
-    o[2] = least
+        if hottest > highest:
+            highest = hottest
+            output[O.MAX_AT] = module
+        module += 1
+    output[O.MAX_ddegC] = highest
+    output[O.MIN_ddegC] = lowest
 
 
-class Core:
+class CoreTemperature:
     """`slot` once a second or faster; the first temperatures set the cores."""
 
-    def __init__(self, params, s, temperatures, current):
+    def __init__(self, params, s, temperatures, overcurrent):
         self._s = s
         self._p = params
         self._used = temperatures.used
-        self._current = current
+        self._overcurrent = overcurrent
         n = params.afe_devices
         self.core_mdegC = array("i", [_UNKNOWN] * n)    # 0.001 degC, per module
         self._rest = array("i", [0] * n)
@@ -82,21 +85,21 @@ class Core:
         self._ms = 0
         s = self._s
         p = self._p
-        heat_mW = self._heat(self._current.take_mean_square(ms))
+        heat_mW = self._heat(self._overcurrent.take_mean_square(ms))
         s[I.HEAT_W] = heat_mW // 1000
-        rise_mK = min(heat_mW // 10 * p.core_rth_mKpW // 100, _RISE_MOST_mK)
+        rise_mK = min(heat_mW // 10 * p.core_rth_mKpW // 100, _MAX_RISE_mK)
         _follow(self._used, self.core_mdegC, self._rest, p.afe_devices, p.afe_temps_per_device,
                 self._out, rise_mK, ms, self._tau_ms)  # fmt: skip
-        s[I.CORE_MAX_ddegC] = self._out[0]
-        s[I.CORE_MAX_AT] = self._out[1]
+        s[I.CORE_MAX_ddegC] = self._out[O.MAX_ddegC]
+        s[I.CORE_MAX_AT] = self._out[O.MAX_AT]
 
     def _heat(self, square_A2):
         """Heat of one cell in mW at a mean square current, at the coldest core's resistance."""
         table = self._p.cell_resistance
-        coldest = self._out[2]
+        coldest = self._out[O.MIN_ddegC]
         if coldest == _NOT_YET:
             coldest = self._s[I.TEMP_MIN_ddegC]
-        uohm = min(interpolate(table, len(table), coldest), _RESISTANCE_MOST_uohm)
+        uohm = min(interpolate(table, len(table), coldest), _MAX_RESISTANCE_uohm)
         if square_A2 > 50_000:
-            return min(square_A2 // 1000 * uohm, _HEAT_MOST_mW)
-        return min(square_A2 * uohm // 1000, _HEAT_MOST_mW)
+            return min(square_A2 // 1000 * uohm, _MAX_HEAT_mW)
+        return min(square_A2 * uohm // 1000, _MAX_HEAT_mW)

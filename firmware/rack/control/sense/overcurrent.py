@@ -1,119 +1,101 @@
-"""Rack current: overload over time, and whether the sensor can be believed.
+"""Rack current: overload over time, and whether the sensor's value is plausible.
 
-The wires and the cells' tabs take a current above their rating for a while, not for ever: what
-heats them is I2t above the rating, and it cools off at the same rate below it. The last reading of a
-sensor that has fallen silent is no current: from the age of its alarm on it counts as none, as the contactors are open.
+Wires and cell tabs carry a current above their rating for a limited time: I2t above the rating heats them, and they
+cool at the same rate below it. The last value of a silent sensor does not count: from the age of its alarm on the
+current is 0, because the contactors are open.
 """
 
 from array import array
 
 import micropython
 from micropython import const
+from rack.generated import alarm_levels as L
 from rack.generated import ids as I
-from rack.definitions.codes import IN_ESTOP, IN_HVIL, IN_OC_OK
+from rack.generated import overcurrent_state as S
+from rack.generated import overload as O
 from rack.base.viper import ptr32
+from rack.control.sense.temperatures import NEUTRAL_ddegC
 
-_NEUTRAL_ddegC = const(250)     # rack.control.sense.temperatures: what no limit minds
-
-# words of an overload
-_RATED_A2 = const(0)
-_BUDGET_A2s = const(1)
-_USED_A2s = const(2)
-_REST_A2ms = const(3)
-
-# words of `Current`
-_RANGE_dA = const(0)
-_REST_dA = const(1)
-_SQUARE_A2s = const(2)          # since take_mean_square
-_SQUARE_A2ms = const(3)
-_STALE_ms = const(4)
+_MAX_dA = const(20_000)         # a larger current counts as this one
+_MAX_DT_ms = const(100)
+_MAX_SQUARE_A2s = const(20_000_000)
 
 
 @micropython.viper
-def _overload(w: ptr32, current_A2: int, dt: int) -> int:
-    """Advance one overload; see Overload.add."""
-    budget = w[_BUDGET_A2s]
-    product = (current_A2 - w[_RATED_A2]) * dt + w[_REST_A2ms]
+def add_overload(words: ptr32, current_A2: int, dt: int) -> int:
+    """Advance one direction of the I2t budget; returns the used part in permille of the budget, 0..2000.
+
+    words: layout overload; current_A2: square of the current in this direction, 0 in the other; dt: ms, up to 100.
+    """
+    budget = words[O.BUDGET_A2s]
+    product = (current_A2 - words[O.RATED_A2]) * dt + words[O.REST_A2ms]
     moved = product // 1000
-    used = w[_USED_A2s] + moved
+    used = words[O.USED_A2s] + moved
     rest = product - moved * 1000
     if used < 0:
         used = 0
         rest = 0
     elif used > 2 * budget:
         used = 2 * budget
-    w[_USED_A2s] = used
-    w[_REST_A2ms] = rest
+    words[O.USED_A2s] = used
+    words[O.REST_A2ms] = rest
     if budget > 100_000:
         return used // (budget // 1000)
     return used * 1000 // budget
 
 
+def overload(rated_dA, budget_A2s):
+    """A new I2t budget above a continuous rating: array of the layout overload."""
+    return array("i", [rated_dA * rated_dA // 100, budget_A2s, 0, 0])
+
+
 @micropython.viper
-def _scan(s: ptr32, w: ptr32, charge, discharge, dt: int):
-    """Fault flags, mean square, overloads, temperatures while charging. charge, discharge: words of an Overload."""
-    if dt > 100:
-        dt = 100
-    bits = s[I.IN_bits]
-    s[I.HVIL_OPEN] = 0 if bits & IN_HVIL else 1
-    s[I.ESTOP_PRESSED] = 0 if bits & IN_ESTOP else 1
-    s[I.OC_ALERT] = 0 if bits & IN_OC_OK else 1
-    if s[I.CURRENT_AGE_ms] >= w[_STALE_ms]:
+def _scan(s: ptr32, state: ptr32, charge, discharge, dt: int):
+    """Write current_bad, the overloads, the mean square and the temperatures that count while charging."""
+    if dt > _MAX_DT_ms:
+        dt = _MAX_DT_ms
+    if s[I.CURRENT_AGE_ms] >= state[S.STALE_ms]:
         s[I.CURRENT_dA] = 0
     current = s[I.CURRENT_dA]
-    most = w[_RANGE_dA]
-    s[I.CURRENT_BAD] = 0 if current > 0 - most and current < most else 1
-    if current > 20_000:
-        current = 20_000
-    elif current < -20_000:
-        current = -20_000
+    limit = state[S.RANGE_dA]
+    s[I.CURRENT_BAD] = 0 if current > 0 - limit and current < limit else 1
+    if current > _MAX_dA:
+        current = _MAX_dA
+    elif current < 0 - _MAX_dA:
+        current = 0 - _MAX_dA
     square = current * current // 100
-    s[I.I2T_CHARGE_PERMILLE] = int(_overload(charge, square if current < 0 else 0, dt))
-    s[I.I2T_DISCHARGE_PERMILLE] = int(_overload(discharge, square if current > 0 else 0, dt))
-    product = square * dt + w[_SQUARE_A2ms]
+    s[I.I2T_CHARGE_PERMILLE] = int(add_overload(charge, square if current < 0 else 0, dt))
+    s[I.I2T_DISCHARGE_PERMILLE] = int(add_overload(discharge, square if current > 0 else 0, dt))
+    product = square * dt + state[S.SQUARE_A2ms]
     moved = product // 1000
-    w[_SQUARE_A2ms] = product - moved * 1000
-    moved += w[_SQUARE_A2s]
-    w[_SQUARE_A2s] = 20_000_000 if moved > 20_000_000 else moved
-    if current < 0 - w[_REST_dA]:
+    state[S.SQUARE_A2ms] = product - moved * 1000
+    moved += state[S.SQUARE_A2s]
+    state[S.SQUARE_A2s] = _MAX_SQUARE_A2s if moved > _MAX_SQUARE_A2s else moved
+    if current < 0 - state[S.REST_dA]:
         s[I.CHARGE_TEMP_MAX_ddegC] = s[I.TEMP_MAX_ddegC]
         s[I.CHARGE_TEMP_MIN_ddegC] = s[I.TEMP_MIN_ddegC]
     else:
-        s[I.CHARGE_TEMP_MAX_ddegC] = _NEUTRAL_ddegC
-        s[I.CHARGE_TEMP_MIN_ddegC] = _NEUTRAL_ddegC
+        s[I.CHARGE_TEMP_MAX_ddegC] = NEUTRAL_ddegC
+        s[I.CHARGE_TEMP_MIN_ddegC] = NEUTRAL_ddegC
 
 
-class Overload:
-    """I2t above a continuous rating. Budget in A2s; `add` once a scan."""
-
-    def __init__(self, rated_dA, budget_A2s):
-        self.words = array("i", [rated_dA * rated_dA // 100, budget_A2s, 0, 0])
-
-    def add(self, current_A2, dt):
-        """current_A2: square of the current in this direction, 0 in the other; dt: ms, up to 100.
-
-        Returns the used part in permille of the budget, 0..2000.
-        """
-        return _overload(self.words, current_A2, dt)
-
-
-class Current:
-    """Digital inputs and current, once a scan, before the alarms."""
+class Overcurrent:
+    """`scan` once a scan, before the alarms. charge, discharge: arrays of the layout overload."""
 
     def __init__(self, params, s):
         p = params
         self._s = s
-        stale_ms = p.alarms_levels[4 * I.ALARM_CURRENT_LOST - 4]
-        self._w = array("i", [p.overcurrent_sensor_dA, p.soc_rest_dA, 0, 0, stale_ms])
-        self._charge = Overload(p.overcurrent_charge_dA, p.overcurrent_charge_A2s).words
-        self._discharge = Overload(p.overcurrent_discharge_dA, p.overcurrent_discharge_A2s).words
+        stale_ms = p.alarms_levels[L.WIDTH * (I.ALARM_CURRENT_LOST - 1) + L.SET]
+        self._state = array("i", [p.overcurrent_sensor_dA, p.soc_rest_dA, 0, 0, stale_ms])
+        self.charge = overload(p.overcurrent_charge_dA, p.overcurrent_charge_A2s)
+        self.discharge = overload(p.overcurrent_discharge_dA, p.overcurrent_discharge_A2s)
 
     def scan(self, dt):
-        """Fault flags from the inputs, overloads, and the temperatures that count while charging."""
-        _scan(self._s, self._w, self._charge, self._discharge, dt)
+        """Judge the present current; dt: ms since the last scan. Does not allocate."""
+        _scan(self._s, self._state, self.charge, self.discharge, dt)
 
     def take_mean_square(self, ms):
         """Mean square current in A2 over the ms since the last call, 100 or more; for the heat of the cells."""
-        taken = self._w[_SQUARE_A2s]
-        self._w[_SQUARE_A2s] = 0
+        taken = self._state[S.SQUARE_A2s]
+        self._state[S.SQUARE_A2s] = 0
         return taken * 10 // (ms // 100)

@@ -1,9 +1,9 @@
-"""Thermal runaway: seen by its rise, confirmed by a second witness.
+"""Thermal runaway: detected by its rise, confirmed by a second witness.
 
-GB 38031-2025 C.5.3.7: (25 % voltage drop OR the maker's maximum temperature) AND 1 degC/s for more
-than 3 s. One broken sensor can show heat and rise at once, so a rise without a voltage drop also
-needs a neighbour that warms, or gas. A polyanion sodium cell may self-heat below 1 degC/min
-(Carter et al., Energies 2025 18 661), so a slow tier compares each sensor with its rack's mean rise.
+GB 38031-2025 C.5.3.7: (25 % voltage drop OR the maker's maximum temperature) AND 1 degC/s for more than 3 s. One
+broken sensor can show heat and rise at once, so a rise without a voltage drop also needs a neighbour that warms, or
+gas. A polyanion sodium cell may self-heat below 1 degC/min (Carter et al., Energies 2025 18 661), so a slow tier
+compares each sensor with the mean rise of its rack.
 """
 
 from array import array
@@ -11,6 +11,7 @@ from array import array
 import micropython
 from micropython import const
 from rack.generated import ids as I
+from rack.generated import runaway_tier as O
 from rack.definitions.codes import (
     EV_DROP,
     EV_GAS,
@@ -28,109 +29,98 @@ from rack.base.viper import ptr8, ptr32
 _STEP_ms = const(500)
 _MINUTE_ms = const(60_000)
 _NO_REFERENCE = const(-30_000)
-_LEAST_RISE = const(2)      # 0.1 K: a neighbour warms by at least this in a step,
-_LEAST_WARM = const(3)      # or by this above the rack's mean since the slow tier's reference; engineering judgement
-
-# words of the kernel's result
-_FASTEST = const(0)         # 0.1 K in this step
-_AT = const(1)
-_CANDIDATE = const(2)       # sensor that has risen for longest, -1 none
-_MEAN = const(3)
-_WORDS = const(4)
+_NO_RISE = const(-30_000)   # below every rise
+_MIN_RISE = const(2)        # 0.1 K: a neighbour warms by at least this in a step,
+_MIN_WARMING = const(3)     # or by this above the rack's mean since the slow tier's reference; engineering judgement
 
 
 @micropython.viper
-def _risen(used, why, before, ms, out, n: int, need: int, mean: int, dt: int):
-    """Count how long each sensor has risen by `need` more than `mean` a step; remember the longest."""
-    u = ptr32(used)
-    w = ptr8(why)
-    b = ptr32(before)
-    t = ptr32(ms)
-    o = ptr32(out)
-    fastest = -30000
+def _risen(
+    used: ptr32, why: ptr8, before: ptr32, risen_ms: ptr32, output: ptr32, count: int, need: int, mean: int, dt: int
+):
+    """Count how long each sensor has risen by `need` more than `mean` in a step; find the longest. 0.1 K.
+
+    before: reference of the step; output: layout runaway_tier.
+    """
+    fastest = _NO_RISE
     fastest_at = 0
     longest = 0
     candidate = -1
-    i = 0
-    while i < n:
-        if w[i] != 0 or b[i] <= _NO_REFERENCE:
-            t[i] = 0
+    sensor = 0
+    while sensor < count:
+        if why[sensor] != 0 or before[sensor] <= _NO_REFERENCE:
+            risen_ms[sensor] = 0
         else:
-            rise = u[i] - b[i] - mean
+            rise = used[sensor] - before[sensor] - mean
             if rise > fastest:
                 fastest = rise
-                fastest_at = i
+                fastest_at = sensor
             if rise >= need:
-                t[i] += dt
-                if t[i] > longest or (t[i] == longest and rise > u[candidate] - b[candidate] - mean):
-                    longest = t[i]
-                    candidate = i
+                time = risen_ms[sensor] + dt
+                risen_ms[sensor] = time
+                if time > longest or (time == longest and rise > used[candidate] - before[candidate] - mean):
+                    longest = time
+                    candidate = sensor
             else:
-                t[i] = 0
-        i += 1
-    o[_FASTEST] = fastest if fastest > -30000 else 0
-    o[_AT] = fastest_at
-    o[_CANDIDATE] = candidate
+                risen_ms[sensor] = 0
+        sensor += 1
+    output[O.FASTEST] = fastest if fastest > _NO_RISE else 0
+    output[O.AT] = fastest_at
+    output[O.CANDIDATE] = candidate
 
 
 @micropython.viper
-def _mean_rise(used, why, before, n: int) -> int:
-    """Mean rise of the believed sensors since `before`, 0.1 K."""
-    u = ptr32(used)
-    w = ptr8(why)
-    b = ptr32(before)
+def _mean_rise(used: ptr32, why: ptr8, before: ptr32, count: int) -> int:
+    """Mean rise of the sensors in use since `before`, 0.1 K."""
     total = 0
-    count = 0
-    i = 0
-    while i < n:
-        if w[i] == 0 and b[i] > _NO_REFERENCE:
-            total += u[i] - b[i]
-            count += 1
-        i += 1
-    if count == 0:
+    counted = 0
+    sensor = 0
+    while sensor < count:
+        if why[sensor] == 0 and before[sensor] > _NO_REFERENCE:
+            total += used[sensor] - before[sensor]
+            counted += 1
+        sensor += 1
+    if counted == 0:
         return 0
-    return total // count
+    return total // counted
 
 
 @micropython.viper
-def _neighbour(used, why, before, first: int, m: int, at: int, least: int) -> int:
-    """1 when another believed sensor of the module has risen by `least` or more."""
-    u = ptr32(used)
-    w = ptr8(why)
-    b = ptr32(before)
-    i = first
-    while i < first + m:
-        if i != at and w[i] == 0 and b[i] > _NO_REFERENCE and u[i] - b[i] >= least:
+def _neighbour(used: ptr32, why: ptr8, before: ptr32, sensor: int, group: int, at: int, need: int) -> int:
+    """1 when another sensor in use has risen by `need` or more. sensor: the first of the module, at: the candidate."""
+    end = sensor + group
+    while sensor < end:
+        if (
+            sensor != at and why[sensor] == 0
+            and before[sensor] > _NO_REFERENCE and used[sensor] - before[sensor] >= need
+        ):  # fmt: skip
             return 1
-        i += 1
+        sensor += 1
     return 0
 
 
 @micropython.viper
-def _remember(used, why, before, n: int):
-    u = ptr32(used)
-    w = ptr8(why)
-    b = ptr32(before)
-    i = 0
-    while i < n:
-        b[i] = u[i] if w[i] == 0 else _NO_REFERENCE
-        i += 1
+def _remember(used: ptr32, why: ptr8, before: ptr32, count: int):
+    sensor = 0
+    while sensor < count:
+        before[sensor] = used[sensor] if why[sensor] == 0 else _NO_REFERENCE
+        sensor += 1
 
 
 class _Tier:
-    """One speed: a reference that is renewed each step, and how long each sensor has risen."""
+    """One speed: a reference that each step renews, and the time for which each sensor has risen."""
 
     def __init__(self, n, step_ms):
         self.before = array("i", [_NO_REFERENCE] * n)
         self.ms = array("i", [0] * n)
-        self.out = array("i", [0] * _WORDS)
-        self.elapsed = step_ms  # the first scan is the first reference
+        self.out = array("i", [0] * O.WORDS)
+        self.elapsed = step_ms  # so that the first scan becomes the first reference
         self.witness = 0        # EV_NEIGHBOUR of the last step
-        self.at = -1            # candidate whose rise has lasted
+        self.at = -1            # candidate that has risen for the tier's time
 
 
 class Runaway:
-    """Call `arrived` after each judged temperature scan; writes rise_*, runaway*, allocates nothing."""
+    """Call `arrived` after each judged temperature scan. Writes rise_* and runaway*; does not allocate."""
 
     def __init__(self, params, s, temperatures):
         p = params
@@ -154,32 +144,32 @@ class Runaway:
         slow.elapsed += dt
         if fast.elapsed >= _STEP_ms:
             ms = min(fast.elapsed, 10_000)
-            # one count of the reading is forgiven: a steady 1 degC/s alternates by it
+            # one count less, because the readings of a steady 1 degC/s alternate by one count
             need = max(1, p.runaway_rise_mKps * ms // 100_000 - 1)
             self._step(fast, need, 0, ms, p.runaway_rise_ms)
-            s[I.RISE_mKps] = fast.out[_FASTEST] * 100_000 // ms
-            s[I.RISE_AT] = fast.out[_AT]
+            s[I.RISE_mKps] = fast.out[O.FASTEST] * 100_000 // ms
+            s[I.RISE_AT] = fast.out[O.AT]
         if slow.elapsed >= _MINUTE_ms:
             ms = min(slow.elapsed, 600_000)
             need = max(1, p.runaway_slow_mKpmin * (ms // 100) // 60_000)
             mean = self._mean(slow)
             self._step(slow, need, mean, ms, p.runaway_slow_ms - 1)
-            s[I.RISE_SLOW_mKpmin] = slow.out[_FASTEST] * 60_000 // (ms // 100)
+            s[I.RISE_SLOW_mKpmin] = slow.out[O.FASTEST] * 60_000 // (ms // 100)
         self._decide()
 
     def _step(self, tier, need, mean, ms, lasting_ms):
         t = self._t
         _risen(t.used, t.why, tier.before, tier.ms, tier.out, self._n, need, mean, ms)
-        at = tier.out[_CANDIDATE]
+        at = tier.out[O.CANDIDATE]
         tier.at = at if at >= 0 and tier.ms[at] > lasting_ms else -1
         tier.witness = 0
         if tier.at >= 0:
             first = at // self._group * self._group
-            least = max(_LEAST_RISE, need // 4) + max(0, mean)
-            if _neighbour(t.used, t.why, tier.before, first, self._group, at, least):
+            rise = max(_MIN_RISE, need // 4) + max(0, mean)
+            if _neighbour(t.used, t.why, tier.before, first, self._group, at, rise):
                 tier.witness = EV_NEIGHBOUR
-            least = _LEAST_WARM + max(0, self._mean_of_others(at))
-            if _neighbour(t.used, t.why, self._slow.before, first, self._group, at, least):
+            rise = _MIN_WARMING + max(0, self._mean_of_others(at))
+            if _neighbour(t.used, t.why, self._slow.before, first, self._group, at, rise):
                 tier.witness = EV_NEIGHBOUR
         _remember(t.used, t.why, tier.before, self._n)
         tier.elapsed = 0
@@ -188,7 +178,7 @@ class Runaway:
         return _mean_rise(self._t.used, self._t.why, tier.before, self._n)
 
     def _mean_of_others(self, at):
-        """The rack's rise since the slow tier's reference without the candidate's own."""
+        """Mean rise of all other sensors since the slow tier's reference; at: the candidate."""
         before = self._slow.before[at]
         own = self._t.used[at] - before if before > _NO_REFERENCE else 0
         return (self._mean(self._slow) * self._n - own) // max(1, self._n - 1)
@@ -203,7 +193,7 @@ class Runaway:
         if slow.at >= 0:
             at = slow.at
             bits = EV_SLOW | slow.witness | self._evidence(at)
-            if bits & (EV_NEIGHBOUR | EV_GAS | EV_DROP):    # its own heat is no second witness
+            if bits & (EV_NEIGHBOUR | EV_GAS | EV_DROP):    # its own heat does not count as a second witness
                 level = RUN_SLOW
         if fast.at >= 0:
             own = EV_RISE | fast.witness | self._evidence(fast.at)
@@ -212,7 +202,7 @@ class Runaway:
             found = RUN_SUSPECT
             if own & EV_DROP or (own & EV_HOT and own & (EV_NEIGHBOUR | EV_GAS)):
                 found = RUN_FAST
-            if found > level:       # each tier speaks of its own sensor and of the evidence there
+            if found > level:       # sensor and evidence of the tier with the higher level
                 level = found
                 at = fast.at
                 bits = own
@@ -221,7 +211,7 @@ class Runaway:
         s[I.RUNAWAY_bits] = bits
 
     def _evidence(self, at):
-        """What else speaks for a runaway at this sensor."""
+        """Further evidence of a runaway at this sensor, EV_*."""
         s = self._s
         bits = 0
         if self._t.used[at] >= self._p.runaway_temp_ddegC:

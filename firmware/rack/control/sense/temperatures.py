@@ -1,9 +1,9 @@
-"""Which temperatures to believe, and their extremes.
+"""Plausible cell temperatures and their extremes.
 
-A broken sensor must neither hide a hot cell nor stop a healthy rack for nothing: a lost sensor
-takes the value of the worst sensor of its module, is counted and alarmed, and is believed again
-only after it has been good for a while. A sensor that is too hot is always believed: only what
-no cell can do (a jump) or what would hide heat (cold or frozen beside its module) is refused.
+A broken sensor must neither hide a hot cell nor stop a healthy rack. A lost sensor takes the value of the worst
+sensor of its module, is counted and raises an alarm; it is used again after it has been good for a while. A sensor
+that is too hot is always used. Refused is only a value that a cell cannot have (a jump) or that would hide heat (cold
+or frozen compared with its module).
 """
 
 from array import array
@@ -11,173 +11,146 @@ from array import array
 import micropython
 from micropython import const
 from rack.generated import ids as I
-from rack.definitions.codes import NO_VALUE
+from rack.generated import temperatures_state as W
+from rack.definitions.codes import (
+    LOST_COLD, LOST_FROZEN, LOST_JUMP, LOST_OPEN, LOST_SHORT, LOST_UNREAD, NO_SHORT, NO_VALUE,
+)  # fmt: skip
 from rack.base.viper import ptr8, ptr32
 
-# words of the kernels' configuration and results
-_SENSORS = const(0)
-_GROUP = const(1)           # sensors in a module
-_JUMP = const(2)
-_COLD = const(3)
-_FROZEN = const(4)
-_RETURN_ms = const(5)
-_MAX = const(6)
-_MAX_AT = const(7)
-_MIN = const(8)
-_MIN_AT = const(9)
-_LOST = const(10)
-_LOST_AT = const(11)
-_WORDS = const(12)
-
-# LOST_* of rack.definitions.codes: a viper kernel inlines only constants of its own module
-_OPEN = const(1)
-_SHORT = const(2)
-_UNREAD = const(3)
-_JUMPED = const(4)
-_TOO_COLD = const(5)
-_STILL = const(6)
-
 _NONE = const(-30_000)      # at and below: no value, NO_*
-_LEAST = const(-600)        # an NTC reading outside this is a broken wire, 0.1 degC: engineering judgement
-_MOST = const(2_000)
+_BEYOND = const(30_000)     # above every value
+_MIN = const(-600)          # an NTC reading outside this range is a broken wire, 0.1 degC: engineering judgement
+_MAX = const(2_000)
 _WORST_FROM = const(250)    # the worst sensor is the one furthest from here
-NEUTRAL_ddegC = const(250)
+NEUTRAL_ddegC = const(250)  # inside every limit
 
 
 @micropython.viper
-def _single(raw, last, why, good_ms, words, dt: int):
-    """What one sensor says about itself: no value, outside the NTC's range, a jump."""
-    x = ptr32(raw)
-    p = ptr32(last)
-    w = ptr8(why)
-    g = ptr32(good_ms)
-    o = ptr32(words)
-    n = o[_SENSORS]
-    jump = o[_JUMP]
-    i = 0
-    while i < n:
-        now = x[i]
-        before = p[i]
+def _judge_alone(raw: ptr32, last: ptr32, why: ptr8, good_ms: ptr32, words: ptr32, dt: int):
+    """Find the faults that one sensor shows alone: no value, outside the NTC's range, a jump.
+
+    why: LOST_* of each sensor, 0 while it is used; good_ms: time that a lost sensor has been good.
+    """
+    count = words[W.SENSORS]
+    jump = words[W.JUMP]
+    sensor = 0
+    while sensor < count:
+        now = raw[sensor]
+        before = last[sensor]
         fault = 0
-        if now < _LEAST or now > _MOST:
-            fault = _OPEN
-            if now == -32768:
-                fault = _UNREAD
-            elif now == -32766 or now > _MOST:
-                fault = _SHORT
+        if now < _MIN or now > _MAX:
+            fault = LOST_OPEN
+            if now == NO_VALUE:
+                fault = LOST_UNREAD
+            elif now == NO_SHORT or now > _MAX:
+                fault = LOST_SHORT
         elif before > _NONE and (now - before > jump or before - now > jump):
-            fault = _JUMPED
+            fault = LOST_JUMP
         if fault != 0:
-            w[i] = fault
-            g[i] = 0
-        elif w[i] != 0:
-            g[i] += dt
-        i += 1
+            why[sensor] = fault
+            good_ms[sensor] = 0
+        elif why[sensor] != 0:
+            good_ms[sensor] += dt
+        sensor += 1
 
 
 @micropython.viper
-def _by_module(raw, last, why, good_ms, anchor, words):  # noqa: C901 one pass over the sensors
-    """What its module says about a sensor: colder than all others, frozen; and who has recovered."""
-    x = ptr32(raw)
-    p = ptr32(last)
-    w = ptr8(why)
-    g = ptr32(good_ms)
-    a = ptr32(anchor)
-    o = ptr32(words)
-    n = o[_SENSORS]
-    m = o[_GROUP]
+def _compare(raw: ptr32, last: ptr32, why: ptr8, good_ms: ptr32, anchor: ptr32, words: ptr32):  # noqa: C901 one pass
+    """Compare each sensor with its module: colder than all others, or frozen. Lost sensors return after their time.
+
+    anchor: second lowest temperature of the module when the sensor last moved. A sensor is frozen when that
+    temperature has drifted away since.
+    """
+    count = words[W.SENSORS]
+    group = words[W.GROUP]
     first = 0
-    while first < n:
-        lowest = 30000
-        second = 30000
-        i = first
-        while i < first + m:
-            now = x[i]
-            if now > _NONE and (w[i] == 0 or g[i] > 0):
+    while first < count:
+        lowest = _BEYOND
+        second = _BEYOND
+        sensor = first
+        while sensor < first + group:
+            now = raw[sensor]
+            if now > _NONE and (why[sensor] == 0 or good_ms[sensor] > 0):
                 if now < lowest:
                     second = lowest
                     lowest = now
                 elif now < second:
                     second = now
-            i += 1
-        i = first
-        while i < first + m:
-            now = x[i]
-            if now > _NONE and (w[i] == 0 or g[i] > 0):
-                if second == 30000 or now != p[i] or a[i] <= _NONE:
-                    a[i] = second if second != 30000 else _NONE
-                drift = second - a[i]
-                if second != 30000 and second - now > o[_COLD]:
-                    w[i] = _TOO_COLD
-                    g[i] = 0
-                elif second != 30000 and (drift > o[_FROZEN] or drift < 0 - o[_FROZEN]):
-                    w[i] = _STILL
-                    g[i] = 0
-                elif w[i] != 0 and g[i] >= o[_RETURN_ms]:
-                    w[i] = 0
+            sensor += 1
+        sensor = first
+        while sensor < first + group:
+            now = raw[sensor]
+            if now > _NONE and (why[sensor] == 0 or good_ms[sensor] > 0):
+                if second == _BEYOND or now != last[sensor] or anchor[sensor] <= _NONE:
+                    anchor[sensor] = second if second != _BEYOND else _NONE
+                drift = second - anchor[sensor]
+                if second != _BEYOND and second - now > words[W.COLD]:
+                    why[sensor] = LOST_COLD
+                    good_ms[sensor] = 0
+                elif second != _BEYOND and (drift > words[W.FROZEN] or drift < 0 - words[W.FROZEN]):
+                    why[sensor] = LOST_FROZEN
+                    good_ms[sensor] = 0
+                elif why[sensor] != 0 and good_ms[sensor] >= words[W.RETURN_ms]:
+                    why[sensor] = 0
             else:
-                a[i] = _NONE        # what its module did meanwhile is no proof that it is frozen
-            p[i] = now
-            i += 1
-        first += m
+                anchor[sensor] = _NONE      # the module's drift during this time does not prove a frozen sensor
+            last[sensor] = now
+            sensor += 1
+        first += group
 
 
 @micropython.viper
-def _replace(raw, why, used, words):  # noqa: C901 one pass over the sensors
-    """Lost sensors take the worst believed value of their module, or of the rack; then the extremes."""
-    x = ptr32(raw)
-    w = ptr8(why)
-    u = ptr32(used)
-    o = ptr32(words)
-    n = o[_SENSORS]
-    m = o[_GROUP]
-    o[_LOST] = 0
-    o[_LOST_AT] = -1
+def _replace(raw: ptr32, why: ptr8, used: ptr32, words: ptr32):  # noqa: C901 one pass over the sensors
+    """Give lost sensors the worst used value of their module, or of the rack. Then find the extremes."""
+    count = words[W.SENSORS]
+    group = words[W.GROUP]
+    words[W.LOST] = 0
+    words[W.LOST_AT] = -1
     high = _NONE
-    low = 30000
+    low = _BEYOND
     first = 0
-    while first < n:
+    while first < count:
         far = -1
         worst = _NONE
-        i = first
-        while i < first + m:
-            if w[i] == 0:
-                now = x[i]
-                u[i] = now
+        sensor = first
+        while sensor < first + group:
+            if why[sensor] == 0:
+                now = raw[sensor]
+                used[sensor] = now
                 if now > high:
                     high = now
-                    o[_MAX_AT] = i
+                    words[W.MAX_AT] = sensor
                 if now < low:
                     low = now
-                    o[_MIN_AT] = i
-                d = now - _WORST_FROM
-                if d < 0:
-                    d = 0 - d
-                if d > far:
-                    far = d
+                    words[W.MIN_AT] = sensor
+                distance = now - _WORST_FROM
+                if distance < 0:
+                    distance = 0 - distance
+                if distance > far:
+                    far = distance
                     worst = now
-            i += 1
-        i = first
-        while i < first + m:
-            if w[i] != 0:
-                u[i] = worst
-                o[_LOST] += 1
-                if o[_LOST_AT] < 0:
-                    o[_LOST_AT] = i
-            i += 1
-        first += m
-    if o[_LOST] < n:
-        o[_MAX] = high
-        o[_MIN] = low
-    i = 0
-    while i < n:
-        if u[i] == _NONE:
-            u[i] = o[_MAX]
-        i += 1
+            sensor += 1
+        sensor = first
+        while sensor < first + group:
+            if why[sensor] != 0:
+                used[sensor] = worst
+                words[W.LOST] += 1
+                if words[W.LOST_AT] < 0:
+                    words[W.LOST_AT] = sensor
+            sensor += 1
+        first += group
+    if words[W.LOST] < count:
+        words[W.MAX] = high
+        words[W.MIN] = low
+    sensor = 0
+    while sensor < count:
+        if used[sensor] == _NONE:
+            used[sensor] = words[W.MAX]
+        sensor += 1
 
 
 class Temperatures:
-    """Plausible temperatures in `used`, why a sensor is lost in `why`; call `arrived` after each complete scan."""
+    """Plausible temperatures in `used`, LOST_* of each sensor in `why`; call `arrived` after each complete scan."""
 
     def __init__(self, params, s, temps_ddegC):
         self._s = s
@@ -188,14 +161,14 @@ class Temperatures:
         self._last = array("i", [NO_VALUE] * n)
         self._anchor = array("i", [NO_VALUE] * n)
         self._good_ms = array("i", [0] * n)
-        self._words = w = array("i", [0] * _WORDS)
-        w[_SENSORS] = n
-        w[_GROUP] = params.afe_temps_per_device
-        w[_JUMP] = params.plausible_jump_dK
-        w[_COLD] = params.plausible_disagree_dK
-        w[_FROZEN] = params.plausible_frozen_dK
-        w[_RETURN_ms] = params.plausible_return_ms
-        w[_MAX] = w[_MIN] = NEUTRAL_ddegC
+        self._words = w = array("i", [0] * W.WORDS)
+        w[W.SENSORS] = n
+        w[W.GROUP] = params.afe_temps_per_device
+        w[W.JUMP] = params.plausible_jump_dK
+        w[W.COLD] = params.plausible_disagree_dK
+        w[W.FROZEN] = params.plausible_frozen_dK
+        w[W.RETURN_ms] = params.plausible_return_ms
+        w[W.MAX] = w[W.MIN] = NEUTRAL_ddegC
         s[I.CHARGE_TEMP_MAX_ddegC] = s[I.CHARGE_TEMP_MIN_ddegC] = NEUTRAL_ddegC
         s[I.TEMP_MAX_ddegC] = s[I.TEMP_MIN_ddegC] = s[I.CORE_MAX_ddegC] = NEUTRAL_ddegC
         s[I.TEMPS_LOST_AT] = -1
@@ -203,18 +176,18 @@ class Temperatures:
     def arrived(self, dt):
         """Judge a complete scan; dt: ms since the one before. Does not allocate.
 
-        With every sensor lost the extremes keep their last values: the count trips.
+        With every sensor lost the extremes keep their last values: the count of lost sensors trips.
         """
         w = self._words
-        _single(self._raw, self._last, self.why, self._good_ms, w, dt)
-        _by_module(self._raw, self._last, self.why, self._good_ms, self._anchor, w)
+        _judge_alone(self._raw, self._last, self.why, self._good_ms, w, dt)
+        _compare(self._raw, self._last, self.why, self._good_ms, self._anchor, w)
         _replace(self._raw, self.why, self.used, w)
         s = self._s
-        s[I.TEMPS_LOST] = w[_LOST]
-        s[I.TEMPS_LOST_AT] = at = w[_LOST_AT]
+        s[I.TEMPS_LOST] = w[W.LOST]
+        s[I.TEMPS_LOST_AT] = at = w[W.LOST_AT]
         s[I.TEMPS_LOST_WHY] = self.why[at] if at >= 0 else 0
-        s[I.TEMP_MAX_ddegC] = w[_MAX]
-        s[I.TEMP_MAX_AT] = w[_MAX_AT]
-        s[I.TEMP_MIN_ddegC] = w[_MIN]
-        s[I.TEMP_MIN_AT] = w[_MIN_AT]
-        s[I.TEMP_SPREAD_ddegC] = w[_MAX] - w[_MIN]
+        s[I.TEMP_MAX_ddegC] = w[W.MAX]
+        s[I.TEMP_MAX_AT] = w[W.MAX_AT]
+        s[I.TEMP_MIN_ddegC] = w[W.MIN]
+        s[I.TEMP_MIN_AT] = w[W.MIN_AT]
+        s[I.TEMP_SPREAD_ddegC] = w[W.MAX] - w[W.MIN]

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control.protect.alarm_engine import LATCHED, OUT_EVENT, OUT_EVENTS, Alarms
+from rack.control.protect.alarm_engine import LATCHED, Alarms
 from rack.definitions.alarms import ABOVE, ALWAYS, BELOW, DERATE, ENERGISED, NEVER, ROWS, TRIP, code_of
 from rack.definitions.codes import ACT_OPEN, STATE_CLOSED
 from rack.definitions.pcs_codes import PCS_TIMEOUT
 from rack.definitions.signals import SIGNALS
+from rack.generated import alarm_output as O
 from rack.generated import ids as I
 from support.controller_rig import Rig, params
 
@@ -73,7 +74,7 @@ def test_every_row_behaves_as_its_words_say(
         assert s[I.ACTIONS] == (row[4] if model.on else 0)
         assert s[I.ALARM_LEVEL] == (row[3] if model.on else 0)
         assert s[I.TRIP_CODE] == (at + 1 if model.latched and row[3] == TRIP else 0)
-        events = list(alarms.out[OUT_EVENT : OUT_EVENT + alarms.out[OUT_EVENTS]])
+        events = list(alarms.out[O.TRANSITION : O.TRANSITION + alarms.out[O.TRANSITIONS]])
         assert events == ([] if was == model.on else [at + 1 if model.on else -at - 1])
 
 
@@ -124,7 +125,7 @@ def test_a_row_that_never_stops_counting_does_not_leave_30_bits() -> None:
     s[I.ESTOP_PRESSED] = 0
     for _ in range(200):
         alarms.scan(10_000_000, False, False)
-    assert max(alarms._timers) < 2**30
+    assert max(alarms.timers) < 2**30
 
 
 @pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.protect import contactors
-from rack.control.protect.contactors import DONE, STEP_PRE, TOO_FAST, TOO_SLOW, WAIT, precharge_verdict
-from rack.control.sense.soc import KEEP_TRIPS
+from rack.control.protect.contactors import STEP_PRE
+from rack.control.protect.precharge import DONE, TOO_FAST, TOO_SLOW, WAIT, precharge_verdict
 from rack.definitions.alarms import code_of
 from rack.definitions.codes import (
     CMD_CLOSE,
@@ -30,6 +30,7 @@ from rack.definitions.codes import (
     STATE_PRECHARGE,
 )
 from rack.generated import ids as I
+from rack.generated import retained_words as W
 from support.controller_rig import Rig
 
 _TIMED = ("_contact_late", "_waited_enough", "_cooled", "_precharge_failed")
@@ -49,18 +50,18 @@ def test_a_precharge_is_good_only_inside_its_window(
 
 
 def test_every_step_has_an_exit_and_every_step_that_moves_a_timeout() -> None:
-    table = contactors._TABLE
+    table = contactors.EXITS
     assert sorted(_STEPS.values()) == list(range(len(table)))
     resting = {_STEPS[name] for name in ("STEP_REST", "STEP_CLOSED", "STEP_FAULT", "STEP_LOCKED")}
     for step, exits in enumerate(table):
         assert exits, step
         assert step in resting or any(guard.__name__ in _TIMED for guard, _ in exits), step
-        if contactors._COILS[step]:
-            assert exits[0] == contactors._TRIPPED, "a trip goes before everything while a coil is on"
+        if contactors.COILS[step]:
+            assert exits[0] == contactors.TRIPPED, "a trip goes before everything while a coil is on"
 
 
 def test_every_step_can_be_reached_and_left_towards_rest() -> None:
-    table = contactors._TABLE
+    table = contactors.EXITS
     for start in range(len(table)):
         reached, todo = {start}, [start]
         while todo:
@@ -377,7 +378,7 @@ def test_a_rack_that_nobody_asked_never_moves_a_contact() -> None:
 def test_an_unlocked_rack_waits_to_be_asked_even_if_it_closes_by_itself() -> None:
     rig = Rig("sodium", rack_auto_close=1)
     kept = list(rig.c.retained)
-    kept[KEEP_TRIPS] = rig.params.contactor_trips
+    kept[W.TRIPS] = rig.params.contactor_trips
     rig.c.restore(kept)
     _never_switches(rig, 1500)
     assert rig.s[I.STATE] == STATE_LOCKED_OUT

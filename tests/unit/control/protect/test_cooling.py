@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from rack.control.protect.cooling import FAN_LEAST_pct, Switch, Thermal
+from rack.control.protect.cooling import Cooling, FAN_MIN_pct, Switch
 from rack.definitions.codes import ACT_OPEN, IN_COOLANT_FLOW, NO_OPEN, NO_SHORT
 from rack.generated import ids as I
 from support.controller_rig import params
@@ -18,7 +18,7 @@ class Bench:
     def __init__(self, name: str = "lfp", **changed: Any) -> None:
         self.s = array("i", [0] * I.COUNT)
         self.p = params(name, **changed)
-        self.thermal = Thermal(self.p, self.s)
+        self.cooling = Cooling(self.p, self.s)
         self.flows = True
         self.at(250, 250)
         self.s[I.COOLANT_ddegC] = 200
@@ -29,7 +29,7 @@ class Bench:
     def run(self, ms: int) -> None:
         for _ in range(ms // 100):
             self.s[I.IN_bits] = IN_COOLANT_FLOW if self.flows and self.s[I.PUMP_pct] else 0
-            self.thermal.slot(100)
+            self.cooling.slot(100)
 
 
 @given(st.integers(0, 50), st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=60))
@@ -57,7 +57,7 @@ def test_cooling_follows_its_hysteresis_and_its_duty_the_heat(temps: list[int]) 
         on = True if hot >= 320 else False if hot <= 280 else on
         assert (bench.s[I.FAN_pct] > 0) == on
         if on:
-            assert FAN_LEAST_pct <= bench.s[I.FAN_pct] <= 100
+            assert FAN_MIN_pct <= bench.s[I.FAN_pct] <= 100
             assert bench.s[I.PUMP_pct] == bench.s[I.FAN_pct]
         if hot >= 400:
             assert bench.s[I.FAN_pct] == 100
@@ -67,7 +67,7 @@ def test_an_estimated_core_alone_starts_the_cooling() -> None:
     bench = Bench()
     bench.s[I.CORE_MAX_ddegC] = 330
     bench.run(100)
-    assert bench.s[I.FAN_pct] >= FAN_LEAST_pct
+    assert bench.s[I.FAN_pct] >= FAN_MIN_pct
 
 
 def test_a_cold_lfp_rack_is_heated_with_flow_until_it_is_warm_enough() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control.protect.limits import PERMILLE, TABLE, Limits, _apply
+from rack.control.protect.limits import Limits, apply_limit
 from rack.definitions.codes import (
     ACT_LIMIT_CHARGE,
     ACT_LIMIT_DISCHARGE,
@@ -23,6 +23,7 @@ from rack.definitions.codes import (
     LIM_TEMP_LOW,
 )
 from rack.generated import ids as I
+from rack.generated import limit_side as W
 from support.controller_rig import params
 
 NAMES = ["sodium", "lfp", "bench"]
@@ -152,17 +153,17 @@ def test_nothing_is_available_while_an_alarm_opens_and_all_of_it_right_behind(ac
 def test_a_limit_falls_at_once_and_rises_no_faster_than_configured(moves: list[tuple[int, int]]) -> None:
     limits, s, p = _limits("lfp")
     elapsed = 0
-    before = limits.charge.words[PERMILLE]
+    before = limits.charge.words[W.PERMILLE]
     lowest_at, lowest = 0, before
     for mV, dt in moves:
         s[I.CELL_MAX_mV] = mV
         limits.slot(0)
         limits.scan(dt)
         elapsed += dt
-        now = limits.charge.words[PERMILLE]
-        assert now <= limits.charge.words[TABLE]
+        now = limits.charge.words[W.PERMILLE]
+        assert now <= limits.charge.words[W.TABLE]
         assert now <= lowest + p.limit_rise_permilleps * (elapsed - lowest_at) // 1000 + 1
-        if now == limits.charge.words[TABLE] and now < before:
+        if now == limits.charge.words[W.TABLE] and now < before:
             lowest_at, lowest = elapsed, now
         before = now
 
@@ -177,7 +178,7 @@ def test_a_rise_takes_its_time_exactly_and_is_named() -> None:
     limits.slot(0)
     for n in range(1, 1000):
         limits.scan(10)
-        assert limits.charge.words[PERMILLE] == n
+        assert limits.charge.words[W.PERMILLE] == n
         assert s[I.LIMIT_CHARGE_BY] == LIM_RISING
     limits.scan(10)
     assert s[I.LIMIT_CHARGE_W] == p.rack_power_max_W and s[I.LIMIT_CHARGE_BY] == LIM_NONE
@@ -192,11 +193,12 @@ def test_a_rise_in_uneven_steps_carries_its_remainder() -> None:
     limits.slot(0)
     for n in range(1, 200):
         limits.scan(7)
-        assert limits.charge.words[PERMILLE] == 7 * n * 100 // 1000
+        assert limits.charge.words[W.PERMILLE] == 7 * n * 100 // 1000
 
 
 @given(st.integers(0, 2_000_000), st.integers(0, 1000))
 def test_the_power_of_a_limit_is_exact_and_rounded_down(most_W: int, permille: int) -> None:
     s = array("i", [0] * I.COUNT)
-    _apply(array("i", [permille, LIM_NONE, permille, 0, 0, most_W]), s, 1000, 0, I.LIMIT_CHARGE_W, I.LIMIT_CHARGE_BY)
+    words = array("i", [permille, LIM_NONE, permille, 0, 0, most_W])
+    apply_limit(words, s, 1000, 0, I.LIMIT_CHARGE_W, I.LIMIT_CHARGE_BY)
     assert s[I.LIMIT_CHARGE_W] == most_W * permille // 1000

@@ -10,8 +10,8 @@ from halite.plant.faults import Faults
 from halite.plant.parameters import plant_of_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control.sense.core_temperature import Core
-from rack.control.sense.overcurrent import Current
+from rack.control.sense.core_temperature import CoreTemperature
+from rack.control.sense.overcurrent import Overcurrent
 from rack.control.sense.temperatures import Temperatures
 from rack.generated import ids as I
 from support.controller_rig import params
@@ -26,8 +26,8 @@ class Bench:
         self.plant = Cells(plant_of_params(p), 0.5, start, np.random.default_rng(1))
         self.raw = array("i", [0] * (8 * devices))
         self.temperatures = Temperatures(p, self.s, self.raw)
-        self.current = Current(p, self.s)
-        self.core = Core(p, self.s, self.temperatures, self.current)
+        self.overcurrent = Overcurrent(p, self.s)
+        self.core = CoreTemperature(p, self.s, self.temperatures, self.overcurrent)
         self.p = p
         self.faults = Faults()
 
@@ -42,7 +42,7 @@ class Bench:
                 self.raw[at] = round(degC * 10)
             self.temperatures.arrived(1000)
             for _ in range(10):
-                self.current.scan(100)
+                self.overcurrent.scan(100)
             self.core.slot(1000)
             pairs.append((self.s[I.CORE_MAX_ddegC] / 10, float(self.plant.core_degC.max())))
         return pairs
@@ -94,7 +94,7 @@ def test_without_current_the_core_settles_at_the_surface_and_stays_in_its_range(
     assert abs(bench.s[I.CORE_MAX_ddegC] - then) <= 20
     bench.s[I.CURRENT_dA] = amps * 10
     for _ in range(10):
-        bench.current.scan(100)
+        bench.overcurrent.scan(100)
     bench.core.slot(1000)
     assert bench.s[I.CORE_MAX_ddegC] >= then
 
@@ -112,6 +112,6 @@ def test_the_heat_is_that_of_the_coldest_cell_at_the_mean_square_current() -> No
     bench.s[I.TEMP_MIN_ddegC] = 250
     bench.s[I.CURRENT_dA] = 4000
     for _ in range(10):
-        bench.current.scan(100)
+        bench.overcurrent.scan(100)
     bench.core.slot(1000)
     assert bench.s[I.HEAT_W] == 160_000 * 371 // 1_000_000

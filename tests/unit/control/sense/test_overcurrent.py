@@ -1,4 +1,4 @@
-"""Overload, current sensor and digital inputs."""
+"""Overload over time, and the plausibility of the current sensor."""
 
 from array import array
 from fractions import Fraction
@@ -6,11 +6,10 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.control.sense.overcurrent import Current, Overload
-from rack.control.sense.soc import KEEP_CHARGE_dAs
+from rack.control.sense.overcurrent import Overcurrent, add_overload, overload
 from rack.definitions.alarms import code_of
-from rack.definitions.codes import IN_ESTOP, IN_HVIL, IN_OC_OK
 from rack.generated import ids as I
+from rack.generated import retained_words as W
 from support.controller_rig import Rig, params
 
 
@@ -20,10 +19,10 @@ from support.controller_rig import Rig, params
 def test_an_overload_is_the_integral_of_the_square_above_the_rating(
     rated: int, budget: int, steps: list[tuple[int, int]]
 ) -> None:
-    overload = Overload(rated, budget)
+    words = overload(rated, budget)
     exact = Fraction(0)
     for square, dt in steps:
-        told = overload.add(square, dt)
+        told = add_overload(words, square, dt)
         exact += Fraction((square - rated * rated // 100) * dt, 1000)
         exact = max(Fraction(0), exact)
         if exact > 2 * budget:
@@ -33,16 +32,16 @@ def test_an_overload_is_the_integral_of_the_square_above_the_rating(
 
 
 def test_twice_the_rating_uses_the_budget_in_its_time_and_the_rating_never() -> None:
-    overload = Overload(2000, 1_200_000)    # 200 A; 3 x 200^2 A2 for 10 s
-    assert [overload.add(400 * 400, 10) for _ in range(1000)][-1] == 1000
-    assert [overload.add(200 * 200, 10) for _ in range(1000)][-1] == 1000
-    assert [overload.add(0, 10) for _ in range(3100)][-1] == 0
+    words = overload(2000, 1_200_000)    # 200 A; 3 x 200^2 A2 for 10 s
+    assert [add_overload(words, 400 * 400, 10) for _ in range(1000)][-1] == 1000
+    assert [add_overload(words, 200 * 200, 10) for _ in range(1000)][-1] == 1000
+    assert [add_overload(words, 0, 10) for _ in range(3100)][-1] == 0
 
 
 def test_an_overload_of_less_than_a_unit_a_scan_adds_up() -> None:
-    overload = Overload(10, 10)             # 1 A2 above the rating for 5 s of 10 A2s
-    assert [overload.add(2, 10) for _ in range(500)][-1] == 500
-    assert [overload.add(0, 10) for _ in range(500)][-1] == 0
+    words = overload(10, 10)             # 1 A2 above the rating for 5 s of 10 A2s
+    assert [add_overload(words, 2, 10) for _ in range(500)][-1] == 500
+    assert [add_overload(words, 0, 10) for _ in range(500)][-1] == 0
 
 
 @pytest.mark.parametrize("current", [180, -100])
@@ -53,10 +52,10 @@ def test_the_last_reading_of_a_silent_sensor_is_neither_counted_nor_heats_anythi
     rig.silent.add("current")
     rig.run(200)
     assert rig.s[I.TRIP_CODE] == code_of("current_lost")
-    soc, used = rig.s[I.SOC_cpct], rig.c.retained[KEEP_CHARGE_dAs]
+    soc, used = rig.s[I.SOC_cpct], rig.c.retained[W.CHARGE_dAs]
     assert rig.s[I.CURRENT_dA] == 0
     rig.run(60_000)
-    assert (rig.s[I.SOC_cpct], rig.c.retained[KEEP_CHARGE_dAs]) == (soc, used)
+    assert (rig.s[I.SOC_cpct], rig.c.retained[W.CHARGE_dAs]) == (soc, used)
     assert rig.s[I.I2T_CHARGE_PERMILLE] == rig.s[I.I2T_DISCHARGE_PERMILLE] == rig.s[I.HEAT_W] == 0
     assert rig.s[I.CHARGE_TEMP_MAX_ddegC] == 250
 
@@ -64,7 +63,7 @@ def test_the_last_reading_of_a_silent_sensor_is_neither_counted_nor_heats_anythi
 def test_a_reading_just_younger_than_the_alarm_still_counts() -> None:
     s = array("i", [0] * I.COUNT)
     p = params("bench")
-    unit = Current(p, s)
+    unit = Overcurrent(p, s)
     for age, kept in ((p.alarms_levels[4 * (code_of("current_lost") - 1)] - 1, 77), (10**6, 0)):
         s[I.CURRENT_dA], s[I.CURRENT_AGE_ms] = 77, age
         unit.scan(10)
@@ -75,7 +74,7 @@ def test_a_reading_just_younger_than_the_alarm_still_counts() -> None:
 def test_charge_and_discharge_overload_are_separate_and_the_sensors_range_is_watched(current: int) -> None:
     s = array("i", [0] * I.COUNT)
     p = params("sodium")
-    unit = Current(p, s)
+    unit = Overcurrent(p, s)
     s[I.CURRENT_dA] = current
     for _ in range(3):
         unit.scan(1000)
@@ -87,22 +86,11 @@ def test_charge_and_discharge_overload_are_separate_and_the_sensors_range_is_wat
         assert s[I.I2T_CHARGE_PERMILLE] + s[I.I2T_DISCHARGE_PERMILLE] > 0
 
 
-@given(st.integers(0, 63))
-def test_each_digital_input_has_its_own_fault(bits: int) -> None:
-    s = array("i", [0] * I.COUNT)
-    unit = Current(params(), s)
-    s[I.IN_bits] = bits
-    unit.scan(10)
-    assert s[I.HVIL_OPEN] == (not bits & IN_HVIL)
-    assert s[I.ESTOP_PRESSED] == (not bits & IN_ESTOP)
-    assert s[I.OC_ALERT] == (not bits & IN_OC_OK)
-
-
 @given(st.integers(-2000, 2000))
 def test_charge_temperatures_count_only_while_charging_current_flows(current: int) -> None:
     s = array("i", [0] * I.COUNT)
     p = params("lfp")
-    unit = Current(p, s)
+    unit = Overcurrent(p, s)
     s[I.TEMP_MAX_ddegC], s[I.TEMP_MIN_ddegC], s[I.CURRENT_dA] = 620, -150, current
     unit.scan(10)
     charging = current < -p.soc_rest_dA
@@ -113,7 +101,7 @@ def test_charge_temperatures_count_only_while_charging_current_flows(current: in
 @given(st.integers(-20_000, 20_000), st.integers(1, 20))
 def test_the_mean_square_current_is_that_of_the_time_since_it_was_taken(current: int, tenths: int) -> None:
     s = array("i", [0] * I.COUNT)
-    unit = Current(params(), s)
+    unit = Overcurrent(params(), s)
     s[I.CURRENT_dA] = current
     for _ in range(tenths * 10):
         unit.scan(10)
