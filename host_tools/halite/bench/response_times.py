@@ -23,6 +23,10 @@ from halite.emulator.repl import at_prompt, run_code
 from halite.hosts.emulated import EmulatedRack, emulated_rack
 from halite.scenarios.scenario import Scenario
 
+use_firmware()
+
+from rack.hal.scratch import MAINTENANCE_MAGIC  # noqa: E402 - only after use_firmware
+
 _LOAD_REQUEST = 0x40
 _REQUEST_ID = 0x181
 _STATUS_ID = 0x201
@@ -31,7 +35,6 @@ _STREAMED_BYTES_PER_MS = 1.0  # half of what the console sends while it is never
 _PERIOD_TICK_OFFSET = 750_004  # what the period program leaves out, see rack.hal.rp2_board
 _MODBUS_MOST = 125
 _POLL_MS = 250.0  # a request, up to 50 ms, and 255 bytes at 19 200 baud
-_MAINTENANCE_MAGIC = 0x05E41CE5  # rack.hal.scratch
 _CLOSE_MS = 12_000.0
 
 
@@ -271,7 +274,7 @@ def kernel_us(config: RackConfig) -> float:
     blank = EmulatedBoard(image_path()).flash_snapshot()
     files = make(config, short=False).files
     board = emulated_rack(config, flash=with_files(blank, files)).board
-    board.rp2040.watchdog.scratch_data[0] = _MAINTENANCE_MAGIC
+    board.rp2040.watchdog.scratch_data[0] = MAINTENANCE_MAGIC
     board.run_for(100)
     at_prompt(board)
     code = _KERNEL.format(changes=everything, calls=_CALLS, request=K.REQUEST)
