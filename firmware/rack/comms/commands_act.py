@@ -28,9 +28,10 @@ _LINKS = (
 class ActingCommands:
     """app: rack.app.App; None in standby, which has only the command `maintenance`."""
 
-    def __init__(self, app, port):
+    def __init__(self, app, port, enter_without_port):
         self._app = app
         self._port = port
+        self._enter_without_port = enter_without_port
         self._challenge = None
         self.table = {"maintenance": (self._maintenance, "")}
         if app is not None:
@@ -91,7 +92,7 @@ class ActingCommands:
         app = self._app
         afe, can, shunt = app.afe, app.can, app.shunt
         counts = (afe.invalid, afe.wakes, can.starts, can.bus_offs, can.aborted, can.rx_overflows, can.tec, can.rec,
-                  shunt.starts, shunt.errors, app.memory.log.fram.errors)
+                  shunt.starts, shunt.errors, app.storage.log.fram.errors)
         for index in range(len(counts)):
             yield ',"%s":%d' % (piece(_LINKS, index), counts[index])
 
@@ -119,9 +120,7 @@ class ActingCommands:
     def _enter_maintenance(self):
         if self._port is not None:
             self._port.reset_to_maintenance()
-        from rack.hal.rp2_board import enter_maintenance
-
-        enter_maintenance()
+        self._enter_without_port()
 
 
 def _random(count):

@@ -35,8 +35,8 @@ p.contactor_hold_pct = 100
 p.grid_phases = 1
 p.modbus_enabled = 0
 p.afe_chip = 0
-from rack.hal.rp2_board import Port
-port = Port(p)
+from rack.hal.rp2_board import Rp2Board
+port = Rp2Board(p)
 mark = Pin(22, Pin.OUT, value=0)
 def start():
     mark(0)

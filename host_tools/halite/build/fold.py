@@ -23,7 +23,7 @@ CONSTANT_MODULES = (
     "rack.base.clock", "rack.base.period_count",
     "rack.definitions.codes", "rack.definitions.pcs_codes", "rack.generated.ids",
     "rack.drivers.bq79616_registers", "rack.drivers.ltc681x_commands",
-    *(f"rack.generated.{name}" for name in LAYOUTS), *CHIPS.values(),
+    *(f"rack.generated.{name}" for name in LAYOUTS), *CHIPS.values(), "rack.hal.unix_ops",
 )  # fmt: skip
 
 
