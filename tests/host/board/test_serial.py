@@ -1,4 +1,4 @@
-"""Ports and racks that misbehave: each gives one reason within its time, and nothing hangs."""
+"""Ports and racks that misbehave: each gives one reason within its time, without a hang."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ KEY = bytes(range(32))
 
 
 class FakeRack:
-    """The far end of a pseudo-terminal: answers each line with what `table` says for it."""
+    """The far end of a pseudo-terminal: answers each line from `table`."""
 
     def __init__(self, table):
         self.table, self.lines = table, []
@@ -89,7 +89,7 @@ def test_a_port_in_use_names_its_holder():
 
 
 def test_the_holder_is_the_process_with_the_lock():
-    """As an emulator has its own port open: nobody should end it to free the port."""
+    """As an emulator has its own port open: ending it would not free the port."""
     code = "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY); {} print(flush=True); input()"
     both = ("", "fcntl.flock(fd, fcntl.LOCK_EX);")
     with FakeRack({}) as rack, contextlib.ExitStack() as stack:
@@ -149,7 +149,7 @@ def test_an_endless_talker_is_left_at_the_deadline():
         try:
             found = reason(lambda: client.ask(port, "status", 0.2))
             assert (found.code, "blah" in found.text) == ("no_answer", True)
-            assert client.version(port, 0.2) is None  # no application, whatever it is: flash tries the REPL
+            assert client.version(port, 0.2) is None  # without an application, flash tries the REPL
             assert time.monotonic() - begin < 5
         finally:
             quiet.set()
@@ -157,7 +157,7 @@ def test_an_endless_talker_is_left_at_the_deadline():
 
 
 def test_a_port_that_vanishes_is_reported():
-    rack = FakeRack({})  # not served: nobody else may hold its end open
+    rack = FakeRack({})  # not served: the test alone holds its end open
     with SerialPort(rack.path) as port:
         threading.Timer(0.2, rack.unplug).start()
         assert reason(lambda: client.ask(port, "status", 3)).code == "vanished"

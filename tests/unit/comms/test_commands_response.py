@@ -206,7 +206,7 @@ FFR = {"curve": [-500, 0, 500, 0], "response_step_permille": 1_000, "response_st
         ("sodium_fast", "step -500", {}, []),
         ("sodium_fast", "ramp -1000", {}, []),  # full power at 500 mHz, half a second after the start
         ("sodium_fast", "ramp -250", {"response_delay_ms": 400}, ["90 % delivered"]),
-        ("sodium_fast", "step -15", {}, []),  # inside the dead band nothing is owed
+        ("sodium_fast", "step -15", {}, []),  # inside the dead band the service demands no power
         ("nordic_ffr_a", "step -320", FFR, []),
         ("nordic_ffr_a", "ramp -1000", FFR, []),
         ("nordic_ffr_a", "step 320", FFR, []),

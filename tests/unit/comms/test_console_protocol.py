@@ -1,4 +1,4 @@
-"""The console protocol against arbitrary bytes: it answers or refuses, and never escapes."""
+"""The console protocol against arbitrary bytes: it answers or refuses, without an exception."""
 
 import hashlib
 import hmac
@@ -224,7 +224,7 @@ def test_a_challenge_refuses_other_than_hexadecimal(answer: str) -> None:
 
 
 def application(scan_ms: int, passed_us: int) -> SimpleNamespace:
-    """What an answer asks of the application, so long after a scan was due."""
+    """The part of the application that an answer uses, `passed_us` after a scan was due."""
     scheduler = Scheduler([("scan", lambda now_us: None, 1_000 * scan_ms, 3_000, 0)], lambda: 0, array("i", [0]))
     scheduler.ask(0, 0, 1_000 * scan_ms)
     app = SimpleNamespace(
