@@ -166,7 +166,7 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedRack]:
         late()
         assert board.run_until(lambda: b"# healthy" in board.received, 8_000, WALL_S, 5)
     assert timer._micros() < 2**30
-    board.run_for(600)  # everything has been heard, and nobody asked to close
+    board.run_for(600)  # everything has been heard, and without a command to close
     yield emulated
 
 

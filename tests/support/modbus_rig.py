@@ -88,7 +88,7 @@ class Slave:
         self.now_us = self.due_us
         self.due_us = self.now_us + PERIOD_US
         self.polls += 1
-        self.modbus.poll(Checked(self.now_us & MASK))  # the locked loop allocates for nothing larger
+        self.modbus.poll(Checked(self.now_us & MASK))  # a larger number would allocate in the locked loop
 
     def run(self, us: float) -> None:
         end_us = self.now_us + us
@@ -97,7 +97,7 @@ class Slave:
         self.now_us = int(end_us)
 
     def ask(self, frame: bytes) -> bytes:
-        """The answer to a frame, CRC checked and taken off; empty for none."""
+        """The answer to a frame, CRC checked and removed; empty without an answer."""
         before = len(self.line.sent)
         end_us = self.line.put(frame)
         self.run(end_us - self.now_us + 3 * PERIOD_US)
@@ -138,7 +138,7 @@ class Slave:
 
     @staticmethod
     def code(answer: bytes, function: int) -> int:
-        """The exception in an answer, 0 for none."""
+        """The exception in an answer, 0 without an exception."""
         assert answer[0] == UNIT
         if answer[1] == function:
             return 0

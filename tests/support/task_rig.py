@@ -6,8 +6,7 @@ from unittest.mock import MagicMock
 
 from halite.config import load_params
 from rack.app import add_tasks
-from rack.definitions.codes import TASK_SCAN
-from rack.drivers.bq79616_bringup import STATE_RUN
+from rack.definitions.codes import AFE_RUN, TASK_SCAN
 from rack.generated import ids as I
 from rack.scheduler import Scheduler
 from rack.tasks.afe import AfeTask
@@ -73,5 +72,5 @@ def pacing(scan_ms, passed_us, **parts):
     begin(app, scheduler)
     scheduler.ask(scheduler.index_of(TASK_SCAN), 0, 1_000 * scan_ms)
     app.controller.s[I.CELLS_AGE_ms] = 0
-    app.afe.state = STATE_RUN
+    app.afe.state = AFE_RUN
     return app

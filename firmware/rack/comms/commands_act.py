@@ -98,7 +98,7 @@ class ActingCommands:
 
     def _maintenance(self, words):
         """Without a word: a nonce. With the nonce's HMAC: enter maintenance mode, unless current flows."""
-        if self._challenge is None:         # no config: there is no key, and the contactors cannot close
+        if self._challenge is None:         # standby: without a config the contactors cannot close
             self._enter_maintenance()
         if not words:
             return (',"nonce":"%s"' % self._challenge.ask(),)

@@ -30,7 +30,7 @@ _REASONS = const(12)
 _REASON = const(144)        # characters of the reason for standby
 _TRIES = const(100)         # slices that an answer waits; a slice comes at least every 5 ms: engineering judgement
 
-# what the commands do; one text, because the board uses a long text directly from flash
+# help texts; one text, because the board uses a long text directly from flash
 HELP = (
     "version:firmware, rack, config, mode, health|status:state and every signal|cells:cell voltages in mV"
     "|temps:temperatures in 0.1 degC|alarms:active and latched alarms"

@@ -11,12 +11,13 @@ from rack.base.clock import TICKS_MASK
 from rack.comms.ems import PAIR, VALUES
 from rack.control.protect.reasons import piece
 from rack.control.response.recorder import CAUSE_COMMAND, CAUSES, COLUMNS
-from rack.control.response.response_test import KINDS, RAMP, REFUSAL_TEXTS, REFUSED_OFF, REFUSED_VALUE, RESULTS, STEP
+from rack.control.response.response_test import RAMP, REFUSED_VALUE, STEP
 from rack.definitions.codes import REFUSED_ALONE
 from rack.generated.texts import REFUSALS
 
 _ACKNOWLEDGE_ms = const(10_000)
 
+_OFF = "tests are not enabled in the config"
 _UNITS = (("", "mHz"), ("", "mHz/s", "Hz/s"))       # of STEP and RAMP
 _PAIR = "pair takes SoC of sodium and of lithium in 0.01 %%, out 0 or 1, W within +-%d"
 HELP = (
@@ -24,6 +25,13 @@ HELP = (
     "|response:commissioning: response test step -500|pair:the EMS's message about the pair"
 )
 _USAGE = "response test [step <mHz> | ramp <mHz/s> | acknowledge | stop]"
+
+
+def _texts():
+    """The module with the texts of a test. Only a rack with tests loads it: it takes 2.5 kB of the heap."""
+    from rack.control.response import response_test
+
+    return response_test
 
 
 class ResponseCommands:
@@ -98,7 +106,7 @@ class ResponseCommands:
             raise ValueError(_USAGE)
         test = self._app.controller.response.test
         if test is None:
-            self._check(REFUSED_OFF)
+            raise ValueError(_OFF)
         words = words[1:]
         if not words:
             return self._result(test)
@@ -126,7 +134,7 @@ class ResponseCommands:
         self._check_recorder()
         self._asked = (kind, value, self._app.port.ticks_ms())
         return (
-            ',"asked":"%s","value":%d' % (piece(KINDS, kind), value),
+            ',"asked":"%s","value":%d' % (piece(_texts().KINDS, kind), value),
             ',"expected_W":%d' % test.expects(kind, value),
             ',"acknowledge_ms":%d' % _ACKNOWLEDGE_ms,
         )
@@ -141,7 +149,7 @@ class ResponseCommands:
         self._check_recorder()
         self._check(test.start(kind, value))
         self._app.recorder.trigger(CAUSE_COMMAND)
-        return (',"ok":true,"started":"%s"' % piece(KINDS, kind),)
+        return (',"ok":true,"started":"%s"' % piece(_texts().KINDS, kind),)
 
     def _check_recorder(self):
         if self._app.recorder.cause:
@@ -149,11 +157,12 @@ class ResponseCommands:
 
     def _check(self, refused):
         if refused:
-            raise ValueError(piece(REFUSAL_TEXTS, refused))
+            raise ValueError(piece(_texts().REFUSAL_TEXTS, refused))
 
     def _result(self, test):
-        yield ',"test":"%s"' % piece(RESULTS, test.result)
-        yield ',"kind":"%s","value":%d' % (piece(KINDS, test.kind), test.value)
+        texts = _texts()
+        yield ',"test":"%s"' % piece(texts.RESULTS, test.result)
+        yield ',"kind":"%s","value":%d' % (piece(texts.KINDS, test.kind), test.value)
         yield ',"elapsed_ms":%d,"injected_mHz":%d' % (test.elapsed_ms, test.injected_mHz)
         yield ',"delay_ms":%d,"rise_ms":%d' % (test.delay_ms, test.rise_ms)
         yield ',"settle_ms":%d' % test.settle_ms

@@ -174,6 +174,6 @@ class Console:
                     end = len(text)
                 name, _, what = text[at:end].partition(":")
                 if name in self._table:
-                    yield ',"%s":"%s"' % (name, what)       # quoting takes its time, and these need none
+                    yield ',"%s":"%s"' % (name, what)       # not quoted, which would take time: they are plain
                 at = end + 1
         yield "}"

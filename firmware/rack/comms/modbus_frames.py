@@ -1,7 +1,7 @@
 """Kernels of the Modbus slave: find a request among received bytes, read its numbers, fill an answer.
 
 Any bytes may come from the line, so a frame is used only after its CRC was checked. A value of 32 bits is loaded once
-for both of its registers, so that it is never torn. Numbers stay below 2**30: a larger number would allocate.
+for both of its registers, so that both belong together. Numbers stay below 2**30: a larger number would allocate.
 """
 
 import micropython
@@ -98,7 +98,7 @@ def evt1(active, bits, count: int) -> int:
 def fill(frame, first: int, count: int, rows, signals, words, text):  # noqa: C901 one loop
     """Write registers first to first + count - 1 into the frame from byte 3 on.
 
-    rows: MAP of rack.generated.modbus_map. signals, words, text: what its rows index.
+    rows: MAP of rack.generated.modbus_map; its rows index signals, words and text.
     """
     out = ptr8(frame)
     row_bytes = ptr8(rows)

@@ -1,7 +1,7 @@
 """The rack's side of the PCS link: requests from the fast path, limits and status in the main loop.
 
 The PCS must go to zero when this rack stops its requests, and this rack must detect a PCS that stops its status. So a
-request is sent in each mains period, or in each scan while there is no mains.
+request is sent in each mains period, or in each scan without mains.
 """
 
 from array import array

@@ -42,7 +42,7 @@ class Terminal:
         self.dropped = 0        # bytes without room in the ring
 
     def read(self):
-        """The next byte received, or -1; never waits."""
+        """The next received byte, or -1. Does not wait."""
         raise NotImplementedError
 
     def _send(self, byte):

@@ -14,7 +14,7 @@ import numpy as np
 
 from halite.board import flash_view
 from halite.board.client import ask
-from halite.board.serial_port import Port
+from halite.board.serial_port import SerialPort
 from halite.chips.can_bus import Frame
 from halite.chips.pcs_codec import FirmwareTableCodec
 from halite.common.errors import HaliteError
@@ -251,7 +251,7 @@ def run(config_name: str, scenario_name: str, say: Callable[[str], None]) -> Res
         say(f"reset to standby: {boot_ms:.0f} ms")
         say(f"scenario: {script.text}")
         story, recorder = _play(emulated, runner, script)
-        with Port(runner.port.path) as port:
+        with SerialPort(runner.port.path) as port:
             why, version, tasks = (ask(port, word, 60) for word in ("why", "version", "tasks"))
     rows = account(story, script, config)
     trace = trace_of(story, recorder, script, config)

@@ -1,6 +1,6 @@
-"""Speak the console protocol of a running rack: a line out, a line of JSON back.
+"""Client of a running rack's console: it sends a line and reads a line of JSON.
 
-Nothing here sends Ctrl-C or opens a REPL: a running rack is asked, never interrupted.
+It does not send Ctrl-C and does not open a REPL, so it cannot interrupt a running rack.
 """
 
 import contextlib
@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from halite.board.refusal import BoardError
-from halite.board.serial_port import Port
+from halite.board.serial_port import SerialPort
 from halite.common.errors import MisuseError
 
 Answer = dict[str, Any]
 PROMPT = ">>> "
-_REFUSALS = dict.fromkeys(("close", "open", "reset", "maintenance", "unlock"), "refused")  # the rack's state refuses
-_REFUSALS["response"] = "not_now"  # config, grid, recorder or an earlier test: `why` does not know them
-_LONGEST = 120  # rack.comms.console_protocol
-_TOLD = 16  # the same: of an unknown word so much comes back, of what is no word nothing
-_PATIENCE = 6  # a talkative port is given so many times the longest silence
-_LONG = {"trace": 36}  # but these: 11 kB; from a closed emulated board beside other work it took 70 s
+_REFUSALS = dict.fromkeys(("close", "open", "reset", "maintenance", "unlock"), "refused")  # by the rack's state
+_REFUSALS["response"] = "not_now"  # by config, grid, recorder or an earlier test, which `why` does not list
+_LONGEST = 120  # characters of a line: rack.comms.console_protocol
+_ECHOED = 16  # characters of an unknown word in a refusal, if it has letters only: rack.comms.console_protocol
+_DEADLINE = 6  # of a port that keeps sending, in multiples of the longest silence
+_LONG_DEADLINES = {"trace": 36}  # 11 kB: it took 70 s from a closed emulated board on a busy machine
 
 
 def _answer(line: str, word: str) -> Answer | None:
@@ -35,19 +35,19 @@ def _answer(line: str, word: str) -> Answer | None:
         return None
     if not isinstance(found, dict):
         return None
-    own = ("", word[:_TOLD], word) if "error" in found else (word,)
+    own = ("", word[:_ECHOED], word) if "error" in found else (word,)
     return found if found.get("re") in own else None
 
 
-def ask(port: Port, command: str, seconds: float = 5) -> Answer:
-    """Send one command and return its answer; seconds: longest silence before and within it.
+def ask(port: SerialPort, command: str, seconds: float = 5) -> Answer:
+    """Send one command and return its answer. seconds: longest silence before and within the answer.
 
-    BoardError: "no_answer" when there is none (with what came instead), "refused" when the rack says why not.
+    BoardError "no_answer" when no answer comes, with the last line; another code when the rack refuses.
     """
     word = _first_word(command)
     last = ""
-    most = _LONG.get(word, _PATIENCE) * seconds
-    with _at_most(port, most):
+    deadline = _LONG_DEADLINES.get(word, _DEADLINE) * seconds
+    with _within(port, deadline):
         port.write(b"\r\n" + command.encode() + b"\r\n")
         for line in port.lines(seconds):
             answer = _answer(line, word)
@@ -58,27 +58,27 @@ def ask(port: Port, command: str, seconds: float = 5) -> Answer:
             if PROMPT in line:
                 raise BoardError("at_prompt", f"{port.path}: no application, only the REPL{_quoted(last)}")
             last = line.strip() or last
-    wanted, waited = ("no end of an answer", most) if port.expired else ("no answer", seconds)
-    raise BoardError("no_answer", f"{port.path}: {wanted} to {word} in {waited:g} s{_quoted(last)}")
+    missing, waited = ("no end of an answer", deadline) if port.expired else ("no answer", seconds)
+    raise BoardError("no_answer", f"{port.path}: {missing} to {word} in {waited:g} s{_quoted(last)}")
 
 
-def _refused(port: Port, word: str, said: object) -> BoardError:
-    """The rack's own words; the hint depends on whether it refuses, or the command was not understood."""
-    text = str(said)
+def _refused(port: SerialPort, word: str, error: object) -> BoardError:
+    """The rack's text with a code: the state refuses, or the command was not understood ("takes" in the text)."""
+    text = str(error)
     code = "not_taken" if "takes" in text else _REFUSALS.get(word, "not_taken")
     return BoardError("wrong_key" if text.startswith("wrong answer") else code, f"{port.path}: {word}: {text}")
 
 
-def _proof(port: Port, key: bytes, nonce: object) -> str:
+def _proof(port: SerialPort, key: bytes, nonce: object) -> str:
     try:
         return hmac.new(key, bytes.fromhex(str(nonce)), hashlib.sha256).hexdigest()
     except ValueError:
-        raise BoardError("no_answer", f"{port.path}: {str(nonce)[:40]!r} is no nonce") from None
+        raise BoardError("no_answer", f"{port.path}: {str(nonce)[:40]!r} is not a nonce") from None
 
 
 @contextlib.contextmanager
-def _at_most(port: Port, seconds: float) -> Iterator[None]:
-    """As Port.within, but a port that talks on and on has simply not answered."""
+def _within(port: SerialPort, seconds: float) -> Iterator[None]:
+    """As SerialPort.within, but without an error at the deadline: a port that keeps sending has not answered."""
     try:
         with port.within(seconds):
             yield
@@ -88,7 +88,7 @@ def _at_most(port: Port, seconds: float) -> Iterator[None]:
 
 
 def _first_word(command: str) -> str:
-    """What the answer will name; HaliteError for what the console would not take as one command."""
+    """The command's word, which its answer repeats; MisuseError for a line that the console would refuse."""
     words = command.split()
     if not words or len(command) > _LONGEST or not (command.isascii() and command.isprintable()):
         hint = f"printable ASCII, one line of 1 to {_LONGEST} characters"
@@ -100,12 +100,12 @@ def _quoted(line: str) -> str:
     return f", last line {line[-80:]!r}" if line else ""
 
 
-def version(port: Port, seconds: float = 8) -> Answer | None:
-    """What the application says of itself; None when a REPL prompt, nothing, or something else for ever comes.
+def version(port: SerialPort, seconds: float = 8) -> Answer | None:
+    """The application's answer to `version`; None for a REPL prompt, silence, or an endless stream of other lines.
 
-    The Ctrl-B brings a raw REPL back to its prompt; the application refuses it like any other unprintable line.
+    The Ctrl-B ends a raw REPL; the application refuses it as an unprintable line.
     """
-    with _at_most(port, 2 * seconds):
+    with _within(port, 2 * seconds):
         port.write(b"\r\n\x02\r\nversion\r\n")
         for line in port.lines(seconds):
             answer = _answer(line, "version")
@@ -114,10 +114,10 @@ def version(port: Port, seconds: float = 8) -> Answer | None:
     return None
 
 
-def _leaves(port: Port, command: str, seconds: float = 5) -> Answer | None:
-    """Send a command that ends in a reset: None when the board left, else its answer."""
+def _leaves(port: SerialPort, command: str, seconds: float = 5) -> Answer | None:
+    """Send a command that ends in a reset. Returns None after the reset, else the answer."""
     try:
-        with port.within(_PATIENCE * seconds):
+        with port.within(_DEADLINE * seconds):
             port.write(b"\r\n" + command.encode() + b"\r\n")
             for line in port.lines(seconds):
                 if (answer := _answer(line, "maintenance")) is not None:
@@ -130,10 +130,10 @@ def _leaves(port: Port, command: str, seconds: float = 5) -> Answer | None:
     return None
 
 
-def enter_maintenance(port: Port, key: bytes) -> None:
-    """Ask a running rack to reset into maintenance mode; BoardError "refused" or "wrong_key" says why not.
+def enter_maintenance(port: SerialPort, key: bytes) -> None:
+    """Reset a running rack into maintenance mode; BoardError "refused" or "wrong_key" with the reason.
 
-    A rack in standby without a config has no key and closes nothing: it leaves at the first word.
+    A rack in standby cannot close, so it enters maintenance mode without a proof.
     """
     asked = _leaves(port, "maintenance")
     if asked is not None and "nonce" in asked:
@@ -142,17 +142,17 @@ def enter_maintenance(port: Port, key: bytes) -> None:
         raise _refused(port, "maintenance", asked["error"])
 
 
-def unlock(port: Port, key: bytes) -> Answer:
-    """Take a rack out of its lock-out; BoardError "refused" or "wrong_key" says why not."""
+def unlock(port: SerialPort, key: bytes) -> Answer:
+    """Take a rack out of its lock-out; BoardError "refused" or "wrong_key" with the reason."""
     return ask(port, f"unlock {_proof(port, key, ask(port, 'maintenance').get('nonce'))}")
 
 
-def reopen(path: str, seconds: float) -> Port:
-    """Open a port that goes away and comes back during a reset."""
+def reopen(path: str, seconds: float) -> SerialPort:
+    """Open a port that disappears and returns during a reset; try for `seconds`."""
     end = time.monotonic() + seconds
     while True:
         try:
-            return Port(path)
+            return SerialPort(path)
         except BoardError as error:
             if time.monotonic() > end or error.reason.code not in ("missing", "busy", "permission"):
                 raise

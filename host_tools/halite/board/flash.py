@@ -1,8 +1,8 @@
-"""Put a build on a board: compare, upload what differs, verify, exchange, reset, wait for its own report.
+"""Put a build on a board: compare, upload the differences, verify, exchange, reset, wait for the rack's report.
 
-A half-updated rack is the hazard. New files are written beside the old ones and verified first;
-then the manifest goes away, names are exchanged, and the manifest comes back last. Whatever
-interrupts it, the same command finishes it.
+The hazard is a half-updated rack. New files are written next to the old ones and verified first. Then the manifest is
+deleted, the files are renamed, and the manifest is renamed last. After any interruption, the same command finishes the
+update.
 """
 
 import ast
@@ -15,25 +15,25 @@ from typing import Any
 from halite.board import client, scripts
 from halite.board.mpremote_adapter import RawRepl, Session
 from halite.board.refusal import BoardError
-from halite.board.serial_port import Port
+from halite.board.serial_port import SerialPort
 from halite.build.firmware import MANIFEST, Built
 
 Progress = Callable[[str, int, int], None]  # step, done, of
 
-# Chip of a build: a part of the name that MicroPython has for the board, and its _mpy:
-# .mpy version 6, sub-version 3, armv6m or armv7emsp (py/persistentcode.h; the second not yet seen on a board).
-# boot.py for another chip would read a register where this one has none.
+# Chip of a build: a part of MicroPython's name for the board, and its _mpy: .mpy version 6, sub-version 3, armv6m or
+# armv7emsp (py/persistentcode.h; armv7emsp is not tested on a board yet).
+# A boot.py for another chip would read a register that this chip does not have.
 _BOARDS = {"rp2040": ("RP2040", 0x1306), "rp2350": ("RP2350", 0x1F06)}
 _CHUNK = 1024
-_PROMPTS = 3  # a REPL seen so often: the application has ended
-_PATIENCE_s = 20.0  # the longest wait for one answer
-_SCANS = 1_000  # scans after which a rack that does not call itself healthy never will: it does after 50
+_PROMPTS = 3  # after this number of REPL prompts, the application has ended
+_MAX_WAIT_s = 20.0  # for one answer
+_SCANS = 1_000  # a rack that is not healthy after this number of scans has failed; it reports healthy after 50
 _LOADABLE = (".py", ".mpy", ".new")
 
 
 @dataclass
 class Survey:
-    """What is on a board: identity, free bytes, and the SHA-256 of every file."""
+    """Contents of a board: identity, free bytes, and the SHA-256 of every file."""
 
     firmware: str
     machine: str
@@ -44,7 +44,7 @@ class Survey:
 
 @dataclass
 class Plan:
-    """upload: path → name to write it under; rename: paths whose `.new` takes their place; remove: paths to delete."""
+    """upload: path → name of the new file; rename: paths that their `.new` replaces; remove: paths to delete."""
 
     upload: dict[str, str]
     rename: list[str]
@@ -53,14 +53,14 @@ class Plan:
 
 @dataclass
 class Job:
-    """One flash run; the steps fill it in."""
+    """One flash run; the steps fill in its fields."""
 
     path: str
     built: Built
     maintenance_key: bytes
     progress: Progress
-    silence_s: float = 0  # longest silence after the reset; 0: what a board behind such a port may need
-    port: Port | None = None
+    silence_s: float = 0  # longest silence after the reset; 0: the default of the kind of port
+    port: SerialPort | None = None
     repl: RawRepl | None = None
     survey: Survey | None = None
     plan: Plan | None = None
@@ -68,7 +68,7 @@ class Job:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """A board starts in 3 s; an emulated one took 171 s on a machine with much else to do."""
+        """Set the default silence: a board starts in 3 s, an emulated board took 171 s on a busy machine."""
         emulated = self.path.startswith("/dev/pts/")
         self.silence_s = self.silence_s or (600 if emulated else 120)
 
@@ -81,15 +81,15 @@ class Job:
 def make_plan(wanted: dict[str, bytes], present: dict[str, str]) -> Plan:
     """Compare wanted contents with the hashes on the board.
 
-    A file the board does not have is written under its name, another beside the old one as `.new`. Whatever the
-    interpreter could load is ours to delete: a stale .py would shadow a new .mpy. Data files outside rack/ stay.
-    The manifest is deleted first and renamed last, so that it is there only for a complete set.
+    A file that the board lacks is written under its own name; a changed file is written next to the old one as `.new`.
+    Files that the interpreter could load are deleted, because a stale .py would shadow a new .mpy. Data files outside
+    rack/ stay. The manifest is deleted first and renamed last, so that it exists only for a complete set.
     """
     digests = {path: hashlib.sha256(data).hexdigest() for path, data in wanted.items()}
     differ = [path for path in wanted if present.get(path) != digests[path]]
     ours = [path for path in present if path.startswith("rack/") or path.endswith(_LOADABLE)]
-    beside = {path + ".new" for path in differ if path in present or path == MANIFEST}
-    stale = [path for path in ours if path not in wanted and path not in beside]
+    new_names = {path + ".new" for path in differ if path in present or path == MANIFEST}
+    stale = [path for path in ours if path not in wanted and path not in new_names]
     if (differ or stale) and MANIFEST not in differ:
         differ.append(MANIFEST)
     rename = [path for path in differ if path in present or path == MANIFEST]
@@ -106,11 +106,11 @@ def _folders(paths: list[str]) -> list[str]:
 
 
 def _open(job: Job) -> None:
-    job.port = Port(job.path)
+    job.port = SerialPort(job.path)
 
 
 def _maintenance(job: Job) -> None:
-    """Ask a running application for maintenance mode; a bare board is at its prompt already."""
+    """Reset a running application into maintenance mode; a bare board is at its prompt already."""
     assert job.port
     if client.version(job.port) is None:
         return
@@ -126,7 +126,7 @@ def _repl(job: Job) -> None:
 
 
 def _compare(job: Job) -> None:
-    """One exchange: identity and every file's hash."""
+    """Read identity and hashes of all files in one exchange, and make the plan."""
     assert job.repl
     lines = [line for line in job.repl.run(scripts.SURVEY, 30).splitlines() if line.strip()]
     try:
@@ -151,21 +151,21 @@ def _upload(job: Job) -> None:
     if size + 4096 * len(files) > job.survey.free:
         raise BoardError("no_space", f"{job.path}: {size} bytes to write, {job.survey.free} free")
     if files:
-        stream = scripts.stream(files)  # before the board waits for it: its patience is 4 s
+        stream = scripts.stream(files)  # made before the board waits for it: its timeout is 4 s
         with job.repl.running(scripts.UPLOAD, 60 + size / 500) as session:
             _send(list(files), stream, session, job.progress)
 
 
 def _send(files: list[str], stream: bytes, session: Session, progress: Progress) -> None:
-    """Feed the board's receiver; USB holds us back while the board writes its flash."""
+    """Send the stream to the board's receiver; USB pauses it while the board writes its flash."""
     marks = ""
-    session.marks(wait=True)  # ready: before that a Ctrl-C among the bytes would stop it
+    session.marks(wait=True)  # wait for "ready": before it, a Ctrl-C among the bytes would stop the receiver
     for at in range(0, len(stream), _CHUNK):
         session.send(stream[at : at + _CHUNK])
-        progress("upload what differs", at + _CHUNK, len(stream))
+        progress("upload the differences", at + _CHUNK, len(stream))
         marks += session.marks()
         if session.ended:
-            return  # the receiver failed: its error follows in the exchange
+            return  # the receiver has failed; RawRepl.running raises its error
     while len(marks) < len(files) and "-" not in marks and (more := session.marks(wait=True)):
         marks += more
     if "-" in marks:
@@ -173,7 +173,7 @@ def _send(files: list[str], stream: bytes, session: Session, progress: Progress)
 
 
 def _exchange(job: Job) -> None:
-    """Swap the verified files in; from the first deletion to the last rename the manifest is missing."""
+    """Rename the verified files; the manifest is missing from the first deletion to the last rename."""
     assert job.repl and job.plan
     plan = job.plan
     if plan.remove or plan.rename:
@@ -189,21 +189,21 @@ def _reset(job: Job) -> None:
 
 
 def _report(job: Job) -> None:
-    """Wait until the application calls itself healthy; its own reason, or what came instead, is the failure.
+    """Wait until the application reports healthy; else BoardError with its reason, or with the last line that came.
 
-    How long it has run is counted in its own scans: an emulated board may be many times slower than a real one.
+    Its run time is counted in its scans, because an emulated board may be many times slower than a real one.
     """
     end = time.monotonic() + job.silence_s
-    last, prompts, patience = f"{job.path}: nothing came back", 0, 2.0
+    last, prompts, wait_s = f"{job.path}: no answer", 0, 2.0
     while time.monotonic() < end and prompts < _PROMPTS:
         try:
             with client.reopen(job.path, 10) as port:
-                job.report = client.ask(port, "version", min(patience, job.silence_s))
+                job.report = client.ask(port, "version", min(wait_s, job.silence_s))
             end = time.monotonic() + job.silence_s
         except BoardError as error:
             prompts += error.reason.code == "at_prompt"
             last = error.text if prompts < 2 else last  # the first prompt comes with the traceback
-            patience = min(2 * patience, _PATIENCE_s)  # what was asked during the reset is lost: ask again soon
+            wait_s = min(2 * wait_s, _MAX_WAIT_s)  # short at first, because a question during the reset is lost
         if job.report.get("healthy"):
             return
         if job.report.get("mode") == "standby":
@@ -215,14 +215,14 @@ def _report(job: Job) -> None:
     raise BoardError("not_healthy", last)
 
 
-#        name        what a person reads               action
+#        name        text for the user                 action
 STEPS = (
     ("open", "open the port", _open),
     ("maintenance", "ask for maintenance mode", _maintenance),
     ("repl", "enter the raw REPL", _repl),
     ("compare", "compare the files", _compare),
-    ("upload", "upload what differs", _upload),
-    ("exchange", "swap the new files in", _exchange),
+    ("upload", "upload the differences", _upload),
+    ("exchange", "rename the new files", _exchange),
     ("reset", "reset the board", _reset),
     ("report", "wait for the rack's report", _report),
 )

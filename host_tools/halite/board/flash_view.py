@@ -1,4 +1,4 @@
-"""`halite flash` for people: steps, a progress bar, and the rack's own report."""
+"""Text output of `halite flash`: steps, a progress bar, and the rack's report."""
 
 import sys
 from typing import Any
@@ -15,7 +15,7 @@ from halite.config import load
 
 
 class _Bar:
-    """The current step in words, with a bar while bytes are sent."""
+    """The text of the current step, with a bar while bytes are sent."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress, self._task = progress, task

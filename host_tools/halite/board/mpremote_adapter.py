@@ -1,7 +1,7 @@
 """The only importer of mpremote: its raw REPL, with an overall deadline on every exchange.
 
-mpremote's library is not stable by its own words, can wait for ever and prints instead of raising;
-none of that leaves this module.
+The authors of mpremote call its library unstable. It can wait for ever, and it prints instead of raising. This module
+hides all of that.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 
 from halite.board.refusal import BoardError
-from halite.board.serial_port import Port
+from halite.board.serial_port import SerialPort
 
 
 class _Transport(SerialTransport):  # type: ignore[misc]
-    """mpremote's transport on a port that is open already, reading in blocks and never past the deadline."""
+    """mpremote's transport on an open port, with reads that end at the deadline."""
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: SerialPort) -> None:
         self.port = port
         self.serial = port.serial
         self.in_raw_repl = False
@@ -38,7 +38,7 @@ class _Transport(SerialTransport):  # type: ignore[misc]
         data_consumer: Any = None,
         timeout_overall: float | None = None,
     ) -> bytes:
-        """As mpremote's, but at most `timeout_overall` and never beyond the port's deadline."""
+        """As mpremote's, but it ends after `timeout_overall` and at the port's deadline."""
         data, quiet, begin = b"", 0.0, time.monotonic()
         while not data.endswith(ending) and not self.port.expired:
             if timeout_overall is not None and time.monotonic() - begin > timeout_overall:
@@ -53,41 +53,41 @@ class _Transport(SerialTransport):  # type: ignore[misc]
 
 
 def _quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Call mpremote without its prints."""
+    """Call a function of mpremote and discard its prints."""
     with contextlib.redirect_stdout(io.StringIO()):
         return function(*arguments, **options)
 
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "nothing"
+    return lines[-1] if lines else "no text"
 
 
 class RawRepl:
     """The raw REPL of a board on an open port."""
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: SerialPort) -> None:
         self._port = port
         self._transport = _Transport(port)
 
     @contextlib.contextmanager
     def _exchange(self, seconds: float, quiet: float = 5) -> Iterator[None]:
-        """Bound an exchange, and one read of it to `quiet` seconds; turn mpremote's errors into reasons."""
+        """Limit an exchange to `seconds` and each read to `quiet` seconds; raise BoardError for mpremote's errors."""
         self._port.serial.timeout = quiet
         try:
             with self._port.within(seconds):
                 yield
         except TransportExecError as error:
-            raise BoardError("board_error", f"the board says {_last_line(error.error_output)}") from None
+            raise BoardError("board_error", f"error on the board: {_last_line(error.error_output)}") from None
         except (TransportError, IndexError, ValueError) as error:
             seen = self._transport.seen[-60:]
-            came = f"came back {seen!r}" if seen else "nothing came back"
+            came = f"came back {seen!r}" if seen else "no answer"
             raise BoardError("silent", f"{self._port.path}: {error}: {came}") from None
 
     def enter(self, seconds: float = 20) -> None:
-        """Interrupt what runs, without a soft reset (outputs would keep their level, boot.py would run).
+        """Interrupt the running code without a soft reset, which would keep output levels and run boot.py.
 
-        Tries again for `seconds`: a board whose flash was cut takes no Ctrl-C for some seconds.
+        Tries again for `seconds`, because after an interrupted flash a board ignores Ctrl-C for some seconds.
         """
         end = time.monotonic() + seconds
         while True:
@@ -103,7 +103,7 @@ class RawRepl:
                     raise BoardError("not_micropython", text) from None
 
     def run(self, code: str, seconds: float = 10) -> str:
-        """Run code on the board and return what it printed."""
+        """Run code on the board and return its output."""
         with self._exchange(seconds):
             _quietly(self._transport.exec_raw_no_follow, code)
             output, errors = self._transport.follow(timeout=seconds)
@@ -113,7 +113,7 @@ class RawRepl:
 
     @contextlib.contextmanager
     def running(self, code: str, seconds: float) -> Iterator["Session"]:
-        """Run code that reads from its standard input; the session talks to it, then waits for its end."""
+        """Run code that reads its standard input: yields a session for it, then waits for the end of the code."""
         with self._exchange(seconds):
             _quietly(self._transport.exec_raw_no_follow, code)
             session = Session(self._port)
@@ -125,15 +125,15 @@ class RawRepl:
                 raise TransportExecError(b"", errors.decode("utf-8", "replace"))
 
     def start(self, code: str) -> None:
-        """Run code that does not come back, such as a reset."""
+        """Run code that does not return, such as a reset."""
         with self._exchange(5):
             _quietly(self._transport.exec_raw_no_follow, code)
 
 
 class Session:
-    """Talk to code that runs on the board: bytes in, single marks out."""
+    """Exchange with code that runs on the board: bytes to it, single marks from it."""
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: SerialPort) -> None:
         self._port = port
         self.ended = False
 
@@ -141,7 +141,7 @@ class Session:
         self._port.write(data)
 
     def marks(self, wait: bool = False) -> str:
-        """What the code printed since; waits for the first character if asked, "" when it ended."""
+        """Characters that the code has printed since the last call; "" after its end. wait: for the first character."""
         found = b""
         while not self.ended and not self._port.expired and (self._port.serial.in_waiting or (wait and not found)):
             byte = self._port.serial.read(1)

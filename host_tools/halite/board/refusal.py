@@ -1,4 +1,4 @@
-"""A refusal of a board or its port, as data: what happened at which step, and what to do next."""
+"""A refusal of a board or its port as data: step, code, text, and a hint for the next action."""
 
 from dataclasses import asdict, dataclass
 
@@ -7,7 +7,7 @@ from halite.common.errors import HaliteError
 
 @dataclass(frozen=True)
 class Reason:
-    """code: stable word for programs; text: what came back; hint: what to do next."""
+    """code: stable word for programs; text: the refusal; hint: the next action."""
 
     code: str
     text: str
@@ -22,23 +22,23 @@ HINTS = {
     "not_micropython": "if it has just started, run this again; else hold BOOTSEL while plugging in, "
     "copy the MicroPython image onto the drive, run this again",
     "wrong_firmware": "flash the tested MicroPython image first; another chip: see [rack] board in the config",
-    "vanished": "check the cable; a half-done flash is finished by running it again",
+    "vanished": "check the cable; run an interrupted `halite flash` again",
     "silent": "power-cycle the board and run this again",
     "refused": "see `halite exec why`, bring the rack to that state, run this again",
-    "not_now": "do what the rack's words ask for, run this again",
-    "not_taken": "`halite exec help` lists what a rack can be asked",
+    "not_now": "follow the text of the rack, then run this again",
+    "not_taken": "`halite exec help` lists the commands of a rack",
     "wrong_key": "use the config that this rack was flashed with",
-    "verify": "run this again; if it stays, the flash of the board is worn out",
+    "verify": "run this again; if it fails again, the flash of the board is worn out",
     "no_space": "remove files of your own from the board",
     "board_error": "power-cycle the board and run this again",
-    "not_healthy": "the firmware is on the board: see what came back, `halite exec version` asks again",
+    "not_healthy": "the firmware is on the board: read the text above; `halite exec version` asks again",
     "at_prompt": "power-cycle a rack in maintenance mode; a bare board needs `halite flash`",
-    "no_answer": "one that has just started takes a moment: ask again; `halite flash` puts the firmware on a bare one",
+    "no_answer": "if the board has just started, ask again; a bare board needs `halite flash`",
 }
 
 
 class BoardError(HaliteError):
-    """A refusal that carries its Reason; `step` is filled in by who runs the steps."""
+    """A refusal with its Reason; `flash` fills in the step."""
 
     def __init__(self, code: str, text: str) -> None:
         self.reason = Reason(code, text, HINTS[code])

@@ -1,7 +1,7 @@
-"""A rack's answers as text; works for any answer, since the rack says names and units itself.
+"""A rack's answers as text, for any command, because an answer has names and units.
 
-Only the event log is sent as bare numbers: it becomes JSON lines, with the names of the one lists. A recorded event
-becomes the CSV file that it is.
+Only log records are bare numbers: they become JSON lines with the names of the firmware's lists. A frozen trace becomes
+a CSV file.
 """
 
 import json
@@ -41,13 +41,14 @@ def _log(records: Any) -> str:
     try:
         return "\n".join(json.dumps(decoded(record)) for record in records)
     except (TypeError, ValueError, KeyError, IndexError):
-        raise HaliteError("the log came in another form than ours", "use the halite that flashed the rack") from None
+        hint = "use the halite that flashed the rack"
+        raise HaliteError("the log has another form than this version expects", hint) from None
 
 
 def as_text(answer: dict[str, Any]) -> str:
     """One line per value; long lists in rows with the index of their first element; the log as JSON lines.
 
-    A frozen event is CSV and nothing else, so that it can go into a file; its cause is in the answer itself (`--json`).
+    A frozen trace is pure CSV, so that it can go into a file; `--json` shows its cause.
     """
     if answer.get("re") == "log":
         return _log(answer.get("log"))

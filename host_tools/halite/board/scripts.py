@@ -1,4 +1,4 @@
-"""What the host runs on the board's raw REPL while flashing; MicroPython, kept short: each is one exchange."""
+"""MicroPython code that the host runs on the board's raw REPL while flashing; short, because each is one exchange."""
 
 import hashlib
 import zlib
@@ -30,10 +30,10 @@ print(repr((i.name, i.version[:3], i._machine, i._mpy, str(hexlify(machine.uniqu
 walk("")
 """
 
-# One deflate stream of all files, straight from the terminal: per file a byte and the name, u32 size, sha256,
-# contents; an empty name ends it. Marks: "*" ready, "+" a file is complete and reads back right, "-" it does not.
-# The stream holds any byte, so Ctrl-C is off, and on again after 4 s without a new file: a host that went away
-# locks nobody out.
+# One deflate stream of all files, read from the terminal. Per file: one byte and the name, u32 size, sha256, contents.
+# An empty name ends the stream. Marks: "*" ready, "+" a file is complete and reads back correctly, "-" it does not.
+# The stream may hold any byte, so Ctrl-C is off. It is on again after 4 s without a new file, so that the board stays
+# accessible when the host has gone.
 UPLOAD = """
 import os, sys, hashlib, micropython, select
 from deflate import DeflateIO, RAW
@@ -106,7 +106,7 @@ RESET = "import machine\nmachine.reset()"
 
 
 def stream(files: Mapping[str, bytes]) -> bytes:
-    """The stream that UPLOAD reads: contents by name on the board, with a leading slash."""
+    """The stream that UPLOAD reads. files: contents by the name on the board, with a leading slash."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -13)
     packed = b""
     for path, data in files.items():
@@ -117,6 +117,6 @@ def stream(files: Mapping[str, bytes]) -> bytes:
 
 
 def commit(remove: Iterable[str], rename: Iterable[str], folders: Iterable[str]) -> str:
-    """Delete files, give `path.new` its name, delete folders that are empty, in this order."""
+    """Code that deletes files, renames `path.new` to `path`, and deletes empty folders, in this order."""
     rows = {"remove": remove, "rename": rename, "folders": folders}
     return _COMMIT.format(**{name: repr(["/" + path for path in paths]) for name, paths in rows.items()})

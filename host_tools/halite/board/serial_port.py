@@ -1,6 +1,7 @@
-"""A serial port that is ours alone and never waits without end.
+"""A serial port under a lock, with a time limit on each read and write.
 
-Two programs on one port garble each other, and a blocked read outlives the board that was unplugged.
+Two programs on one port would garble each other's bytes, and a read without a limit would block after the board was
+unplugged.
 """
 
 import contextlib
@@ -45,9 +46,9 @@ def _lockers(port: str) -> set[int]:
 
 
 def holders(port: str) -> list[int]:
-    """Process ids that keep us from the port (Linux; only those we may see).
+    """Ids of the processes that hold the port (Linux; only those that this user may see).
 
-    Those with a lock on it, else all that have it open: an emulator has its own port open and is in nobody's way.
+    Processes with a lock on it; without a lock, all that have it open. An emulator has its port open without a lock.
     """
     target, own = os.path.realpath(port), os.getpid()
     found = set()
@@ -68,7 +69,7 @@ def _refusal(port: str, error: OSError) -> BoardError:
 
 
 def check(port: str) -> None:
-    """Raise the exact reason why a port cannot be ours; pyserial and mpremote hide it."""
+    """Raise BoardError with the exact reason why a port cannot be opened; pyserial and mpremote hide it."""
     try:
         handle = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as error:
@@ -83,11 +84,11 @@ def check(port: str) -> None:
         os.close(handle)
 
 
-class Port:
+class SerialPort:
     """An open serial port under a lock; every read and write has a limit."""
 
     def __init__(self, path: str) -> None:
-        """Open it; BoardError says why not."""
+        """Open the port; BoardError with the reason when that fails."""
         check(path)
         self.path = path
         self.expired = False
@@ -96,7 +97,7 @@ class Port:
         except serial.SerialException as error:
             raise _refusal(path, OSError(error.errno or errno.EBUSY, str(error))) from None
 
-    def __enter__(self) -> "Port":
+    def __enter__(self) -> "SerialPort":
         return self
 
     def __exit__(
@@ -105,13 +106,13 @@ class Port:
         self.close()
 
     def close(self) -> None:
-        """Close; a port that is gone already is closed too."""
+        """Close the port; no error when it has disappeared."""
         with contextlib.suppress(OSError):
             self.serial.close()
 
     @contextlib.contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Bound everything inside in wall time: blocked reads and writes are broken off at the deadline.
+        """Limit the wall time of a block: reads and writes that still wait at the deadline are cancelled.
 
         Raises BoardError "silent" at the deadline, "vanished" when the port went away.
         """
@@ -135,20 +136,20 @@ class Port:
             self.serial.cancel_write()
 
     def read(self, seconds: float) -> bytes:
-        """What has arrived, waiting at most `seconds` for the first byte; b"" for nothing."""
+        """The bytes that have arrived; waits at most `seconds` for the first one, then returns b""."""
         self.serial.timeout = seconds
         first = self.serial.read(1)
         waiting = self.serial.in_waiting if first else 0
         return bytes(first + (self.serial.read(waiting) if waiting else b""))
 
     def write(self, data: bytes) -> None:
-        """Send everything; a short write is continued."""
+        """Send all bytes, in several writes if necessary."""
         view = memoryview(data)
         while len(view) and not self.expired:
             view = view[self.serial.write(view) :]
 
     def lines(self, seconds: float) -> Iterator[str]:
-        """Complete lines as they arrive, until nothing came for `seconds`; an unfinished one comes last."""
+        """Yield complete lines until `seconds` pass without a byte; an incomplete line comes last."""
         end, pending = time.monotonic() + seconds, b""
         while (left := end - time.monotonic()) > 0 and not self.expired:
             if new := self.read(min(left, 0.2)):

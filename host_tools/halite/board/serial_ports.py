@@ -1,4 +1,4 @@
-"""Which serial ports there are. Nothing is sent: a rack that runs must not be disturbed by being listed."""
+"""List the serial ports. The module sends no bytes: a list must not disturb a running rack."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def _kind(vid: int | None, pid: int | None) -> str:
 
 
 def list_boards() -> list[dict[str, Any]]:
-    """Every serial port: path, kind, serial number, and its place in the USB tree (stable per socket)."""
+    """Every serial port: path, kind, serial number, and its location in the USB tree (stable per socket)."""
     return [
         {
             "port": port.device,
@@ -30,7 +30,7 @@ def list_boards() -> list[dict[str, Any]]:
 
 
 def choose(given: str) -> str:
-    """The given port, or the only board there is; never the first of several."""
+    """The given port, or the port of the only board. HaliteError for several boards, and without a board."""
     if given:
         return given
     found = [row["port"] for row in list_boards() if row["kind"] != "other"]

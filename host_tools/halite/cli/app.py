@@ -1,4 +1,4 @@
-"""The command `halite`: one verb per job. A user's mistake costs one line, never a traceback.
+"""The command `halite`: one verb per job. A user's mistake costs one line without a traceback.
 
 Each verb's module imports the parts that do the work inside its functions: `halite --help` must not load them all.
 """

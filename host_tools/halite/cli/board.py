@@ -39,13 +39,13 @@ def execute(
     """
     from halite.board.client import ask
     from halite.board.render import as_text
-    from halite.board.serial_port import Port
+    from halite.board.serial_port import SerialPort
     from halite.board.serial_ports import choose
 
     for word in command:
         if word.startswith("-") and not word[1:].isdigit():
             raise MisuseError(f"exec: no such option: {word}", "see `halite exec --help`")
-    with Port(choose(port)) as link:
+    with SerialPort(choose(port)) as link:
         answer = ask(link, " ".join(command))
     if as_json:
         print_json(answer)
@@ -60,12 +60,12 @@ def unlock(config: ConfigOption, port: PortOption = "") -> None:
     Needs the config with the rack's maintenance key. Find the cause of the trips first.
     """
     from halite.board import client
-    from halite.board.serial_port import Port
+    from halite.board.serial_port import SerialPort
     from halite.board.serial_ports import choose
     from halite.config import load
 
     key = load(config).maintenance_key
-    with Port(choose(port)) as link:
+    with SerialPort(choose(port)) as link:
         client.unlock(link, key)
     print("unlocked: `halite exec reset`, then `halite exec close`")
 
@@ -97,10 +97,10 @@ def commission(
     """
     from halite.board import commissioning
     from halite.board.client import ask
-    from halite.board.serial_port import Port
+    from halite.board.serial_port import SerialPort
     from halite.board.serial_ports import choose
 
-    with Port(choose(port)) as link:
+    with SerialPort(choose(port)) as link:
         rows = commissioning.judge(grid_service, ask(link, "response test"), ask(link, "trace"))
     for row in rows:
         print(commissioning.as_text(row))

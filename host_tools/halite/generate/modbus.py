@@ -214,7 +214,7 @@ def _source(point: Point) -> str:
 
 
 def _table(model: int) -> Iterator[str]:
-    yield "| register | point | type | | |"
+    yield "| register | point | type | access | meaning |"
     yield "|---|---|---|---|---|"
     for point in points():
         if point.model == model:

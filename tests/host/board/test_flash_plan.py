@@ -62,7 +62,7 @@ def test_the_manifest_is_there_only_for_a_complete_set(wanted, files, cut):
     apply(files, operations(wanted, files)[:cut])
     if files.get(MANIFEST) == wanted[MANIFEST]:
         assert {path: files[path] for path in wanted} == wanted
-    elif MANIFEST in files:  # still the old one: nothing it speaks of has changed
+    elif MANIFEST in files:  # still the old manifest: its files have not changed
         assert all(files.get(path) == data for path, data in before.items() if not path.endswith(".new"))
 
 

@@ -1,4 +1,4 @@
-"""Ports and racks that misbehave: each gives one reason within its time, and nothing hangs."""
+"""Ports and racks that misbehave: each gives one reason within its time, without a hang."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ import pytest
 from halite.board import client, flash
 from halite.board.mpremote_adapter import RawRepl
 from halite.board.refusal import HINTS, BoardError
-from halite.board.serial_port import Port, holders
+from halite.board.serial_port import SerialPort, holders
 from halite.build.firmware import Built
 from halite.cli import app as cli
 from halite.common.errors import MisuseError
@@ -24,7 +24,7 @@ KEY = bytes(range(32))
 
 
 class FakeRack:
-    """The far end of a pseudo-terminal: answers each line with what `table` says for it."""
+    """The far end of a pseudo-terminal: answers each line from `table`."""
 
     def __init__(self, table):
         self.table, self.lines = table, []
@@ -73,23 +73,23 @@ def reason(action):
 
 
 def test_a_missing_port_is_reported_as_missing():
-    assert reason(lambda: Port("/dev/ttyNOWHERE")).code == "missing"
+    assert reason(lambda: SerialPort("/dev/ttyNOWHERE")).code == "missing"
 
 
 @pytest.mark.parametrize("path", ["/dev/null", __file__])
 def test_a_path_that_is_not_a_port_is_refused(path):
-    assert reason(lambda: Port(path)).code == "not_a_port"
+    assert reason(lambda: SerialPort(path)).code == "not_a_port"
 
 
 def test_a_port_in_use_names_its_holder():
-    with FakeRack({}) as rack, Port(rack.path):
-        found = reason(lambda: Port(rack.path))
+    with FakeRack({}) as rack, SerialPort(rack.path):
+        found = reason(lambda: SerialPort(rack.path))
         assert found.code == "busy"
         assert rack.path in found.text
 
 
 def test_the_holder_is_the_process_with_the_lock():
-    """As an emulator has its own port open: nobody should end it to free the port."""
+    """As an emulator has its own port open: ending it would not free the port."""
     code = "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY); {} print(flush=True); input()"
     both = ("", "fcntl.flock(fd, fcntl.LOCK_EX);")
     with FakeRack({}) as rack, contextlib.ExitStack() as stack:
@@ -104,32 +104,32 @@ def test_the_holder_is_the_process_with_the_lock():
         for process in (opener, locker):
             assert process.stdout.readline() == b"\n"
         assert set(holders(rack.path)) == {locker.pid}
-        assert f"by process {locker.pid}" in reason(lambda: Port(rack.path)).text
+        assert f"by process {locker.pid}" in reason(lambda: SerialPort(rack.path)).text
         for process in (locker, opener):
             process.communicate(b"\n")
 
 
 def test_a_port_is_free_again_after_closing():
     with FakeRack({}) as rack:
-        Port(rack.path).close()
-        Port(rack.path).close()
+        SerialPort(rack.path).close()
+        SerialPort(rack.path).close()
 
 
 def test_an_answer_is_found_among_other_lines():
     noise = b'# healthy\r\n{"re":"other"}\r\n{broken\r\n\xff\xfe\r\n{"re":"status","state":"open"}\r\n'
-    with FakeRack({"status": noise}) as rack, Port(rack.path) as port:
+    with FakeRack({"status": noise}) as rack, SerialPort(rack.path) as port:
         assert client.ask(port, "status") == {"re": "status", "state": "open"}
 
 
 def test_a_refusal_keeps_the_words_of_the_rack():
-    with FakeRack({"close": b'{"re":"close","error":"a trip is latched"}\n'}) as rack, Port(rack.path) as port:
+    with FakeRack({"close": b'{"re":"close","error":"a trip is latched"}\n'}) as rack, SerialPort(rack.path) as port:
         found = reason(lambda: client.ask(port, "close"))
         assert found.code == "refused"
         assert "a trip is latched" in found.text
 
 
 def test_a_silent_port_ends_in_time_with_its_last_line():
-    with FakeRack({"status": b"boo\r\n"}) as rack, Port(rack.path) as port:
+    with FakeRack({"status": b"boo\r\n"}) as rack, SerialPort(rack.path) as port:
         begin = time.monotonic()
         found = reason(lambda: client.ask(port, "status", 0.3))
         assert found.code == "no_answer"
@@ -143,13 +143,13 @@ def test_an_endless_talker_is_left_at_the_deadline():
             os.write(rack.master, b"blah\r\n")
 
     quiet, thread = threading.Event(), threading.Thread(target=chatter)
-    with FakeRack({}) as rack, Port(rack.path) as port:
+    with FakeRack({}) as rack, SerialPort(rack.path) as port:
         thread.start()
         begin = time.monotonic()
         try:
             found = reason(lambda: client.ask(port, "status", 0.2))
             assert (found.code, "blah" in found.text) == ("no_answer", True)
-            assert client.version(port, 0.2) is None  # no application, whatever it is: flash tries the REPL
+            assert client.version(port, 0.2) is None  # without an application, flash tries the REPL
             assert time.monotonic() - begin < 5
         finally:
             quiet.set()
@@ -157,15 +157,15 @@ def test_an_endless_talker_is_left_at_the_deadline():
 
 
 def test_a_port_that_vanishes_is_reported():
-    rack = FakeRack({})  # not served: nobody else may hold its end open
-    with Port(rack.path) as port:
+    rack = FakeRack({})  # not served: the test alone holds its end open
+    with SerialPort(rack.path) as port:
         threading.Timer(0.2, rack.unplug).start()
         assert reason(lambda: client.ask(port, "status", 3)).code == "vanished"
 
 
 def test_a_board_without_micropython_is_refused():
     """A board without MicroPython is refused, with the bytes that came back."""
-    with FakeRack({}) as rack, Port(rack.path) as port:
+    with FakeRack({}) as rack, SerialPort(rack.path) as port:
         begin = time.monotonic()
         found = reason(lambda: RawRepl(port).enter(1))
         assert found.code == "not_micropython"
@@ -174,9 +174,9 @@ def test_a_board_without_micropython_is_refused():
 
 def test_a_prompt_is_not_a_running_rack():
     """A REPL prompt is not a running rack; an answer to `version` is."""
-    with FakeRack({"version": b"Traceback\r\nNameError\r\n>>> "}) as rack, Port(rack.path) as port:
+    with FakeRack({"version": b"Traceback\r\nNameError\r\n>>> "}) as rack, SerialPort(rack.path) as port:
         assert client.version(port, 1) is None
-    with FakeRack({"version": b'{"re":"version","healthy":true}\n'}) as rack, Port(rack.path) as port:
+    with FakeRack({"version": b'{"re":"version","healthy":true}\n'}) as rack, SerialPort(rack.path) as port:
         assert client.version(port, 1) == {"re": "version", "healthy": True}
 
 
@@ -201,32 +201,32 @@ def rack_with_maintenance(key):
 
 
 def test_the_right_key_opens_maintenance_mode():
-    with rack_with_maintenance(KEY) as rack, Port(rack.path) as port:
+    with rack_with_maintenance(KEY) as rack, SerialPort(rack.path) as port:
         client.enter_maintenance(port, KEY)
         assert len(rack.lines) == 2
 
 
 def test_a_wrong_key_is_reported():
-    with rack_with_maintenance(KEY) as rack, Port(rack.path) as port:
+    with rack_with_maintenance(KEY) as rack, SerialPort(rack.path) as port:
         assert reason(lambda: client.enter_maintenance(port, bytes(32))).code == "wrong_key"
 
 
 def test_a_lock_out_ends_with_the_right_key_only():
-    with rack_with_maintenance(KEY) as rack, Port(rack.path) as port:
+    with rack_with_maintenance(KEY) as rack, SerialPort(rack.path) as port:
         assert client.unlock(port, KEY)["ok"] is True
         assert reason(lambda: client.unlock(port, bytes(32))).code == "wrong_key"
 
 
 def test_a_rack_under_load_refuses_maintenance():
     table = {"maintenance": b'{"re":"maintenance","error":"under load: 900 dA flow"}\n'}
-    with FakeRack(table) as rack, Port(rack.path) as port:
+    with FakeRack(table) as rack, SerialPort(rack.path) as port:
         found = reason(lambda: client.enter_maintenance(port, KEY))
         assert (found.code, "under load" in found.text) == ("refused", True)
 
 
 @pytest.mark.parametrize("nonce", [b'"zz"', b"7", b"null", b"[1]"])
 def test_an_invalid_nonce_counts_as_no_answer(nonce):
-    with FakeRack({"maintenance": b'{"re":"maintenance","nonce":%s}\n' % nonce}) as rack, Port(rack.path) as port:
+    with FakeRack({"maintenance": b'{"re":"maintenance","nonce":%s}\n' % nonce}) as rack, SerialPort(rack.path) as port:
         for action in (client.enter_maintenance, client.unlock):
             assert reason(lambda action=action: action(port, KEY)).code == "no_answer"
 
@@ -246,7 +246,7 @@ def test_an_invalid_nonce_counts_as_no_answer(nonce):
 def test_the_hint_depends_on_the_kind_of_refusal(word, said, code):
     """The hint differs for a refusal by state and for a command that was not understood."""
     table = {word: b'{"re":"%s","error":"%s"}\n' % (word.encode(), said.encode())}
-    with FakeRack(table) as rack, Port(rack.path) as port:
+    with FakeRack(table) as rack, SerialPort(rack.path) as port:
         assert reason(lambda: client.ask(port, word)).code == code
 
 
@@ -255,7 +255,7 @@ def test_a_log_of_another_form_is_refused(log, capsys):
     """A log record of another form costs one line, not a traceback."""
     with FakeRack({"log": b'{"re":"log","log":%s}\n' % log.encode()}) as rack:
         assert cli.main(["exec", "--port", rack.path, "log"]) == 1
-    assert capsys.readouterr().err.startswith("error: the log came in another form")
+    assert capsys.readouterr().err.startswith("error: the log has another form")
 
 
 def test_exec_passes_negative_numbers_but_no_options():
@@ -277,14 +277,14 @@ def test_a_long_answer_has_a_longer_deadline():
                 time.sleep(0.02)
             return b'\n{"re":"%s"}\n' % line.encode()
 
-    with Slow({}) as rack, Port(rack.path) as port:
+    with Slow({}) as rack, SerialPort(rack.path) as port:
         assert client.ask(port, "trace", 0.2) == {"re": "trace"}
         assert "no end of an answer to status in 1.2 s" in reason(lambda: client.ask(port, "status", 0.2)).text
 
 
 @pytest.mark.parametrize("command", ["", "  ", "sta\ntus", "caf\u00e9", "x" * 121, "a\x03"])
 def test_an_invalid_command_is_not_sent(command):
-    with FakeRack({}) as rack, Port(rack.path) as port:
+    with FakeRack({}) as rack, SerialPort(rack.path) as port:
         with pytest.raises(MisuseError, match="is not a command"):
             client.ask(port, command)
         assert rack.lines == []
@@ -292,7 +292,7 @@ def test_an_invalid_command_is_not_sent(command):
 
 @pytest.mark.parametrize("garbled", [b'{"re":["status"]}', b"{}", b"[1]", b'{"re":' + b"9" * 3000 + b"}"])
 def test_a_garbled_answer_counts_as_no_answer(garbled):
-    with FakeRack({"status": garbled + b"\n"}) as rack, Port(rack.path) as port:
+    with FakeRack({"status": garbled + b"\n"}) as rack, SerialPort(rack.path) as port:
         assert reason(lambda: client.ask(port, "status", 0.2)).code == "no_answer"
 
 
@@ -323,7 +323,7 @@ def test_ctrl_c_in_a_flash_frees_the_port(monkeypatch, capsys):
     with FakeRack({"version": b">>> "}) as rack:
         assert cli.main(["flash", "--config", "bench_rack", "--port", rack.path]) == 130
         assert "stopped at: enter the raw REPL; the same command finishes it" in capsys.readouterr().err
-        Port(rack.path).close()
+        SerialPort(rack.path).close()
 
 
 def test_a_garbled_survey_ends_the_flash_with_a_reason(monkeypatch):

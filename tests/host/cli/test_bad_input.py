@@ -1,4 +1,4 @@
-"""What a user can get wrong on the command line: one line, the right status, no traceback, nothing half-done."""
+"""Mistakes on the command line: one line, the right status, no traceback, no incomplete result."""
 
 import os
 import subprocess
@@ -122,7 +122,7 @@ def test_an_impossible_scenario_is_refused(folder, capsys, text, wanted):
 def test_an_error_of_the_system_is_one_line(folder, capsys):
     (folder / "file").write_text("")
     (line,) = said(capsys, ["build", "--config", "bench_rack", "--out", "file/below"], 1)
-    assert line == "error: file: File exists (put that right, then run this again)"
+    assert line == "error: file: File exists (correct that, then run this again)"
     assert [path.name for path in folder.iterdir()] == ["file"]
 
 

@@ -1,4 +1,4 @@
-"""The image is used only with the right hash, and never half of it is left."""
+"""The image is used only with the right hash, and an interruption leaves no partial file."""
 
 import hashlib
 import subprocess

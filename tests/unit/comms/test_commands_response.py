@@ -1,4 +1,4 @@
-"""The console's view of the fast response: the recorded event as CSV, and tests that ask before they move power."""
+"""Console commands of the frequency response: the trace as CSV, and tests that need an acknowledgement."""
 
 import csv
 import io
@@ -206,7 +206,7 @@ FFR = {"curve": [-500, 0, 500, 0], "response_step_permille": 1_000, "response_st
         ("sodium_fast", "step -500", {}, []),
         ("sodium_fast", "ramp -1000", {}, []),  # full power at 500 mHz, half a second after the start
         ("sodium_fast", "ramp -250", {"response_delay_ms": 400}, ["90 % delivered"]),
-        ("sodium_fast", "step -15", {}, []),  # inside the dead band nothing is owed
+        ("sodium_fast", "step -15", {}, []),  # inside the dead band the service demands no power
         ("nordic_ffr_a", "step -320", FFR, []),
         ("nordic_ffr_a", "ramp -1000", FFR, []),
         ("nordic_ffr_a", "step 320", FFR, []),
@@ -232,7 +232,7 @@ def test_commission_prints_figures_and_limits(monkeypatch, capsys, delay_ms, sta
     rack.ask("response test step -500")
     rack.ask("response test acknowledge")
     rack.run(50.0, 13)
-    monkeypatch.setattr("halite.board.serial_port.Port", lambda name: nullcontext(name))
+    monkeypatch.setattr("halite.board.serial_port.SerialPort", lambda name: nullcontext(name))
     monkeypatch.setattr("halite.board.serial_ports.choose", lambda name: name)
     monkeypatch.setattr("halite.board.client.ask", lambda port, line: rack.ask(line))
     assert cli.main(["commission", "--grid-service", "gb_dc", "--port", "x"]) == status
@@ -256,7 +256,7 @@ def test_the_host_refuses_another_trace():
     rack.run(50.0, 13)
     with pytest.raises(HaliteError, match="not that of the test"):
         commissioning.judge("gb_dc", rack.ask("response test"), event)
-    with pytest.raises(HaliteError, match="no such service"):
+    with pytest.raises(HaliteError, match="no such grid service"):
         commissioning.judge("gb_dq", rack.ask("response test"), event)
 
 

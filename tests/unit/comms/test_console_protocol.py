@@ -1,4 +1,4 @@
-"""The console protocol against arbitrary bytes: it answers or refuses, and never escapes."""
+"""The console protocol against arbitrary bytes: it answers or refuses, without an exception."""
 
 import hashlib
 import hmac

@@ -108,7 +108,7 @@ def test_pysunspec2_reads_every_model(port: OnPort, slave: Slave) -> None:
             assert getattr(battery, absent).value is None, absent
         assert [getattr(own, row[0]).value for row in SIGNALS] == list(slave.s)
         assert (own.Soc.value, own.Short.value) == (5_678, -70_001)
-        assert own.Layout.value == own.Layout.pdef["value"]  # what an integrator compares
+        assert own.Layout.value == own.Layout.pdef["value"]  # an integrator compares these
     finally:
         found.close()
 

@@ -288,7 +288,7 @@ def test_a_rack_without_a_pair_refuses_its_values() -> None:
 
 
 def test_one_bad_value_refuses_the_whole_request() -> None:
-    """A request with one value out of range applies none of its values."""
+    """A request with one value out of range changes no signal."""
     slave = Slave()
     assert slave.write("SetW", 500, -1) == VALUE
     assert slave.s[I.SETPOINT_W] == 0 and slave.s[I.EMS_AGE_ms] == 0

@@ -1,4 +1,4 @@
-"""A pair and its EMS over the real Modbus slaves: what one rack cannot deliver, the other does, both ways."""
+"""A pair and its EMS over the real Modbus slaves: each rack delivers the shortfall of the other."""
 
 from array import array
 from typing import Any

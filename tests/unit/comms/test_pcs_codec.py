@@ -1,4 +1,4 @@
-"""PCS frames: what goes out is read by an independent decoder, what comes in is never trusted."""
+"""PCS frames: an independent decoder reads those of the rack; received bytes are checked before use."""
 
 from array import array
 

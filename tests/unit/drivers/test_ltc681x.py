@@ -57,7 +57,8 @@ def test_every_published_pec_is_right():
 
 def test_it_offers_what_the_application_uses_of_the_other_family():
     used = {node.attr for path in (FIRMWARE / "rack").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Attribute) and getattr(node.value, "attr", getattr(node.value, "id", "")) == "afe"}
+            if isinstance(node, ast.Attribute)
+            and getattr(node.value, "attr", getattr(node.value, "id", "")) in ("afe", "_afe")}  # fmt: skip
     assert used > {"poll", "open_wire", "pause_us", "cells_ready", "temps_ready", "crc_errors", "devices_seen"}
     other = Bq79616(None, None, (2, 12, 4), (array("i", [0]), array("i", [0]), NTC_TABLE))
     here = Rig().driver

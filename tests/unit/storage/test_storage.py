@@ -4,11 +4,11 @@ import struct
 from array import array
 
 import pytest
-from halite.board.event_log import decoded
 from halite.chips.faults import WireFaults
 from halite.chips.fram import SIZE
 from halite.chips.fram import Fram as Chip
 from halite.config import load_params
+from halite.hosts.event_log import decoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.controller import Controller

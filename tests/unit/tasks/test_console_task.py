@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
-from rack.drivers.bq79616_bringup import STATE_RUN, STATE_WAKE
+from rack.definitions.codes import AFE_RUN, AFE_WAKE
 from rack.generated import ids as I
 from support.task_rig import pacing
 
@@ -56,8 +56,8 @@ def test_turns_lost_to_late_cells_are_not_caught_up():
 
 @pytest.mark.parametrize(
     ("age_ms", "state", "late"),
-    [(110, STATE_RUN, False), (111, STATE_RUN, True), (199, STATE_RUN, True), (200, STATE_RUN, False),
-     (0, STATE_WAKE, True), (200, STATE_WAKE, False)],
+    [(110, AFE_RUN, False), (111, AFE_RUN, True), (199, AFE_RUN, True), (200, AFE_RUN, False),
+     (0, AFE_WAKE, True), (200, AFE_WAKE, False)],
 )  # fmt: skip
 def test_an_answer_waits_for_late_cells_until_they_are_lost(age_ms, state, late):
     """Cells are late after a period and a scan, or while the AFEs are being reconfigured; lost cells end the wait."""

@@ -10,7 +10,7 @@ from rack import app as application_module
 from rack.base.clock import TICKS_MASK
 from rack.definitions import codes, params
 from rack.definitions.alarms import code_of
-from rack.drivers.bq79616_bringup import STATE_RUN
+from rack.definitions.codes import AFE_RUN
 from support.checked_int import Checked, Overflow
 from support.schedule_rig import AppRig
 from support.task_rig import application, table_of
@@ -113,7 +113,7 @@ def test_endless_questions_make_no_task_late():
 def test_the_next_afe_poll_needs_no_large_number(pause_us):
     """The sum of clock and pause would not fit the locked heap's small integers; the scheduler adds them in viper."""
     asked = []
-    afe = MagicMock(cells_ready=False, temps_ready=False, state=STATE_RUN)
+    afe = MagicMock(cells_ready=False, temps_ready=False, state=AFE_RUN)
     afe.pause_us = Checked(pause_us)
     task = application(load_params("lfp_rack"), afe=afe).afe_task
     scheduler = MagicMock()

@@ -34,7 +34,7 @@ REFUSED_STEP = const(6)     # the step service has fired and waits for the grid 
 
 # texts of REFUSED_*, in their order
 REFUSAL_TEXTS = (
-    b"|tests are not enabled in the config|there is no mains, or the grid is not quiet"
+    b"|tests are not enabled|there is no mains, or the grid is not quiet"
     b"|step takes 1..1000 mHz, ramp 1..4000 mHz/s or 1..4 Hz/s, whole numbers of either sign"
     b"|the rack may not deliver this now: closed, and limits above the expected power?"
     b"|a test is running; response test stop ends it"
