@@ -20,7 +20,7 @@ from mutation.mutants import MUTANTS
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("test_controller.py", "test_contactors.py", "test_integers.py", "test_machine.py")
 _RESPONSE = ("test_mains_return.py", "test_delivery.py", "test_response.py", "test_frequency.py", "test_pair.py",
-             "test_response_range.py", "test_phases.py")
+             "test_response_range.py", "test_phases.py", "test_grid_services.py")
 _TESTS = {
     "protect/alarm_engine.py": ("test_alarm_engine.py",),
     "response/response_test.py": ("test_response_test.py",),
@@ -30,6 +30,7 @@ _TESTS = {
     "response/phases.py": ("test_phases.py", "test_response_range.py"),
     "response/recorder.py": ("test_recorder.py", "test_mains_return.py"),
     "response/response.py": _RESPONSE,
+    "response/measure_kernel.py": _RESPONSE,
     "response/request_kernel.py": _RESPONSE,
     "response/grid_services.py": _RESPONSE,
 }
