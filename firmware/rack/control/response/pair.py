@@ -73,7 +73,7 @@ def pair_kernel(k: ptr32, s: ptr32, bias_W: int, stand_in_W: int, elapsed_ms: in
 
 
 class Balance:
-    """Slow balancing. bias_W: power moved from the high-pass rack to the low-pass rack; positive discharges it."""
+    """Slow balancing. bias_W: power moved to the low-pass rack, which discharges more if positive."""
 
     def __init__(self, params):
         self.bias_W = 0

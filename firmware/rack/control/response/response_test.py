@@ -67,7 +67,7 @@ def on_curve(curve, deviation):
 class ResponseTest:
     """Runs a test and measures the power of the PCS.
 
-    Times are in ms since the first scan of the test, with the resolution of a scan; `NEVER` before they are reached:
+    Times are in ms since the first scan of the test, with the resolution of a scan; `NEVER`: not reached yet.
 
     - delay_ms: first change of the request
     - rise_ms: 90 % of the expected power from the PCS
