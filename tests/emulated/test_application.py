@@ -10,7 +10,7 @@ from halite.common.image import image_path
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask
 from halite.emulator.filesystem import with_files
 from halite.hosts.emulated import EmulatedRack, emulated_rack
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from halite.bench.deadman_rig import AFE_TX, ESTOP, HVIL, MAIN_NEG, MAIN_POS, OC_ALERT, PRECHARGE, Rig, WINDOW_ms
-from halite.emulator.repl import BoardError, at_prompt
+from halite.emulator.repl import ReplError, at_prompt
 from halite.emulator.rp2040py_fixes.pwm import duty
 
 
@@ -44,7 +44,7 @@ def test_the_coils_drop_within_the_window_and_stay_off(rig: Rig, failure: str) -
     rig.board.events.clear()
     try:
         rig.run(HANGS[failure])
-    except BoardError as error:
+    except ReplError as error:
         assert "ValueError" in str(error)
     rig.board.run_for(100)
     changes = rig.supply()

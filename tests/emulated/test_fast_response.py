@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from halite.bench import response_times
 from halite.bench.figures import BARS
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import load, load_params
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask, last_answer
 from halite.emulator.scan_watch import ScanWatch
+from halite.hosts import application
+from halite.hosts.bus_load import Polling, check_load, keep_streaming
+from halite.hosts.kernel_tap import KernelTap, Taken
 from rack.control.response.recorder import COLUMNS, Recorder
 from rack.control.response.response import Response
 from rack.generated import ids as I
@@ -51,18 +53,18 @@ class Story:
 
     def __init__(self, path: Path) -> None:
         self.params: Any = load_params(path)
-        emulated = response_times.rack_with_application(load(path))
+        emulated = application.rack_with_application(load(path))
         self.board = board = emulated.board
         self.emulated = emulated
         grid = emulated.rack.grid
         head = self.fresh_response().state[: K.HELD]
-        self.tap = response_times.KernelTap(board, head, K.STATES)
-        response_times.close(emulated, WALL_S)
+        self.tap = KernelTap(board, head, K.STATES)
+        application.close(emulated, WALL_S)
         board.send(b"rearm\n")  # only the story is to be told
         assert board.run_until(lambda: b'{"re":"rearm","ok":true' in board.received, 500, WALL_S, 5)
         board.forget_received()
-        response_times.keep_streaming(board)
-        self.polling = response_times.Polling(emulated)
+        keep_streaming(board)
+        self.polling = Polling(emulated)
         self.closed_us = board.now_us
         board.run_for(QUIET_MS)
         edge_us = grid.next_edge_us(board.now_us)
@@ -78,10 +80,10 @@ class Story:
         board.run_for(COLLECTED_MS)
         grid.lose(board.now_us)
         self.seen_lost_us = self.when_forgotten()
-        self.last_edge_us = response_times.edges(board.events)[-1]  # one that was on its way still comes
+        self.last_edge_us = application.edges(board.events)[-1]  # one that was on its way still comes
         board.run_until(lambda: board.now_us > self.last_edge_us + LOST_MS * 1000, LOST_MS, WALL_S)
         self.end_us = board.now_us
-        self.requests = [r for r in response_times.requests(board.events) if r.at_us > self.closed_us]
+        self.requests = [r for r in application.requests(board.events) if r.at_us > self.closed_us]
         self.taken = [t for t in self.tap.taken if t.at_us > self.closed_us]
 
     def fall_silent(self) -> None:
@@ -100,11 +102,11 @@ class Story:
         assert board.run_until(lambda: self.tap.state()[K.FILLED] == 0, 120, WALL_S, 0.25), "the loss is not seen"
         return board.now_us
 
-    def between(self, start_us: float, end_us: float) -> list[response_times.Request]:
+    def between(self, start_us: float, end_us: float) -> list[application.Request]:
         return [r for r in self.requests if start_us < r.at_us < end_us]
 
 
-def handled(taken: list[response_times.Taken]) -> list[response_times.Taken]:
+def handled(taken: list[Taken]) -> list[Taken]:
     """Without the counts that the start has thrown away: they leave the kernel's state as it was."""
     kept = [a for a, b in pairwise(taken) if any(a.state[i] != b.state[i] for i in (K.SEEN, K.REJECTED))]
     return [*kept, taken[-1]]
@@ -145,10 +147,10 @@ def replay(story: Story) -> SimpleNamespace:
 
 def test_every_zero_crossing_is_answered_within_its_bars(story: Story) -> None:
     seen = [e for e in story.board.events if story.closed_us < e.at_us < story.end_us]
-    response_times.check_load(story.board, (story.last_edge_us - story.closed_us) / 1000)
+    check_load(story.board, (story.last_edge_us - story.closed_us) / 1000)
     story.polling.check(story.closed_us, story.last_edge_us)
-    found = response_times.edge_to_request_us(seen)
-    assert len(found) == len(response_times.edges(seen)) >= 48
+    found = application.edge_to_request_us(seen)
+    assert len(found) == len(application.edges(seen)) >= 48
     assert median(found) <= 100
     assert max(found) <= 250
 
@@ -197,10 +199,10 @@ def test_without_mains_the_request_holds_then_goes_to_zero_by_its_ramp(story: St
 def test_the_console_tells_the_event_as_it_was(story: Story, replay: SimpleNamespace) -> None:
     board = story.board
     board.send(b"events now\n")
-    told = b'{"re":"events"'
-    done = board.run_until(lambda: b"}\n" in board.received.replace(b"\r", b"").partition(told)[2], 4_000, WALL_S, 10)
+    begin = b'{"re":"events"'
+    done = board.run_until(lambda: b"}\n" in board.received.replace(b"\r", b"").partition(begin)[2], 4_000, WALL_S, 10)
     assert done, board.received[-200:]
-    answer = response_times.answer(board.received, "events")
+    answer = last_answer(board, "events")
     assert (answer["frozen"], answer["cause"], answer["columns"]) == (True, "frequency", COLUMNS)
     rows = [[int(text) for text in row.split(",")] for row in answer["rows"]]
     expected = [[int(text) for text in line.split(",")] for line in replay.recorder.lines()][-len(rows) :]

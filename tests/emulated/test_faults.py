@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from halite.bench.response_times import requests
 from halite.build import firmware as build
 from halite.common.image import image_path
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask
 from halite.emulator.filesystem import with_files
+from halite.hosts.application import requests
 from halite.hosts.emulated import EmulatedRack, emulated_rack
 from rack.definitions.codes import COIL_NEG, COIL_POS, LIM_ALARM
 from rack.generated import ids as I

@@ -12,7 +12,7 @@ _RUN = """
 import hashlib, sys
 from pathlib import Path
 from halite.emulator.board import EmulatedBoard
-from halite.emulator import native
+from halite.emulator.rp2040py_fixes import native
 from rp2040py.native import _rp2040
 board = EmulatedBoard(Path(sys.argv[1]))
 board.run_for(150)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from halite.bench import response_times
 from halite.build.firmware import make
 from halite.common.image import image_path
 from halite.common.paths import BOARD_CONFIGS
@@ -16,8 +15,9 @@ from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
-from halite.emulator.rs485 import BoardLine, CHARACTER_bits
+from halite.emulator.rs485_line import BoardLine, CHARACTER_bits
 from halite.emulator.runner import BoardRunner
+from halite.hosts.application import rack_with_application
 from halite.hosts.emulated import EmulatedRack
 from rack.definitions import sunspec
 from rack.definitions.signals import SIGNALS
@@ -152,7 +152,7 @@ def clock_of(board: EmulatedBoard) -> RPTimer:
 @pytest.fixture(scope="module")
 def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedRack]:
     """Its clock stands WRAP_us before 2**30 whenever it begins, so the application is running when it wraps."""
-    emulated = response_times.rack_with_application(config(tmp_path_factory.mktemp("modbus")))
+    emulated = rack_with_application(config(tmp_path_factory.mktemp("modbus")))
     board, timer = emulated.board, clock_of(emulated.board)
     begin = timer.reset
 

@@ -15,10 +15,10 @@ from functools import cache
 from typing import Any
 
 import pytest
-from halite.bench.response_times import rack_with_application
 from halite.config import load
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask
 from halite.emulator.flash_watch import ClosedWatch
+from halite.hosts.application import rack_with_application
 from halite.hosts.emulated import EmulatedRack
 from halite.hosts.event_log import decoded
 from halite.scenarios import emulated_player

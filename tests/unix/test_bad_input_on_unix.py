@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 from halite.common.paths import BOARD_CONFIGS
-from halite.hosts.unix_port import UnixBoard
+from halite.hosts.unix_port import UnixPort
 
 
 @pytest.fixture(scope="module")
-def rack() -> Iterator[UnixBoard]:
+def rack() -> Iterator[UnixPort]:
     """A rack in standby, healthy. Tests leave it as they found it."""
-    with UnixBoard(BOARD_CONFIGS / "bench_rack.toml") as board:
+    with UnixPort(BOARD_CONFIGS / "bench_rack.toml") as board:
         board.run_for(1500)
         yield board
 
 
-def typed(board: UnixBoard, data: bytes, ms: float = 300) -> list[dict[str, Any]]:
+def typed(board: UnixPort, data: bytes, ms: float = 300) -> list[dict[str, Any]]:
     """The answers to bytes on the console."""
     board.console = b""
     assert board._process.stdin
@@ -28,11 +28,11 @@ def typed(board: UnixBoard, data: bytes, ms: float = 300) -> list[dict[str, Any]
     return [json.loads(line) for line in board.console.splitlines() if line.startswith(b"{")]
 
 
-def why(board: UnixBoard) -> str:
+def why(board: UnixPort) -> str:
     return "; ".join(typed(board, b"why\n")[0]["why"])
 
 
-def test_no_mains_edge_is_lost_between_two_looks(rack: UnixBoard) -> None:
+def test_no_mains_edge_is_lost_between_two_looks(rack: UnixPort) -> None:
     ages = [typed(rack, b"status\n", 70)[0]["signals"]["grid_age_ms"] for _ in range(15)]
     assert max(ages) <= 20
 
@@ -41,33 +41,33 @@ GARBLED = ("close now", "close\x7f", "reset q", "closes", "open" + "n" * 117, "C
 
 
 @pytest.mark.parametrize("line", GARBLED)
-def test_a_garbled_command_is_refused_in_words_and_moves_nothing(rack: UnixBoard, line: str) -> None:
+def test_a_garbled_command_is_refused_in_words_and_moves_nothing(rack: UnixPort, line: str) -> None:
     (answer,) = typed(rack, line.encode() + b"\n")
     assert answer["error"]
     assert rack.coils == 0
 
 
 @pytest.mark.parametrize("words", ["", "1e9", "9" * 40, "-9999999", "1 2", "0x10", "W"])
-def test_a_setpoint_that_is_no_power_of_this_rack_is_refused(rack: UnixBoard, words: str) -> None:
+def test_a_setpoint_that_is_no_power_of_this_rack_is_refused(rack: UnixPort, words: str) -> None:
     (answer,) = typed(rack, f"setpoint {words}\n".encode())
     assert "setpoint" in answer["error"]
     assert typed(rack, b"status\n")[0]["signals"]["setpoint_W"] == 0
 
 
 @pytest.mark.parametrize("words", ["", "-1", "1000001", "0x10", "many", "1 2"])
-def test_an_insulation_that_is_no_resistance_is_refused(rack: UnixBoard, words: str) -> None:
+def test_an_insulation_that_is_no_resistance_is_refused(rack: UnixPort, words: str) -> None:
     (answer,) = typed(rack, f"insulation {words}\n".encode())
     assert "insulation" in answer["error"]
     assert typed(rack, b"status\n")[0]["signals"]["insulation_kohm"] == 1_000_000
 
 
 @pytest.mark.parametrize("words", ["00", "zz", "0" * 64, "a b"])
-def test_maintenance_mode_opens_to_no_guess(rack: UnixBoard, words: str) -> None:
+def test_maintenance_mode_opens_to_no_guess(rack: UnixPort, words: str) -> None:
     typed(rack, b"maintenance\n")
     assert "wrong answer" in typed(rack, f"maintenance {words}\n".encode())[0]["error"]
 
 
-def test_any_bytes_on_the_console_leave_it_usable_and_the_scan_undisturbed(rack: UnixBoard) -> None:
+def test_any_bytes_on_the_console_leave_it_usable_and_the_scan_undisturbed(rack: UnixPort) -> None:
     scans = next(row for row in typed(rack, b"tasks\n")[0]["tasks"] if row["name"] == "scan")
     noise = random.Random(1).randbytes(3000).replace(b"\x04", b"")  # the unix terminal would end there
     typed(rack, noise + b"\n" + b"y" * 3000 + b"\n\x03\x03\x01\x02\n", 3000)
@@ -93,7 +93,7 @@ FAULTS = (
 
 @pytest.mark.parametrize(("fault", "at", "ms", "told"), FAULTS)
 def test_a_fault_on_the_wires_is_an_alarm_with_its_reason(
-    rack: UnixBoard, fault: str, at: int, ms: float, told: str
+    rack: UnixPort, fault: str, at: int, ms: float, told: str
 ) -> None:
     if fault == "afe_crc":
         answers = rack.chips.afe.transmit
@@ -114,7 +114,7 @@ def test_a_fault_on_the_wires_is_an_alarm_with_its_reason(
     assert typed(rack, b"version\n")[0]["healthy"] is True
 
 
-def test_links_counts_on_the_application_what_its_chips_have_met(rack: UnixBoard) -> None:
+def test_links_counts_on_the_application_what_its_chips_have_met(rack: UnixPort) -> None:
     before = typed(rack, b"links\n")[0]
     assert before["can_starts"] >= 1 and before["afe_wakes"] >= 1 and before["shunt_starts"] >= 1
     rack.rack.start_fault("current_lost", 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from halite.common.paths import BOARD_CONFIGS
 from halite.generate.modbus import map_rows
-from halite.hosts.unix_port import UnixBoard
+from halite.hosts.unix_port import UnixPort
 from rack.control.protect.alarm_engine import OUT_LATCHED
 from rack.definitions import sunspec
 from rack.drivers.crc16 import TABLE, crc16
@@ -19,7 +19,7 @@ UNIT = 1
 PATIENT = "ems_lost = [20_000, 5_000, 0, 0]"
 
 
-def asked(board: UnixBoard, frame: bytes) -> bytes:
+def asked(board: UnixPort, frame: bytes) -> bytes:
     """The answer without its CRC; empty for none."""
     before = len(board.rs485.sent)
     board.run_to(board.rs485.put(frame) + 40_000.0)
@@ -32,13 +32,13 @@ def asked(board: UnixBoard, frame: bytes) -> bytes:
     return b""
 
 
-def read(board: UnixBoard, first: int, count: int) -> tuple[int, ...]:
+def read(board: UnixPort, first: int, count: int) -> tuple[int, ...]:
     answer = asked(board, read_request(first, count, UNIT))
     assert answer[:3] == bytes((UNIT, 3, 2 * count)), answer
     return struct.unpack(f">{count}H", answer[3:])
 
 
-def typed(board: UnixBoard, line: str) -> dict:
+def typed(board: UnixPort, line: str) -> dict:
     board.console = b""
     board.send(line + "\n")
     board.run_for(400)
@@ -51,7 +51,7 @@ def test_an_ems_closes_the_rack_gives_it_a_setpoint_and_falls_silent(tmp_path: P
     assert text.count(PATIENT) == 1
     path = tmp_path / "bench.toml"
     path.write_text(text.replace(PATIENT, "ems_lost = [4_000, 1_000, 0, 0]"), encoding="utf-8")
-    with UnixBoard(path) as board:
+    with UnixPort(path) as board:
         board.run_for(1_500)
         assert read(board, sunspec.BASE, 2) == sunspec.SUNS
         count, first, *_ = read(board, address("WhyN"), 13)

@@ -7,14 +7,14 @@ import pytest
 from halite.board.render import as_text
 from halite.common.paths import BOARD_CONFIGS
 from halite.hosts.event_log import decoded
-from halite.hosts.unix_port import UnixBoard
+from halite.hosts.unix_port import UnixPort
 
 BENCH = BOARD_CONFIGS / "bench_rack.toml"
 CLOSED = 5  # COIL_NEG | COIL_POS
 STORE_BYTES = 100  # two copies from address 0
 
 
-def asked(board: UnixBoard, command: str) -> dict[str, Any]:
+def asked(board: UnixPort, command: str) -> dict[str, Any]:
     board.console = b""
     board.send(command + "\n")
     board.run_for(400)
@@ -22,17 +22,17 @@ def asked(board: UnixBoard, command: str) -> dict[str, Any]:
     return answer
 
 
-def logged(board: UnixBoard) -> list[dict[str, Any]]:
+def logged(board: UnixPort) -> list[dict[str, Any]]:
     return [decoded(record) for record in asked(board, "logs 100")["log"]]
 
 
-def fram_of(board: UnixBoard) -> bytes:
+def fram_of(board: UnixPort) -> bytes:
     return bytes(board.chips.fram.content)
 
 
 def deep_discharged() -> bytes:
     """FRAM of a rack whose cells fell to 1.3 V and whose supply failed half a second after the latch."""
-    with UnixBoard(BENCH) as board:
+    with UnixPort(BENCH) as board:
         board.run_for(800)
         for cell in range(16):
             board.rack.start_fault("cell_offset", cell, -2.0)
@@ -46,7 +46,7 @@ def deep() -> bytes:
 
 
 def test_a_deep_discharge_stays_latched_over_a_power_cut_until_it_is_acknowledged(deep: bytes) -> None:
-    with UnixBoard(BENCH, fram=deep) as board:
+    with UnixPort(BENCH, fram=deep) as board:
         board.run_for(1500)
         assert "trip is latched" in asked(board, "close")["error"]
         assert any("deep discharge" in reason for reason in asked(board, "why")["why"])
@@ -54,7 +54,7 @@ def test_a_deep_discharge_stays_latched_over_a_power_cut_until_it_is_acknowledge
         assert asked(board, "reset")["ok"] is True
         board.run_for(500)
         acknowledged = fram_of(board)
-    with UnixBoard(BENCH, fram=acknowledged) as board:
+    with UnixPort(BENCH, fram=acknowledged) as board:
         board.run_for(1500)
         assert asked(board, "close")["ok"] is True
         board.run_for(1500)
@@ -62,7 +62,7 @@ def test_a_deep_discharge_stays_latched_over_a_power_cut_until_it_is_acknowledge
 
 
 def test_the_log_of_the_run_before_the_power_cut_can_be_read_after_it(deep: bytes) -> None:
-    with UnixBoard(BENCH, fram=deep) as board:
+    with UnixPort(BENCH, fram=deep) as board:
         board.run_for(1200)
         rows = logged(board)
     assert [row["sequence"] for row in rows] == list(range(len(rows)))
@@ -78,7 +78,7 @@ def test_a_damaged_copy_falls_back_to_the_other_and_two_damaged_ones_are_an_alar
         content = bytearray(deep)
         for place in places:
             content[place] ^= 0x10
-        with UnixBoard(BENCH, fram=bytes(content)) as board:
+        with UnixPort(BENCH, fram=bytes(content)) as board:
             board.run_for(1200)
             return list(asked(board, "alarms")["alarms"])
 
@@ -88,7 +88,7 @@ def test_a_damaged_copy_falls_back_to_the_other_and_two_damaged_ones_are_an_alar
 
 
 def test_a_new_board_has_no_memory_alarm_and_a_silent_fram_has_one() -> None:
-    with UnixBoard(BENCH) as board:
+    with UnixPort(BENCH) as board:
         board.run_for(800)
         assert not any("memory" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
         board.chips.fram.faults.missing = True
@@ -102,7 +102,7 @@ def test_a_new_board_has_no_memory_alarm_and_a_silent_fram_has_one() -> None:
 
 
 def test_an_open_wire_found_by_the_afe_trips_and_names_its_cell() -> None:
-    with UnixBoard(BENCH) as board:
+    with UnixPort(BENCH) as board:
         board.run_for(800)
         board.rack.start_fault("cell_wire_open", 6)
         board.run_for(12_000)

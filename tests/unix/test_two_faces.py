@@ -11,7 +11,7 @@ import pytest
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import load, load_params
 from halite.hosts.cpython import CpythonHost
-from halite.hosts.unix_port import UnixBoard
+from halite.hosts.unix_port import UnixPort
 from halite.plant.rack import Rack
 
 BENCH = BOARD_CONFIGS / "bench_rack.toml"
@@ -51,7 +51,7 @@ class Seen:
 
 def on_the_application(name: str, at: int, value: float) -> Seen:
     seen = Seen()
-    with UnixBoard(BENCH) as board:
+    with UnixPort(BENCH) as board:
         board.run_to(1000.0 * CLOSE_ms)
         board.send("close\n")
         while board.now_us < 1000.0 * END_ms:
@@ -93,7 +93,7 @@ def test_both_faces_close_and_open_within_one_afe_period_of_each_other(
 def told(stall_s: float) -> tuple[Seen, bytes]:
     """A closing and a fault, with the host stalled by so much now and then; and all that the console said."""
     seen = Seen()
-    with UnixBoard(BENCH) as board:
+    with UnixPort(BENCH) as board:
         serve_one, served = board._serve_one, 0
 
         def serve_late() -> None:
@@ -124,7 +124,7 @@ def test_the_story_on_the_unix_port_does_not_depend_on_the_machine_s_load() -> N
 
 
 def test_on_the_unix_port_every_task_runs_in_its_period_and_faster_than_real_time() -> None:
-    with UnixBoard(BENCH) as board:
+    with UnixPort(BENCH) as board:
         requests = []
         board.chips.can_bus.listeners.append(lambda frame, at_us: requests.append(at_us) if frame.id == 0x181 else None)
         board.run_to(1000.0 * CLOSE_ms)

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import compile_config, load
-from halite.hosts.unix_port import UnixBoard
+from halite.hosts.unix_port import UnixPort
 from rack.definitions.alarms import code_of
 
 CLOSED = 5  # COIL_NEG | COIL_POS
 ALARM_CAME = 1  # rack.storage.retention
 
 
-def started(start_us: int = 0) -> UnixBoard:
-    board = UnixBoard(BOARD_CONFIGS / "bench_rack.toml", start_us=start_us)
+def started(start_us: int = 0) -> UnixPort:
+    board = UnixPort(BOARD_CONFIGS / "bench_rack.toml", start_us=start_us)
     board.run_for(1500)
     board.send("close\n")
     return board
@@ -55,7 +55,7 @@ def test_an_open_interlock_drops_the_coils_and_is_told() -> None:
 
 
 def test_a_broken_afe_link_is_a_warning_while_the_largest_rack_stays_closed() -> None:
-    with UnixBoard(BOARD_CONFIGS / "lfp_rack.toml") as board:
+    with UnixPort(BOARD_CONFIGS / "lfp_rack.toml") as board:
         board.run_for(2_500)
         board.send("close\n")
         board.run_for(2_500)
@@ -74,7 +74,7 @@ def test_automatic_closing_does_not_overrule_an_operator_who_said_open(tmp_path:
     config = tmp_path / "automatic.toml"
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
     config.write_text(text.replace("auto_close = false", "auto_close = true"), encoding="utf-8")
-    with UnixBoard(config) as board:
+    with UnixPort(config) as board:
         board.rack.start_fault("pcs_silent")
         board.run_for(1500)
         board.send("open\n")
@@ -100,7 +100,7 @@ def three_phases(folder: Path) -> Path:
 
 
 def test_three_phases_give_the_frequency_three_times_a_period(tmp_path: Path) -> None:
-    with UnixBoard(three_phases(tmp_path)) as board:
+    with UnixPort(three_phases(tmp_path)) as board:
         board.rack.grid.set(49.9, 800_000)
         board.run_for(1500)
         signals = asked(board, "status")["signals"]
@@ -109,7 +109,7 @@ def test_three_phases_give_the_frequency_three_times_a_period(tmp_path: Path) ->
 
 
 def test_a_lost_phase_is_told_the_others_go_on_measuring_and_it_is_taken_in_again(tmp_path: Path) -> None:
-    with UnixBoard(three_phases(tmp_path)) as board:
+    with UnixPort(three_phases(tmp_path)) as board:
         board.rack.grid.ramp(48.0, 0.5, 1_000_000)
         board.run_for(1_400)
         assert "mains phase lost" not in alarms(board)
@@ -134,7 +134,7 @@ def test_a_lost_phase_is_told_the_others_go_on_measuring_and_it_is_taken_in_agai
         assert "no mains signal" in alarms(board)
 
 
-def asked(board: UnixBoard, command: str) -> dict[str, Any]:
+def asked(board: UnixPort, command: str) -> dict[str, Any]:
     board.console = b""
     board.send(command + "\n")
     board.run_for(300)
@@ -145,7 +145,7 @@ def test_a_locked_out_rack_is_unlocked_with_its_key_only(tmp_path: Path) -> None
     config = tmp_path / "strict.toml"
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
     config.write_text(re.sub(r"^trips = \d+", "trips = 1", text, flags=re.MULTILINE), encoding="utf-8")
-    with UnixBoard(config) as board:
+    with UnixPort(config) as board:
         board.run_for(1500)
         board.send("close\n")
         board.run_for(1500)
@@ -194,17 +194,17 @@ app.console._table["flip"] = (_flip, "")
 
 
 @pytest.fixture
-def misused() -> Iterator[UnixBoard]:
-    with UnixBoard(BOARD_CONFIGS / "bench_rack.toml", prepare=MISUSE) as board:
+def misused() -> Iterator[UnixPort]:
+    with UnixPort(BOARD_CONFIGS / "bench_rack.toml", prepare=MISUSE) as board:
         board.run_for(1500)
         yield board
 
 
-def alarms(board: UnixBoard) -> list[str]:
+def alarms(board: UnixPort) -> list[str]:
     return [alarm["text"] for alarm in asked(board, "alarms")["alarms"]]
 
 
-def test_a_start_makes_no_task_late_and_a_wait_as_behind_a_collection_is_no_alarm(misused: UnixBoard) -> None:
+def test_a_start_makes_no_task_late_and_a_wait_as_behind_a_collection_is_no_alarm(misused: UnixPort) -> None:
     misused.send("close\n")
     misused.run_for(1500)
     assert asked(misused, "stall 40")["ok"] is True
@@ -214,14 +214,14 @@ def test_a_start_makes_no_task_late_and_a_wait_as_behind_a_collection_is_no_alar
     assert not {code_of("late_warn"), code_of("late_trip")} & set(came)
 
 
-def test_a_task_that_holds_the_others_up_is_a_warning_at_rest(misused: UnixBoard) -> None:
+def test_a_task_that_holds_the_others_up_is_a_warning_at_rest(misused: UnixPort) -> None:
     assert asked(misused, "stall 70")["ok"] is True
     assert alarms(misused) == ["task late"]
     misused.run_for(11_000)
     assert alarms(misused) == []
 
 
-def test_a_dead_man_that_dropped_for_want_of_feeds_is_named_as_an_overrun(misused: UnixBoard) -> None:
+def test_a_dead_man_that_dropped_for_want_of_feeds_is_named_as_an_overrun(misused: UnixPort) -> None:
     """70 ms: shorter than the alarm's level, and yet the supply is off and stays off."""
     misused.send("close\n")
     misused.run_for(1500)
@@ -232,7 +232,7 @@ def test_a_dead_man_that_dropped_for_want_of_feeds_is_named_as_an_overrun(misuse
     assert asked(misused, "why")["why"][0] == "task overrun"
 
 
-def test_a_task_that_holds_the_others_up_for_long_opens_in_the_next_scan(misused: UnixBoard) -> None:
+def test_a_task_that_holds_the_others_up_for_long_opens_in_the_next_scan(misused: UnixPort) -> None:
     misused.send("close\n")
     misused.run_for(1500)
     assert asked(misused, "stall 150")["ok"] is True
@@ -240,7 +240,7 @@ def test_a_task_that_holds_the_others_up_for_long_opens_in_the_next_scan(misused
     assert "task overrun" in asked(misused, "why")["why"]
 
 
-def test_a_trip_level_that_changed_in_memory_opens_the_rack_and_no_reset_helps(misused: UnixBoard) -> None:
+def test_a_trip_level_that_changed_in_memory_opens_the_rack_and_no_reset_helps(misused: UnixPort) -> None:
     misused.send("close\n")
     misused.run_for(1500)
     assert asked(misused, "flip")["ok"] is True
@@ -279,7 +279,7 @@ def test_what_the_ems_writes_is_watched_and_its_silence_ends_what_it_asked_for(t
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
     text = text.replace("ems_lost = [20_000, 5_000,", "ems_lost = [1_500, 1_000,")
     config.write_text(text.replace("[5, 10, 5_000, 5_000]", "[5, 10, 200, 5_000]"), encoding="utf-8")
-    with UnixBoard(config) as board:
+    with UnixPort(config) as board:
         board.run_for(800)
         assert asked(board, "status")["signals"]["ems_age_ms"] == 0, "no EMS has spoken"
         assert asked(board, "setpoint 100")["ok"]

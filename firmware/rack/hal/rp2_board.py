@@ -16,14 +16,12 @@ from machine import ADC, I2C, PWM, SPI, UART, WDT, Pin, Timer, disable_irq, enab
 from micropython import const
 
 from rack.definitions import codes as bits
+from rack.base.period_count import HOLD_OFF_CYCLES, OVERHEAD_TICKS
 from rack.base.viper import ptr8, ptr32
 from rack.hal import chip_rp2040 as chip
 from rack.hal import rp2_pio
 from rack.hal.rp2_fast_path import FastPath, send_fast
 from rack.hal.scratch import REASON_COMMAND, REASON_HANG, Scratch
-
-_PERIOD_HOLD_OFF_CYCLES = const(1_500_000)    # 12 ms at 125 MHz: no grid is faster than 80 Hz
-_PERIOD_OVERHEAD_TICKS = const(750_004)       # what the program's count leaves out: hold-off and its fixed cycles
 
 _CLOSED_US = const(1000)                     # two feeds are never closer in a sane schedule
 _WINDOW_SM = const(0)
@@ -358,5 +356,5 @@ class Port:
 
         response: rack.control.response.response.Response; link: rack.comms.pcs_link.PcsLink; recorder: Recorder.
         """
-        return FastPath(self._periods, _PERIOD_HOLD_OFF_CYCLES, _PERIOD_OVERHEAD_TICKS,
+        return FastPath(self._periods, HOLD_OFF_CYCLES, OVERHEAD_TICKS,
                         response, link, recorder, self.can_spi.mask)

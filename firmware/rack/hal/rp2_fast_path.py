@@ -16,6 +16,7 @@ from rack.generated import pcs_link_state as L
 from rack.comms.pcs_codec import encode_request
 from rack.generated import response_state as K
 from rack.control.response.recorder import record_kernel
+from rack.base.period_count import MAX_TICKS
 from rack.base.viper import ptr8, ptr32
 from rack.hal import chip_rp2040 as chip
 
@@ -124,8 +125,8 @@ class FastPath:
             while phase < 3:
                 while int(pio[1]) & (0x100 << phase) == 0:
                     count = int(pio[8 + phase])
-                    if count < 0 or count > 0x1FFF_FFFF:
-                        count = 0x1FFF_FFFF  # no period either way, and still a small integer
+                    if count < 0 or count > MAX_TICKS:
+                        count = MAX_TICKS  # no period either way, and still a small integer
                     ptr32(k)[K.PHASE] = phase
                     power_W = int(kernel(k, rings, curve, count + int(overhead)))
                     periods += 1

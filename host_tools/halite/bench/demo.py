@@ -20,7 +20,7 @@ from halite.chips.pcs_codec import FirmwareTableCodec
 from halite.common.errors import HaliteError
 from halite.common.paths import use_firmware
 from halite.config import RackConfig, load
-from halite.emulator.board import Event
+from halite.emulator.board import BoardEvent
 from halite.emulator.runner import BoardRunner
 from halite.hosts.emulated import EmulatedRack, emulated_rack
 from halite.scenarios import report, scenario
@@ -64,10 +64,10 @@ class Story:
         self.events = [event for event in emulated.board.events if event.at_us >= start_us]
         self._unpack = FirmwareTableCodec().unpack
 
-    def ms(self, event: Event) -> float:
+    def ms(self, event: BoardEvent) -> float:
         return (event.at_us - self.start_us) / 1000
 
-    def first(self, matches: Callable[[Event], bool], after_ms: float = 0.0) -> float | None:
+    def first(self, matches: Callable[[BoardEvent], bool], after_ms: float = 0.0) -> float | None:
         return next((self.ms(e) for e in self.events if self.ms(e) >= after_ms and matches(e)), None)
 
     def frames(self, identifier: int) -> Frames:
@@ -81,11 +81,11 @@ class Story:
         return found
 
 
-def _contact(name: str, closed: int) -> Callable[[Event], bool]:
+def _contact(name: str, closed: int) -> Callable[[BoardEvent], bool]:
     return lambda event: event.what == "contact" and event.detail == (name, closed)
 
 
-def _coil_off(event: Event) -> bool:
+def _coil_off(event: BoardEvent) -> bool:
     return event.what == "coil" and event.detail == (0,)
 
 

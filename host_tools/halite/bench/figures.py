@@ -12,13 +12,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from halite.bench import deadman_rig, demo, response_times
+from halite.bench import deadman_rig, demo
 from halite.bench import response as bench_response
 from halite.common.errors import HaliteError, MisuseError
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask
 from halite.emulator.scan_watch import ScanWatch
+from halite.hosts.application import running_rack
 from halite.scenarios import cpython_run, scenario
 
 OUTPUT = Path("build/bench.json")
@@ -112,7 +113,7 @@ def measure_board() -> Iterator[tuple[str, float]]:
 
     scan_10ms_us_max holds the first half of the control core's scan with inputs and outputs, plan_us_max the second.
     """
-    board = response_times.running_rack(load(_LARGEST)).board
+    board = running_rack(load(_LARGEST)).board
     ask(board, "tasks clear")
     board.run_for(_WATCHED_MS)
     tasks = ask(board, "tasks")

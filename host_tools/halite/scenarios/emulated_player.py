@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from halite.emulator.wires import RackWires
+from halite.emulator.rack_wires import RackWires
 from halite.hosts.emulated import EmulatedRack
 from halite.scenarios.scenario import Command, Scenario, Setpoint, on_rack
 

@@ -1,13 +1,11 @@
-"""PIO programs decoded once into small functions, for the instructions that nobody outside can see.
+"""PIO programs decoded once into small functions, one per instruction that has no visible effect.
 
-An operation takes the machine and returns the next program counter, or VISIBLE when executing it now would
-be seen from outside (then it has changed nothing); None stands for instructions that always are: WAIT, PUSH,
-blocking PULL, IRQ, OUT and MOV to pins or EXEC. Encodings: RP2040 data sheet 3.4.
+An operation takes the machine and returns the next program counter. It returns VISIBLE, and changes no register, when
+the instruction would now have an effect outside the machine. None stands for instructions that always have one: WAIT,
+PUSH, blocking PULL, IRQ, OUT and MOV to pins or EXEC. Encodings: RP2040 data sheet 3.4.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from rp2040py.peripherals.pio_registers import (
     EXECCTRL_SIDE_EN,
@@ -19,36 +17,18 @@ from rp2040py.peripherals.pio_registers import (
     bit_reverse,
 )
 
-from halite.emulator.pio.direct import Action, action_of
-
-if TYPE_CHECKING:
-    from halite.emulator.pio.machine import ExactMachine
-
-VISIBLE = -1
-MASK = 0xFFFFFFFF
-
-Operation = Callable[["ExactMachine"], int]
-Probe = tuple[bool, Callable[["ExactMachine"], Any]]  # (True: a counter that a branch tests; False: must repeat)
+from halite.emulator.pio.direct import action_of
+from halite.emulator.pio.types import MASK, VISIBLE, Action, Decoded, MachineState, Operation, Probe
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """Per address: the operation, its cost in 1/256 system clocks, and what a loop depends on there."""
-
-    operations: tuple[Operation | None, ...]
-    costs: tuple[int, ...]
-    probes: tuple[Probe | None, ...]
-    actions: tuple[Action | None, ...]  # how to execute it when it is visible; None: by the interpreter
-
-
-def decode(machine: "ExactMachine") -> Decoded:
+def decode(machine: MachineState) -> Decoded:
     """Decode the whole instruction memory for this machine's configuration."""
     rows = [_decode_one(machine, pc, opcode) for pc, opcode in enumerate(machine.pio.instructions)]
     return Decoded(*(tuple(column) for column in zip(*rows, strict=True)))
 
 
 def _decode_one(
-    machine: "ExactMachine", pc: int, opcode: int
+    machine: MachineState, pc: int, opcode: int
 ) -> tuple[Operation | None, int, Probe | None, Action | None]:
     following = machine.wrap_bottom if pc == machine.wrap_top else (pc + 1) & 0x1F
     side_bits = machine.sideset_count
@@ -62,55 +42,55 @@ def _decode_one(
     return operation, (1 + delay) * machine.div_fp, probe, action
 
 
-def _with_side_set(machine: "ExactMachine", value: int, operation: Operation) -> Operation:
+def _with_side_set(machine: MachineState, value: int, operation: Operation) -> Operation:
     optional = bool(machine.exec_ctrl & EXECCTRL_SIDE_EN)
     count = machine.sideset_count - optional
     mask, want = _pins(machine.sideset_base, count, value)
     name = "pin_directions" if machine.exec_ctrl & EXECCTRL_SIDE_PINDIR else "pin_values"
     pio = machine.pio
 
-    def side_set(m: "ExactMachine") -> int:
+    def side_set(m: MachineState) -> int:
         return operation(m) if getattr(pio, name) & mask == want else VISIBLE
 
     return side_set
 
 
 def _pins(base: int, count: int, value: int) -> tuple[int, int]:
-    """Mask and value of a pin group, in the emulator's own way (no wrap after pin 31)."""
+    """Return mask and value of a pin group as rp2040py computes them (no wrap after pin 31)."""
     mask = (MASK if count > 31 else ((1 << count) - 1) << base) & 0x3FFFFFFF
     return mask, (value << base) & mask
 
 
-def _jump(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation, Probe | None]:
+def _jump(machine: MachineState, arg: int, following: int) -> tuple[Operation, Probe | None]:
     target = arg & 0x1F
     levels, pin, threshold = machine.levels, machine.jmp_pin, machine.pull_threshold
 
-    def always(m: "ExactMachine") -> int:
+    def always(m: MachineState) -> int:
         return target
 
-    def x_zero(m: "ExactMachine") -> int:
+    def x_zero(m: MachineState) -> int:
         return following if m.x else target
 
-    def x_decrement(m: "ExactMachine") -> int:
+    def x_decrement(m: MachineState) -> int:
         x = m.x
         m.x = (x - 1) & MASK
         return target if x else following
 
-    def y_zero(m: "ExactMachine") -> int:
+    def y_zero(m: MachineState) -> int:
         return following if m.y else target
 
-    def y_decrement(m: "ExactMachine") -> int:
+    def y_decrement(m: MachineState) -> int:
         y = m.y
         m.y = (y - 1) & MASK
         return target if y else following
 
-    def x_not_y(m: "ExactMachine") -> int:
+    def x_not_y(m: MachineState) -> int:
         return target if m.x != m.y else following
 
-    def pin_high(m: "ExactMachine") -> int:
+    def pin_high(m: MachineState) -> int:
         return target if levels.mask >> pin & 1 else following
 
-    def osr_left(m: "ExactMachine") -> int:
+    def osr_left(m: MachineState) -> int:
         return target if m.output_shift_count < threshold else following
 
     x_probe: Probe = (True, lambda m: m.x)
@@ -128,11 +108,11 @@ def _jump(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation,
     return rows[arg >> 5]
 
 
-def _source(machine: "ExactMachine", code: int) -> Callable[["ExactMachine"], int] | None:
-    """A reader of the IN and MOV source, None for a reserved one."""
+def _source(machine: MachineState, code: int) -> Callable[[MachineState], int] | None:
+    """Return a reader of the IN or MOV source; None for a reserved code."""
     levels, base = machine.levels, machine.in_base
 
-    def pins(m: "ExactMachine") -> int:
+    def pins(m: MachineState) -> int:
         mask: int = levels.mask
         return (mask << (32 - base) | mask >> base) & MASK
 
@@ -147,7 +127,7 @@ def _source(machine: "ExactMachine", code: int) -> Callable[["ExactMachine"], in
     }.get(code)
 
 
-def _shift_in(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation | None, Probe | None]:
+def _shift_in(machine: MachineState, arg: int, following: int) -> tuple[Operation | None, Probe | None]:
     read = _source(machine, arg >> 5)
     if read is None:
         return None, None
@@ -156,7 +136,7 @@ def _shift_in(machine: "ExactMachine", arg: int, following: int) -> tuple[Operat
     push_at = machine.push_threshold if machine.shift_ctrl & SHIFTCTRL_AUTOPUSH else 33
     source = read
 
-    def shift_in(m: "ExactMachine") -> int:
+    def shift_in(m: MachineState) -> int:
         count = min(m.input_shift_count + bits, 32)
         if count >= push_at:
             return VISIBLE
@@ -174,7 +154,7 @@ def _shift_in(machine: "ExactMachine", arg: int, following: int) -> tuple[Operat
 _SHIFTABLE = {1: "x", 2: "y", 3: None, 5: "pc", 6: "input_shift_reg"}
 
 
-def _shift_out(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation | None, Probe | None]:
+def _shift_out(machine: MachineState, arg: int, following: int) -> tuple[Operation | None, Probe | None]:
     destination = arg >> 5
     if destination not in _SHIFTABLE:
         return None, None
@@ -183,7 +163,7 @@ def _shift_out(machine: "ExactMachine", arg: int, following: int) -> tuple[Opera
     right = bool(machine.shift_ctrl & SHIFTCTRL_OUT_SHIFTDIR)
     pull_at = machine.pull_threshold if machine.shift_ctrl & SHIFTCTRL_AUTOPULL else 33
 
-    def shift_out(m: "ExactMachine") -> int:
+    def shift_out(m: MachineState) -> int:
         if m.output_shift_count >= pull_at:
             return VISIBLE
         osr = m.output_shift_reg & MASK
@@ -201,13 +181,13 @@ def _shift_out(machine: "ExactMachine", arg: int, following: int) -> tuple[Opera
     return shift_out, (False, lambda m: (m.output_shift_reg, m.output_shift_count))
 
 
-def _push_pull(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation | None, Probe | None]:
-    """Only a non-blocking PULL from an empty FIFO is invisible: it copies X to the OSR."""
+def _push_pull(machine: MachineState, arg: int, following: int) -> tuple[Operation | None, Probe | None]:
+    """A non-blocking PULL from an empty FIFO has no visible effect: it copies X to the OSR. All others have one."""
     if arg != 0x80:
         return None, None
     fifo = machine.tx_fifo
 
-    def pull_nothing(m: "ExactMachine") -> int:
+    def pull_nothing(m: MachineState) -> int:
         if fifo._used:
             return VISIBLE
         m.output_shift_reg = m.x
@@ -217,14 +197,14 @@ def _push_pull(machine: "ExactMachine", arg: int, following: int) -> tuple[Opera
     return pull_nothing, None
 
 
-def _move(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation | None, Probe | None]:
+def _move(machine: MachineState, arg: int, following: int) -> tuple[Operation | None, Probe | None]:
     read = _source(machine, arg & 7)
     destination, how = arg >> 5, arg >> 3 & 3
     if read is None or destination in (3, 4):
         return None, None
     source = read
     if how == 1:
-        transformed: Callable[[ExactMachine], int] = lambda m: source(m) ^ MASK  # noqa: E731
+        transformed: Callable[[MachineState], int] = lambda m: source(m) ^ MASK  # noqa: E731
     elif how == 2:
         transformed = lambda m: bit_reverse(source(m))  # noqa: E731
     else:
@@ -236,24 +216,24 @@ def _move(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation 
     return _moves(transformed, following)[destination], probe
 
 
-def _moves(value: Callable[["ExactMachine"], int], following: int) -> dict[int, Operation]:
-    def to_x(m: "ExactMachine") -> int:
+def _moves(value: Callable[[MachineState], int], following: int) -> dict[int, Operation]:
+    def to_x(m: MachineState) -> int:
         m.x = value(m)
         return following
 
-    def to_y(m: "ExactMachine") -> int:
+    def to_y(m: MachineState) -> int:
         m.y = value(m)
         return following
 
-    def to_pc(m: "ExactMachine") -> int:
+    def to_pc(m: MachineState) -> int:
         return value(m) & 0x1F
 
-    def to_isr(m: "ExactMachine") -> int:
+    def to_isr(m: MachineState) -> int:
         m.input_shift_reg = value(m)
         m.input_shift_count = 0
         return following
 
-    def to_osr(m: "ExactMachine") -> int:
+    def to_osr(m: MachineState) -> int:
         m.output_shift_reg = value(m)
         m.output_shift_count = 0
         return following
@@ -261,39 +241,39 @@ def _moves(value: Callable[["ExactMachine"], int], following: int) -> dict[int, 
     return {1: to_x, 2: to_y, 5: to_pc, 6: to_isr, 7: to_osr}
 
 
-def _steady_pins(machine: "ExactMachine", value: Callable[["ExactMachine"], int], following: int) -> Operation:
-    """MOV PINS that leaves the pins as they are."""
+def _steady_pins(machine: MachineState, value: Callable[[MachineState], int], following: int) -> Operation:
+    """Return MOV PINS, which has no visible effect while it leaves the pins as they are."""
     pio, base, count = machine.pio, machine.out_base, machine.out_count
 
-    def to_pins(m: "ExactMachine") -> int:
+    def to_pins(m: MachineState) -> int:
         mask, want = _pins(base, count, value(m))
         return following if pio.pin_values & mask == want else VISIBLE
 
     return to_pins
 
 
-def _set(machine: "ExactMachine", arg: int, following: int) -> tuple[Operation | None, Probe | None]:
+def _set(machine: MachineState, arg: int, following: int) -> tuple[Operation | None, Probe | None]:
     data, pio = arg & 0x1F, machine.pio
     mask, want = _pins(machine.set_base, machine.set_count, data)
 
-    def set_pins(m: "ExactMachine") -> int:
+    def set_pins(m: MachineState) -> int:
         return following if pio.pin_values & mask == want else VISIBLE
 
-    def set_x(m: "ExactMachine") -> int:
+    def set_x(m: MachineState) -> int:
         m.x = data
         return following
 
-    def set_y(m: "ExactMachine") -> int:
+    def set_y(m: MachineState) -> int:
         m.y = data
         return following
 
-    def set_directions(m: "ExactMachine") -> int:
+    def set_directions(m: MachineState) -> int:
         return following if pio.pin_directions & mask == want else VISIBLE
 
     return {0: set_pins, 1: set_x, 2: set_y, 4: set_directions}.get(arg >> 5), None
 
 
-def _visible(machine: "ExactMachine", arg: int, following: int) -> tuple[None, None]:
+def _visible(machine: MachineState, arg: int, following: int) -> tuple[None, None]:
     return None, None
 
 

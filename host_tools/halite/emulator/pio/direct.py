@@ -1,23 +1,18 @@
-"""The commonest visible PIO instructions, executed directly: SET PINS, IRQ, WAIT IRQ.
+"""The most frequent visible PIO instructions, executed directly: SET PINS, IRQ, WAIT IRQ.
 
-They do what the emulator's own interpreter does, at a fifth of its time; a dead-man gate makes 100 000 of
-them a second. Everything else goes through the interpreter.
+The effect is that of rp2040py's interpreter, in a fifth of its time; a dead-man gate executes 100 000 of these
+instructions per second. The interpreter executes all other instructions.
 """
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from rp2040py.peripherals.pio_registers import WaitType, irq_index
 
-if TYPE_CHECKING:
-    from halite.emulator.pio.machine import ExactMachine
+from halite.emulator.pio.types import Action, MachineState
 
-Action = Callable[["ExactMachine"], None]
 _WAIT, _IRQ, _SET = 1, 6, 7
 
 
-def action_of(machine: "ExactMachine", opcode: int, following: int, delay: int) -> Action | None:
-    """The direct form of an instruction without side-set, or None."""
+def action_of(machine: MachineState, opcode: int, following: int, delay: int) -> Action | None:
+    """Return the direct form of an instruction without side-set; None when it has no direct form."""
     arg, cost = opcode & 0xFF, (1 + delay) * machine.div_fp
     kind = opcode >> 13
     if kind == _SET and arg >> 5 == 0:
@@ -29,13 +24,13 @@ def action_of(machine: "ExactMachine", opcode: int, following: int, delay: int) 
     return None
 
 
-def _set_pins(machine: "ExactMachine", data: int, following: int, cost: int) -> Action:
+def _set_pins(machine: MachineState, data: int, following: int, cost: int) -> Action:
     pio, base, count = machine.pio, machine.set_base, machine.set_count
     mask = ((1 << count) - 1 << base) & 0x3FFFFFFF
     want = data << base & mask
     pins = [pin for pin in machine.rp2040.gpio if mask >> pin.index & 1]
 
-    def set_pins(m: "ExactMachine") -> None:
+    def set_pins(m: MachineState) -> None:
         m.pc = following
         m.next_due_fp += cost
         pio.pin_values = pio.old_pin_values = pio.pin_values & ~mask | want
@@ -45,10 +40,10 @@ def _set_pins(machine: "ExactMachine", data: int, following: int, cost: int) -> 
     return set_pins
 
 
-def _raise_flag(machine: "ExactMachine", flag: int, following: int, cost: int) -> Action:
+def _raise_flag(machine: MachineState, flag: int, following: int, cost: int) -> Action:
     pio = machine.pio
 
-    def raise_flag(m: "ExactMachine") -> None:
+    def raise_flag(m: MachineState) -> None:
         m.pc = following
         m.next_due_fp += cost
         pio.irq |= 1 << flag
@@ -57,10 +52,10 @@ def _raise_flag(machine: "ExactMachine", flag: int, following: int, cost: int) -
     return raise_flag
 
 
-def _wait_flag(machine: "ExactMachine", polarity: bool, flag: int, following: int, delay: int) -> Action:
+def _wait_flag(machine: MachineState, polarity: bool, flag: int, following: int, delay: int) -> Action:
     pio, cost = machine.pio, (1 + delay) * machine.div_fp
 
-    def wait_flag(m: "ExactMachine") -> None:
+    def wait_flag(m: MachineState) -> None:
         if bool(pio.irq >> flag & 1) == polarity:
             if polarity:
                 pio.irq &= ~(1 << flag)

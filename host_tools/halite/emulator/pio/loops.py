@@ -1,21 +1,18 @@
 """Skips the iterations of a PIO counting loop in one step, exactly.
 
-Two iterations are executed and watched. When both took the same path, changed the registers by the same
-amount and gave every other instruction the same inputs, every further one will too, until a counter that a
-branch tests reaches zero: the loop body is a linear map, and a repeated difference is a fixed point of it. A body
-that shifts or reverses bits is none: it is skipped only when it changes nothing at all.
+Two iterations are executed and compared. The test is: same path, same change of every register, same inputs of all
+other instructions. Then each further iteration repeats them until a counter that a branch tests reaches zero,
+because the loop body is a linear map and a repeated difference is a fixed point of it. A body that shifts or
+reverses bits is not linear: it is skipped only when it changes no register.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from halite.emulator.pio.decode import MASK, Decoded
+from halite.emulator.pio.types import MASK, Decoded, MachineState
 
-if TYPE_CHECKING:
-    from halite.emulator.pio.machine import ExactMachine
-
-_PATIENCE = 3  # returns to the same address before the loop is watched
-_BACK_OFF = -200  # returns before a loop that could not be skipped is watched again
-_LONGEST = 48  # instructions in a loop body
+_WATCH_AFTER = 3  # returns to the same address before two iterations are compared
+_BACK_OFF = -200  # count after a failed attempt: 203 more returns before the next one
+_MAX_BODY = 48  # instructions in a loop body
 _IN, _OUT, _MOV, _REVERSE = 2, 3, 5, 2
 _REGISTERS = ("x", "y", "input_shift_reg", "output_shift_reg")
 _COUNTS = ("input_shift_count", "output_shift_count")
@@ -31,19 +28,20 @@ class LoopSkipper:
         self._returns = 0
 
     def forget(self) -> None:
+        """Forget the loop that was being counted; the machine starts at another place."""
         self._head = -1
         self._returns = 0
 
     def came_back(self, head: int) -> bool:
-        """Note a backward jump to head; True when the loop is worth watching."""
+        """Note a backward jump to address `head`; True when the loop has repeated often enough to be compared."""
         if head != self._head:
             self._head, self._returns = head, 1
             return False
         self._returns += 1
-        return self._returns >= _PATIENCE
+        return self._returns >= _WATCH_AFTER
 
-    def skip(self, machine: "ExactMachine", program: Decoded, limit_fp: int) -> None:
-        """Execute or skip iterations from the loop's head; all instructions due before limit_fp."""
+    def skip(self, machine: MachineState, program: Decoded, limit_fp: int) -> None:
+        """Execute or skip iterations from the loop's head; every instruction is due before limit_fp (1/256 clocks)."""
         self._returns = _BACK_OFF
         begin = _registers(machine)
         started_fp = machine.next_due_fp
@@ -69,19 +67,19 @@ class LoopSkipper:
 
 
 def _is_linear(opcode: int) -> bool:
-    """Is what the instruction makes of the registers linear? in, out and mov with reversal are not (data sheet 3.4)."""
+    """True if the effect on the registers is linear: not for IN, OUT and MOV with reversal (data sheet 3.4)."""
     kind = opcode >> 13
     return kind not in (_IN, _OUT) and not (kind == _MOV and opcode >> 3 & 3 == _REVERSE)
 
 
-def _registers(machine: "ExactMachine") -> list[int]:
+def _registers(machine: MachineState) -> list[int]:
     return [getattr(machine, name) for name in _REGISTERS + _COUNTS]
 
 
-def _trace(machine: "ExactMachine", program: Decoded, limit_fp: int) -> Log | None:
-    """Execute one iteration and log what it depends on; None when it left the loop or met its limit."""
+def _trace(machine: MachineState, program: Decoded, limit_fp: int) -> Log | None:
+    """Execute one iteration and log the values it depends on; None when it left the loop or met its limit."""
     head, log = machine.pc, []
-    for _ in range(_LONGEST):
+    for _ in range(_MAX_BODY):
         pc = machine.pc
         operation, probe = program.operations[pc], program.probes[pc]
         if operation is None or machine.next_due_fp >= limit_fp:
@@ -98,7 +96,7 @@ def _trace(machine: "ExactMachine", program: Decoded, limit_fp: int) -> Log | No
 
 
 def _further_iterations(program: Decoded, first: Log, second: Log) -> int:
-    """How many more iterations take the same path: until a tested counter gets to zero."""
+    """Return the number of further iterations on the same path: until a tested counter reaches zero."""
     if [pc for pc, _ in first] != [pc for pc, _ in second]:
         return 0
     times = 1 << 62

@@ -1,12 +1,13 @@
-"""PIO that keeps exact time whatever the processor does.
+"""PIO that keeps exact time, also while the processor sleeps.
 
-rp2040py runs at most one PIO instruction per processor instruction and one per idle jump, so every PIO
-time is wrong while the processor sleeps, and in any loop at full clock. Here each state machine keeps its
-own time (RP2040 data sheet 3.2.1: one instruction per divided clock, plus its delay) and runs ahead of the
-processor through instructions that nobody outside can see: registers, jumps, reads of steady pins. It stops
-before the first visible one (pin change, FIFO, interrupt, wait), which a clock alarm executes at its own
-time. When something it may have looked at changes earlier, it goes back to its last visible instruction and
-runs again up to that moment. Counting loops are skipped in one step (see `pio_loops`).
+rp2040py runs at most one PIO instruction per processor instruction and one per idle jump. Every PIO time is therefore
+wrong while the processor sleeps, and in any loop at full clock. Here each state machine keeps its own time (RP2040
+data sheet 3.2.1: one instruction per divided clock, plus its delay). It runs ahead of the processor through
+instructions without a visible effect: registers, jumps, reads of steady pins.
+
+The machine stops before the first visible instruction (pin change, FIFO, interrupt, wait); a clock alarm executes that
+one at its own time. When an input changes earlier, the machine goes back to its last visible instruction and runs
+again up to that moment. Counting loops are skipped in one step (`loops`).
 """
 
 from rp2040py.gpio_pin import GPIOPin
@@ -27,21 +28,21 @@ from rp2040py.peripherals.pio_registers import (
 )
 from rp2040py.rp2040 import RP2040
 
-from halite.emulator.pio.decode import Decoded, decode
-from halite.emulator.pio.direct import Action
+from halite.emulator.pio.decode import decode
 from halite.emulator.pio.loops import LoopSkipper
+from halite.emulator.pio.types import VISIBLE, Action, Decoded
 
 _FP_PER_NS = 32  # due times count 1/256 system clocks of 8 ns (125 MHz, fixed in the emulator)
-_HORIZON_FP = 50_000_000 * _FP_PER_NS  # a machine without anything visible to do is looked at every 50 ms
+_HORIZON_FP = 50_000_000 * _FP_PER_NS  # a machine without visible instructions is advanced every 50 ms
 _SYNCED_WRITES = frozenset((CTRL, IRQ, IRQ_FORCE))
 _PAD_RESET = 0x56
 _PADS_BANK0, _IO_BANK0 = 0x4001C, 0x40014
 
 
 class InputLevels:
-    """The levels of all pins as one word, and the PIO blocks that look at them.
+    """The levels of all pins as one word, and the PIO blocks that read them.
 
-    Before a level changes, every block is brought to the present; afterwards each runs ahead anew.
+    Before a level changes, every block is brought to the present; afterwards each runs ahead again.
     """
 
     def __init__(self, rp2040: RP2040) -> None:
@@ -54,15 +55,17 @@ class InputLevels:
             self._refresh_after_write(rp2040.peripherals[base])
 
     def rewind(self) -> None:
+        """Bring every block to the present, before a level changes."""
         for block in self.blocks:
             block.rewind()
 
     def resume(self) -> None:
+        """Let every block run ahead again, after a level has changed."""
         for block in self.blocks:
             block.resume()
 
     def _refresh_after_write(self, block: Peripheral) -> None:
-        """Pulls, input enables and overrides change a level too."""
+        """Read the levels again after each write of a pad or IO register: pulls and overrides change them too."""
         write = block.write_uint32
 
         def write_and_refresh(offset: int, value: int) -> None:
@@ -75,10 +78,10 @@ class InputLevels:
 
 
 class WatchedPin(GPIOPin):
-    """A pin whose level the PIO sees change at the right time.
+    """A pin whose level changes at the right time for the PIO.
 
-    Its pad comes out of reset with the input enabled (RP2040 data sheet 2.19.6.3: GPIOn resets to 0x56);
-    the emulator has it disabled, so that a PIO program cannot see a pin that nobody configured.
+    Its pad comes out of reset with the input enabled (RP2040 data sheet 2.19.6.3: GPIOn resets to 0x56). rp2040py
+    has it disabled, so there a PIO program cannot read a pin that the firmware has not configured.
     """
 
     def __init__(self, rp2040: RP2040, index: int, levels: InputLevels) -> None:
@@ -87,6 +90,7 @@ class WatchedPin(GPIOPin):
         self.pad_value = _PAD_RESET
 
     def reset(self, io: bool = True, pads: bool = True) -> None:
+        """Reset the IO and pad registers of this pin."""
         super().reset(io=io, pads=pads)
         if pads:
             self.pad_value = _PAD_RESET
@@ -115,7 +119,7 @@ class ExactMachine(StateMachine):
     # -- time ------------------------------------------------------------------------------
 
     def rewind_to(self, now_fp: int) -> None:
-        """Be where the chip is at now_fp: instructions due before it are done, no other."""
+        """Go to the state of the chip at now_fp (1/256 clocks): exactly the instructions due before it are executed."""
         if self._base is None or self.waiting or not self.enabled:
             return
         if self.next_due_fp > now_fp:
@@ -124,7 +128,7 @@ class ExactMachine(StateMachine):
         self._base = self._state()
 
     def run_ahead(self) -> None:
-        """Run through what nobody sees and set the alarm for the first instruction that somebody does."""
+        """Execute the instructions without a visible effect and set the alarm for the first visible one."""
         if not self.enabled or self.waiting:
             self._base = None
             self.alarm.cancel()
@@ -135,12 +139,12 @@ class ExactMachine(StateMachine):
         self.alarm.schedule(max(self.next_due_fp - now_fp, 0) / _FP_PER_NS)
 
     def _visible_due(self) -> None:
-        """Alarm: execute the instruction that is due now, and go on."""
+        """Alarm: execute the instruction that is due now, then run ahead."""
         self._base = None
         if not self.waiting:
             program = self._program()
             operation = program.operations[self.pc]
-            following = -1 if operation is None else operation(self)
+            following = VISIBLE if operation is None else operation(self)
             if following < 0:
                 self.pio.step_machine(self, program.actions[self.pc])
             else:
@@ -156,7 +160,7 @@ class ExactMachine(StateMachine):
         return self.program
 
     def _run(self, limit_fp: int) -> None:
-        """Execute invisible instructions that are due before limit_fp."""
+        """Execute instructions without a visible effect that are due before limit_fp."""
         program = self.program or self._program()
         operations, costs = program.operations, program.costs
         due, pc = self.next_due_fp, self.pc
@@ -190,10 +194,10 @@ class ExactMachine(StateMachine):
             self.output_shift_reg, self.output_shift_count,
         ) = state  # fmt: skip
 
-    # -- the emulator's own methods, on this time ------------------------------------------
+    # -- rp2040py's methods, on this time ---------------------------------------------------
 
     def check_wait(self) -> None:
-        """A stalled instruction looks again at each of its own divided clocks, not in between."""
+        """Test the condition of a stalled instruction again, at its own divided clocks only."""
         if not self.waiting:
             return
         pio = self.pio
@@ -207,10 +211,12 @@ class ExactMachine(StateMachine):
             pio.freed.append(self)
 
     def write_uint32(self, offset: int, value: int) -> None:
+        """Write one of the machine's registers; the program is decoded again for the new configuration."""
         super().write_uint32(offset, value)
         self.program = None
 
     def reset(self) -> None:
+        """Stop the machine and forget its program and state."""
         super().reset()
         self.alarm.cancel()
         self.program = None
@@ -218,7 +224,7 @@ class ExactMachine(StateMachine):
 
 
 class ExactPio(RPPIO):
-    """A PIO block of ExactMachines. The batch loop sees it as stopped: alarms drive it instead."""
+    """A PIO block of ExactMachines. rp2040py's batch loop finds it stopped: alarms drive it instead."""
 
     def __init__(self, rp2040: RP2040, name: str, first_irq: int, index: int, levels: InputLevels) -> None:
         self.cycle_fp = 0
@@ -231,19 +237,19 @@ class ExactPio(RPPIO):
         levels.blocks.append(self)
 
     def advance(self, cycles: int) -> None:
-        """Never called by the batch loop; alarms advance the machines."""
+        """Do no work: alarms advance the machines, and the batch loop does not call this."""
 
     def _step_batch(self) -> None:
-        """Nothing runs inside a register write."""
+        """Do no work: no instruction is executed inside a register write."""
 
     def recompute_due(self) -> None:
-        """Each machine has its own alarm."""
+        """Do no work: each machine has its own alarm."""
 
     def notify_due(self, due_fp: int) -> None:
-        """Each machine has its own alarm."""
+        """Do no work: each machine has its own alarm."""
 
     def step_machine(self, machine: ExactMachine, action: Action | None) -> None:
-        """Execute one visible instruction at its due time."""
+        """Execute one visible instruction at its due time: by its direct form, or by the interpreter when None."""
         self.cycle_fp = machine.next_due_fp
         if action:
             action(machine)
@@ -257,34 +263,38 @@ class ExactPio(RPPIO):
                     other.run_ahead()
 
     def irq_updated(self) -> None:
+        """Test the conditions of waiting machines after a change of the flags, then update the interrupt lines."""
         for machine in self.exact:
             if machine.waiting:
                 machine.check_wait()
         self.check_interrupts()
 
     def check_interrupts(self) -> None:
-        """As the emulator's, but at once when nobody listens."""
+        """Update the interrupt lines; skipped while no interrupt is enabled, for speed."""
         listening = self.irq0_int_enable | self.irq0_int_force | self.irq1_int_enable | self.irq1_int_force
         if listening or self._was_listening:
             super().check_interrupts()
         self._was_listening = bool(listening)
 
     def now(self) -> int:
+        """Set the block's time to the clock's and return it, in 1/256 system clocks."""
         self.cycle_fp = int(self.rp2040.clock.nanos * _FP_PER_NS)
         return self.cycle_fp
 
     def rewind(self) -> None:
-        """Bring every machine to the present, before something that it may see changes."""
+        """Bring every machine to the present, before one of its inputs changes."""
         now_fp = self.now()
         for machine in self.exact:
             machine.rewind_to(now_fp)
 
     def resume(self) -> None:
+        """Let every machine run ahead again, after a change of its inputs."""
         self.freed.clear()
         for machine in self.exact:
             machine.run_ahead()
 
     def read_uint32(self, offset: int) -> int:
+        """Read a register of the block at the present time."""
         if SM0_CLKDIV <= offset <= SM3_PINCTRL:
             self.rewind()
             value = super().read_uint32(offset)
@@ -300,6 +310,7 @@ class ExactPio(RPPIO):
         return super().read_uint32(offset)
 
     def write_uint32(self, offset: int, value: int) -> None:
+        """Write a register of the block at the present time."""
         if TXF0 <= offset <= TXF3:
             machine = self.exact[(offset - TXF0) >> 2]
             machine.rewind_to(self.now())
@@ -308,7 +319,7 @@ class ExactPio(RPPIO):
         elif offset in _SYNCED_WRITES or offset >= INSTR_MEM0:
             self.rewind()
             super().write_uint32(offset, value)
-            self.stopped = True  # a plain attribute: the batch loop reads it for every instruction
+            self.stopped = True  # not a property: the batch loop reads it after every instruction
             self.check_changed_pins()
             if INSTR_MEM0 <= offset < SM0_CLKDIV:
                 self._forget_programs()
@@ -318,6 +329,7 @@ class ExactPio(RPPIO):
             super().write_uint32(offset, value)
 
     def reset(self) -> None:
+        """Reset the block and release the pins that it has driven."""
         super().reset()
         for pin in self.rp2040.gpio:
             pin.check_for_updates()

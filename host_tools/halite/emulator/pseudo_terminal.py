@@ -28,7 +28,7 @@ class Device(Protocol):
     def resume(self) -> None: ...
 
 
-class SerialPort:
+class PseudoTerminal:
     """The pty of one console or line. `pump` moves bytes; call it from the thread that runs the board."""
 
     def __init__(self, device: Device) -> None:

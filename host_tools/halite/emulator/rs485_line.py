@@ -37,7 +37,7 @@ class BoardLine:
         self.driver: list[tuple[float, int]] = []
         self.on_byte: Callable[[int], None] = lambda byte: None
         self.on_frame: Callable[[bytes], None] = lambda frame: None
-        self.has_room: Callable[[], bool] = lambda: True  # as a console: see halite.emulator.serial_port
+        self.has_room: Callable[[], bool] = lambda: True  # as a console: see halite.emulator.pseudo_terminal
         self._board = board
         self._bit_us = 1e6 / baud
         self._parity = parity
