@@ -1,8 +1,8 @@
 """`halite simulate --suite board`: every shipped scenario, complete and unchanged, on the emulated board.
 
 Each run begins with the boot of a rack in the start state of the scenario; time zero is the rack's line `# healthy`.
-The suite checks rule R6 from power-on to the end: a flash write while a contact is closed is a failure. The outcome must
-keep the promise of the scenario and agree with the control core under CPython (halite.scenarios.outcome).
+The suite checks rule R6 from power-on to the end: a flash write while a contact is closed is a failure. The outcome
+must keep the promise of the scenario and agree with the control core under CPython (halite.scenarios.outcome).
 """
 
 import json
