@@ -1,10 +1,10 @@
-"""Every shipped scenario on the emulated board in a minute or two: what happens in it, under the watch of rule R6.
+"""Every shipped scenario on the emulated board, condensed to a minute or two, with a watch on rule R6.
 
-One sodium rack boots to standby. For each start state a process branches off there, before anything of the rack has
-been measured, puts the rack into that state and closes it; from there each scenario has a branch of its own. Its
-actions come in their order and close together, a curve of the grid is run through in 0.2 s; what the rack needs for
-its answer it gets. A scenario has to come to what it promises (halite.scenarios.outcome), then an operator opens.
-Whole and unchanged the scenarios are played by `make scenarios`, the demonstration in test_demo.py.
+One sodium rack boots to standby. For each start state a process branches off there, before the controller has measured
+the rack; it puts the rack into that state and closes it. From there each scenario has a branch of its own. Its actions
+come in their order and close together, and a curve of the grid takes 0.2 s; the rack keeps the time that it needs to
+react. A scenario must keep its promise (halite.scenarios.outcome), then an operator opens. `make scenarios` plays the
+scenarios complete and unchanged, test_demo.py the demonstration.
 """
 
 import json
@@ -29,18 +29,18 @@ from rack.definitions.codes import COIL_NEG, COIL_POS
 from rack.definitions.texts import LEVEL_NAMES
 
 NAMES = sorted({path.stem for path in scenarios.FOLDER.glob("*.toml")} - {"demo"})
-FROM_OPEN = {"precharge_leak"}  # what happens in it happens while it closes
+FROM_OPEN = {"precharge_leak"}  # its actions take effect while the rack closes
 STEP_ms, CURVE_ms, OPEN_ms = 60, 200, 100
-CLEAR_ms = 620  # [alarms] hvil: 500 ms until a cause counts as gone, and its debounce
+CLEAR_ms = 620  # [alarms] hvil: clear time of 500 ms, and the debounce
 WAITS_ms = {("hvil_open", "reset"): CLEAR_ms}
-# from the last action to the promised end, engineering judgement where the time is the plant's own
+# Time from the last action to the promised end; engineering judgement where the plant determines the time.
 LAST_ms = {"afe_lost": 300, "cold_start": 900, "overvoltage": 260, "pcs_silent": 330, "precharge_leak": 2_800,
            "runaway": 8_000, "weld": 400}  # fmt: skip
-UNTIL_OPEN = {"precharge_leak", "runaway"}  # not longer than it takes
-TOLD_ms = 60  # from the opening to its records in the log
+UNTIL_OPEN = {"precharge_leak", "runaway"}  # the run ends when the coils are released
+LOGGED_ms = 60  # from the opening to its records in the log
 HOTTER_degC = {"runaway": 52.0}  # 17 K above the file: the trip comes after 6 s instead of 18 s, by the same row
-# Whose event does not depend on the charge begins as gb_2019 does, at 70 % and with a mains that jitters: one state
-# less for the rack to be put into and closed in.
+# These do not depend on the state of charge. They begin as gb_2019 does, at 70 % and with a mains that jitters, which
+# saves one start state.
 AS_IN_2019 = {"afe_lost", "hvil_open", "pcs_silent", "precharge_leak", "weld"}
 LOGGED = 16
 WALL_S = 900.0
@@ -55,7 +55,7 @@ def starts(whole: Scenario) -> Start:
 
 
 def condensed(whole: Scenario) -> Scenario:
-    """The same actions close together; the closing is left out where the rack is closed already."""
+    """The same actions close together, without the command `close` where the rack is closed already."""
     actions, at_ms = [], 10
     for action in sorted(whole.action, key=lambda action: action.at_ms):
         if isinstance(action, Command):
@@ -74,7 +74,7 @@ def condensed(whole: Scenario) -> Scenario:
 
 
 def in_a_branch(job: Callable[[], Any]) -> Any:
-    """Do job in a process that branches off here; its answer comes back through a pipe, this process stays as it is."""
+    """Run job in a forked process and return its answer, which comes through a pipe; this process keeps its state."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -95,14 +95,14 @@ def in_a_branch(job: Callable[[], Any]) -> Any:
 
 
 def play(emulated: EmulatedRack, whole: Scenario) -> Seen:
-    """The scenario, what it has come to, then an operator who opens."""
+    """Play the scenario, read its outcome, then open as an operator."""
     board, driver = emulated.board, emulated.wires.coil_driver
     player = emulated_player.play(emulated, condensed(whole))
     if whole.name in FROM_OPEN:
         assert board.run_until(lambda: driver.coils, LAST_ms[whole.name], WALL_S, 5)
     opened = whole.name in UNTIL_OPEN and board.run_until(lambda: not driver.coils, LAST_ms[whole.name], WALL_S, 5)
     assert board.run_until(lambda: opened or player.over, 10_000, WALL_S, 5)
-    board.run_for(TOLD_ms)
+    board.run_for(LOGGED_ms)
     alarms = ask(board, "alarms")["alarms"]
     records = [decoded(record) for record in ask(board, f"log {LOGGED}")["log"]]
     since = [row for row in records if row["ms"] >= player.started_ms]
@@ -132,7 +132,7 @@ def group(emulated: EmulatedRack, start: Start, members: list[Scenario]) -> dict
     board = emulated.board
     emulated.rack.start_from(**members[0].model_copy(update={"start": start}).start_state())
     assert board.run_until(lambda: b"# healthy" in board.received, 3_000, WALL_S, 10)
-    board.run_for(250)  # the AFEs have been heard for [alarms] cells_lost's 500 ms
+    board.run_for(250)  # the AFEs must answer for the clear time of [alarms] cells_lost, 500 ms
     seen = {}
     for whole in sorted(members, key=lambda whole: whole.name not in FROM_OPEN):
         if whole.name not in FROM_OPEN and not emulated.rack.main_pos.closed(board.now_us):
@@ -143,7 +143,7 @@ def group(emulated: EmulatedRack, start: Start, members: list[Scenario]) -> dict
 
 @cache
 def in_standby() -> EmulatedRack:
-    """The rack when its application has begun; no AFE is awake, so nothing of the rack is known to it."""
+    """The rack when its application has begun; the AFEs still sleep, so the controller has not measured the rack."""
     emulated = rack_with_application(load("sodium_rack"))
     board = emulated.board
     assert board.run_until(lambda: b"#" in board.received, 4_000, WALL_S, 1)
@@ -158,14 +158,15 @@ def played(start: Start) -> dict[str, Seen]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_scenario_keeps_its_promise_and_no_flash_is_written_while_a_contactor_is_closed(name: str) -> None:
+def test_a_scenario_keeps_its_promise_and_rule_r6(name: str) -> None:
+    """A scenario keeps its promise on the emulated board, without a flash write while a contactor is closed."""
     in_standby()
     seen, promise = played(starts(scenarios.load(name)))[name], PROMISES[name]
     watch = ClosedWatch.over((at_us, what, tuple(detail)) for at_us, what, detail in seen["events"])
     assert watch.writes == [] and watch.closings >= 2
     assert not any(what == "reset" for _, what, _ in seen["events"]) and not seen["refused"]
     assert seen["trips"][:1] == ([promise.trip] if promise.trip else [])
-    assert (seen["states"] or ["closed"])[-1] == promise.state  # the log has changes; it began closed
+    assert (seen["states"] or ["closed"])[-1] == promise.state  # the log has only changes, and the run began closed
     assert seen["conducts"] == (promise.state == "closed")
     assert seen["level"] == promise.level
     assert promise.left in seen["latched"] if promise.left else not seen["latched"]

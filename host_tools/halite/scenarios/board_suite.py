@@ -1,8 +1,8 @@
-"""`halite simulate --suite board`: every shipped scenario, whole and unchanged, on the emulated board.
+"""`halite simulate --suite board`: every shipped scenario, complete and unchanged, on the emulated board.
 
-Each one begins with the boot of a rack in the scenario's own start state; its zero is the rack's `# healthy`. Rule R6
-is watched from power-on to the end: a flash write while a contact is closed is a failure. The board must come to what
-the scenario promises, and to what the control core under CPython comes to (halite.scenarios.outcome).
+Each run begins with the boot of a rack in the start state of the scenario; time zero is the rack's line `# healthy`.
+The suite checks rule R6 from power-on to the end: a flash write while a contact is closed is a failure. The outcome
+must keep the promise of the scenario and agree with the control core under CPython (halite.scenarios.outcome).
 """
 
 import json
@@ -28,15 +28,18 @@ from halite.scenarios.outcome import PROMISES, Outcome, broken, differences, of_
 from halite.scenarios.scenario import Command, Scenario, StartFault
 
 OUTPUT = Path("build/scenarios.json")
-PROCESSES = 2  # the cores of a small machine; each takes 100 MB
+PROCESSES = 2  # the cores of a small machine; each process takes 100 MB
 _BOOT_MS, _STEP_MS = 6_000.0, 10.0
 _WALL_S = 4 * 3600.0
-_LOGGED = 100  # records: more than any scenario writes
+_MAX_RECORDS = 100  # log records that are read; a scenario writes fewer
 
 
 @dataclass(frozen=True)
 class Played:
-    """One scenario on the board. wrong: what does not hold, in words; empty when all does."""
+    """One scenario on the board.
+
+    writes: flash writes while a contact was closed. wrong: every failure in words, empty for a good run.
+    """
 
     name: str
     config: str
@@ -61,7 +64,10 @@ class Played:
 
 
 def boot(config: RackConfig, script: Scenario) -> EmulatedRack:
-    """A rack in the scenario's start state whose application calls itself healthy; HaliteError when it does not."""
+    """Start a rack in the start state of a scenario and run it until the application reports `# healthy`.
+
+    Raises HaliteError when the report does not come within 6 s of emulated time.
+    """
     emulated = rack_with_application(config, start=script.start_state())
     board = emulated.board
     if not board.run_until(lambda: b"# healthy" in board.received, _BOOT_MS, _WALL_S, _STEP_MS):
@@ -70,11 +76,11 @@ def boot(config: RackConfig, script: Scenario) -> EmulatedRack:
 
 
 def outcome_of(emulated: EmulatedRack, started_ms: float) -> Outcome:
-    """What the board and its rack say now of what has happened since started_ms; asks the console."""
+    """The outcome of board and rack since started_ms. Asks the console, so emulated time advances."""
     board = emulated.board
-    said = board.received.decode(errors="replace").splitlines()
+    lines = board.received.decode(errors="replace").splitlines()
     signals = ask(board, "status")
-    records = [decoded(record) for record in ask(board, f"log {_LOGGED}")["log"]]
+    records = [decoded(record) for record in ask(board, f"log {_MAX_RECORDS}")["log"]]
     trips = [
         (row["ms"] - started_ms, row["alarm"])
         for row in records
@@ -88,14 +94,14 @@ def outcome_of(emulated: EmulatedRack, started_ms: float) -> Outcome:
         trip=trip,
         trip_ms=trip_ms,
         left=trip_key(signals["signals"]["trip_code"]),
-        refused=tuple(line for line in said if '"error"' in line),
+        refused=tuple(line for line in lines if '"error"' in line),
         rack=tuple((seen.time_ms, seen.text) for seen in of_rack(emulated.rack, started_ms)),
         peak_W=max(asked, key=abs, default=0),
     )
 
 
 def cause_ms(script: Scenario) -> float:
-    """When the last fault begins, or the last command that is not `close`; 0 without."""
+    """Time in ms of the last fault or of the last command `open`; 0 without one."""
     causes = [
         a.at_ms for a in script.action if isinstance(a, StartFault) or (isinstance(a, Command) and a.what == "open")
     ]
@@ -107,7 +113,7 @@ def _resets(board: EmulatedBoard) -> list[str]:
 
 
 def play(name: str, config_name: str) -> Played:
-    """Play one scenario whole on a board of its own, and under CPython."""
+    """Play one complete scenario on a board of its own, and under CPython, and compare."""
     began = time.monotonic()
     script, config = scenarios.load(name), load(config_name)
     cpython = of_recording(cpython_run.run(script, config.path))
@@ -122,7 +128,7 @@ def play(name: str, config_name: str) -> Played:
     if script.name in PROMISES:
         wrong += broken(board_outcome, PROMISES[script.name])
     if not watch.closings:
-        wrong.append("no contactor has closed: nothing was watched")
+        wrong.append("no contactor has closed, so the watch for flash writes has not begun")
     return Played(
         script.name, config.name, time.monotonic() - began, script.duration_ms / 1000, tuple(watch.writes),
         watch.closings, watch.openings, board_outcome, cpython, tuple(wrong),
@@ -130,7 +136,7 @@ def play(name: str, config_name: str) -> Played:
 
 
 def suite(names: list[str], config_name: str, processes: int) -> Iterator[Played]:
-    """All of them, the longest first, as they end."""
+    """Play the named scenarios in parallel, the longest first; yields each result when it is ready."""
     longest_first = sorted(names, key=lambda name: -scenarios.load(name).duration_ms)
     with ProcessPoolExecutor(min(processes, len(names))) as pool:
         for done in as_completed([pool.submit(play, name, config_name) for name in longest_first]):
@@ -138,7 +144,10 @@ def suite(names: list[str], config_name: str, processes: int) -> Iterator[Played
 
 
 def run(names: list[str], config_name: str, processes: int, out: Path, as_json: bool) -> int:
-    """Run the suite, of all shipped scenarios without names; 0 when all of it holds, 1 otherwise."""
+    """Run the suite and write its figures to `out`. Returns 0 if every run is good, else 1.
+
+    names: scenarios, empty for all shipped ones. processes: boards that run at a time.
+    """
     names = names or [path.stem for path in scenarios.FOLDER.glob("*.toml")]
     found: list[Played] = []
     for played in suite(names, config_name, processes):

@@ -31,9 +31,12 @@ def trip_key(code: int) -> str:
 class Outcome:
     """The outcome of one run.
 
-    state, level: at the end. trip: the first latched trip, empty without one; trip_ms: its time. left: the trip that is
-    still latched at the end, empty without one. refused: commands that the rack refused. rack: (ms, text) of each
-    change of a contact or a fault. peak_W: the request of largest magnitude, with its sign.
+    * state, level: at the end.
+    * trip: the first latched trip, empty without one; trip_ms: its time.
+    * left: the trip that is still latched at the end, empty without one.
+    * refused: commands that the rack refused.
+    * rack: (ms, text) of each change of a contact or a fault.
+    * peak_W: the request of largest magnitude, with its sign.
     """
 
     state: str

@@ -204,7 +204,7 @@ _SECTIONS: dict[str, type[BaseModel]] = _KINDS | {"start": Start}
 _ALLOWED = {
     "greater_than_equal": "allowed is at least {ge}",
     "less_than_equal": "allowed is at most {le}",
-    "string_pattern_mismatch": "allowed is text that can be part of a file name",
+    "string_pattern_mismatch": "allowed is text that can be part of a file's name",
     "too_short": "allowed is at least {min_length} entries",
     "literal_error": "allowed is {expected}",
     "union_tag_invalid": "allowed is {expected_tags}",

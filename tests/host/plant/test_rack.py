@@ -1,4 +1,4 @@
-"""The physics of the simulated rack: what every other test stands on."""
+"""The physics of the simulated rack, on which all other tests rely."""
 
 import math
 
@@ -58,7 +58,8 @@ def histories(draw):
 
 @settings(max_examples=40)
 @given(grid=histories())
-def test_zero_crossings_come_one_half_cycle_apart_to_a_nanosecond_through_any_history(grid):
+def test_zero_crossings_are_half_a_cycle_apart(grid):
+    """Through any history of the grid, two crossings are half a cycle apart, to 2e-7 of a half cycle."""
     us = 0.0
     before = 0.0
     for _ in range(60):
@@ -70,7 +71,8 @@ def test_zero_crossings_come_one_half_cycle_apart_to_a_nanosecond_through_any_hi
 
 @settings(max_examples=40)
 @given(grid=histories(), phase=st.sampled_from([1, 2]))
-def test_the_other_phases_cross_a_third_of_a_cycle_later_each(grid, phase):
+def test_each_phase_crosses_a_third_of_a_cycle_later(grid, phase):
+    """Phase 1 crosses a third of a cycle after phase 0, and phase 2 a third of a cycle after phase 1."""
     us, before = 0.0, None
     for _ in range(40):
         us, level = grid.next_crossing(us, phase=phase)
@@ -81,7 +83,8 @@ def test_the_other_phases_cross_a_third_of_a_cycle_later_each(grid, phase):
 
 
 @given(hz=st.floats(45, 65), at_us=st.floats(100_000, 200_000))
-def test_after_a_jump_the_periods_are_exactly_those_of_the_new_frequency(hz, at_us):
+def test_periods_after_a_jump_have_the_new_frequency(hz, at_us):
+    """The first full period after a jump has the length of the new frequency to 1 ns."""
     grid = Grid(50.0)
     grid.set(hz, at_us)
     first = grid.next_edge_us(at_us)
@@ -89,7 +92,8 @@ def test_after_a_jump_the_periods_are_exactly_those_of_the_new_frequency(hz, at_
     assert abs(second - first - 1e6 / hz) < 1e-3
 
 
-def test_a_ramp_ends_at_its_frequency_after_the_time_its_rate_says():
+def test_a_ramp_ends_at_its_frequency_on_time():
+    """A ramp of 1 Hz/s passes half of its way after 0.25 s and stays at its final frequency after 0.5 s."""
     grid = Grid(50.0)
     grid.ramp(49.5, 1.0, 1e6)
     assert grid.hz_at(1.25e6) == pytest.approx(49.75)
@@ -101,7 +105,8 @@ def test_a_ramp_ends_at_its_frequency_after_the_time_its_rate_says():
     st.lists(st.tuples(st.sampled_from([None, 0, 1, 2]), st.integers(0, 200), st.integers(1, 200)), max_size=5),
     st.integers(0, 2),
 )
-def test_a_phase_has_the_crossings_of_an_undisturbed_mains_but_for_those_in_a_loss_of_its_own_or_of_all(losses, phase):
+def test_a_loss_removes_only_the_crossings_within_it(losses, phase):
+    """Outside its own losses and those of the mains, a phase has the crossings of an undisturbed mains."""
     grid, whole = Grid(), Grid()
     spans = []
     for which, after_ms, for_ms in losses:
@@ -118,7 +123,8 @@ def test_a_phase_has_the_crossings_of_an_undisturbed_mains_but_for_those_in_a_lo
             assert abs(seen_us - us) < 1e-3
 
 
-def test_the_loss_of_a_phase_is_no_loss_of_the_mains_and_ends_alone_or_with_all():
+def test_phases_are_lost_and_restored_one_by_one():
+    """Lost phases do not count as loss of the mains. `at` restores one of them; without `at` all return."""
     rack = Rack.from_params(PARAMS)
     for phase in range(3):
         rack.start_fault("phase_lost", phase)
@@ -132,7 +138,8 @@ def test_the_loss_of_a_phase_is_no_loss_of_the_mains_and_ends_alone_or_with_all(
     assert None not in [rack.grid.next_edge_us(rack.now_us, phase) for phase in range(3)]
 
 
-def test_no_crossing_while_the_mains_is_lost_and_the_phase_goes_on_behind_it():
+def test_the_phase_continues_during_a_loss_of_mains():
+    """A loss of mains suppresses crossings; the first one after it comes where the undisturbed phase has it."""
     grid = Grid(50.0)
     grid.lose(100_000)
     assert grid.next_edge_us(101_000) is None
@@ -140,7 +147,8 @@ def test_no_crossing_while_the_mains_is_lost_and_the_phase_goes_on_behind_it():
     assert grid.next_edge_us(100_001) == pytest.approx(220_000)
 
 
-def test_edge_jitter_has_the_asked_rms_and_repeats_with_its_seed():
+def test_edge_jitter_has_its_rms_and_repeats_with_its_seed():
+    """The jitter of the edges has the requested rms; the same seed gives the same jitter, another seed another."""
     def errors(seed):
         grid, us, found = Grid(50.0, jitter_us=5.0, seed=seed), 0.0, []
         for n in range(400):
@@ -158,7 +166,8 @@ def test_edge_jitter_has_the_asked_rms_and_repeats_with_its_seed():
 
 @settings(max_examples=15, deadline=None)
 @given(cuts=st.lists(st.integers(0, 400_000), max_size=12), seed=st.integers(0, 5))
-def test_the_trajectory_does_not_depend_on_how_time_is_cut(cuts, seed):
+def test_the_trajectory_does_not_depend_on_the_callers_steps(cuts, seed):
+    """Any series of calls of step_to gives the same state at the end, to the bit."""
     def state(times):
         rack = Rack.from_params(PARAMS, seed=seed)
         rack.set_coils(COIL_NEG | COIL_PRE, 0)
@@ -170,7 +179,8 @@ def test_the_trajectory_does_not_depend_on_how_time_is_cut(cuts, seed):
     assert state(sorted(cuts)) == state([])
 
 
-def test_the_same_seed_gives_the_same_cells_and_another_seed_others():
+def test_the_seed_determines_the_cells():
+    """The same seed gives the same cells, another seed gives other cells."""
     one, same, other = (Rack.from_params(PARAMS, seed=seed) for seed in (1, 1, 2))
     assert (one.measured_cells_V() == same.measured_cells_V()).all()
     assert (one.measured_cells_V() != other.measured_cells_V()).any()
@@ -179,7 +189,8 @@ def test_the_same_seed_gives_the_same_cells_and_another_seed_others():
 # electrical
 
 
-def test_precharge_follows_its_rc_and_costs_the_resistor_the_energy_of_the_capacitor():
+def test_precharge_follows_its_rc():
+    """The bus follows the RC curve, and the resistor absorbs as much energy as the capacitor stores."""
     rack = Rack.from_params(PARAMS)
     rack.set_coils(COIL_NEG | COIL_PRE, 0)
     closed_us = rack.plant.pull_in_us
@@ -192,7 +203,8 @@ def test_precharge_follows_its_rc_and_costs_the_resistor_the_energy_of_the_capac
     assert rack.inrush_A == 0
 
 
-def test_a_bus_without_a_source_is_empty_in_five_seconds():
+def test_a_bus_without_a_source_discharges_in_five_seconds():
+    """Five seconds after the contactors open, the bus is below 60 V."""
     rack = closed_rack()
     rack.set_coils(0, 1_300_000)
     rack.step_to(1_350_000)
@@ -201,14 +213,16 @@ def test_a_bus_without_a_source_is_empty_in_five_seconds():
     assert rack.bus_V < 60
 
 
-def test_closing_onto_an_empty_bus_is_seen_as_inrush():
+def test_closing_onto_an_uncharged_bus_records_an_inrush():
+    """The rack records the inrush current when both main contactors close onto an uncharged bus."""
     rack = Rack.from_params(PARAMS)
     rack.set_coils(CLOSED, 0)
     rack.step_to(50_000)
     assert rack.inrush_A > 1000
 
 
-def test_contacts_move_exactly_after_their_data_sheet_times():
+def test_contacts_move_after_their_data_sheet_times():
+    """Pull-in takes exactly 20 ms and release exactly 12 ms."""
     rack = Rack.from_params(PARAMS)
     rack.set_coils(CLOSED, 5_500)
     assert not rack.contact_bits(25_499)
@@ -218,7 +232,8 @@ def test_contacts_move_exactly_after_their_data_sheet_times():
     assert not rack.contact_bits(112_250)
 
 
-def test_the_pcs_follows_a_step_with_its_lag_and_positive_power_discharges():
+def test_the_pcs_follows_a_step_with_its_lag():
+    """The PCS follows a step with its first-order lag, and positive power discharges the cells."""
     rack = closed_rack()
     soc = rack.cells.rest_soc()
     rack.request(100_000)
@@ -232,7 +247,8 @@ def test_the_pcs_follows_a_step_with_its_lag_and_positive_power_discharges():
     assert soc - rack.cells.rest_soc() == pytest.approx(charge_Ah / rack.plant.capacity_Ah, rel=0.02)
 
 
-def test_the_pcs_goes_to_zero_and_says_so_when_requests_stop():
+def test_the_pcs_stops_and_reports_it_without_requests():
+    """When requests stop, the PCS goes to zero power and reports PCS_TIMEOUT."""
     rack = closed_rack()
     run(rack, 200, 100_000)
     assert rack.pcs.state == PCS_RUN
@@ -242,7 +258,8 @@ def test_the_pcs_goes_to_zero_and_says_so_when_requests_stop():
 
 
 @pytest.mark.parametrize("power_W", [-200_000, 200_000])
-def test_energy_is_conserved_between_cells_resistance_and_bus(power_W):
+def test_energy_is_conserved(power_W):
+    """The power of the cells is that of the bus plus that of the resistances."""
     rack = closed_rack()
     run(rack, 1000, power_W)
     drawn = rack.cells.emf_V * rack.current_A
@@ -250,7 +267,8 @@ def test_energy_is_conserved_between_cells_resistance_and_bus(power_W):
     assert drawn == pytest.approx(rack.bus_V * rack.current_A + lost, rel=1e-6)
 
 
-def test_the_interlock_cuts_the_coils_until_every_command_was_released():
+def test_the_interlock_cuts_the_coils_until_a_release():
+    """An open interlock cuts the coils; they stay cut until the controller has released every coil."""
     rack = Rack.from_params(PARAMS)
     rack.command_coils(CLOSED, 0)
     rack.step_to(100_000)
@@ -270,6 +288,7 @@ def test_the_interlock_cuts_the_coils_until_every_command_was_released():
 
 @pytest.mark.parametrize("chemistry", CHEMISTRIES, ids=lambda c: c.name)
 def test_research_curves_rise_through_the_whole_window(chemistry):
+    """The curve of each research cell rises from the lower to the upper voltage limit of a cell."""
     soc, volts = research_curve(chemistry, 2.0, 3.6)
     assert (np.diff(soc) > 0).all()
     assert (np.diff(volts) > 0).all()
@@ -277,11 +296,13 @@ def test_research_curves_rise_through_the_whole_window(chemistry):
 
 
 def test_resistance_rises_in_the_cold():
+    """Cells at -10 °C have 2.11 times their resistance at 25 °C."""
     warm, cold = (Rack.from_params(PARAMS, start_degC=t).cells.resistance_ohm for t in (25.0, -10.0))
     assert cold / warm == pytest.approx(2.11, rel=0.02)
 
 
-def test_injected_heat_raises_only_its_module_at_its_rate():
+def test_injected_heat_raises_only_its_module():
+    """The fault `heat` raises the surfaces of its module at its rate, and those of no other module."""
     rack = Rack.from_params(PARAMS, start_degC=40.0)
     before = rack.cells.surface_degC.copy()
     rack.start_fault("heat", 3, 8.0)
@@ -292,7 +313,8 @@ def test_injected_heat_raises_only_its_module_at_its_rate():
     assert np.delete(rise, range(3 * per_device, 4 * per_device)) == pytest.approx(0.0, abs=0.2)
 
 
-def test_full_power_heats_the_cores_first_and_slowly():
+def test_full_power_heats_the_cores_first():
+    """Full power heats the cores at the rate of the loss and before the surfaces."""
     rack = closed_rack()
     core = rack.cells.core_degC.mean()
     run(rack, 5000, 200_000)
@@ -302,7 +324,8 @@ def test_full_power_heats_the_cores_first_and_slowly():
     assert (rack.cells.core_degC > rack.cells.surface_degC).all()
 
 
-def test_a_runaway_passes_one_kelvin_per_second_drops_the_cells_and_gives_gas():
+def test_a_runaway_heats_drops_the_voltage_and_gives_gas():
+    """A runaway exceeds 1 K/s, lowers the voltage of its cells and raises the gas sensor."""
     rack = Rack.from_params(PARAMS, start_degC=60.0)
     rack.start_fault("runaway", 20)
     rack.step_to(10_000_000)
@@ -330,7 +353,8 @@ def measurable(rack):
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_every_fault_of_the_table_can_be_measured_and_ends(name):
+def test_every_fault_can_be_measured_and_ends(name):
+    """Every fault of the table changes a reading outside the rack, and can be ended."""
     def story(with_fault):
         rack = Rack.from_params(PARAMS)
         rack.set_cooling(50, 50, 0)
@@ -351,6 +375,7 @@ def test_every_fault_of_the_table_can_be_measured_and_ends(name):
 
 
 def test_fault_values_outside_their_range_are_refused():
+    """A value above the range of its fault raises a ValueError that names the fault."""
     rack = Rack.from_params(PARAMS)
     for name, spec in FAULTS.items():
         with pytest.raises(ValueError, match=name):
@@ -358,6 +383,7 @@ def test_fault_values_outside_their_range_are_refused():
 
 
 def test_the_plant_has_the_size_of_its_config():
+    """Series, devices, sensors, chemistry and precharge resistor of the plant follow from the board config."""
     plant = plant_of_params(PARAMS)
     assert (plant.series, plant.devices, plant.sensors) == (384, 24, 192)
     assert plant.chemistry.name == "sodium"
@@ -369,8 +395,8 @@ def test_the_plant_has_the_size_of_its_config():
 
 
 @pytest.mark.parametrize("name", ["sodium_rack", "lfp_rack", "bench_rack"])
-def test_the_configured_resistance_is_that_of_the_simulated_cells_at_every_temperature(name):
-    """So that the core estimate and the plant heat the same cell; both round."""
+def test_the_configured_resistance_is_that_of_the_plant(name):
+    """The core estimate and the plant must heat the same cell; both round their resistance."""
     params = load_params(name)
     cell_uohm = plant_of_params(params).cell_resistance_ohm() * 1e6
     table = list(params.cell_resistance)

@@ -1,4 +1,4 @@
-"""Every service preset does what its service demands, and the judge itself is right."""
+"""Every preset meets the demands of its grid service, and the judge finds wrong presets."""
 
 import json
 from functools import partial
@@ -30,11 +30,13 @@ def change(monkeypatch, name, **keys):
 
 
 def test_every_preset_is_in_the_catalogue():
+    """The catalogue has exactly the shipped presets."""
     assert sorted(NAMES) == sorted(path.stem for path in SERVICES.glob("*.toml"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_is_a_valid_service_of_a_rack(name, tmp_path):
+    """A rack config that names the preset, on the grid of the preset, passes all checks."""
     text = (BOARD_CONFIGS / "sodium_rack.toml").read_text().replace('"sodium_fast"', f'"{name}"')
     text = text.replace("nominal_mHz = 50_000", f"nominal_mHz = {BY_NAME[name].nominal_hz * 1000:.0f}")
     (tmp_path / "rack.toml").write_text(text)
@@ -42,7 +44,8 @@ def test_a_preset_is_a_valid_service_of_a_rack(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_number_of_a_preset_names_its_source_or_says_what_it_is(name):
+def test_each_number_of_a_preset_has_a_comment(name):
+    """Each number of a preset has a comment on its line or above, with its source or 'engineering judgement'."""
     before = ""
     for line in (SERVICES / f"{name}.toml").read_text().splitlines():
         if "=" in line and not line.startswith("#"):
@@ -52,27 +55,32 @@ def test_each_number_of_a_preset_names_its_source_or_says_what_it_is(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_service_holds_every_bar_in_its_short_cases(name):
+    """Each preset passes its step, ramp, dead band, curve and published cases."""
     assert broken(suite.suite([name], long=False)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_service_holds_every_bar_in_a_sine_sweep(name):
+    """Each preset passes its sine sweep."""
     assert broken([long_cases.sweep_case(BY_NAME[name])]) == []
 
 
 @pytest.mark.parametrize("name", ["gb_dc", "csg_primary"])
 def test_a_service_holds_every_bar_in_its_long_cases(name):
+    """Two presets pass their energy recovery and the trace of 2019."""
     service = BY_NAME[name]
     assert broken([long_cases.recovery_case(service, sign) for sign in (-1, 1)]) == []
     assert broken([long_cases.gb_2019_case(service)]) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_service_s_energy_lasts_as_long_as_it_is_sold(name):
+def test_the_energy_lasts_as_long_as_it_is_sold(name):
+    """duration_s of each preset is the duration that its service sells."""
     assert preset(name)["duration_s"] == (BY_NAME[name].lasts or 0)
 
 
-def test_a_delivery_is_as_long_as_contracted_and_no_longer(monkeypatch):
+def test_a_delivery_is_as_long_as_contracted(monkeypatch):
+    """A delivery of 20 s passes for 20 s, and fails for 18 s and for 22 s."""
     change(monkeypatch, "gb_dc", duration_s=20)
     assert broken([long_cases.delivery_case(BY_NAME["gb_dc"], 20.0)]) == []
     assert broken([long_cases.delivery_case(BY_NAME["gb_dc"], 18.0)])
@@ -82,23 +90,27 @@ def test_a_delivery_is_as_long_as_contracted_and_no_longer(monkeypatch):
 @pytest.mark.parametrize(
     ("keys", "holds"), [({}, True), ({"step_rearm_mHz": 0}, False), ({"step_rearm_ms": 99_000}, False)]
 )
-def test_a_step_service_is_ready_for_the_next_event_on_a_grid_below_nominal(keys, holds, monkeypatch):
+def test_a_step_service_is_ready_for_the_next_event(keys, holds, monkeypatch):
+    """On a grid just below nominal, a step service responds to a second dip only with its rearming as shipped."""
     change(monkeypatch, "nordic_ffr_b", **keys)
     assert (broken([long_cases.second_event_case(BY_NAME["nordic_ffr_b"], 90.0)]) == []) == holds
 
 
-def test_edge_jitter_costs_a_gb_service_what_its_page_says():
+def test_edge_jitter_costs_a_gb_service_its_stated_error():
+    """With 5 us rms jitter, gb_dm stays within the error that docs/response.md states."""
     assert broken([long_cases.random_case(BY_NAME["gb_dm"], 3, long_cases.JITTER_US)]) == []
 
 
 @pytest.mark.parametrize("name", ["gb_dc", "gb_dm"])
 @pytest.mark.parametrize("seed", long_cases.RANDOM_GRIDS)
 def test_a_gb_service_stays_in_its_envelope_on_a_random_grid(name, seed):
+    """A GB service stays inside its envelope on each seeded random grid."""
     assert broken([long_cases.random_case(BY_NAME[name], seed)]) == []
 
 
 @pytest.mark.parametrize("name", ["step", "ramp1hzs"])
 def test_the_bounds_are_those_published(name):
+    """The bounds of the rule agree with the published bounds to 1e-4 pu."""
     _, f_hz, lower, upper = rules.published_bounds(name)
     curve = rules.Curve.of([[-500, 1000], [-200, 50], [-15, 0], [15, 0]], 50.0)
     ours = rules.gb_bounds(f_hz, curve)
@@ -106,7 +118,7 @@ def test_the_bounds_are_those_published(name):
     assert np.abs(ours[1] - upper).max() < 1e-4
 
 
-# What a preset may not become: its keys, and the case that must notice; as shipped they hold, see above.
+# Wrong keys of a preset, and the case that must fail with them. The shipped presets pass these cases, see above.
 LOW = partial(cases.step_case, sign=-1)
 WRONG = (
     ("sodium_fast", {"curve": [[-500, 1000], [-20, 0], [500, 0]]}, cases.curve_case),
@@ -132,7 +144,8 @@ WRONG = (
 
 
 @pytest.mark.parametrize(("name", "keys", "case"), WRONG)
-def test_the_suite_does_not_ask_the_preset_what_is_right(name, keys, case, monkeypatch):
+def test_the_suite_finds_a_wrong_preset(name, keys, case, monkeypatch):
+    """A preset with a wrong key fails the case that judges it: the suite does not take its bars from the preset."""
     change(monkeypatch, name, **keys)
     assert broken([case(BY_NAME[name])])
 
@@ -147,7 +160,8 @@ def test_the_suite_does_not_ask_the_preset_what_is_right(name, keys, case, monke
         ({"response_enabled": 0}, "no answer"),
     ],
 )
-def test_the_envelope_is_broken_by_an_answer_that_is(change, reason, monkeypatch):
+def test_a_wrong_response_breaks_the_envelope(change, reason, monkeypatch):
+    """A response that is too early, too late, too steep, too slow or missing leaves the published envelope."""
     params = parameters("gb_dc")
     for key, value in change.items():
         setattr(params, key, value)
@@ -156,7 +170,8 @@ def test_the_envelope_is_broken_by_an_answer_that_is(change, reason, monkeypatch
     assert broken([judged]), reason
 
 
-def test_sodium_answers_a_step_at_least_six_times_faster_than_lithium():
+def test_sodium_is_six_times_faster_than_lithium():
+    """The sodium preset reaches 90 % of a step at least six times faster than the lithium preset."""
     def to_90_percent(name):
         judged = cases.step_case(BY_NAME[name], -1)
         return rules.reach_s(judged.track, rig.EVENT_S, 1.0, 0.9)
@@ -165,6 +180,7 @@ def test_sodium_answers_a_step_at_least_six_times_faster_than_lithium():
 
 
 def test_the_suite_prints_json_and_writes_a_plot(tmp_path, capsys):
+    """The suite prints its rows as JSON and writes a page with plots."""
     page = tmp_path / "report.html"
     assert cli.main([*SUITE, "--grid-service", "aemo_very_fast", "--report", str(page)]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -173,7 +189,8 @@ def test_the_suite_prints_json_and_writes_a_plot(tmp_path, capsys):
     assert "plotly" in page.read_text()[:10_000].lower()
 
 
-def test_a_broken_row_gives_a_failing_exit_status_and_is_named_on_the_page(monkeypatch, tmp_path):
+def test_a_failed_row_gives_status_1_and_is_on_the_page(monkeypatch, tmp_path):
+    """A failed row gives exit status 1, and the page names service, case and figure."""
     params = parameters("gb_dc")
     params.response_enabled = 0
     monkeypatch.setattr(cases, "parameters_of", lambda *_: params)
@@ -182,7 +199,8 @@ def test_a_broken_row_gives_a_failing_exit_status_and_is_named_on_the_page(monke
     assert "FAILS: gb_dc, step -500 mHz, 99% delivered: never" in page.read_text()
 
 
-def test_the_shipped_racks_are_a_pair_once_they_have_roles_and_one_service():
+def test_the_shipped_racks_make_a_pair():
+    """With roles and one service, the shares of both shipped racks add up to the request of a single rack."""
     def shares_W(config, role):
         params = parameters("sodium_fast", 50.0, config)
         params.pair_role, params.response_up_permille_ps, params.response_down_permille_ps = role, 5_000, 5_000
@@ -203,7 +221,8 @@ def rack_of(folder, *lines):
     return str(file)
 
 
-def test_a_rack_of_ones_own_is_judged_with_its_overrides_by_the_service_that_it_names(tmp_path, capsys):
+def test_a_config_is_judged_by_the_service_it_names(tmp_path, capsys):
+    """A config is judged with its own overrides, by the service that it names."""
     tuned = rack_of(tmp_path, 'grid_service = "gb_dc"', "up_permille_ps = 3_200")
     assert cli.main([*SUITE, "--config", tuned]) == 0
     assert {row["service"] for row in json.loads(capsys.readouterr().out)} == {"gb_dc"}
@@ -213,7 +232,8 @@ def test_a_rack_of_ones_own_is_judged_with_its_overrides_by_the_service_that_it_
     assert failed == {"first movement", "GB envelope error"}
 
 
-def test_a_service_of_ones_own_is_judged_by_a_named_one_on_the_racks_own_grid(tmp_path):
+def test_an_own_service_is_judged_by_a_named_one(tmp_path):
+    """A rack with its own service file is judged by a named service, on the nominal frequency of the rack."""
     (tmp_path / "grid_services").mkdir()
     preset = (SERVICES / "gb_dc.toml").read_text().replace("nominal_mHz", "# ")
     (tmp_path / "grid_services" / "mine.toml").write_text(preset)
@@ -228,5 +248,6 @@ def test_a_service_of_ones_own_is_judged_by_a_named_one_on_the_racks_own_grid(tm
 
 
 def test_an_unknown_service_is_named():
+    """The error for an unknown service names it."""
     with pytest.raises(MisuseError, match="no service nonsense"):
         suite.suite(["nonsense"])

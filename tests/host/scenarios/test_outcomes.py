@@ -1,4 +1,4 @@
-"""What the shipped scenarios promise: kept by the control core under CPython, and missed by a run that is too quiet."""
+"""The promises of the shipped scenarios: the control core under CPython keeps them, other runs break them."""
 
 import pickle
 from dataclasses import replace
@@ -27,11 +27,13 @@ def overvoltage() -> Outcome:
 
 
 def test_every_shipped_scenario_has_a_promise() -> None:
+    """PROMISES has exactly the shipped scenarios."""
     assert set(PROMISES) == {path.stem for path in scenario.FOLDER.glob("*.toml")}
 
 
 @pytest.mark.parametrize("name", sorted(PROMISES))
-def test_every_shipped_scenario_keeps_its_promise_under_cpython(name: str) -> None:
+def test_every_scenario_keeps_its_promise_under_cpython(name: str) -> None:
+    """Every shipped scenario closes a contactor and keeps its promise on the control core under CPython."""
     kept = outcome(name)
     assert broken(kept, PROMISES[name]) == []
     assert any(text == "main - closed" for _, text in kept.rack)
@@ -48,9 +50,10 @@ def test_every_shipped_scenario_keeps_its_promise_under_cpython(name: str) -> No
         ({"refused": ("command close refused (2)",)}, "command close refused"),
     ],
 )
-def test_a_run_in_which_the_promised_does_not_happen_breaks_it(
+def test_a_run_without_the_promised_outcome_is_broken(
     overvoltage: Outcome, change: dict[str, Any], says: str
 ) -> None:
+    """A run with another trip, state, level or a refused command breaks its promise."""
     (line,) = [line for line in broken(replace(overvoltage, **change), PROMISES["overvoltage"]) if says in line]
     assert line
 
@@ -66,15 +69,17 @@ def test_a_run_in_which_the_promised_does_not_happen_breaks_it(
         ({"peak_W": 116_667}, "largest request"),
     ],
 )
-def test_a_board_that_does_otherwise_than_cpython_is_told(
+def test_a_difference_from_cpython_is_reported(
     overvoltage: Outcome, change: dict[str, Any], says: str
 ) -> None:
+    """Every difference between an outcome and the outcome under CPython is reported."""
     assert differences(overvoltage, overvoltage, FAULT_ms) == []
     (line,) = differences(replace(overvoltage, **change), overvoltage, FAULT_ms)
     assert says in line
 
 
-def test_a_phase_of_the_afes_is_no_difference(overvoltage: Outcome) -> None:
+def test_another_phase_of_the_afes_does_not_count(overvoltage: Outcome) -> None:
+    """A trip that is later by the phase of the AFEs, with a slightly smaller peak, does not count as a difference."""
     rack = tuple((ms + 90, text) for ms, text in overvoltage.rack)
     later = replace(overvoltage, trip_ms=3_700.0, peak_W=-116_000, rack=rack)
     assert differences(later, overvoltage, FAULT_ms) == []
@@ -82,11 +87,13 @@ def test_a_phase_of_the_afes_is_no_difference(overvoltage: Outcome) -> None:
 
 @pytest.mark.parametrize("missing", ["main + open", "main - closed"])
 def test_a_contact_that_does_not_move_is_a_difference(overvoltage: Outcome, missing: str) -> None:
+    """A missing change of a contact counts as a difference."""
     without = replace(overvoltage, rack=tuple(event for event in overvoltage.rack if event[1] != missing))
     assert "changes in the rack" in differences(without, overvoltage, FAULT_ms)[0]
 
 
-def test_a_write_between_closing_and_opening_is_seen_and_one_outside_is_not() -> None:
+def test_only_a_flash_write_while_closed_is_reported() -> None:
+    """The watch reports a flash write between closing and opening, and no write before or after."""
     contact, flash = ("contact", ("main_neg", 1)), ("flash", ("erase", 0, 4096))
     opened = ("contact", ("main_neg", 0))
     watch = ClosedWatch.over([(at, *event) for at, event in enumerate([flash, contact, flash, opened, flash])])
@@ -95,16 +102,18 @@ def test_a_write_between_closing_and_opening_is_seen_and_one_outside_is_not() ->
     assert write.startswith("2 us") and "main_neg" in write
 
 
-def test_the_suite_refuses_what_it_cannot_play_before_it_plays(tmp_path: Any) -> None:
+def test_the_suite_refuses_an_unknown_scenario_at_once(tmp_path: Any) -> None:
+    """The board suite refuses an unknown scenario before it plays; its error survives the way between processes."""
     with pytest.raises(HaliteError, match="no such scenario"):
         board_suite.run(["no_such_story"], "sodium_rack", 2, tmp_path / "out.json", as_json=False)
     refused = pickle.loads(pickle.dumps(HaliteError("what", "do")))  # it comes out of a process of its own
     assert str(refused) == "what (do)"
 
 
-def test_the_suite_fails_and_says_so_when_something_is_wrong(
+def test_the_suite_fails_when_a_run_is_wrong(
     overvoltage: Outcome, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The board suite prints each failure and returns 1; without failures it returns 0."""
     right = board_suite.Played("overvoltage", "sodium", 1.0, 5.0, (), 3, 3, overvoltage, overvoltage, ())
     for wrong, status in ((), 0), (("1 us: flash written",), 1):
         found = [replace(right, wrong=wrong)]

@@ -1,4 +1,4 @@
-"""Scenarios, the values face and its report: the stories that people read."""
+"""Scenario files, runs on the CPython host, recordings and their report."""
 
 import json
 import re
@@ -43,7 +43,8 @@ def demo():
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_scenario_is_valid_and_fits_the_sodium_rack(name):
+def test_every_scenario_is_valid_and_fits_the_sodium_rack(name):
+    """Every shipped scenario has its file's name, a text, and only places that the sodium rack has."""
     one = scenario.load(name)
     assert one.name == name
     assert one.text
@@ -67,7 +68,8 @@ REFUSALS = (
 
 
 @pytest.mark.parametrize(("wrong", "place", "allowed"), REFUSALS)
-def test_a_refusal_names_file_key_value_unit_and_what_is_allowed(wrong, place, allowed):
+def test_a_refusal_names_key_value_and_allowed_range(wrong, place, allowed):
+    """A refusal names file, key, value, unit and the allowed range, one line per problem."""
     document = wrong if "name" in wrong else {"name": "x", "duration_ms": 100} | wrong
     with pytest.raises(HaliteError) as refused:
         scenario.parse(document, "wrong.toml")
@@ -77,12 +79,14 @@ def test_a_refusal_names_file_key_value_unit_and_what_is_allowed(wrong, place, a
 
 
 def test_a_fault_beyond_the_rack_is_refused():
+    """A fault at a device that the rack does not have is refused with the allowed range."""
     wrong = of(100, {"at_ms": 1, "do": "fault", "name": "afe_lost", "at": 24})
     with pytest.raises(HaliteError, match="0 to 23"):
         run(wrong, "sodium_rack")
 
 
-def test_files_that_are_not_there_or_not_toml_are_refused_in_one_line(tmp_path):
+def test_missing_and_invalid_files_are_refused(tmp_path):
+    """A missing file is refused with the list of shipped scenarios, an invalid one with its TOML error."""
     with pytest.raises(HaliteError, match=r"shipped scenarios: .*demo"):
         scenario.load("no_such_story")
     bad = tmp_path / "bad.toml"
@@ -94,16 +98,18 @@ def test_files_that_are_not_there_or_not_toml_are_refused_in_one_line(tmp_path):
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 5000), st.sampled_from(sorted(FAULTS))), max_size=6))
 def test_every_limited_fault_starts_and_ends_in_order_of_time(faults):
+    """`timed` is in order of time and has one end for every fault with a duration."""
     actions = [{"at_ms": at, "do": "fault", "name": name, "for_ms": span} for at, span, name in faults]
     timed = of(20_000, *actions).timed()
     assert [a.at_ms for a in timed] == sorted(a.at_ms for a in timed)
     assert sorted(a.at_ms for a in timed if a.do == "clear") == sorted(at + span for at, span, _ in faults)
 
 
-# the values face
+# runs on the CPython host
 
 
-def test_the_demo_tells_its_story_in_order(demo):
+def test_the_demo_has_its_steps_in_order(demo):
+    """The demonstration closes, responds, derates, trips and opens in this order, with the expected powers."""
     times = [demo.first(text) for text in (
         "state: precharge", "main - closed", "precharge closed", "main + closed", "grid moves", "module heated",
         "alarm level: derate", "trip: cell over-temperature", "main + open")]  # fmt: skip
@@ -118,7 +124,8 @@ def test_the_demo_tells_its_story_in_order(demo):
     assert demo["contacts"][-1] == 0
 
 
-def test_a_run_repeats_exactly_and_a_wrapping_clock_changes_nothing(demo):
+def test_a_run_repeats_exactly_also_over_a_clock_wrap(demo):
+    """Two runs give the same recording, also when the controller's clock wraps during the run."""
     story = of(3000, close(), {"at_ms": 2000, "do": "ramp", "to_mHz": 49500, "rate_mHzps": 2000})
     one, two, wrapped = (run(story, "bench_rack", start_ms=start) for start in (0, 0, (1 << 30) - 1500))
     assert one.observations == two.observations == wrapped.observations
@@ -128,7 +135,8 @@ def test_a_run_repeats_exactly_and_a_wrapping_clock_changes_nothing(demo):
 
 
 @pytest.mark.parametrize("rack", RACKS)
-def test_the_controller_sees_the_plants_frequency_power_voltage_and_temperature(rack):
+def test_the_controller_measures_the_plants_true_values(rack):
+    """Frequency, power, voltages and temperatures of the controller agree with the true values of the plant."""
     story = of(3500, close(), {"at_ms": 2500, "do": "set", "frequency_mHz": 49_700}, soc_pct=60, temp_degC=30)
     trace = run(story, rack)
     last = {name: values[-1] for name, values in trace.columns.items()}
@@ -147,6 +155,7 @@ def test_the_controller_sees_the_plants_frequency_power_voltage_and_temperature(
      ("current_lost", "current sensor", 120), ("pcs_silent", "PCS silent", 320)],
 )  # fmt: skip
 def test_faults_between_two_scans_open_the_contactors(fault, text, within_ms):
+    """A fault between two scans trips within its time, and the contactors open within 13 ms of the trip."""
     trace = run(of(3200, close(), {"at_ms": 2503, "do": "fault", "name": fault}), "sodium_rack")
     tripped = trace.first("trip:")
     assert text in next(seen.text for seen in trace.observations if seen.text.startswith("trip:"))
@@ -155,6 +164,7 @@ def test_faults_between_two_scans_open_the_contactors(fault, text, within_ms):
 
 
 def test_readings_are_quantised_and_broken_sensors_have_codes():
+    """Readings have the resolution of the AFE; an open and a shorted sensor have their codes."""
     rack = Rack.from_params(load_params("bench_rack"))
     rack.start_fault("ntc_open", 0)
     rack.start_fault("ntc_short", 1)
@@ -168,7 +178,8 @@ def test_readings_are_quantised_and_broken_sensors_have_codes():
 # wires on the same rack
 
 
-def test_chips_attached_to_a_rack_tell_what_the_rack_is():
+def test_chips_attached_to_a_rack_read_its_values():
+    """The chip models read the voltages, temperatures and currents of the rack and deliver requests to its PCS."""
     rack = Rack.from_params(load_params("sodium_rack"))
     rack.set_coils(COIL_NEG | COIL_PRE, 0)
     rack.step_to(1_200_000)
@@ -190,7 +201,8 @@ def test_chips_attached_to_a_rack_tell_what_the_rack_is():
 
 @given(power_W=st.integers(-(1 << 23), (1 << 23) - 1), flags=st.integers(0, 15), sequence=st.integers(0, 15),
        bit=st.integers(0, 63))  # fmt: skip
-def test_the_pcs_takes_a_request_as_it_was_meant_and_refuses_a_flipped_bit(power_W, flags, sequence, bit):
+def test_the_pcs_decodes_requests_and_refuses_flipped_bits(power_W, flags, sequence, bit):
+    """The PCS model decodes every request and refuses the same frame with any one bit flipped."""
     from halite.chips.can_bus import Frame
     from halite.chips.pcs_codec import FirmwareTableCodec
 
@@ -206,7 +218,8 @@ def test_the_pcs_takes_a_request_as_it_was_meant_and_refuses_a_flipped_bit(power
 # report
 
 
-def test_the_report_is_one_file_that_needs_no_network_and_names_every_event(demo, tmp_path):
+def test_the_report_is_one_file_with_every_observation(demo, tmp_path):
+    """The page refers to no other file, and has every observation, every panel and the alarm levels."""
     path = tmp_path / "demo.html"
     report.write(demo, path, report.alarm_levels(load("sodium_rack")))
     page = path.read_text()
@@ -218,7 +231,8 @@ def test_the_report_is_one_file_that_needs_no_network_and_names_every_event(demo
     assert "hot trip" in page
 
 
-def test_a_long_trace_is_thinned_out_without_losing_a_peak():
+def test_a_long_recording_is_thinned_out_but_keeps_peaks():
+    """A long column is thinned out to less than 10 000 points and keeps its peaks and its ends."""
     values = np.zeros(50_000)
     values[::2] = 1.0
     values[31_234] = 77.0
@@ -231,7 +245,8 @@ def test_a_long_trace_is_thinned_out_without_losing_a_peak():
     assert (np.diff(x) > 0).all()
 
 
-def test_a_trace_of_the_board_with_other_columns_makes_a_report_too():
+def test_a_recording_with_other_columns_makes_a_report():
+    """A recording with other columns gives a page with the panels that it has columns for."""
     time_ms = np.arange(0, 100, 10.0)
     columns = {"request_W": np.arange(10), "coils": np.full(10, 5)}
     trace = Recording(time_ms, columns, [Observation(20, "control", "a <b> c")])
@@ -242,7 +257,8 @@ def test_a_trace_of_the_board_with_other_columns_makes_a_report_too():
     assert "Grid frequency" not in page
 
 
-def test_json_and_csv_carry_the_whole_trace(demo, tmp_path):
+def test_json_and_csv_carry_the_whole_recording(demo, tmp_path):
+    """JSON carries columns and observations exactly; CSV has one row per scan."""
     report.write(demo, tmp_path / "demo.json")
     again = read_json(tmp_path / "demo.json")
     assert again.observations == demo.observations
@@ -257,6 +273,7 @@ def test_json_and_csv_carry_the_whole_trace(demo, tmp_path):
 
 
 def test_the_verb_runs_scenarios_and_prints_json(capsys, tmp_path):
+    """`halite simulate --json` prints one summary per scenario and writes the report."""
     target = tmp_path / "out.json"
     assert cli.main(["simulate", "hvil_open", "--config", "bench_rack", "--json", "--report", str(target)]) == 0
     (summary,) = json.loads(capsys.readouterr().out)
@@ -265,7 +282,8 @@ def test_the_verb_runs_scenarios_and_prints_json(capsys, tmp_path):
     assert target.exists()
 
 
-def test_the_scenario_page_and_the_verb_name_every_action_key_and_fault(capsys):
+def test_the_page_and_the_verb_name_every_key_and_fault(capsys):
+    """The README names every action and key; `--faults` lists every fault with its text."""
     page = (scenario.FOLDER / "README.md").read_text()
     for kind, model in scenario._KINDS.items():
         row = next(line for line in page.splitlines() if line.startswith(f"| `{kind}`"))
@@ -277,7 +295,8 @@ def test_the_scenario_page_and_the_verb_name_every_action_key_and_fault(capsys):
     assert all(f"{name} " in listed and spec.text in listed for name, spec in FAULTS.items())
 
 
-def test_the_verb_lists_and_refuses_in_one_line(capsys):
+def test_the_verb_lists_scenarios_and_refuses_misuse(capsys):
+    """`--list` prints every shipped scenario; a wrong name, no name and a wrong option are refused."""
     assert cli.main(["simulate", "--list"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in SHIPPED)
@@ -287,6 +306,7 @@ def test_the_verb_lists_and_refuses_in_one_line(capsys):
 
 
 def test_a_board_is_recorded_from_the_outside():
+    """A BoardRecorder records contacts and requests, with times since its start."""
     rack = Rack.from_params(load_params("sodium_rack"))
     chips = attach.chips_of(rack)
     recorder = recorders.BoardRecorder(rack, chips, start_us=50_000)
@@ -319,7 +339,8 @@ def fault_actions(draw):
 
 @settings(max_examples=12, deadline=None)
 @given(faults=st.lists(fault_actions(), max_size=4), seed=st.integers(0, 3))
-def test_no_combination_of_faults_breaks_a_run_or_lets_the_request_leave_its_limits(faults, seed):
+def test_no_faults_break_a_run_or_the_limits(faults, seed):
+    """Under any combination of faults the request stays within its limits, and a trip releases the coils."""
     story = of(2500, close(), {"at_ms": 1600, "do": "set", "frequency_mHz": 49_600}, *faults)
     trace = run(story, "bench_rack", seed=seed)
     assert (trace["request_W"] <= trace["limit_discharge_W"]).all()

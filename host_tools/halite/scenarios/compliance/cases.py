@@ -15,21 +15,21 @@ from halite.scenarios.compliance.rig import EVENT_S, STEP_S, TOLERANCE, memory_s
 from halite.scenarios.compliance.rules import Judged, Row, Track
 from halite.scenarios.compliance.services import Service
 
-_GB_RISE_S = (0.8 / 4.0, 0.8 / 2.0)  # a tenth to nine tenths at the 4 and 2 pu/s of the GB bounds
+_GB_RISE_S = (0.8 / 4.0, 0.8 / 2.0)  # from 10 to 90 % at the 4 and 2 pu/s of the GB bounds
 
 
-def gb_row(service: Service, case: str, track: Track, most: float = TOLERANCE) -> Row:
-    """The worse error of the low-frequency and of the high-frequency envelope."""
-    return Row(case, "GB envelope error", max(rules.gb_errors(track, service.asks())), "pu", None, most)
+def gb_row(service: Service, case: str, track: Track, max_error: float = TOLERANCE) -> Row:
+    """The larger error of the low-frequency and of the high-frequency envelope. max_error: its bar in pu."""
+    return Row(case, "GB envelope error", max(rules.gb_errors(track, service.asks())), "pu", None, max_error)
 
 
 def _wanted(service: Service, deviation_hz: float) -> float:
-    """What the service owes in steady state at a deviation, pu."""
+    """Demanded power in pu in steady state at a deviation."""
     return float(service.wanted(np.array([service.nominal_hz + deviation_hz]))[0])
 
 
 def step_case(service: Service, sign: int) -> Judged:
-    """A step of the frequency and back. sign -1: low frequency."""
+    """A step of the frequency and back. sign: -1 for low, +1 for high frequency."""
     params = parameters_of(service)
     deviation = sign * service.step_mHz / 1000
     wanted = _wanted(service, deviation)
@@ -42,7 +42,7 @@ def step_case(service: Service, sign: int) -> Judged:
     case = f"step {deviation * 1000:+.0f} mHz"
     rows = [Row(case, "power before the step", float(np.abs(track.power[track.t_s < EVENT_S]).max()), "pu", None, 0.0)]
     if not wanted:
-        rows.append(Row(case, "power not owed", float(np.abs(track.power).max()), "pu", None, 0.0))
+        rows.append(Row(case, "power without demand", float(np.abs(track.power).max()), "pu", None, 0.0))
         return Judged(service.name, case, tuple(rows), track)
     first = rules.first_movement_s(track, EVENT_S)
     rows.append(Row(case, "first movement", first, "s", service.earliest, service.first))
@@ -58,7 +58,7 @@ def step_case(service: Service, sign: int) -> Judged:
         rows.append(Row(case, "settled to 1 %", settled, "s", None, service.settled))
     over = float(np.abs(track.power).max()) - abs(wanted)
     rows.append(Row(case, "overshoot", over, "pu", None, 0.01))
-    rows.append(Row(case, "left after the return", float(np.abs(track.power[-20:]).max()), "pu", None, 0.001))
+    rows.append(Row(case, "power after the return", float(np.abs(track.power[-20:]).max()), "pu", None, 0.001))
     rows.extend(_step_extras(service, track, case))
     return Judged(service.name, case, tuple(rows), track)
 
@@ -81,10 +81,10 @@ def _step_extras(service: Service, track: Track, case: str) -> Iterator[Row]:
 
 
 def published_case(service: Service, name: str) -> Judged:
-    """The frequency of a published envelope; the power must lie inside its bounds."""
+    """The frequency of a published envelope; the power must stay inside its bounds. name: step or ramp1hzs."""
     t_s, f_hz, lower, upper = rules.published_bounds(name)
     grid = Grid(service.nominal_hz)
-    lead = EVENT_S - 1.0  # the published traces are quiet for 1 s, the windows fill in the time before
+    lead = EVENT_S - 1.0  # the published data is quiet for 1 s; the windows fill in the time before it
     for i in np.flatnonzero(np.diff(f_hz)):
         if name == "step":
             grid.set(float(f_hz[i + 1]), (lead + t_s[i + 1]) * 1e6)
@@ -101,7 +101,7 @@ def published_case(service: Service, name: str) -> Judged:
 
 
 def ramp_case(service: Service, hz_per_s: float) -> Judged:
-    """From nominal frequency to beyond full power."""
+    """A ramp from nominal frequency to a deviation of 0.1 Hz more than the test step."""
     params = parameters_of(service)
     depth = service.step_mHz / 1000 + 0.1
     sign, rate = math.copysign(1.0, hz_per_s), abs(hz_per_s)
@@ -112,7 +112,7 @@ def ramp_case(service: Service, hz_per_s: float) -> Judged:
     wanted = _wanted(service, sign * depth)
     case = f"ramp {hz_per_s:+g} Hz/s"
     if not wanted:
-        row = Row(case, "power not owed", float(np.abs(track.power).max()), "pu", None, 0.0)
+        row = Row(case, "power without demand", float(np.abs(track.power).max()), "pu", None, 0.0)
         return Judged(service.name, case, (row,), track)
     figure = f"{service.share:.0%} after the end of the ramp"
     reached = rules.reach_s(track, end, wanted, service.share)
@@ -127,7 +127,7 @@ def ramp_case(service: Service, hz_per_s: float) -> Judged:
 
 
 def quiet_case(service: Service) -> Judged:
-    """Just inside the dead band, or just short of the trigger: no power at all."""
+    """A deviation just inside the dead band, or just short of the trigger: the power stays 0."""
     grid = Grid(service.nominal_hz)
     if service.quiet_mHz > 2:
         grid.sine((service.quiet_mHz - 1) / 1000, 0.2, EVENT_S * 1e6)
@@ -137,7 +137,10 @@ def quiet_case(service: Service) -> Judged:
 
 
 def curve_case(service: Service) -> Judged:
-    """Each knot, the middle between two, beyond the first and the last, on both sides, until the power stands."""
+    """Hold each knot, each middle between two knots and a point beyond the first and the last, in both directions.
+
+    The power is judged after it has settled.
+    """
     params = parameters_of(service)
     knots = [mHz for mHz, _ in service.curve]
     levels = sorted({*knots, *((a + b) // 2 for a, b in pairwise(knots)), knots[0] + 10, knots[-1] + 100} - {0})

@@ -1,4 +1,4 @@
-"""The cases of the compliance suite that last longer than a step: sweeps, recovery, delivery, real and random grids."""
+"""The long cases of the compliance suite: sweep, energy recovery, delivery, and a recorded and random grids."""
 
 import random
 
@@ -12,18 +12,18 @@ from halite.scenarios.compliance.rules import Judged, Row
 from halite.scenarios.compliance.services import RECOVERY_PU, Service
 
 RANDOM_GRIDS = (0, 1, 2, 3, 22, 39)  # 22 swings from full high to full low frequency within the lag
-JITTER_US = 5.0  # rms, of the edges
+JITTER_US = 5.0  # rms jitter of the edges
 
-# GB-9-August-2019-like: seconds after the start, deviation in Hz. The first knot is engineering judgement, the
-# rest as published (olduvai.ca and outramresearch.co.uk quoting the operator's report and a logger).
+# Like GB on 9 August 2019: seconds after the start, deviation in Hz. The knot at 25 s is engineering judgement, the
+# others are published (olduvai.ca and outramresearch.co.uk quote the operator's report and a logger).
 GB_2019 = ((0.0, 0.0), (25.0, -0.9), (45.0, -0.8), (76.0, -1.2), (270.0, 0.0))
 
-_COARSE_S = 0.05  # of what lasts a quarter of an hour and longer
-_OVER_S = 1.0  # a limit of the delivery is met to one scan and the time that the power takes to fall
+_COARSE_S = 0.05  # step of cases that last a quarter of an hour and longer
+_OVER_S = 1.0  # a delivery ends within one scan and the time that the power takes to fall
 
 
 def sweep_case(service: Service) -> Judged:
-    """Sines of 0.05 to 2 Hz, one after the other; never more than was asked for within the service's memory."""
+    """Sines of 0.05 to 2 Hz, one after the other; the power stays within the demand over the service's memory."""
     params = parameters_of(service)
     fires = service.trigger_mHz is not None
     amplitude = service.step_mHz / 1000 if fires else min(service.step_mHz, 500) / 1000 * 0.9
@@ -44,9 +44,9 @@ def sweep_case(service: Service) -> Judged:
 
 
 def recovery_case(service: Service, sign: int) -> Judged:
-    """Energy recovery while the grid rests: gently, not before its delay, not while the service is asked for.
+    """Energy recovery while the grid rests: at low power, not before its delay, and not while the service responds.
 
-    sign -1: an empty rack charges, until the frequency is low; +1: a full one discharges.
+    sign: -1 for an empty rack, which charges until the frequency is low; +1 for a full rack, which discharges.
     """
     params = parameters_of(service)
     rests = service.rest or 60.0
@@ -62,13 +62,13 @@ def recovery_case(service: Service, sign: int) -> Judged:
     rows = (
         Row(case, "power before its delay", float(np.abs(track.power[track.t_s < rests]).max()), "pu", None, 0.0),
         Row(case, "power", at_rest, "pu", owed - 0.001, owed + 0.001),
-        Row(case, "beside the answer to the grid", abs(answer), "pu", None, TOLERANCE),
+        Row(case, "in addition to the response", abs(answer), "pu", None, TOLERANCE),
     )
     return Judged(service.name, case, rows, track)
 
 
 def gb_2019_case(service: Service) -> Judged:
-    """The piecewise trace of a real double event."""
+    """A piecewise-linear copy of a real double loss of generation."""
     params = parameters_of(service)
     fires = service.trigger_mHz is not None
     grid = Grid(service.nominal_hz)
@@ -78,14 +78,14 @@ def gb_2019_case(service: Service) -> Judged:
     rows = [Row(case, "largest power", float(np.abs(track.power).max()), "pu", 0.99 if fires else None, 1.0)]
     if not fires:
         share = rules.energy_share(track, service.asks())
-        rows.append(Row(case, "energy of the ideal answer", share, "pu", service.energy, 1.1))
+        rows.append(Row(case, "share of the ideal energy", share, "pu", service.energy, 1.1))
     if service.gb:
         rows.append(gb_row(service, case, track))
     return Judged(service.name, case, tuple(rows), track)
 
 
 def random_case(service: Service, seed: int, jitter_us: float = 0.0) -> Judged:
-    """Seeded steps and ramps up to 0.7 Hz and 4 Hz/s, from one to the other without a rest."""
+    """Seeded steps and ramps of up to 0.7 Hz and 4 Hz/s, one directly after the other."""
     chance = random.Random(seed)
     grid = Grid(service.nominal_hz, jitter_us)
     at = EVENT_S
@@ -105,7 +105,7 @@ def random_case(service: Service, seed: int, jitter_us: float = 0.0) -> Judged:
 
 
 def delivery_case(service: Service, lasts: float) -> Judged:
-    """Low frequency until the contracted energy is spent: all of it is delivered, and no more."""
+    """Low frequency until the contracted energy is spent: the rack delivers all of it, and no more. lasts: in s."""
     params = parameters_of(service)
     grid = Grid(service.nominal_hz)
     grid.set(service.nominal_hz - service.step_mHz / 1000, EVENT_S * 1e6)
@@ -113,13 +113,13 @@ def delivery_case(service: Service, lasts: float) -> Judged:
     case = f"low for {lasts / 60:g} min"
     rows = (
         Row(case, "full energy for", rules.full_s(track, EVENT_S, 0.99), "s", lasts - _COARSE_S, lasts + _OVER_S),
-        Row(case, "power when it is spent", float(np.abs(track.power[-1])), "pu", None, 0.0),
+        Row(case, "power after the end", float(np.abs(track.power[-1])), "pu", None, 0.0),
     )
     return Judged(service.name, case, rows, track)
 
 
 def second_event_case(service: Service, ready: float) -> Judged:
-    """Two dips for a step service, the grid a little below nominal frequency between them."""
+    """Two dips for a step service, `ready` s apart, with the grid a little below nominal frequency between them."""
     params = parameters_of(service)
     grid = Grid(service.nominal_hz)
     dip_hz, between_hz = service.nominal_hz - service.step_mHz / 1000, service.nominal_hz - 0.05

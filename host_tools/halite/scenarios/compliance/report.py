@@ -1,4 +1,4 @@
-"""The compliance suite for people: a table, one HTML page of plots, JSON."""
+"""Output of the compliance suite: a table, one HTML page of plots, JSON."""
 
 import json
 import sys
@@ -16,8 +16,8 @@ from halite.scenarios.compliance import suite as compliance
 from halite.scenarios.compliance.rules import Judged, Row
 from halite.scenarios.compliance.services import CATALOGUE, Service
 
-_POINTS = 1_200  # in a line: more only make the page slow
-_COLUMNS = ("step -", "ramp -1 Hz/s", "sine sweep", "GB 2019-like")  # how the drawn cases begin
+_POINTS = 1_200  # in a line: more points make the page slow and show no more
+_COLUMNS = ("step -", "ramp -1 Hz/s", "sine sweep", "GB 2019-like")  # the cases whose names begin like this are drawn
 _COLOURS = {"power": "#0b6e99", "asked": "#999999", "bound": "#c8553d", "frequency": "#d9a404"}
 
 
@@ -30,7 +30,7 @@ def _row_dict(row: Row) -> dict[str, object]:
     value = row.value if np.isfinite(row.value) else None
     return {
         "case": row.case, "figure": row.figure, "value": value, "unit": row.unit,
-        "least": row.least, "most": row.most, "ok": row.ok,
+        "min": row.min_value, "max": row.max_value, "ok": row.ok,
     }  # fmt: skip
 
 
@@ -39,14 +39,14 @@ def _value(row: Row) -> str:
 
 
 def count(judged: Sequence[Judged]) -> str:
-    """How many rows hold, in words."""
+    """Number of rows that hold, in words."""
     rows = [row for one in judged for row in one.rows]
     return f"{sum(row.ok for row in rows)} of {len(rows)} rows hold"
 
 
 def table_of(judged: Sequence[Judged]) -> Table:
-    """All rows, the broken ones in red."""
-    table = Table("service", "case", "figure", "value", "bar", "", title="Response services", header_style="bold")
+    """All rows as a table, the failed ones in red."""
+    table = Table("service", "case", "figure", "value", "bar", "", title="Grid services", header_style="bold")
     for one in judged:
         for row in one.rows:
             table.add_row(
@@ -62,7 +62,7 @@ def table_of(judged: Sequence[Judged]) -> Table:
 
 
 def _failures(judged: Sequence[Judged]) -> list[str]:
-    """The broken rows, a line each, as HTML."""
+    """The failed rows as HTML, one line each."""
     return [
         f"<span style='color:red'>FAILS: {one.service}, {row.case}, {row.figure}: "
         f"{_value(row)}, bar {row.bars()}</span>"
@@ -73,7 +73,7 @@ def _failures(judged: Sequence[Judged]) -> list[str]:
 
 
 def figure_of(judged: Sequence[Judged], services: Sequence[Service] = CATALOGUE) -> go.Figure:
-    """One row of plots per service: delivered power, what is asked for, the GB bounds, the frequency."""
+    """One row of plots per service: delivered power, demanded power, GB bounds and frequency."""
     names = list(dict.fromkeys(one.service for one in judged))
     columns = [kind for kind in _COLUMNS if any(one.case.startswith(kind) for one in judged)]
     titles = [f"{name}: {column.rstrip(' -')}" for name in names for column in columns]
@@ -86,7 +86,7 @@ def figure_of(judged: Sequence[Judged], services: Sequence[Service] = CATALOGUE)
             service = next(service for service in services if service.name == one.service)
             _draw(figure, names.index(one.service) + 1, column + 1, one, service)
     failures = _failures(judged)
-    title = "Response services: delivered (blue), asked for (grey), GB bounds (red), deviation in Hz (yellow)"
+    title = "Grid services: delivered (blue), demanded (grey), GB bounds (red), deviation in Hz (yellow)"
     text = "<br>".join([f"{title}: {count(judged)}", *failures])
     top = 100 + 23 * len(failures)
     figure.update_layout(
@@ -106,7 +106,7 @@ def _draw(figure: go.Figure, row: int, column: int, one: Judged, service: Servic
     every = max(1, len(track.t_s) // _POINTS)
     t = np.round(track.t_s[::every], 3)
     line("deviation, Hz", t, (track.f_hz[::every] - service.nominal_hz), "frequency", "dot")
-    line("asked for", t, service.wanted(track.f_hz[::every]), "asked", "dash")
+    line("demanded", t, service.wanted(track.f_hz[::every]), "asked", "dash")
     if service.gb:
         seen = compliance_rules.at_20_hz(track)
         lower, upper = compliance_rules.gb_bounds(seen.f_hz, service.asks().low_only())
@@ -118,7 +118,7 @@ def _draw(figure: go.Figure, row: int, column: int, one: Judged, service: Servic
 
 
 def run(names: list[str] | None, config: str, quick: bool, report: Path | None, as_json: bool) -> int:
-    """Judge grid services, print the rows, write the page; 0 when every row holds, 1 otherwise.
+    """Judge grid services, print the rows, write the page. Returns 0 if every row holds, else 1.
 
     names: only these services. config: this rack instead of the presets. quick: without the cases that last minutes.
     """

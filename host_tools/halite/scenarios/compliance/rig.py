@@ -1,4 +1,4 @@
-"""The firmware's response on exact zero crossings, behind a CAN frame's delay and the lag of a PCS."""
+"""Run the firmware's response on exact zero crossings, with the delay of a CAN frame and the lag of a PCS after it."""
 
 import math
 from array import array
@@ -20,19 +20,19 @@ SERVICES = BOARD_CONFIGS / "grid_services"
 PCS_LAG_MS = 10.0
 CAN_DELAY_US = 400.0  # interrupt, SPI and 130 bits at 500 kbit/s, rounded up
 STEP_S = 0.01
-EVENT_S = 3.0  # every case is quiet until then: the measurement fills its windows
-TOLERANCE = 0.002  # pu: 0.1 mHz resolution on the steepest curve, and the PCS lag's tail
+EVENT_S = 3.0  # every case is quiet until then, so that the measurement fills its windows
+TOLERANCE = 0.002  # pu: 0.1 mHz resolution on the steepest curve, and the tail of the PCS lag
 
 
 def preset(name: str) -> dict[str, Any]:
-    """The keys of a shipped preset, without the grid that it is for."""
+    """The keys of a shipped preset, without the nominal frequency of its grid."""
     return {key: value for key, value in read_toml(SERVICES / f"{name}.toml").items() if key != "nominal_mHz"}
 
 
 def parameters(name: str, nominal_hz: float = 50.0, config: str = "") -> Any:
-    """The sodium rack's parameters with a preset in place of its own service, or a config's with all that is its own.
+    """Parameters of the sodium rack with the preset `name` as its service; with `config` those of that rack, unchanged.
 
-    Alone and on one phase: a pair's other rack, and three sources of edges, are not simulated here.
+    The rack is alone and on one phase: this rig simulates neither the other rack of a pair nor three phases.
     """
     base = load_params(config or BOARD_CONFIGS / "sodium_rack.toml")
     from rack.definitions.params import SCALARS, TABLES
@@ -48,12 +48,12 @@ def parameters(name: str, nominal_hz: float = 50.0, config: str = "") -> Any:
 
 
 def parameters_of(service: Service) -> Any:
-    """Those that a service is judged with: its preset's, or its config's."""
+    """The parameters with which a service is judged: of its preset, or of its config."""
     return parameters(service.name, service.nominal_hz, service.config)
 
 
 def memory_s(params: Any) -> float:
-    """How long after a frequency the service may still answer to it."""
+    """Longest time in s for which the service may still respond to a past frequency."""
     ramps = 1000 / params.response_up_permille_ps + 1000 / params.response_down_permille_ps
     step = (params.response_step_hold_ms / 1000 + 1000 / params.response_step_release_permille_ps) * (
         params.response_step_permille > 0
@@ -62,7 +62,11 @@ def memory_s(params: Any) -> float:
 
 
 def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000, step_s: float = STEP_S) -> Track:
-    """Run the firmware's response on a grid; a scan and a sample each step_s, 0.01 to 0.1."""
+    """Run the firmware's response on a grid, with a scan and a sample each step_s.
+
+    seconds: duration. soc_cpct: state of charge in 0.01 %. step_s: 0.01 to 0.1.
+    """
+    from rack.base.clock import TICKS_MASK
     from rack.control.response.response import PERIOD_TICK_NS, Response
     from rack.definitions.codes import MAINS_SILENT_ms
     from rack.generated import ids as I
@@ -85,7 +89,7 @@ def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000, step_s: 
                 response.on_period(round((edge - before) * 1000 / PERIOD_TICK_NS))
                 pcs.ask(edge + CAN_DELAY_US, response.request_W)
             before, edge = edge, grid.next_edge_us(edge)
-        response.scan(round(now_us / 1000) & 0x3FFF_FFFF)
+        response.scan(round(now_us / 1000) & TICKS_MASK)
         if response.state[K.AGE_ms] > MAINS_SILENT_ms:
             pcs.ask(now_us + CAN_DELAY_US, response.request_W)
         pcs.at(now_us)
@@ -94,7 +98,7 @@ def run(params: Any, grid: Grid, seconds: float, soc_cpct: int = 5_000, step_s: 
 
 
 class _PcsLag:
-    """First-order lag behind requests that arrive a little in the future; exact between them."""
+    """First-order lag of the PCS, exact between requests. Requests may arrive after the present time."""
 
     def __init__(self) -> None:
         self.power_W = 0.0

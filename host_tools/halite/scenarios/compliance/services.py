@@ -1,6 +1,7 @@
-"""What each service demands, written down a second time: the judge must not ask the preset what is right.
+"""The demands of each grid service, independent of its preset: the preset is under test and cannot be the reference.
 
-Sources of the numbers, and which are engineering judgement: the comments of the presets in board_configs/grid_services.
+The comments of the presets in board_configs/grid_services name the sources of the numbers and mark engineering
+judgement.
 """
 
 from dataclasses import dataclass
@@ -9,21 +10,32 @@ import numpy as np
 
 from halite.scenarios.compliance.rules import Array, Curve
 
-Knots = tuple[tuple[int, int], ...]  # deviation mHz, permille; low frequency, high frequency is its mirror
+Knots = tuple[tuple[int, int], ...]  # deviation in mHz, power in permille, at low frequency; the other side mirrors it
 
-RECOVERY_PU = 0.05  # energy recovery of every preset that has one: engineering judgement
+RECOVERY_PU = 0.05  # power of the energy recovery in every preset with recovery: engineering judgement
 
 
 @dataclass(frozen=True)
 class Service:
-    """A preset with the bars of its service; times in s, None where the service says nothing.
+    """A preset and the bars of its service. Times are in s; None where the service makes no demand.
 
-    curve: empty for a step service, which has trigger_mHz instead; step_mHz: the test step.
-    earliest, first, full: first movement not before and not after, latest `share` of what curve or step ask.
-    settled: latest time to stay within 1 %; sustain: full until then; lasts: full energy until then, no longer.
-    ready: a second event so long after the first is answered; rest: recovery after so long, None: never.
-    gb: judged by the GB envelope; jittered: its error with 5 us rms edge jitter, pu; ramps: Hz/s.
-    config: of a rack that is judged in place of the preset.
+    * step_mHz: deviation of the test step.
+    * full: latest time to `share` of the power that the curve or the step demands.
+    * curve: empty for a step service, which has trigger_mHz instead.
+    * earliest, first: bounds of the first movement.
+    * settled: latest time from which the power stays within 1 %.
+    * gb: True if the GB envelope applies.
+    * jittered: its largest error in pu with 5 us rms edge jitter.
+    * sustain: time until which the power stays full.
+    * ramp_full: latest time to full power after a ramp has passed step_mHz.
+    * ramps: test ramps in Hz/s.
+    * energy: smallest share of the energy of an ideal response, in the trace of 2019.
+    * release: steepest return to zero in pu/s.
+    * lasts: duration of full power that the contract sells.
+    * ready: time after which a second dip gets the full response.
+    * rest: time at rest before energy recovery, None without recovery.
+    * rest_mHz: deviation that still counts as rest.
+    * config: path of a rack's config that is judged instead of the preset.
     """
 
     name: str
@@ -51,18 +63,18 @@ class Service:
 
     @property
     def quiet_mHz(self) -> int:
-        """Where the dead band ends, or the trigger is."""
+        """Deviation in mHz at which the dead band ends, or at which the trigger lies."""
         return self.curve[0][0] if self.trigger_mHz is None else self.trigger_mHz
 
     def asks(self) -> Curve:
-        """The curve on both sides; zero for a step service."""
+        """The demanded curve for both directions; zero for a step service."""
         knots = self.curve or ((500, 0),)
         high = [[mHz, -permille] for mHz, permille in knots]
         low = [[-mHz, permille] for mHz, permille in reversed(knots) if mHz]
         return Curve.of([*low, *high], self.nominal_hz)
 
     def wanted(self, f_hz: Array) -> Array:
-        """What the service owes in steady state, pu; of a step service: while the frequency is below its trigger."""
+        """Demanded power in pu in steady state; a step service demands it while the frequency is below its trigger."""
         if self.trigger_mHz is not None:
             return np.where((self.nominal_hz - f_hz) * 1000 >= self.trigger_mHz, 1.0, 0.0)
         return self.asks().at(f_hz)

@@ -26,7 +26,7 @@ from halite.scenarios.compliance.services import BY_NAME, Service
 
 
 def cases(service: Service, long: bool = True) -> Iterator[Callable[[], Judged]]:
-    """The cases of a service; long: with the minutes-long ones."""
+    """The cases of a service, to be called one by one. long: with the cases that last minutes."""
     yield lambda: step_case(service, -1)
     yield lambda: step_case(service, +1)
     if service.name == "gb_dc":
@@ -43,7 +43,7 @@ def cases(service: Service, long: bool = True) -> Iterator[Callable[[], Judged]]
 
 def _long_cases(service: Service) -> Iterator[Callable[[], Judged]]:
     yield partial(sweep_case, service)
-    if not service.config:  # how energy comes back is each rack's own affair
+    if not service.config:  # each rack chooses its own energy recovery
         yield partial(recovery_case, service, -1)
         yield partial(recovery_case, service, +1)
     yield partial(gb_2019_case, service)
@@ -58,13 +58,16 @@ def _long_cases(service: Service) -> Iterator[Callable[[], Judged]]:
 
 
 def chosen(names: list[str] | None = None, config: str = "") -> list[Service]:
-    """The named services, or all; with a config that rack in place of their presets, if need be as what it names."""
+    """The named services, or all. Raises MisuseError for an unknown name.
+
+    config: a rack that is judged instead of the presets; without names by the service that its config names.
+    """
     rack = load(config) if config else None
     if rack and not names:
         names = [str(rack.sections["response"].get("grid_service", "(none)"))]
     unknown = sorted(set(names or ()) - set(BY_NAME))
     if unknown:
-        which = "; --grid-service NAME says by which a rack of your own is judged" if rack else ""
+        which = "; --grid-service NAME selects the service that judges a rack of your own" if rack else ""
         raise MisuseError(f"no service {', '.join(unknown)}", f"known: {', '.join(BY_NAME)}{which}")
     services = [BY_NAME[name] for name in names or BY_NAME]
     if rack:
@@ -74,5 +77,5 @@ def chosen(names: list[str] | None = None, config: str = "") -> list[Service]:
 
 
 def suite(names: list[str] | None = None, long: bool = True, config: str = "") -> list[Judged]:
-    """Judge the chosen services."""
+    """Judge the chosen services; arguments as in `chosen` and `cases`."""
     return [case() for service in chosen(names, config) for case in cases(service, long)]
