@@ -5,11 +5,11 @@ And what the unix port promises: all of the application, its time the simulated 
 
 import json
 import time
-from pathlib import Path
 
 import pytest
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import load, load_params
+from halite.generate.reaction_times import bars_ms
 from halite.hosts.cpython import ValuesFace
 from halite.hosts.unix_port import UnixBoard
 from halite.plant.rack import Rack
@@ -20,19 +20,13 @@ CLOSE_ms, FAULT_ms, END_ms = 1_500, 3_003, 3_700
 AFE_PERIOD_ms = 100
 
 
-def bar_ms(alarm: str) -> int:
-    """Of the alarm's row in docs/reaction_times.md."""
-    table = (Path(__file__).parents[2] / "docs" / "reaction_times.md").read_text(encoding="utf-8").splitlines()
-    (row,) = (line for line in table if line.startswith("|") and f"| `{alarm}` |" in line)
-    return int(row.split("|")[5])
-
-
+BARS_ms = bars_ms()
 # fault, place, value, bound
 FAULTS = (
-    ("cell_offset", 3, 0.5, bar_ms("cell_high_trip")),
-    ("afe_lost", 0, 1, bar_ms("cells_lost")),
-    ("current_lost", 0, 1, bar_ms("current_lost")),
-    ("pcs_silent", 0, 1, bar_ms("pcs_lost")),
+    ("cell_offset", 3, 0.5, BARS_ms["cell_high_trip"]),
+    ("afe_lost", 0, 1, BARS_ms["cells_lost"]),
+    ("current_lost", 0, 1, BARS_ms["current_lost"]),
+    ("pcs_silent", 0, 1, BARS_ms["pcs_lost"]),
 )
 
 

@@ -3,6 +3,7 @@
 from array import array
 
 import pytest
+from halite.hosts.controller_rig import Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.protect.limits import PERMILLE, TABLE
@@ -22,7 +23,6 @@ from rack.definitions.codes import (
     STATE_OPEN,
 )
 from rack.generated import ids as I
-from support.controller_rig import Rig
 
 
 @pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from halite.hosts.controller_rig import params
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rack.control.controller import _TEMPS_ms
@@ -13,7 +14,6 @@ from rack.definitions.signals import SIGNALS
 from rack.generated import ids as I
 from support.checked_int import Checked, CheckedArray, Overflow, checked
 from support.checked_rig import checked_controller
-from support.controller_rig import params
 
 _OWN = ("cell_capacity", "overload", "limit", "plausible", "runaway", "core", "thermal", "contactor", "charge",
         "precharge", "rack_power", "grid", "response", "split", "recorder")  # fmt: skip

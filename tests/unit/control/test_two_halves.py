@@ -3,6 +3,7 @@
 from copy import deepcopy
 from functools import cache
 
+from halite.hosts.controller_rig import MASK, Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.controller import _CLOCK_ms, _LAST_ms
@@ -11,7 +12,6 @@ from rack.control.response.response import PERIOD_TICK_NS
 from rack.definitions.codes import IN_ESTOP
 from rack.generated import ids as I
 from rack.generated import response_state as K
-from support.controller_rig import MASK, Rig
 
 _LOW = 1_000_000_000_000 // 49_500 // PERIOD_TICK_NS
 _HOLD_ms = 300

@@ -11,6 +11,7 @@ from unittest.mock import MagicMock
 import pytest
 from halite.bench.figures import BARS
 from halite.chips.bq79616 import ADC_CTRL1, CONTROL2, DIAG_COMP_CTRL3, TSREF_HI, VCELL16_HI, Bq79616Stack
+from halite.generate.reaction_faults import CELLS_ms, TEMPS_ms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.app import App
@@ -19,7 +20,6 @@ from rack.drivers.bq79616_bringup import STATE_RUN
 from rack.generated import ids as I
 from rack.scheduler import Scheduler
 from support.afe_rig import NTC_TABLE, AfeRig, LOST_ms
-from support.reaction_faults import CELLS_ms, TEMPS_ms
 from support.wires import AfeUart, TimeIsUp, settled_response
 
 DEVICES = 26

@@ -4,6 +4,7 @@ from array import array
 from typing import Any
 
 import pytest
+from halite.hosts.controller_rig import params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.protect.limits import PERMILLE, TABLE, Limits, _apply
@@ -23,7 +24,6 @@ from rack.definitions.codes import (
     LIM_TEMP_LOW,
 )
 from rack.generated import ids as I
-from support.controller_rig import params
 
 NAMES = ["sodium", "lfp", "bench"]
 

@@ -5,12 +5,12 @@ turns into a float, and when a division is by zero.
 """
 
 import pytest
+from halite.hosts.response_rig import DC_LOW, Rig, parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.response import request_kernel as response
 from rack.control.response.recorder import Recorder, record_kernel
 from rack.generated import response_state as K
-from support.response_rig import DC_LOW, Rig, parameters
 
 _OPERATIONS = ("add", "sub", "mul", "floordiv", "mod", "and", "or", "xor", "lshift", "rshift")
 

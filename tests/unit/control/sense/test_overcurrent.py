@@ -4,6 +4,7 @@ from array import array
 from fractions import Fraction
 
 import pytest
+from halite.hosts.controller_rig import Rig, params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.sense.overcurrent import Current, Overload
@@ -11,7 +12,6 @@ from rack.control.sense.soc import KEEP_CHARGE_dAs
 from rack.definitions.alarms import code_of
 from rack.definitions.codes import IN_ESTOP, IN_HVIL, IN_OC_OK
 from rack.generated import ids as I
-from support.controller_rig import Rig, params
 
 
 @settings(max_examples=60)

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from halite.hosts.controller_rig import params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.sense.soc import (
@@ -18,7 +19,6 @@ from rack.control.sense.soc import (
     KEEP_SOH_cpct,
 )
 from rack.generated import ids as I
-from support.controller_rig import params
 
 
 def _charge(name: str = "sodium", **changed: Any) -> tuple[Charge, array, Any]:
