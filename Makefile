@@ -55,6 +55,7 @@ console: $(READY)  ## watch a running rack: make console PORT=/dev/ttyACM0
 
 generate: $(READY)  ## write the files that are made from the one lists
 	@$(RUN)halite dev generate
+	@$(RUN)python -m halite.generate.reaction_times
 
 clean:  ## remove everything that was built
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

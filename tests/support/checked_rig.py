@@ -9,10 +9,10 @@ from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any
 
 import rack.control
+from halite.hosts.controller_rig import Rig
 from rack.control.controller import Controller
 
 from support.checked_int import CheckedArray, checked
-from support.controller_rig import Rig
 
 MODULES = [importlib.import_module(m.name) for m in pkgutil.walk_packages(rack.control.__path__, "rack.control.")]
 

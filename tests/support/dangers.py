@@ -8,11 +8,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from halite.hosts.controller_rig import Rig
 from rack.definitions.alarms import code_of
 from rack.definitions.codes import COIL_NEG, COIL_POS, IN_AUX_NEG, IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK, NO_OPEN
 from rack.generated import ids as I
-
-from support.controller_rig import Rig
 
 _STEP_ddegC = 90            # what a cell may just warm between two scans of the AFE (plausible_jump_dK)
 _RISE_ddegC = 7             # of sensor 0 in 100 ms, when it runs away: too slow to be over-temperature first

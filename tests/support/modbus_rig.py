@@ -7,6 +7,7 @@ from typing import Any
 
 from halite.chips.rs485 import SlaveLine
 from halite.generate.modbus import points
+from halite.hosts.controller_rig import Rig
 from rack.comms.commands_read import Commands
 from rack.comms.ems import Ems
 from rack.comms.modbus_slave import Modbus
@@ -15,7 +16,6 @@ from rack.definitions.codes import CMD_RESET
 from rack.drivers.crc16 import TABLE, crc16
 
 from support.checked_int import Checked
-from support.controller_rig import Rig
 
 PERIOD_US = 20_000
 MASK = 2**30 - 1

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Iterator
 
+from halite.hosts.response_rig import Rig
 from halite.plant.grid import Grid
 from rack.control.response.response import PERIOD_TICK_NS
 from rack.generated import response_state as K
-
-from support.response_rig import Rig
 
 PERIOD_US = 20_000.0
 

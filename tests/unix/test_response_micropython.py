@@ -16,9 +16,9 @@ import pytest
 from halite.build.firmware import strip_native
 from halite.build.fold import constants, inline
 from halite.common.paths import FIRMWARE
+from halite.hosts.response_rig import DC_LOW, Rig, parameters
 from rack.comms import pcs_codec as pcs_can
 from rack.control.response.recorder import Recorder
-from support.response_rig import DC_LOW, Rig, parameters
 
 _RESPONSE = ("measure_kernel", "request_kernel", "phases", "mains", "grid_services", "pair", "recorder")
 KERNELS = (*(f"control/response/{name}.py" for name in _RESPONSE), "comms/pcs_codec.py")

@@ -9,11 +9,11 @@ import time
 import pytest
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import load, load_params
+from halite.generate.reaction_times import bars_ms
 from halite.hosts.cpython import CpythonHost
 from halite.hosts.unix_port import UnixPort
 from halite.plant.rack import Rack
 from rack.definitions.codes import COIL_NEG, COIL_POS
-from support.reaction_faults import FAULTS as FAULTS_OF_THE_PAGE
 
 BENCH = BOARD_CONFIGS / "bench_rack.toml"
 CLOSED = COIL_NEG | COIL_POS
@@ -21,19 +21,13 @@ CLOSE_ms, FAULT_ms, END_ms = 1_500, 3_003, 3_700
 AFE_PERIOD_ms = 100
 
 
-def bar_ms(alarm: str) -> int:
-    """Bar of an alarm's reaction time, as docs/reaction_times.md prints it."""
-    (bar,) = (fault.bar_ms for fault in FAULTS_OF_THE_PAGE if fault.key == alarm)
-    assert bar is not None
-    return bar
-
-
+BARS_ms = bars_ms()
 # fault, place, value, bound
 FAULTS = (
-    ("cell_offset", 3, 0.5, bar_ms("cell_high_trip")),
-    ("afe_lost", 0, 1, bar_ms("cells_lost")),
-    ("current_lost", 0, 1, bar_ms("current_lost")),
-    ("pcs_silent", 0, 1, bar_ms("pcs_lost")),
+    ("cell_offset", 3, 0.5, BARS_ms["cell_high_trip"]),
+    ("afe_lost", 0, 1, BARS_ms["cells_lost"]),
+    ("current_lost", 0, 1, BARS_ms["current_lost"]),
+    ("pcs_silent", 0, 1, BARS_ms["pcs_lost"]),
 )
 
 

@@ -242,7 +242,7 @@ LAYOUTS = {
         "WORDS",
         (
             ("RATED_A2", 1, "square of the continuous rating"),
-            ("BUDGET_A2s", 1, ""),
+            ("BUDGET_A2s", 1, "I2t budget above the rating"),
             ("USED_A2s", 1, "up to twice the budget"),
             ("REST_A2ms", 1, "remainder of USED_A2s"),
         ),

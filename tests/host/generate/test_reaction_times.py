@@ -3,9 +3,7 @@
 import copy
 
 import pytest
-from rack.definitions.alarms import ROWS, TRIP
-from rack.generated import ids as I
-from support.reaction_faults import (
+from halite.generate.reaction_faults import (
     FAULTS,
     NO_ROW,
     CELLS_ms,
@@ -22,7 +20,9 @@ from support.reaction_faults import (
     TAKE_OVER_ms,
     TEMPS_ms,
 )
-from support.reaction_times import DOC, Board, closed, debounce_ms, level, measure, table
+from halite.generate.reaction_times import DOC, Board, closed, debounce_ms, level, measure, table
+from rack.definitions.alarms import ROWS, TRIP
+from rack.generated import ids as I
 
 
 @pytest.fixture(scope="module")
@@ -101,4 +101,4 @@ def test_a_collection_and_a_repeated_reading_bring_no_age_to_its_alarm(shift_ms:
 
 
 def test_the_page_is_what_the_code_does(worst: dict[str, int]) -> None:
-    assert DOC.read_text(encoding="utf-8") == table(worst), "run: python tests/support/reaction_times.py"
+    assert DOC.read_text(encoding="utf-8") == table(worst), "run: make generate"

@@ -11,6 +11,7 @@ from halite.board import commissioning
 from halite.board.render import as_text
 from halite.cli import app as cli
 from halite.common.errors import HaliteError
+from halite.hosts.response_rig import DC_LOW, Rig, parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.comms.commands_response import HELP, ResponseCommands
@@ -20,7 +21,6 @@ from rack.comms.terminal import Terminal
 from rack.control.response.pair import LINK_LOST_MS
 from rack.control.response.recorder import Recorder
 from rack.generated import ids as I
-from support.response_rig import DC_LOW, Rig, parameters
 
 PERIODS_A_SECOND = 50
 

@@ -3,6 +3,7 @@
 from array import array
 
 import pytest
+from halite.hosts.controller_rig import Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.response.pair import LINK_LOST_MS
@@ -22,7 +23,6 @@ from rack.definitions.codes import (
 from rack.generated import ids as I
 from rack.generated import limit_side as L
 from rack.generated import retained_words as W
-from support.controller_rig import Rig
 
 
 @pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])

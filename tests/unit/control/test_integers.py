@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from halite.hosts.controller_rig import params
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rack.definitions.codes import CMD_CLOSE, CMD_RESET, NO_VALUE, WHY_COOLING
@@ -13,7 +14,6 @@ from rack.generated import ids as I
 from rack.generated import retained_words as W
 from support.checked_int import Checked, CheckedArray, Overflow, checked
 from support.checked_rig import checked_controller
-from support.controller_rig import params
 
 _OWN = ("cell_capacity", "overload", "limit", "plausible", "runaway", "core", "thermal", "contactor", "charge",
         "precharge", "rack_power", "grid", "response", "split", "recorder")  # fmt: skip

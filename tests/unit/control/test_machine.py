@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from halite.hosts.controller_rig import HEALTHY, Rig
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -33,7 +34,6 @@ from rack.definitions.codes import (
 )
 from rack.generated import ids as I
 from rack.generated import response_state as K
-from support.controller_rig import HEALTHY, Rig
 from support.dangers import DANGERS, NOT_HERE, Dangers, level_of, most_ms
 
 _MOVING = (STATE_PRECHARGE, STATE_OPENING)

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from functools import cache
 
+from halite.hosts.controller_rig import Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.base.clock import TICKS_MASK as MASK
@@ -12,7 +13,6 @@ from rack.generated import controller_slots as S
 from rack.generated import ids as I
 from rack.generated import limit_side as L
 from rack.generated import response_state as K
-from support.controller_rig import Rig
 
 _LOW = 1_000_000_000_000 // 49_500 // PERIOD_TICK_NS
 _HOLD_ms = 300

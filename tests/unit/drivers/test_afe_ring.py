@@ -11,6 +11,7 @@ import pytest
 from halite.bench.figures import BARS
 from halite.chips.bq79616 import Bq79616Stack
 from halite.config import load_params
+from halite.generate.reaction_faults import CELLS_ms, TEMPS_ms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.definitions.codes import AFE_RUN
@@ -19,7 +20,6 @@ from rack.drivers.bq79616_registers import ADC_CTRL1, CONTROL2, DIAG_COMP_CTRL3,
 from rack.generated import ids as I
 from rack.scheduler import Scheduler
 from support.afe_rig import AfeRig, LOST_ms
-from support.reaction_faults import CELLS_ms, TEMPS_ms
 from support.task_rig import application, begin, table_of
 from support.wires import AfeUart, TimeIsUp
 

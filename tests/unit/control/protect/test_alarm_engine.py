@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from halite.hosts.controller_rig import Rig, params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.protect.alarm_engine import LATCHED, Alarms
@@ -16,7 +17,6 @@ from rack.definitions.pcs_codes import PCS_TIMEOUT
 from rack.definitions.signals import SIGNALS
 from rack.generated import alarm_output as O
 from rack.generated import ids as I
-from support.controller_rig import Rig, params
 
 _INDEX = {row[0]: at for at, row in enumerate(SIGNALS)}
 

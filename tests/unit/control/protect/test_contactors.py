@@ -3,6 +3,7 @@
 from array import array
 
 import pytest
+from halite.hosts.controller_rig import Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.protect import contactors
@@ -31,7 +32,6 @@ from rack.definitions.codes import (
 )
 from rack.generated import ids as I
 from rack.generated import retained_words as W
-from support.controller_rig import Rig
 
 _TIMED = ("_contact_late", "_waited_enough", "_cooled", "_precharge_failed")
 _STEPS = {name: value for name, value in vars(contactors).items() if name.startswith("STEP_")}

@@ -4,12 +4,12 @@ from array import array
 from typing import Any
 
 import pytest
+from halite.hosts.controller_rig import params
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rack.control.protect.cooling import Cooling, FAN_MIN_pct, Switch
 from rack.definitions.codes import ACT_OPEN, IN_COOLANT_FLOW, NO_OPEN, NO_SHORT
 from rack.generated import ids as I
-from support.controller_rig import params
 
 
 class Bench:

@@ -4,6 +4,7 @@ from array import array
 from typing import Any
 
 import pytest
+from halite.hosts.controller_rig import params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.protect.limits import Limits, apply_limit
@@ -24,7 +25,6 @@ from rack.definitions.codes import (
 )
 from rack.generated import ids as I
 from rack.generated import limit_side as W
-from support.controller_rig import params
 
 NAMES = ["sodium", "lfp", "bench"]
 

@@ -3,6 +3,7 @@
 from array import array
 
 import pytest
+from halite.hosts.controller_rig import Rig
 from hypothesis import given
 from hypothesis import strategies as st
 from rack.control.protect.reasons import LIMITS, Reasons, text
@@ -25,7 +26,6 @@ from rack.definitions.codes import (
     WHY_TRIPPED,
 )
 from rack.generated import ids as I
-from support.controller_rig import Rig
 
 
 def _reasons(rig: Rig, most: int = 12) -> list[int]:

@@ -3,12 +3,12 @@
 from array import array
 
 import pytest
+from halite.hosts.controller_rig import params
 from hypothesis import given
 from hypothesis import strategies as st
 from rack.control.controller import Controller
 from rack.generated import ids as I
 from rack.generated import retained_words as W
-from support.controller_rig import params
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=W.WORDS, max_size=W.WORDS))

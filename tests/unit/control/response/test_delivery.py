@@ -3,13 +3,13 @@
 import random
 
 import pytest
+from halite.hosts.response_rig import Rig, parameters
 from rack.control.response import frequency
 from rack.control.response.grid_services import grid_services_kernel, make
 from rack.control.response.response_test import on_curve
 from rack.generated import grid_services_state as G
 from rack.generated import ids as I
 from rack.generated import response_state as K
-from support.response_rig import Rig, parameters
 
 FULL_W = 200_000
 

@@ -6,12 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from halite.hosts.response_rig import Rig, parameters, rocof_mHzps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.response import frequency
 from rack.generated import ids as I
 from rack.generated import response_state as K
-from support.response_rig import Rig, parameters, rocof_mHzps
 
 TICK = Fraction(16, 10**9)
 NOMINALS = st.sampled_from([50_000, 60_000])

@@ -1,11 +1,11 @@
 """Grid services that run in the scan: setpoint, energy recovery, step service and duration of delivery."""
 
 import pytest
+from halite.hosts.response_rig import Rig, parameters
 from rack.control.response.grid_services import STEP_ACTIVE, STEP_READY, STEP_SPENT
 from rack.generated import grid_services_state as G
 from rack.generated import ids as I
 from rack.generated import response_state as K
-from support.response_rig import Rig, parameters
 
 
 def test_the_setpoint_leaves_a_reserve_for_the_response():

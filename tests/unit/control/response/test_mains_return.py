@@ -3,11 +3,11 @@
 from itertools import pairwise
 
 import pytest
+from halite.hosts.response_rig import Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.response.recorder import CAUSE_FREQUENCY, CAUSE_NONE, Recorder
 from rack.generated import response_state as K
-from support.response_rig import Rig
 
 FULL_W = 200_000
 

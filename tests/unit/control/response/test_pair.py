@@ -3,12 +3,12 @@
 from array import array
 
 import pytest
+from halite.hosts.response_rig import DC_LOW, parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.response.pair import LINK_LOST_MS, Balance
 from rack.control.response.response import Response
 from rack.generated import ids as I
-from support.response_rig import DC_LOW, parameters
 
 COUNTS = st.lists(st.integers(1_140_000, 1_380_000), min_size=1, max_size=150)
 BIG = 2**24

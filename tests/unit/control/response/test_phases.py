@@ -6,6 +6,8 @@ Patterns of loss and return are random; the reference is the simulated mains, or
 from itertools import pairwise
 
 import pytest
+from halite.hosts.controller_rig import params
+from halite.hosts.response_rig import freq_mHz, rocof_mHzps
 from halite.plant.grid import Grid
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -14,9 +16,7 @@ from rack.control.response import frequency
 from rack.definitions.alarms import code_of
 from rack.generated import ids as I
 from rack.generated import response_state as K
-from support.controller_rig import params
 from support.phase_rig import PERIOD_US, PhaseRig
-from support.response_rig import freq_mHz, rocof_mHzps
 
 BEGIN_US = 1_000_000.0
 LOWEST_Hz = 47.5  # end of a falling ramp of `mains`

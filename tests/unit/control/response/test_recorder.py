@@ -4,6 +4,7 @@ from array import array
 from itertools import pairwise
 
 import pytest
+from halite.hosts.response_rig import Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.response.recorder import (
@@ -16,7 +17,6 @@ from rack.control.response.recorder import (
     Recorder,
 )
 from rack.generated import ids as I
-from support.response_rig import Rig
 
 
 def recording(**changes):

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from halite.hosts.response_rig import DC_LOW, STRAIGHT, Rig, freq_mHz, parameters, rocof_mHzps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.response.response import Response
 from rack.generated import ids as I
 from rack.generated import response_state as K
-from support.response_rig import DC_LOW, STRAIGHT, Rig, freq_mHz, parameters, rocof_mHzps
 
 FREQUENCIES = st.floats(46.0, 54.0)
 STORIES = st.lists(st.tuples(FREQUENCIES, st.integers(1, 30)), min_size=1, max_size=8)

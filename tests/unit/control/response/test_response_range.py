@@ -5,13 +5,13 @@ when a division is by zero.
 """
 
 import pytest
+from halite.hosts.response_rig import DC_LOW, Rig, parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.response.recorder import Recorder, record_kernel
 from rack.control.response.request_kernel import request_kernel
 from rack.generated import recorder_state as R
 from rack.generated import response_state as K
-from support.response_rig import DC_LOW, Rig, parameters
 
 _OPERATIONS = ("add", "sub", "mul", "floordiv", "mod", "and", "or", "xor", "lshift", "rshift")
 

@@ -5,13 +5,13 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
+from halite.hosts.response_rig import DC_LOW, STRAIGHT, Rig, parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.response import frequency
 from rack.control.response import response_test as c
 from rack.generated import ids as I
 from support.checked_int import Checked, CheckedArray
-from support.response_rig import DC_LOW, STRAIGHT, Rig, parameters
 
 
 class TestRig(Rig):

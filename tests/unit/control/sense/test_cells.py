@@ -2,11 +2,11 @@
 
 from array import array
 
+from halite.hosts.controller_rig import params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.sense.cells import Cells
 from rack.generated import ids as I
-from support.controller_rig import params
 
 
 def _cells(values: list[int]) -> tuple[Cells, array, array]:

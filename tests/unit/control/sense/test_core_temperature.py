@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from halite.hosts.controller_rig import params
 from halite.plant.cells import Cells
 from halite.plant.faults import Faults
 from halite.plant.parameters import plant_of_params
@@ -14,7 +15,6 @@ from rack.control.sense.core_temperature import CoreTemperature
 from rack.control.sense.overcurrent import Overcurrent
 from rack.control.sense.temperatures import Temperatures
 from rack.generated import ids as I
-from support.controller_rig import params
 
 
 class Bench:

@@ -4,13 +4,13 @@ from array import array
 from fractions import Fraction
 
 import pytest
+from halite.hosts.controller_rig import Rig, params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.sense.overcurrent import Overcurrent, add_overload, overload
 from rack.definitions.alarms import code_of
 from rack.generated import ids as I
 from rack.generated import retained_words as W
-from support.controller_rig import Rig, params
 
 
 @settings(max_examples=60)

@@ -3,6 +3,7 @@
 from array import array
 from typing import Any
 
+from halite.hosts.controller_rig import params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.sense.runaway import Runaway
@@ -21,7 +22,6 @@ from rack.definitions.codes import (
     RUN_SUSPECT,
 )
 from rack.generated import ids as I
-from support.controller_rig import params
 
 
 class Bench:

@@ -5,13 +5,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from halite.hosts.controller_rig import params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.protect.retained import Retained
 from rack.control.sense.soc import SocEstimator
 from rack.generated import ids as I
 from rack.generated import retained_words as W
-from support.controller_rig import params
 
 
 def _estimator(name: str = "sodium", **changed: Any) -> tuple[SocEstimator, array, Any]:

@@ -2,6 +2,7 @@
 
 from array import array
 
+from halite.hosts.controller_rig import params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.sense.temperatures import Temperatures
@@ -17,7 +18,6 @@ from rack.definitions.codes import (
     NO_VALUE,
 )
 from rack.generated import ids as I
-from support.controller_rig import params
 
 _N = 24
 

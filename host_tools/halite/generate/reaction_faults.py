@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 
 from halite.bench.figures import BARS
 from halite.common.paths import use_firmware
+from halite.hosts.controller_rig import Rig
 
 use_firmware()
 
 from rack.definitions.codes import IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
 from rack.generated import overload as O  # noqa: E402
-
-from support.controller_rig import Rig  # noqa: E402
 
 SCAN_ms = round(BARS["scan_10ms_us_max"].limit / 1000)
 COLLECT_ms = round(BARS["gc_collect_ms"].limit)

@@ -1,14 +1,21 @@
-"""A controller on a bench: healthy inputs, contacts that follow their coils, a bus that precharges."""
+"""A controller with the simplest rack: healthy inputs, contacts that follow their coils, a bus that precharges.
+
+Tests and the generator of the reaction times run it under CPython.
+"""
 
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from halite.common.paths import use_firmware
 from halite.config import load_params
-from rack.base.clock import TICKS_MASK
-from rack.control.controller import Controller
-from rack.control.sense.message_ages import advance, arrived
-from rack.definitions.codes import (
+
+use_firmware()
+
+from rack.base.clock import TICKS_MASK  # noqa: E402
+from rack.control.controller import Controller  # noqa: E402
+from rack.control.sense.message_ages import advance, arrived  # noqa: E402
+from rack.definitions.codes import (  # noqa: E402
     COIL_NEG,
     COIL_POS,
     COIL_PRE,
@@ -20,7 +27,7 @@ from rack.definitions.codes import (
     IN_OC_OK,
     STATE_CLOSED,
 )
-from rack.generated import ids as I
+from rack.generated import ids as I  # noqa: E402
 
 HEALTHY = IN_HVIL | IN_ESTOP | IN_OC_OK | IN_COOLANT_FLOW
 
@@ -36,7 +43,7 @@ def params(name: str = "bench", **changed: Any) -> Any:
 
 
 class Rig:
-    """Runs a Controller against the simplest rack there is; `freeze` leaves an input alone."""
+    """Runs a Controller against a minimal rack. A test may change cells, inputs and contacts, or silence a source."""
 
     def __init__(self, name: str = "bench", now_ms: int = 0, **changed: Any) -> None:
         self.params = params(name, **changed)
@@ -46,8 +53,8 @@ class Rig:
         self.ms = 0
         self.cell_mV = 3250 if self.params.rack_chemistry else 3050
         self.bus_dV = 0.0
-        self.rack_error_dV = 0          # of the rack's own voltage against its cells
-        self.resistor_J = 0.0           # in the precharge resistor; it cools as the config promises
+        self.rack_error_dV = 0          # measured rack voltage minus the sum of the cells
+        self.resistor_J = 0.0           # heat in the precharge resistor; it cools at the configured rate
         self.aux = True                 # contacts follow their coils
         self.bus = True                 # the bus precharges
         self.silent: set[str] = set()   # "cells", "temps", "current", "pcs"
@@ -65,7 +72,7 @@ class Rig:
         return Controller(self.params)
 
     def arrive(self) -> None:
-        """A complete scan of cells and temperatures."""
+        """Deliver a complete scan of cells and temperatures, except those that are silent."""
         self.rack_dV = sum(self.c.cells_mV) // 100
         if "cells" not in self.silent:
             self.c.cells_arrived()
@@ -100,17 +107,17 @@ class Rig:
         self.s[I.RACK_dV] = self.rack_dV + self.rack_error_dV
 
     def _heat(self, coils: int, before_dV: int, dt: int) -> None:
-        """(rack - bus)^2 / R while the resistor carries the current, the bus straight from before_dV to where it is."""
+        """Add (rack - bus)^2 / R while the resistor carries current; the bus voltage moves in a straight line."""
         p = self.params
         if coils & (COIL_NEG | COIL_PRE | COIL_POS) == COIL_NEG | COIL_PRE:
             one, other = ((self.rack_dV - bus) / 10 for bus in (before_dV, self.s[I.BUS_dV]))
-            seconds = min(dt, p.deadman_window_ms) / 1000       # the dead-man holds no coil longer
+            seconds = min(dt, p.deadman_window_ms) / 1000       # the dead-man opens the coils after this time
             self.resistor_J += (one * one + one * other + other * other) / 3 / p.precharge_ohm * seconds
         else:
             self.resistor_J = max(0.0, self.resistor_J - p.precharge_energy_J * min(dt, 1000) / p.precharge_cooldown_ms)
 
     def scan(self, dt: int = 10) -> None:
-        """One scan after dt ms, with a cell scan each afe_period_ms."""
+        """Run one scan after dt ms. Cells and temperatures arrive each afe_period_ms."""
         self.now_ms = (self.now_ms + dt) & TICKS_MASK
         self.ms += dt
         self._advance_ages(dt)
@@ -121,11 +128,12 @@ class Rig:
         self.c.scan(self.now_ms)
 
     def run(self, ms: int) -> None:
+        """Run the scans of a time."""
         for _ in range(ms // 10):
             self.scan()
 
     def until(self, true: Any, most_ms: int = 20_000) -> int:
-        """Run until true(); returns the ms it took; fails when it never comes."""
+        """Run until true() and return the ms; AssertionError after most_ms."""
         began = self.ms
         while not true():
             at = f"step {self.s[I.STEP]}, trip {self.s[I.TRIP_CODE]}"
@@ -134,7 +142,7 @@ class Rig:
         return self.ms - began
 
     def warm(self, to_ddegC: int, sensors: Any = None) -> None:
-        """Move temperatures to a value in steps that a cell could just make, too far apart for a runaway."""
+        """Move temperatures to a value in steps that are plausible for a cell and too slow for a runaway."""
         temps = self.c.temps_ddegC
         at = list(range(len(temps)) if sensors is None else sensors)
         while any(temps[i] != to_ddegC for i in at):
@@ -143,7 +151,7 @@ class Rig:
             self.run(1200)
 
     def close(self) -> "Rig":
-        """Close the contactors as an operator does."""
+        """Close the contactors by command, as an operator does."""
         self.scan()
         assert self.c.command(2) == 0
         self.until(lambda: self.s[I.STATE] == STATE_CLOSED)

@@ -1,15 +1,17 @@
-"""What the measurement of the frequency costs and gives, for docs/response.md: one figure a line.
+"""Noise, delay and jumps of the frequency measurement for docs/response.md, one figure a line.
 
-    python tests/support/measurement_figures.py
+    python -m halite.generate.measurement_figures
 
-On the firmware's response under CPython: 5 us rms of seeded edge jitter for the noise, exact edges elsewhere.
-The same in every run.
+The firmware's response runs under CPython. The noise figures use edges with 5 us rms of seeded jitter, the others
+exact edges. Every run prints the same figures.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
+
 from halite.common.paths import use_firmware
+from halite.hosts.response_rig import Rig, rocof_mHzps
 from halite.scenarios.compliance.rig import preset
 
 use_firmware()
@@ -17,18 +19,17 @@ use_firmware()
 from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
 from rack.generated import response_state as K  # noqa: E402
 
-from support.response_rig import Rig, rocof_mHzps  # noqa: E402
-
 _JITTER_s = 5e-6
-_RAMP_Hzps = 0.1  # slow: the longest window is not begun anew
+_RAMP_Hzps = 0.1  # slow enough that the longest window does not start again
 _WINDOWS_ms = (100, 200, 400, 800)
-_PLACES = 100  # where in a period a step or a jump may fall
+_PLACES = 100  # positions of a step or a jump in a period
 _WIDE = ("aemo_very_fast", "eirgrid_ffr", "csg_primary", "nordic_fcr_d")
 
 
 def _counts(edges_s: np.ndarray, phases: int) -> list[int]:
-    """Counts of the edges of all phases in turn, each since the same phase's edge before."""
-    return np.rint((edges_s[phases:] - edges_s[:-phases]) * 1e9 / PERIOD_TICK_NS).astype(int).tolist()
+    """For each edge of all phases in turn: timer counts since the previous edge of the same phase."""
+    counts: list[int] = np.rint((edges_s[phases:] - edges_s[:-phases]) * 1e9 / PERIOD_TICK_NS).astype(int).tolist()
+    return counts
 
 
 def _noise(Hz: float, nominal_Hz: int = 50, phases: int = 1, window_ms: int = 200) -> tuple[float, float]:
@@ -44,18 +45,18 @@ def _noise(Hz: float, nominal_Hz: int = 50, phases: int = 1, window_ms: int = 20
 
 
 def _delay_ms(window_ms: int) -> float:
-    """How late a slow ramp is read, at its newest edge."""
+    """Delay of the measured frequency against a slow ramp, at the newest edge."""
     rig, at_s, cycles = Rig(grid_window_ms=window_ms), [0.0], 0
     while at_s[-1] < 3:
         cycles += 1
         at_s.append((50 - (50**2 - 2 * _RAMP_Hzps * cycles) ** 0.5) / _RAMP_Hzps)  # cycles = 50 t - ramp t^2 / 2
     for count in _counts(np.array(at_s), 1):
         rig.response.on_period(count)
-    return 1000 * (at_s[-1] + rig.response.state[K.DEVIATION] / 10_000 / _RAMP_Hzps)
+    return 1000 * float(at_s[-1] + rig.response.state[K.DEVIATION] / 10_000 / _RAMP_Hzps)
 
 
 def _jump(degrees: float) -> tuple[float, float]:
-    """Largest deviation (Hz) and RoCoF (Hz/s) that a jump of the angle leaves, forth or back."""
+    """Largest deviation (Hz) and RoCoF (Hz/s) after a jump of the phase angle in either direction."""
     seen = []
     for turn in (1 - degrees / 360, 1 + degrees / 360):
         rig = Rig()
@@ -68,7 +69,7 @@ def _jump(degrees: float) -> tuple[float, float]:
 
 
 def _step_ms(service: str) -> float:
-    """Longest time from a step of -500 mHz to a changed request, over where in a period it falls."""
+    """Longest time from a step of -500 mHz to a changed request, over the position of the step in a period."""
     curve = [number for knot in preset(service)["curve"] for number in knot]
     longest = 0.0
     for place in range(_PLACES):
@@ -85,6 +86,7 @@ def _step_ms(service: str) -> float:
 
 
 def figures() -> Iterator[str]:
+    """Every figure of the document, one line each."""
     for window_ms in _WINDOWS_ms:
         frequency, _ = _noise(49.9, window_ms=window_ms)
         yield f"window {window_ms} ms: {_delay_ms(window_ms):.0f} ms late, {frequency:.1f} mHz (3 sigma)"
@@ -95,7 +97,7 @@ def figures() -> Iterator[str]:
         deviation, rocof = _jump(degrees)
         yield f"jump of {degrees} degrees: {deviation:.2f} Hz, {rocof * 1000 / degrees:.0f} mHz/s a degree"
     for service in ("sodium_fast", *_WIDE):
-        yield f"step to request, {service}: {_step_ms(service):.1f} ms at most"
+        yield f"step to request, {service}: {_step_ms(service):.1f} ms maximum"
 
 
 if __name__ == "__main__":

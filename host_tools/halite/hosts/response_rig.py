@@ -1,13 +1,22 @@
-"""A response alone: parameters to vary, exact periods of any frequency."""
+"""The firmware's frequency response without a rack: parameters to vary, exact periods of any frequency.
+
+Tests and the generators of documents run it under CPython.
+"""
 
 from array import array
+from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
-from rack.base.clock import TICKS_MASK
-from rack.control.response.response import PERIOD_TICK_NS, Response
-from rack.definitions.params import SCALARS
-from rack.generated import ids as I
-from rack.generated import response_state as K
+from halite.common.paths import use_firmware
+
+use_firmware()
+
+from rack.base.clock import TICKS_MASK  # noqa: E402
+from rack.control.response.response import PERIOD_TICK_NS, Response  # noqa: E402
+from rack.definitions.params import SCALARS  # noqa: E402
+from rack.generated import ids as I  # noqa: E402
+from rack.generated import response_state as K  # noqa: E402
 
 DC_LOW = [-500, 1000, -200, 50, -15, 0, 15, 0, 200, -50, 500, -1000]
 STRAIGHT = [-500, 1000, -20, 0, 20, 0, 500, -1000]
@@ -43,23 +52,23 @@ USUAL = {
 }
 
 
-def parameters(curve=STRAIGHT, **changes):
-    """Return parameters of a rack: those of the response as usual, all others at their minimum."""
+def parameters(curve: Sequence[int] = STRAIGHT, **changes: Any) -> SimpleNamespace:
+    """The parameters that the response needs. The other parameters of a rack have their minimum, but at least 0."""
     values = {name: max(0, minimum) for name, minimum, _ in SCALARS}
     values.update(USUAL)
     values.update(changes)
     return SimpleNamespace(**values, response_curve=array("i", curve))
 
 
-def freq_mHz(response):
-    """Return the frequency as `publish` computes it, at any time between two scans."""
-    k = response.state
+def freq_mHz(response: Response) -> int:
+    """The frequency that `publish` would write, at any time between two scans."""
+    k: Sequence[int] = response.state
     return k[K.FACTOR] * 10_000 + (k[K.DEVIATION] + 5) // 10
 
 
-def rocof_mHzps(response):
-    """Return the RoCoF as `publish` computes it, without the limit of 31 bits."""
-    k = response.state
+def rocof_mHzps(response: Response) -> int:
+    """The rate of change of the frequency, mHz/s."""
+    k: Sequence[int] = response.state
     return k[K.SLOPE] * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
 
 
@@ -69,35 +78,37 @@ class Rig:
     edge_us: time of the newest edge; next_scan_us: time of the next scan.
     """
 
-    def __init__(self, params=None, charge_W=200_000, discharge_W=200_000, **changes):
+    def __init__(
+        self, params: Any = None, charge_W: int = 200_000, discharge_W: int = 200_000, **changes: Any
+    ) -> None:
         self.params = params or parameters(**changes)
         self.s = array("i", [0] * I.COUNT)
         self.s[I.SOC_cpct] = 5_000
         self.response = Response(self.params, self.s)
         self.response.set_limits(charge_W, discharge_W, 1)
-        self.now_us = 0
+        self.now_us = 0.0
         self.next_scan_us = 0
         self.edge_us = 0.0
 
-    def scans_until(self, us):
-        """Run all scans up to a time."""
+    def scans_until(self, us: float) -> None:
+        """Run every scan that is due until then."""
         while self.next_scan_us <= us:
             self.response.scan(self.next_scan_us // 1000 & TICKS_MASK)
             self.next_scan_us += self.params.rack_scan_ms * 1000
 
-    def period(self, Hz):
-        """Deliver one mains period of a frequency; return the request."""
+    def period(self, Hz: float) -> int:
+        """One mains period at a frequency; returns the request."""
         count = round(1e9 / PERIOD_TICK_NS / Hz)
         self.edge_us += count * PERIOD_TICK_NS / 1000
         self.scans_until(self.edge_us)
         self.now_us = self.edge_us
-        return self.response.on_period(count)
+        return int(self.response.on_period(count))
 
-    def periods(self, Hz, number):
-        """Deliver mains periods; return the request after each."""
+    def periods(self, Hz: float, number: int) -> list[int]:
+        """The requests of several periods at a frequency."""
         return [self.period(Hz) for _ in range(number)]
 
-    def silence(self, ms):
-        """Run the scans of a time without edges."""
+    def silence(self, ms: float) -> None:
+        """Run the scans of a time without mains edges."""
         self.edge_us += ms * 1000
         self.scans_until(self.edge_us)
