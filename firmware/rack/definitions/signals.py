@@ -1,4 +1,4 @@
-"""The one list of signals (rule R8): every value that the rack measures, computes or decides, with its unit in its name.
+"""The one list of signals (rule R8): every value of the rack, with its unit in its name.
 
 Every scalar that the controller reads, decides or reports is one element of a single integer array, the process
 image. Console, telemetry, log, Modbus map and host decoding all use this list: two lists with different scales are
