@@ -1,15 +1,16 @@
 """The one list of alarms and trips (rule R8): quantity, direction, level, actions, latching, text.
 
-Every protection of the rack is a row here and one loop over them (rack.control.protect.alarm_engine);
-a limit that lives anywhere else would be a limit nobody reviews. Set and clear values and times
-are per chemistry and come from the board config, `[alarms]`: key = [set, clear, set_ms, clear_ms].
-An alarm's code is its place in this list plus one.
+Every protection of the rack is a row here, and one loop runs over the rows (rack.control.protect.alarm_engine). A
+limit at another place would escape review. Values and times for setting and clearing belong to the chemistry and come
+from the board config, `[alarms]`: key = [set, clear, set_ms, clear_ms]. An alarm's code is its place in this list
+plus one.
 
 Row: (key, signal, direction, level, actions, latched, sunspec_bit, text)
-direction: ABOVE sets at set or more and clears at clear or less; BELOW the other way round.
-latched: NEVER; ALWAYS, until an operator's reset; ENERGISED, latched when the contactors were
-not at rest as it came (a loss of communication before the first closing needs no operator).
-sunspec_bit: bit of Evt1 in SunSpec model 802; 25 (other alarm) or 26 (other warning) where it has none of its own.
+
+- direction: ABOVE sets at `set` or more and clears at `clear` or less; BELOW the other way round.
+- latched: NEVER, ALWAYS or ENERGISED, see LATCH_* of rack.definitions.codes. ENERGISED latches only if the contactors
+  were not at rest when the alarm came: a loss of communication before the first closing needs no operator.
+- sunspec_bit: bit of Evt1 in SunSpec model 802; 25 (other alarm) or 26 (other warning) for an alarm without its own.
 """
 
 from micropython import const
@@ -19,22 +20,20 @@ from rack.definitions.codes import ACT_LIMIT_CHARGE as CHARGE
 from rack.definitions.codes import ACT_LIMIT_DISCHARGE as DISCHARGE
 from rack.definitions.codes import ACT_OPEN as OPEN
 from rack.definitions.codes import ACT_ZERO as ZERO
+from rack.definitions.codes import LATCH_ALWAYS as ALWAYS
+from rack.definitions.codes import LATCH_ENERGISED as ENERGISED
+from rack.definitions.codes import LATCH_NEVER as NEVER
+from rack.definitions.codes import LEVEL_DERATE as DERATE
+from rack.definitions.codes import LEVEL_TRIP as TRIP
+from rack.definitions.codes import LEVEL_WARN as WARN
 
 ABOVE = const(1)
 BELOW = const(-1)
 
-WARN = const(1)
-DERATE = const(2)
-TRIP = const(3)
-
-NEVER = const(0)
-ALWAYS = const(1)
-ENERGISED = const(2)
-
 BOTH = CHARGE | DISCHARGE
 
 ROWS = (
-    # first, because an open wire also shows as over- and under-voltage, and its own name should be the reason
+    # first: an open wire also reads as over- and under-voltage, and the reason should name the wire
     ("wire_trip", "wires_open", ABOVE, TRIP, OPEN, ALWAYS, 25, "open cell wire"),
     # cell voltage
     ("cell_high_warn", "cell_max_mV", ABOVE, WARN, INFORM, NEVER, 10, "cell voltage high"),
@@ -44,9 +43,9 @@ ROWS = (
     ("cell_low_derate", "cell_min_mV", BELOW, DERATE, DISCHARGE, NEVER, 12, "cell voltage low"),
     ("cell_low_trip", "cell_min_mV", BELOW, TRIP, OPEN, ALWAYS, 11, "cell under-voltage"),
     ("deep_discharge", "cell_min_mV", BELOW, TRIP, OPEN, ALWAYS, 11, "deep discharge: have the rack inspected"),
-    ("spread_warn", "cell_spread_mV", ABOVE, WARN, INFORM, NEVER, 17, "cells apart"),
-    ("spread_derate", "cell_spread_mV", ABOVE, DERATE, BOTH, NEVER, 17, "cells apart"),
-    ("spread_trip", "cell_spread_mV", ABOVE, TRIP, OPEN, ALWAYS, 17, "cells too far apart"),
+    ("spread_warn", "cell_spread_mV", ABOVE, WARN, INFORM, NEVER, 17, "cell voltages differ"),
+    ("spread_derate", "cell_spread_mV", ABOVE, DERATE, BOTH, NEVER, 17, "cell voltages differ"),
+    ("spread_trip", "cell_spread_mV", ABOVE, TRIP, OPEN, ALWAYS, 17, "cell voltages differ too much"),
     ("sum_warn", "sum_error_dV", ABOVE, WARN, INFORM, NEVER, 26, "cell sum differs from rack voltage"),
     ("sum_trip", "sum_error_dV", ABOVE, TRIP, OPEN, ALWAYS, 25, "cell sum contradicts rack voltage"),
     # current: discharge is positive
@@ -61,7 +60,7 @@ ROWS = (
     ("discharge_i2t_derate", "i2t_discharge_permille", ABOVE, DERATE, DISCHARGE, NEVER, 8, "discharge overload"),
     ("discharge_i2t_trip", "i2t_discharge_permille", ABOVE, TRIP, OPEN, ALWAYS, 7, "discharge overload too long"),
     ("oc_alert", "oc_alert", ABOVE, TRIP, OPEN, ALWAYS, 7, "over-current, cut in hardware"),
-    # temperature: the charge rows see it only while charging current flows
+    # temperature: the charge rows judge it only while charging current flows
     ("charge_hot_warn", "charge_temp_max_ddegC", ABOVE, WARN, INFORM, NEVER, 2, "hot for charging"),
     ("charge_hot_derate", "charge_temp_max_ddegC", ABOVE, DERATE, CHARGE, NEVER, 2, "hot for charging"),
     ("charge_hot_trip", "charge_temp_max_ddegC", ABOVE, TRIP, OPEN, ALWAYS, 1, "charged too hot"),
@@ -76,15 +75,15 @@ ROWS = (
     ("cold_trip", "temp_min_ddegC", BELOW, TRIP, OPEN, ALWAYS, 3, "cell under-temperature"),
     ("core_hot_warn", "core_max_ddegC", ABOVE, WARN, INFORM, NEVER, 2, "core estimate hot"),
     ("core_hot_derate", "core_max_ddegC", ABOVE, DERATE, BOTH, NEVER, 2, "core estimate hot"),
-    ("temp_spread_warn", "temp_spread_ddegC", ABOVE, WARN, INFORM, NEVER, 19, "temperatures apart"),
-    ("temp_spread_derate", "temp_spread_ddegC", ABOVE, DERATE, BOTH, NEVER, 19, "temperatures apart"),
-    ("temp_spread_trip", "temp_spread_ddegC", ABOVE, TRIP, OPEN, ALWAYS, 18, "temperatures too far apart"),
+    ("temp_spread_warn", "temp_spread_ddegC", ABOVE, WARN, INFORM, NEVER, 19, "temperatures differ"),
+    ("temp_spread_derate", "temp_spread_ddegC", ABOVE, DERATE, BOTH, NEVER, 19, "temperatures differ"),
+    ("temp_spread_trip", "temp_spread_ddegC", ABOVE, TRIP, OPEN, ALWAYS, 18, "temperatures differ too much"),
     ("rise_warn", "rise_mKps", ABOVE, WARN, INFORM, NEVER, 2, "a sensor rises as in a runaway"),
     ("rise_slow_warn", "rise_slow_mKpmin", ABOVE, WARN, INFORM, NEVER, 2, "a sensor warms faster than its rack"),
     ("runaway_derate", "runaway", ABOVE, DERATE, ZERO, NEVER, 2, "thermal runaway suspected by one sensor"),
     ("runaway_trip", "runaway", ABOVE, TRIP, OPEN, ALWAYS, 1, "thermal runaway"),
     # surroundings
-    ("gas_warn", "gas_mV", ABOVE, WARN, INFORM, NEVER, 26, "gas seen"),
+    ("gas_warn", "gas_mV", ABOVE, WARN, INFORM, NEVER, 26, "gas detected"),
     ("gas_trip", "gas_mV", ABOVE, TRIP, OPEN, ALWAYS, 25, "gas alarm"),
     ("coolant_warn", "coolant_ddegC", ABOVE, WARN, INFORM, NEVER, 26, "coolant hot"),
     ("coolant_derate", "coolant_ddegC", ABOVE, DERATE, BOTH, NEVER, 26, "coolant hot"),
@@ -99,14 +98,14 @@ ROWS = (
     ("stuck", "contactor_stuck", ABOVE, TRIP, OPEN, ALWAYS, 20, "contactor did not close"),
     ("welded", "contactor_welded", ABOVE, TRIP, OPEN, ALWAYS, 20, "contactor did not open"),
     ("precharge_fast_warn", "precharge_fast", ABOVE, WARN, INFORM, NEVER, 20, "precharge too fast"),
-    ("precharge_fast_trip", "precharge_fast", ABOVE, TRIP, OPEN, ALWAYS, 20, "precharge too fast, no try left"),
+    ("precharge_fast_trip", "precharge_fast", ABOVE, TRIP, OPEN, ALWAYS, 20, "precharge too fast, no tries left"),
     ("precharge_slow_warn", "precharge_slow", ABOVE, WARN, INFORM, NEVER, 20, "precharge too slow"),
-    ("precharge_slow_trip", "precharge_slow", ABOVE, TRIP, OPEN, ALWAYS, 20, "precharge too slow, no try left"),
+    ("precharge_slow_trip", "precharge_slow", ABOVE, TRIP, OPEN, ALWAYS, 20, "precharge too slow, no tries left"),
     # communication and sensors
     ("cells_lost", "cells_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "cell voltages not read"),
     ("temps_lost", "temps_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "temperatures not read"),
     ("current_lost", "current_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "current sensor silent"),
-    ("current_bad", "current_bad", ABOVE, TRIP, OPEN, ENERGISED, 25, "current beyond its sensor"),
+    ("current_bad", "current_bad", ABOVE, TRIP, OPEN, ENERGISED, 25, "current beyond the sensor range"),
     ("pcs_lost", "pcs_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 0, "PCS silent"),
     ("ems_lost", "ems_age_ms", ABOVE, DERATE, INFORM, NEVER, 0, "EMS silent"),
     ("grid_lost", "grid_age_ms", ABOVE, WARN, INFORM, NEVER, 26, "no mains signal"),
@@ -118,19 +117,19 @@ ROWS = (
     ("late_trip", "task_late_ms", ABOVE, TRIP, OPEN, ENERGISED, 25, "task overrun"),
     ("time_trip", "time_jump_ms", ABOVE, TRIP, OPEN, ENERGISED, 25, "scan interrupted"),
     ("config_bad", "config_bad", ABOVE, TRIP, OPEN, ALWAYS, 28, "config damaged in memory: restart"),
-    # added later: a code keeps its meaning in the logs
+    # added later, at the end: a code keeps its meaning in the logs
     ("link_warn", "link_broken", ABOVE, WARN, INFORM, NEVER, 0, "AFE link broken, read from both ends"),
     ("wire_check_trip", "wire_check", ABOVE, TRIP, OPEN, ALWAYS, 25, "open cell wire, found by the AFE"),
-    ("fram_warn", "fram_bad", ABOVE, WARN, INFORM, NEVER, 26, "memory lost or silent"),
+    ("fram_warn", "fram_bad", ABOVE, WARN, INFORM, NEVER, 26, "FRAM data lost or FRAM silent"),
     ("coolant_lost", "coolant_ddegC", BELOW, WARN, INFORM, NEVER, 26, "coolant sensor lost, no heating"),
     ("afe_warn", "afe_fault", ABOVE, WARN, INFORM, NEVER, 26, "AFE device reports a fault"),
     ("phase_lost", "phases_lost", ABOVE, WARN, INFORM, NEVER, 26, "mains phase lost"),
-    ("pcs_warn", "pcs_state", ABOVE, WARN, INFORM, NEVER, 26, "PCS reports a fault, or hears no request"),
+    ("pcs_warn", "pcs_state", ABOVE, WARN, INFORM, NEVER, 26, "PCS reports a fault or a request timeout"),
 )
 
 
 def code_of(key):
-    """Code of the alarm of this key, 1 and up; ValueError when there is none. Not for the scan."""
+    """Code of the alarm with this key, 1 and up; ValueError for an unknown key. Not for the scan."""
     for index in range(len(ROWS)):
         if ROWS[index][0] == key:
             return index + 1

@@ -1,6 +1,6 @@
 """Bits and small codes that the control core, drivers, links and host share.
 
-Constants only: the build puts their values in place of their names, so an import costs the board no memory.
+Constants only: the build replaces their names by their values, so an import costs the board no memory.
 rack.definitions.names has the names of the states and levels.
 """
 

@@ -359,7 +359,7 @@ CONSTANTS = {
     ),
     "controller_slots": (
         ("SLOTS", "8", "a power of two"),
-        ("SLOT_MASK", "7", ""),
+        ("SLOT_MASK", "7", "SLOTS - 1: the next slot is (slot + 1) & SLOT_MASK"),
         ("CLOCK_MASK", "0x0FFF_FFFF", "wraps early: a sum of two times stays within 31 bits"),
     ),
 }

@@ -1,11 +1,11 @@
-"""The one list of parameters: what a board config sets, with the range each may have.
+"""The one list of parameters: every value of a board config with its permitted range.
 
-A rack protected by another rack's limits is the hazard here. The host validates a TOML file
-against these rows and compiles it to `config.bin`; the board checks the same rows again and
-refuses, never repairs (rule R9). The TOML key of `precharge_tau_ms` is `tau_ms` in section
-`[precharge]`; the unit is the suffix (see rack.definitions.signals; also _Hz, _us, _A, _mohm, _mF, _s, _K).
+The hazard is a rack that is protected by another rack's limits. The host validates a TOML file against these rows and
+compiles it to `config.bin`; the board checks the same rows again and refuses a bad value, it does not repair one (rule
+R9). The TOML key of `precharge_tau_ms` is `tau_ms` in section `[precharge]`; the unit is the suffix (see
+rack.definitions.signals; also _Hz, _us, _A, _mohm, _mF, _s, _K).
 
-Row: (name, least, most). Ranges are engineering judgement unless the section says otherwise.
+Row: (name, min, max). Ranges are engineering judgement unless the section names a source.
 """
 
 VERSION = 1
@@ -24,17 +24,17 @@ SCALARS = (
     # [overcurrent] continuous current ratings and the I2t budget above them
     ("overcurrent_charge_dA", 10, 10_000),
     ("overcurrent_discharge_dA", 10, 10_000),
-    ("overcurrent_sensor_dA", 10, 20_000),     # range of the current sensor: beyond it nothing is known
+    ("overcurrent_sensor_dA", 10, 20_000),     # range of the current sensor: a value at its ends is not valid
     ("overcurrent_charge_A2s", 10, 20_000_000),
     ("overcurrent_discharge_A2s", 10, 20_000_000),
     # [limit] available power, see the tables below
     ("limit_rise_permilleps", 1, 10_000),   # how fast a limit may come back, permille of the rack's power per second
-    ("limit_derate_permille", 0, 1_000),    # what a derate-level alarm leaves
+    ("limit_derate_permille", 0, 1_000),    # available power with a derate-level alarm
     # [plausible] temperature sensors and cell wires
-    ("plausible_jump_dK", 10, 1_000),       # no cell changes more between two scans
-    ("plausible_disagree_dK", 20, 1_000),   # colder than its module by more: lost
-    ("plausible_frozen_dK", 10, 1_000),     # unchanged while its module moved by more: lost
-    ("plausible_return_ms", 0, 600_000),    # a lost sensor must be good for so long
+    ("plausible_jump_dK", 10, 1_000),       # largest change of a cell between two scans, 0.1 K
+    ("plausible_disagree_dK", 20, 1_000),   # a sensor that is colder than its module by more is lost
+    ("plausible_frozen_dK", 10, 1_000),     # a sensor that stands still while its module moves by more is lost
+    ("plausible_return_ms", 0, 600_000),    # a lost sensor returns after being good for this long
     ("plausible_wire_mV", 200, 3_000),      # two neighbours this far from the mean in opposite directions: open wire
     # [runaway] GB 38031-2025 C.5.3.7 and a slow tier
     ("runaway_temp_ddegC", 450, 1_000),
@@ -53,23 +53,23 @@ SCALARS = (
     ("cooling_cool_full_ddegC", 0, 600),
     ("cooling_heat_on_ddegC", -500, 300),
     ("cooling_heat_off_ddegC", -500, 300),
-    ("cooling_preheat_ddegC", -500, 300),   # heat up to here while the EMS asks for charge
+    ("cooling_preheat_ddegC", -500, 300),   # heating ends here while the EMS asks for charge
     ("cooling_heater_max_ddegC", 0, 600),   # interlock: no heating with any sensor or the coolant above
-    ("cooling_run_ms", 0, 600_000),         # least run and least pause of fan, pump and heater
-    ("cooling_flow_ms", 500, 60_000),       # the pump has so long to make flow
+    ("cooling_run_ms", 0, 600_000),         # minimum run and minimum pause of fan, pump and heater
+    ("cooling_flow_ms", 500, 60_000),       # maximum time from pump on to flow
     # [contactor]
     ("contactor_aux_ms", 20, 1_000),        # a contact that has not followed its coil by then is stuck or welded
-    ("contactor_settle_ms", 0, 60_000),     # least time open
-    ("contactor_low_dA", 1, 500),           # an ordinary opening waits for less current
-    ("contactor_open_ms", 10, 10_000),      # but never longer
+    ("contactor_settle_ms", 0, 60_000),     # minimum time open
+    ("contactor_low_dA", 1, 500),           # an opening without a trip waits for less current,
+    ("contactor_open_ms", 10, 10_000),      # at most for this time
     ("contactor_bus_permille", 10, 900),    # no start with the bus above this share of the rack's voltage
-    ("contactor_trips", 1, 100),            # lock out at so many trips,
-    ("contactor_trips_s", 60, 86_400),      # one of them forgiven after each such time
-    ("contactor_hold_pct", 15, 100),        # coil duty after pull-in; 100: a level, for an economiser of its own
+    ("contactor_trips", 1, 100),            # the lock-out comes at this number of counted trips;
+    ("contactor_trips_s", 60, 86_400),      # one counted trip is forgiven after each such time
+    ("contactor_hold_pct", 15, 100),        # coil duty after pull-in; 100: steady, for a coil with an economiser
     # [soc]
     ("soc_rest_dA", 0, 1_000),
     ("soc_rest_s", 1, 86_400),
-    ("soc_slope_uV", 1, 10_000),         # least OCV slope per 0.01 % SoC that may anchor
+    ("soc_slope_uV", 1, 10_000),         # minimum OCV slope per 0.01 % SoC for an OCV correction
     # [afe]
     ("afe_chip", 0, 1),                  # AFE_* of rack.definitions.codes
     ("afe_devices", 1, 26),
@@ -90,40 +90,40 @@ SCALARS = (
     ("grid_nominal_mHz", 50_000, 60_000),       # 50 000 or 60 000
     ("grid_phases", 1, 3),                      # zero crossings measured: 1, or 3
     ("grid_window_ms", 20, 800),                # frequency window; its delay is half of it, longer is quieter
-    ("grid_jump_mHz", 20, 2_000),               # two periods this far from the window's mean are believed at once
+    ("grid_jump_mHz", 20, 2_000),               # two periods this far from the window's mean count at once
     ("grid_rocof_ms", 60, 2_000),               # RoCoF window; at most 100 samples are used
-    ("grid_plausible_mHz", 1_000, 5_000),       # nothing further from nominal is a mains period
+    ("grid_plausible_mHz", 1_000, 5_000),       # a period further from nominal is rejected
     # [response]; a preset of board_configs/grid_services has the same keys
-    ("response_enabled", 0, 1),                 # false: measures, answers nothing
-    ("response_delay_ms", 0, 600),              # nothing moves earlier, counted from the measured frequency
-    ("response_up_permille_ps", 10, 100_000),   # ramp cap away from zero; 100 000 is none
-    ("response_down_permille_ps", 10, 100_000),  # ramp cap towards zero; 100 000 is none
+    ("response_enabled", 0, 1),                 # false: frequency is measured, the response stays 0
+    ("response_delay_ms", 0, 600),              # delay from the measured frequency to the response
+    ("response_up_permille_ps", 10, 100_000),   # ramp cap away from zero; 100 000: no cap
+    ("response_down_permille_ps", 10, 100_000),  # ramp cap towards zero; 100 000: no cap
     ("response_hold_ms", 0, 10_000),            # hold after a loss of mains
     ("response_release_permille_ps", 10, 100_000),  # ramp after the hold and at the end of the duration
     ("response_rest_mHz", 1, 1_000),            # closer to nominal the grid counts as recovered
-    ("response_inertia_permille_per_Hzps", 0, 1_000),  # power against RoCoF beyond the band; 0: none
-    ("response_inertia_band_mHzps", 0, 2_000),  # RoCoF that inertia leaves alone
-    ("response_step_permille", 0, 1_000),       # step service (FFR) on low frequency; 0: none
-    ("response_step_below_mHz", 50, 3_000),     # its trigger: so far below nominal
-    ("response_step_delay_ms", 0, 2_000),       # so long below the trigger before it steps
-    ("response_step_hold_ms", 0, 60_000),       # how long the step stays
+    ("response_inertia_permille_per_Hzps", 0, 1_000),  # power against RoCoF beyond the band; 0: no inertia
+    ("response_inertia_band_mHzps", 0, 2_000),  # RoCoF without an answer by inertia
+    ("response_step_permille", 0, 1_000),       # step service (FFR) on low frequency; 0: no step
+    ("response_step_below_mHz", 50, 3_000),     # its trigger: frequency this far below nominal
+    ("response_step_delay_ms", 0, 2_000),       # time below the trigger before the step
+    ("response_step_hold_ms", 0, 60_000),       # duration of the step
     ("response_step_release_permille_ps", 10, 10_000),  # ramp at its end
-    ("response_step_rearm_mHz", 0, 1_000),      # ready again when the grid is closer to nominal than this
-    ("response_step_rearm_ms", 0, 1_000_000),   # how long it must be closer
-    ("response_duration_s", 0, 7_200),          # most energy each way, as seconds at full power; 0: as long as it lasts
-    ("response_recovery_permille", 0, 500),     # power towards the target SoC while the grid rests; 0: none
-    ("response_recovery_target_cpct", 500, 9_500),  # where recovery stops
-    ("response_recovery_band_cpct", 50, 3_000),  # further from the target than this it begins
-    ("response_recovery_delay_s", 0, 3_600),    # rest before recovery, and before spent duration is forgotten
+    ("response_step_rearm_mHz", 0, 1_000),      # the step is ready again when the grid is closer to nominal than this
+    ("response_step_rearm_ms", 0, 1_000_000),   # for this time
+    ("response_duration_s", 0, 7_200),          # energy limit of each direction, in seconds at full power; 0: no limit
+    ("response_recovery_permille", 0, 500),     # power towards the target SoC while the grid rests; 0: no recovery
+    ("response_recovery_target_cpct", 500, 9_500),  # recovery ends at this SoC
+    ("response_recovery_band_cpct", 50, 3_000),  # recovery begins further from the target than this
+    ("response_recovery_delay_s", 0, 3_600),    # rest before recovery, and before the energy limit restarts
     ("response_priority", 0, 1),                # true: the setpoint leaves room for the whole response
     ("response_setpoint_permille_ps", 1, 500),  # ramp of the EMS's setpoint and of recovery
     ("response_test_enabled", 0, 1),            # virtual frequencies of commissioning tests
     # [pair]
     ("pair_role", 0, 2),                       # 0 alone, 1 high-pass (sodium), 2 low-pass (lithium)
-    ("pair_power_W", 100, 2_000_000),          # of the pair, at 1000 permille
+    ("pair_power_W", 100, 2_000_000),          # power of the pair at 1000 permille
     ("pair_tau_ms", 100, 600_000),             # time constant of the low-pass
-    ("pair_share_permille", 0, 1_000),         # of the low-pass, taken by the low-pass rack
-    ("pair_bias_W", 0, 100_000),               # most that balancing hands over
+    ("pair_share_permille", 0, 1_000),         # part of the low-pass that the low-pass rack takes
+    ("pair_bias_W", 0, 100_000),               # maximum power that balancing moves between the racks
     # [recorder]
     ("recorder_trigger_mHz", 20, 3_000),        # a deviation from nominal that freezes the trace
     ("recorder_after", 1, 255),                 # periods recorded after the trigger, of 256
@@ -133,14 +133,14 @@ SCALARS = (
     ("precharge_late_ms", 10, 60_000),      # not done by then: a leak or a short
     ("precharge_done_permille", 800, 995),  # done: the bus at this share of the rack's voltage
     ("precharge_ohm", 1, 10_000),
-    ("precharge_energy_J", 1, 500_000),     # what the resistor may take before it has cooled
+    ("precharge_energy_J", 1, 500_000),     # energy budget of the resistor before it has cooled
     ("precharge_cooldown_ms", 100, 600_000),  # pause between tries; the whole energy budget cools off in it
     # [modbus] the EMS's link
     ("modbus_enabled", 0, 1),
     ("modbus_unit", 1, 247),             # Modbus over Serial Line 2.2
     ("modbus_baud", 9_600, 115_200),
-    ("modbus_parity", 0, 2),             # 0 none, 1 odd, 2 even
-    ("modbus_control", 0, 1),            # 0: nothing can be written
+    ("modbus_parity", 0, 2),             # 0 no parity, 1 odd, 2 even
+    ("modbus_control", 0, 1),            # 0: writing is refused
     # [deadman]
     ("deadman_window_ms", 20, 200),
     ("deadman_wdt_ms", 200, 8_388),      # RP2040 watchdog maximum: machine_wdt.c of MicroPython
@@ -180,16 +180,16 @@ SCALARS = (
     ("pins_aux_main_neg", -1, 28),
 )
 
-# Tables of integers; each row: (name, ints per entry, most entries).
+# Tables of integers; each row: (name, ints per entry, maximum number of entries).
 TABLES = (
     ("cell_ocv", 2, 32),                 # SoC 0.01 %, mV
-    ("response_curve", 2, 12),           # droop: [deviation from nominal mHz, permille]; power never rises
+    ("response_curve", 2, 12),           # droop: [deviation from nominal mHz, permille]; power falls with frequency
     ("cell_resistance", 2, 12),          # 0.1 degC, uohm of one cell, direct current
-    # available power, permille of rack_power_max_W; between the knots linear, beyond them constant
+    # available power, permille of rack_power_max_W; linear between the knots, constant beyond them
     ("limit_charge_temp", 2, 16),        # over 0.1 degC
     ("limit_discharge_temp", 2, 16),
     ("limit_charge_cell", 2, 16),        # over the highest cell voltage, mV
-    ("limit_discharge_cell", 2, 16),     # over the lowest
+    ("limit_discharge_cell", 2, 16),     # over the lowest cell voltage, mV
     ("limit_charge_soc", 2, 16),         # over 0.01 %
     ("limit_discharge_soc", 2, 16),
     ("alarms_levels", 4, 96),            # set, clear, set ms, clear ms, in the order of rack.definitions.alarms.ROWS

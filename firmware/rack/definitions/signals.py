@@ -1,13 +1,13 @@
-"""The one list of signals (rule R8): what the rack knows, each with its unit in its name.
+"""The one list of signals (rule R8): every value of the rack, with its unit in its name.
 
-Every scalar the controller reads, decides or reports is one element of a single integer
-array, the process image; console, telemetry, log, Modbus map and host decoding all walk this
-list. Two lists that disagree about a scale are how a 10x error reaches a contactor.
-The index constants in `rack/generated/ids.py` are generated from this list (`make generate`).
+Every scalar that the controller reads, decides or reports is one element of a single integer array, the process
+image. Console, telemetry, log, Modbus map and host decoding all use this list: two lists with different scales are
+how a tenfold error reaches a contactor. The index constants in `rack/generated/ids.py` are generated from this list
+(`make generate`).
 
-Row: (name, access, meaning). access: "i" input, written by the app from drivers; "c" computed
-by the control core; "o" output, acted on by the app. Unit suffixes: _mV, _dV 0.1 V, _dA 0.1 A,
-_W, _Wh, _mHz, _mHzps mHz/s, _ddegC 0.1 degC, _ms, _cpct 0.01 %, _pct, _bits, none: a number or state.
+Row: (name, access, meaning). access: "i" input, written by the application from drivers; "c" computed by the control
+core; "o" output, carried out by the application. Units by suffix: _mV, _dV 0.1 V, _dA 0.1 A, _W, _Wh, _mHz, _mHzps
+mHz/s, _ddegC 0.1 degC, _ms, _cpct 0.01 %, _pct, _bits. Without a suffix: a number or a state.
 Positive current and power discharge the rack.
 """
 
@@ -28,24 +28,24 @@ SIGNALS = (
     ("afe_seen", "i", "AFE devices that answered the last scan"),
     ("pcs_power_W", "i", "power the PCS reports"),
     ("pcs_state", "i", "state the PCS reports"),
-    ("pcs_fault", "i", "fault the PCS reports, 0 none"),
+    ("pcs_fault", "i", "fault the PCS reports, 0 without one"),
     ("pcs_echo", "i", "sequence of the last request the PCS accepted"),
     ("pcs_sequence", "i", "sequence of the last valid PCS status"),
-    ("pcs_rejected", "i", "PCS status frames refused: remote, CRC, length or a counter that stands still"),
-    ("ems_age_ms", "i", "time since the EMS last wrote; 0 until it has"),
+    ("pcs_rejected", "i", "PCS status frames refused: remote frame, CRC, length or an unchanged counter"),
+    ("ems_age_ms", "i", "time since the EMS last wrote; 0 before the first time"),
     ("insulation_kohm", "i", "insulation resistance against earth"),
-    ("task_late_ms", "i", "longest wait of a task past its time since the last scan, or how late the next feed is"),
-    ("config_bad", "i", "1: a table of the config is not what was loaded; a config refused at the start is standby"),
+    ("task_late_ms", "i", "longest delay of a task since the last scan, or the delay of the next feed"),
+    ("config_bad", "i", "1: a table of the config differs from the one that was loaded"),
     ("link_broken", "i", "1: the AFE chain is broken and read from both ends"),
-    ("wire_check", "i", "cell, from 1, whose upper sense wire the AFE's own check finds open; 0 none"),
-    ("afe_fault", "i", "AFE device, from 1, that reports a fault of its own supply, system or memory; 0 none"),
-    ("fram_bad", "i", "BAD_* of rack.storage.retention: kept values lost, FRAM silent"),
+    ("wire_check", "i", "cell, from 1, whose upper sense wire is open by the AFE's own check; 0 without one"),
+    ("afe_fault", "i", "AFE device, from 1, that reports a fault of its supply, system or memory; 0 without one"),
+    ("fram_bad", "i", "BAD_* of rack.storage.retention: retained data lost, FRAM silent"),
     # hybrid pair, from the EMS link
-    ("pair_age_ms", "i", "time since the EMS last told about the pair"),
+    ("pair_age_ms", "i", "time since the EMS last wrote the pair's values"),
     ("pair_high_cpct", "i", "state of charge of the rack that takes the high-pass (sodium)"),
     ("pair_low_cpct", "i", "state of charge of the rack that takes the low-pass (lithium)"),
-    ("pair_out", "i", "1: the other rack is open or tripped, this one takes the whole request"),
-    ("pair_short_W", "i", "power that the other rack owes its share and cannot deliver"),
+    ("pair_out", "i", "1: the other rack is open or tripped, so this one takes the whole request"),
+    ("pair_short_W", "i", "shortfall of the other rack: part of its share that it cannot deliver"),
     # grid
     ("freq_mHz", "c", "grid frequency"),
     ("rocof_mHzps", "c", "rate of change of frequency"),
@@ -63,12 +63,12 @@ SIGNALS = (
     ("temp_min_at", "c", "its sensor, 0-based"),
     ("temp_spread_ddegC", "c", "highest minus lowest temperature"),
     ("temps_lost", "c", "temperature sensors replaced by a neighbour"),
-    ("temps_lost_at", "c", "the first of them, 0-based; -1 none"),
+    ("temps_lost_at", "c", "the first of them, 0-based; -1 without one"),
     ("temps_lost_why", "c", "its fault, LOST_* of rack.definitions.codes"),
     ("cell_mean_mV", "c", "mean cell voltage"),
-    ("cell_drop_at", "c", "cell that fell by the runaway criterion, 0-based; -1 none"),
-    ("wires_open", "c", "open cell wires seen in the voltages"),
-    ("wire_open_at", "c", "the upper of the two cells at the first open wire; -1 none"),
+    ("cell_drop_at", "c", "cell that fell by the runaway criterion, 0-based; -1 without one"),
+    ("wires_open", "c", "open cell wires found in the voltages"),
+    ("wire_open_at", "c", "the upper of the two cells at the first open wire; -1 without one"),
     ("sum_error_dV", "c", "difference between the sum of the cells and the measured rack voltage"),
     ("charge_temp_max_ddegC", "c", "temp_max_ddegC while charging current flows, else 25 degC"),
     ("charge_temp_min_ddegC", "c", "temp_min_ddegC while charging current flows, else 25 degC"),
@@ -76,21 +76,21 @@ SIGNALS = (
     ("core_max_at", "c", "its module, 0-based"),
     ("rise_mKps", "c", "fastest temperature rise of a sensor, over half a second"),
     ("rise_at", "c", "its sensor, 0-based"),
-    ("rise_slow_mKpmin", "c", "fastest rise over a minute above the rack's own mean rise"),
+    ("rise_slow_mKpmin", "c", "fastest rise of a sensor over a minute, above the mean rise of the rack"),
     ("runaway", "c", "thermal runaway: RUN_* of rack.definitions.codes"),
-    ("runaway_at", "c", "its sensor, 0-based; -1 none"),
+    ("runaway_at", "c", "its sensor, 0-based; -1 without one"),
     ("runaway_bits", "c", "evidence used, EV_* of rack.definitions.codes"),
     ("heat_W", "c", "Joule heat of one cell at its mean square current"),
     # charge
     ("soc_cpct", "c", "state of charge"),
-    ("soe_cpct", "c", "state of energy: share of the full rack's energy that is left"),
-    ("soh_cpct", "c", "capacity that was measured between two rests, against the nominal"),
-    ("cycles_c", "c", "full cycles by discharged charge, 0.01"),
-    ("charged_Ah", "c", "charge taken in since the rack was made"),
-    ("discharged_Ah", "c", "charge given out since the rack was made"),
+    ("soe_cpct", "c", "state of energy: remaining share of the full rack's energy"),
+    ("soh_cpct", "c", "capacity measured between two rests, against the nominal"),
+    ("cycles_c", "c", "full cycles, counted by discharged charge, 0.01"),
+    ("charged_Ah", "c", "charge taken in since the first start"),
+    ("discharged_Ah", "c", "charge given out since the first start"),
     ("i2t_charge_permille", "c", "charge overload used: 1000 is the whole I2t budget"),
     ("i2t_discharge_permille", "c", "discharge overload used"),
-    # faults: 0 none
+    # faults: 0 without one
     ("hvil_open", "c", "interlock loop open"),
     ("estop_pressed", "c", "emergency stop pressed"),
     ("oc_alert", "c", "hardware over-current alert"),
@@ -99,9 +99,9 @@ SIGNALS = (
     ("contactor_welded", "c", "an auxiliary contact or bus voltage without its coil"),
     ("precharge_fast", "c", "precharges that ended before their window, since the last good one"),
     ("precharge_slow", "c", "precharges that missed their window, since the last good one"),
-    ("precharge_J", "c", "energy in the precharge resistor that has not cooled off"),
+    ("precharge_J", "c", "energy in the precharge resistor that has not cooled off yet"),
     ("coolant_stopped", "c", "pump on without coolant flow"),
-    ("time_jump_ms", "c", "part of the last scan's elapsed time that was not believed"),
+    ("time_jump_ms", "c", "part of the time since the last scan above 1 s, which the controller does not count"),
     # decisions
     ("state", "c", "contactor state, STATE_* of rack.definitions.codes"),
     ("step", "c", "step of the contactor sequence, STEP_* of rack.control.protect.contactors"),
@@ -109,14 +109,14 @@ SIGNALS = (
     ("trips", "c", "trips counted towards the lock-out"),
     ("actions", "c", "actions demanded by active alarms, ACT_* of rack.definitions.codes"),
     ("alarm_level", "c", "highest active level: 0 none, 1 warn, 2 derate, 3 trip"),
-    ("trip_code", "c", "code of the first latched trip, 0 none"),
+    ("trip_code", "c", "code of the first latched trip, 0 without one"),
     ("limit_charge_W", "c", "available charge power, 0 or more"),
     ("limit_discharge_W", "c", "available discharge power, 0 or more"),
-    ("limit_charge_by", "c", "what limits charging, LIM_* of rack.definitions.codes"),
-    ("limit_discharge_by", "c", "what limits discharging"),
-    ("setpoint_W", "i", "power asked for by the EMS"),
-    ("response_W", "c", "power asked for by the frequency response before limits"),
-    ("short_W", "c", "power that this rack owes its share and cannot deliver"),
+    ("limit_charge_by", "c", "reason of the charge limit, LIM_* of rack.definitions.codes"),
+    ("limit_discharge_by", "c", "reason of the discharge limit, LIM_*"),
+    ("setpoint_W", "i", "power set by the EMS"),
+    ("response_W", "c", "power of the frequency response before limits"),
+    ("short_W", "c", "shortfall of this rack: part of its share that it cannot deliver"),
     # outputs
     ("request_W", "o", "power requested from the PCS"),
     ("coils", "o", "coil commands, bits COIL_* of rack.definitions.codes"),

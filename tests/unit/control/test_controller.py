@@ -32,7 +32,8 @@ def test_a_healthy_rack_precharges_and_closes(name: str) -> None:
     assert rig.s[I.TRIP_CODE] == 0
 
 
-def test_an_overheated_rack_is_derated_before_it_trips_and_closes_again_only_after_a_reset() -> None:
+def test_an_overheated_rack_is_derated_before_it_trips() -> None:
+    """An overheated rack is derated before it trips, and it closes again only after a reset."""
     rig = Rig().close()
     full = rig.s[I.LIMIT_DISCHARGE_W]
     rig.warm(570)
@@ -69,7 +70,8 @@ def test_the_clock_may_start_anywhere_and_wrap_at_any_time(start: int) -> None:
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**30 - 1), st.integers(0, 2**30 - 1))
-def test_a_gap_longer_than_a_second_is_told_and_not_counted_as_time(start: int, gap: int) -> None:
+def test_a_gap_above_a_second_is_reported_and_not_counted(start: int, gap: int) -> None:
+    """A gap of more than 1 s between scans is reported, and its excess does not count as time."""
     rig = Rig("bench", start)
     rig.scan()
     held = rig.s[I.STEP_ms]
@@ -86,7 +88,8 @@ def test_a_gap_while_closed_opens_the_rack() -> None:
     assert rig.s[I.COILS] == 0 and rig.s[I.TRIP_CODE] == code_of("time_trip")
 
 
-def test_what_must_survive_a_loss_of_power_is_retained_and_restored() -> None:
+def test_latches_trips_and_charge_survive_a_power_loss() -> None:
+    """Latches, counted trips and the charge survive a loss of power."""
     rig = Rig().close()
     for at in range(16):
         rig.c.cells_mV[at] = 1900
@@ -115,7 +118,7 @@ def test_a_restart_is_no_reset_a_latched_trip_outlives_the_power() -> None:
     third.until(lambda: third.s[I.STATE] == STATE_CLOSED)
 
 
-def test_a_deep_discharge_that_an_earlier_firmware_has_kept_is_latched() -> None:
+def test_a_deep_discharge_of_an_earlier_firmware_is_latched() -> None:
     """It wrote 1 and no trip's code."""
     rig = Rig()
     kept = list(rig.c.retained)
@@ -177,7 +180,8 @@ def test_an_ems_that_has_fallen_silent_asks_for_nothing_any_more() -> None:
     assert rig.s[I.STATE] == STATE_CLOSED, "the response to the grid needs no EMS"
 
 
-def test_the_response_is_requested_within_the_limits_and_not_at_all_while_power_is_forbidden() -> None:
+def test_the_response_is_requested_within_the_limits() -> None:
+    """The request stays within the limits, and it is 0 while power is forbidden."""
     rig = Rig("sodium").close()
     for _ in range(60):
         rig.c.response.on_period(1_000_000_000_000 // 49_400 // 16)
@@ -194,7 +198,8 @@ def test_the_response_is_requested_within_the_limits_and_not_at_all_while_power_
     assert rig.s[I.REQUEST_W] == 0
 
 
-def test_a_suspected_runaway_stops_the_power_and_keeps_the_contactors() -> None:
+def test_a_suspected_runaway_stops_power_and_stays_closed() -> None:
+    """A suspected runaway sets the request to zero and keeps the contactors closed."""
     rig = Rig("bench").close()
     asked, early = [], []
     plan = rig.c.plan
@@ -222,7 +227,7 @@ def test_an_ems_that_never_spoke_counts_as_lost() -> None:
     assert Rig("sodium").s[I.PAIR_AGE_ms] >= LINK_LOST_MS
 
 
-def test_a_setpoint_after_a_silence_counts_although_the_alarm_has_not_ended_yet() -> None:
+def test_a_setpoint_after_a_silence_counts_at_once() -> None:
     """The console has said ok to it: the alarm may take its clear time, the setpoint does not wait for that."""
     levels = array("i", Rig().params.alarms_levels)
     levels[4 * code_of("ems_lost") - 1] = 10_000     # clear_ms

@@ -42,9 +42,10 @@ def test_the_instrument_raises_where_the_board_would_allocate(bad: Any) -> None:
        st.dictionaries(st.sampled_from(sorted(_RANGES)), st.sampled_from([0, 1]), max_size=6),
        st.lists(st.tuples(st.lists(st.tuples(st.sampled_from(_INPUTS), _WORDS), max_size=4), st.integers(0, 7000),
                           st.integers(-32768, 32767), _ELAPSED), max_size=25))  # fmt: skip
-def test_no_result_leaves_31_bits_for_any_input_and_any_allowed_config(
+def test_no_result_leaves_31_bits(
     name: str, bounds: dict[str, int], steps: list[tuple[list[tuple[int, int]], int, int, int]]
 ) -> None:
+    """No result needs more than 31 bits, for any input and any permitted config."""
     c = checked_controller(params(name, **{key: _RANGES[key][end] for key, end in bounds.items()}))
     c.s[I.IN_bits] = checked(63)
     c.s[I.RACK_dV] = checked(11_520)
@@ -73,7 +74,8 @@ def test_no_result_leaves_31_bits_for_any_input_and_any_allowed_config(
     assert all(isinstance(value, Checked) for value in c.s)
 
 
-def test_temperatures_that_nobody_reads_for_weeks_stay_within_31_bits() -> None:
+def test_unread_temperatures_stay_within_31_bits() -> None:
+    """The time since the last temperatures stays within 31 bits after weeks."""
     c = checked_controller(params("bench"))
     c.protect(checked(0))
     c.times[T.TEMPS_ms] = 2**28 - 1_500     # after three days
@@ -106,7 +108,8 @@ def test_a_long_run_at_the_ends_of_the_ranges_stays_inside(name: str) -> None:
 
 
 @pytest.mark.parametrize("quarters", [5, 8])
-def test_a_resistor_of_the_largest_budget_that_is_too_hot_at_the_start_stays_within_31_bits(quarters: int) -> None:
+def test_a_resistor_of_the_largest_budget_fits_31_bits(quarters: int) -> None:
+    """A precharge resistor of the largest budget that is too hot at the start stays within 31 bits."""
     most = {key: most for key, (_, most) in _RANGES.items() if key.startswith("precharge_energy")}
     c = checked_controller(params("bench", contactor_settle_ms=0, **most))
     c.contactors.wanted = True

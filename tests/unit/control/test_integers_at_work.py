@@ -219,7 +219,8 @@ def in_the_scan(name: str) -> bool:
     return not any(what in name for group in _NOT_IN_THE_SCAN.values() for what in group)
 
 
-def test_a_rack_at_work_stays_within_31_bits_and_enters_every_function_of_the_scan() -> None:
+def test_a_rack_at_work_stays_within_31_bits() -> None:
+    """A rack at work stays within 31 bits and enters every function of the scan."""
     with Entered() as entered:
         rig = Work()
         rig.closed_again()

@@ -27,7 +27,8 @@ def _exact(knots: list[tuple[int, int]], x: int) -> int:
 
 
 @given(_knots, st.integers(-30_000, 30_000))
-def test_a_table_is_linear_between_its_knots_and_constant_beyond_them(knots: list[tuple[int, int]], x: int) -> None:
+def test_a_table_is_linear_between_knots_constant_beyond(knots: list[tuple[int, int]], x: int) -> None:
+    """A table is linear between its knots and constant beyond them."""
     table = _table(knots)
     assert interpolate(table, len(table), x) == _exact(knots, x)
 

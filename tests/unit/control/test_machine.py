@@ -337,7 +337,8 @@ def test_a_danger_opens_a_closed_rack_within_its_row(key: str) -> None:
 
 
 @pytest.mark.parametrize(("tau_ms", "least"), [(50, 0.1), (200, 0.5), (2000, 0.95), (60_000, 0.95)])
-def test_the_precharge_resistor_takes_its_energy_and_no_more_however_slow_the_bus_is(tau_ms: int, least: float) -> None:
+def test_the_resistor_takes_no_more_than_its_energy(tau_ms: int, least: float) -> None:
+    """The precharge resistor does not take more than its energy budget, however slow the bus is."""
     machine = Machine()
     machine.start("bench", 0, 0, False)
     machine.contacts_and_bus_misbehave(True, True, tau_ms)

@@ -64,7 +64,8 @@ def play(rig: Rig, groups: list[int]) -> dict[int, dict[str, int]]:
 
 @settings(max_examples=25, deadline=None)
 @given(_GROUPS)
-def test_plans_that_serve_one_to_three_protects_advance_slots_hold_and_ramps_as_punctual_ones(groups):
+def test_late_plans_advance_as_punctual_ones(groups):
+    """A plan that serves one to three protects advances slots, hold and ramps as punctual ones."""
     late, punctual = lost(), lost()
     expected = play(punctual, [1] * sum(groups))
     for at, what in play(late, groups).items():
@@ -89,7 +90,8 @@ def test_a_slot_is_told_all_the_time_since_its_own_last_run(groups):
     assert told == rig.c.slots[S.LAST_ms + 2] - began
 
 
-def test_a_plan_that_has_long_not_come_moves_no_further_than_a_gap_and_a_late_scan_may() -> None:
+def test_a_very_late_plan_moves_no_further_than_a_gap() -> None:
+    """A plan after a long time moves the slots by at most 1 s and the response by at most 100 ms."""
     rig = lost()
     clock, unknown = rig.c.slots[S.CLOCK_ms], rig.c.response.state[K.UNKNOWN_ms]
     play(rig, [400])
@@ -109,7 +111,8 @@ def test_the_phases_ages_do_not_wait_for_a_plan() -> None:
     assert list(response.state[K.PHASE_AGES : K.PHASE_AGES + 3]) == [10, 10, 10]
 
 
-def test_a_request_that_has_begun_since_the_last_plan_is_withdrawn_by_the_first_half_too() -> None:
+def test_the_first_half_withdraws_a_new_request() -> None:
+    """The first half also withdraws a request that a mains period has made since the last plan."""
     rig = Rig("bench", response_delay_ms=0).close()
     for _ in range(30):
         rig.c.response.on_period(1_250_000)

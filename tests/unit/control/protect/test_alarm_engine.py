@@ -103,7 +103,8 @@ def test_the_first_trip_keeps_its_place_until_all_are_reset() -> None:
     assert s[I.TRIP_CODE] == 0
 
 
-def test_a_restored_latch_opens_and_holds_although_its_cause_is_gone() -> None:
+def test_a_restored_latch_opens_and_holds() -> None:
+    """A latch that was retained opens the rack after the start and holds it open, although its cause is gone."""
     s = array("i", [0] * I.COUNT)
     p = params()
     alarms = Alarms(p, s)
@@ -129,7 +130,8 @@ def test_a_row_that_never_stops_counting_does_not_leave_30_bits() -> None:
 
 
 @pytest.mark.parametrize("name", ["sodium", "lfp", "bench"])
-def test_shipped_levels_rise_from_warn_to_trip_and_leave_room_for_hysteresis(name: str) -> None:
+def test_shipped_levels_rise_from_warn_to_trip(name: str) -> None:
+    """In the shipped configs the levels rise from warn to trip, and set and clear leave room for hysteresis."""
     p = params(name)
     last: dict[tuple[str, int], tuple[int, int]] = {}
     for at, row in enumerate(ROWS):
@@ -168,7 +170,8 @@ _BIT_WORDS = (
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
-def test_every_alarm_shows_in_the_ems_s_event_word_under_the_name_it_has_there(row: Any) -> None:
+def test_every_alarm_has_a_fitting_bit_in_evt1(row: Any) -> None:
+    """Every alarm sets a bit of the EMS's event word Evt1 whose SunSpec name fits its signal."""
     key, signal, level, bit = row[0], row[1], row[3], row[6]
     names = {value: name for name, value in _evt1().items()}
     if signal == "current_dA":
@@ -182,7 +185,8 @@ def test_every_alarm_shows_in_the_ems_s_event_word_under_the_name_it_has_there(r
 
 @pytest.mark.parametrize("name", ["bench", "lfp", "sodium"])
 @pytest.mark.parametrize("state", range(16))
-def test_a_pcs_in_fault_or_without_requests_is_told_and_opens_nothing(name: str, state: int) -> None:
+def test_a_pcs_fault_or_timeout_warns_and_does_not_open(name: str, state: int) -> None:
+    """A PCS in fault, or one that times out for requests, is reported; the contactors stay closed."""
     rig = Rig(name).close()
     rig.s[I.PCS_STATE] = state
     rig.run(1_020)

@@ -49,7 +49,8 @@ def test_a_precharge_is_good_only_inside_its_window(
     )
 
 
-def test_every_step_has_an_exit_and_every_step_that_moves_a_timeout() -> None:
+def test_every_step_has_an_exit_and_a_timeout() -> None:
+    """Every step has an exit, and every step except the resting ones has a timeout."""
     table = contactors.EXITS
     assert sorted(_STEPS.values()) == list(range(len(table)))
     resting = {_STEPS[name] for name in ("STEP_REST", "STEP_CLOSED", "STEP_FAULT", "STEP_LOCKED")}
@@ -74,7 +75,8 @@ def test_every_step_can_be_reached_and_left_towards_rest() -> None:
             assert len(reached) == len(table)
 
 
-def test_main_minus_closes_first_then_precharge_then_main_plus_and_precharge_opens() -> None:
+def test_coils_close_in_the_order_of_the_sequence() -> None:
+    """Main - closes first, then precharge, then main +; precharge opens last."""
     rig = Rig()
     rig.scan()
     rig.c.command(CMD_CLOSE)
@@ -98,7 +100,8 @@ def test_the_rack_waits_its_least_time_open_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("tau_factor, fault", [(0.1, "precharge_fast"), (40, "precharge_slow")])
-def test_a_precharge_outside_its_window_is_tried_three_times_and_then_trips(tau_factor: float, fault: str) -> None:
+def test_a_precharge_outside_its_window_trips_at_the_third_try(tau_factor: float, fault: str) -> None:
+    """A precharge that is too fast or too slow is tried three times and then trips; after a reset a good one closes."""
     rig = Rig("bench", precharge_cooldown_ms=600, contactor_settle_ms=100)
     rig.scan()
     rig.c.command(CMD_CLOSE)
@@ -132,7 +135,8 @@ def test_a_failed_try_waits_for_the_cool_down_before_the_next() -> None:
     assert rig.until(lambda: rig.s[I.COILS]) >= 2000
 
 
-def test_the_resistor_s_energy_is_bounded_and_it_must_cool_before_a_start() -> None:
+def test_the_resistor_energy_is_bounded_and_cools_before_a_start() -> None:
+    """With a shorted bus a precharge ends at the energy budget, and the next one waits until the resistor cooled."""
     rig = Rig("bench", precharge_energy_J=5, precharge_late_ms=60_000, precharge_cooldown_ms=4000)
     rig.bus = False                     # a short: the bus stays at zero
     rig.scan()
@@ -152,7 +156,8 @@ def test_the_resistor_s_energy_is_bounded_and_it_must_cool_before_a_start() -> N
 
 
 @pytest.mark.parametrize("tau_ms", [12, 50, 200, 2000])
-def test_the_resistor_s_energy_is_counted_well_however_fast_the_bus_rises(tau_ms: int) -> None:
+def test_the_resistor_energy_is_right_at_any_rise_of_the_bus(tau_ms: int) -> None:
+    """The counted energy of the resistor is close to the true one, however fast the bus rises."""
     rig = Rig("sodium", precharge_early_ms=0)
     rig.params.precharge_tau_ms = tau_ms
     rig.scan()
@@ -186,7 +191,8 @@ def test_a_restart_cools_no_resistor() -> None:
         assert 0.9 * wait_ms <= took_ms <= wait_ms + 1400, "a quarter more by rounding up"
 
 
-def test_a_charged_bus_or_a_rack_without_voltage_is_not_switched_onto() -> None:
+def test_a_charged_bus_or_a_missing_rack_voltage_bars_closing() -> None:
+    """The rack does not close onto a charged bus, or without a rack voltage."""
     rig = Rig("bench")
     rig.bus = False
     rig.s[I.BUS_dV] = rig.rack_dV * 201 // 1000 + 1
@@ -199,7 +205,8 @@ def test_a_charged_bus_or_a_rack_without_voltage_is_not_switched_onto() -> None:
     assert rig.s[I.COILS]
 
 
-def test_a_bus_that_rises_with_main_minus_alone_is_a_welded_contactor() -> None:
+def test_a_bus_that_rises_early_is_a_welded_contactor() -> None:
+    """A bus that rises while only main - is closed means a welded contactor."""
     rig = Rig("bench")
     rig.bus = False
     rig.scan()
@@ -250,7 +257,8 @@ def test_a_contact_that_does_not_open_is_welded(welded: int) -> None:
 
 @settings(max_examples=20)
 @given(st.integers(-2000, 2000))
-def test_opening_waits_for_low_current_but_never_beyond_its_bound(current: int) -> None:
+def test_opening_waits_for_low_current_up_to_its_timeout(current: int) -> None:
+    """An opening without a trip waits for low current, at most for the configured time."""
     rig = Rig("bench", overcurrent_sensor_dA=20_000, alarms_levels=_no_current_alarms())
     rig.close()
     rig.s[I.CURRENT_dA] = current
@@ -272,7 +280,8 @@ def _no_current_alarms() -> array:
     return array("i", levels)
 
 
-def test_a_trip_opens_in_the_scan_that_sees_it_whatever_the_current() -> None:
+def test_a_trip_opens_in_the_same_scan_at_any_current() -> None:
+    """A trip opens in the scan that detects it, at any current."""
     rig = Rig("bench").close()
     rig.s[I.CURRENT_dA] = 199
     rig.in_bits &= ~IN_ESTOP
@@ -327,7 +336,8 @@ def test_counted_trips_are_forgiven_one_after_each_time() -> None:
         assert rig.s[I.TRIPS] == left
 
 
-def test_a_trip_at_rest_holds_but_is_not_latched_when_it_is_a_loss_of_communication() -> None:
+def test_a_loss_of_communication_at_rest_is_not_latched() -> None:
+    """A loss of communication at rest holds the rack open, but it is not latched."""
     rig = Rig("bench")
     rig.silent.add("pcs")
     rig.run(500)
@@ -362,7 +372,8 @@ def _never_switches(rig: Rig, ms: int) -> None:
         assert rig.s[I.COILS] == 0
 
 
-def test_a_rack_that_closes_by_itself_does_not_try_while_an_alarm_holds_it_open() -> None:
+def test_auto_close_waits_while_an_alarm_holds_open() -> None:
+    """With auto_close the rack does not try to close while an alarm holds it open."""
     rig = Rig("sodium", rack_auto_close=1)
     rig.silent.add("pcs")
     rig.run(300)
@@ -375,7 +386,8 @@ def test_a_rack_that_nobody_asked_never_moves_a_contact() -> None:
     _never_switches(Rig("bench"), 2500)
 
 
-def test_an_unlocked_rack_waits_to_be_asked_even_if_it_closes_by_itself() -> None:
+def test_an_unlocked_rack_waits_for_a_command() -> None:
+    """After `unlock` the rack waits for a command, also with auto_close."""
     rig = Rig("sodium", rack_auto_close=1)
     kept = list(rig.c.retained)
     kept[W.TRIPS] = rig.params.contactor_trips
@@ -388,7 +400,8 @@ def test_an_unlocked_rack_waits_to_be_asked_even_if_it_closes_by_itself() -> Non
 
 
 @pytest.mark.parametrize("opened", ["before", "tripped", "never"])
-def test_what_an_operator_has_opened_stays_open_after_a_trip_and_its_reset(opened: str) -> None:
+def test_an_operators_opening_outlasts_a_trip_and_its_reset(opened: str) -> None:
+    """A rack that an operator has opened stays open after a trip and its reset, also with auto_close."""
     rig = Rig("sodium", rack_auto_close=1).close()
     if opened == "before":
         rig.c.command(CMD_OPEN)
@@ -406,3 +419,33 @@ def test_what_an_operator_has_opened_stays_open_after_a_trip_and_its_reset(opene
         assert rig.c.command(CMD_RESET) == 0
     rig.run(5_000)
     assert (rig.s[I.STATE] == STATE_CLOSED) == (opened == "never"), "nor does a second reset close it"
+
+
+def test_without_auto_close_a_reset_leaves_the_rack_open() -> None:
+    """auto_close = false: after a trip and its reset the rack stays open until a command."""
+    rig = Rig("bench", rack_auto_close=0).close()
+    rig.in_bits &= ~IN_HVIL
+    rig.run(200)
+    assert rig.s[I.TRIP_CODE] == code_of("hvil")
+    rig.in_bits |= IN_HVIL
+    rig.run(500)
+    assert rig.c.command(CMD_RESET) == 0
+    rig.run(2 * rig.params.contactor_settle_ms + 2_000)
+    assert rig.s[I.TRIP_CODE] == 0 and rig.s[I.STATE] == STATE_OPEN and rig.s[I.COILS] == 0
+
+
+def test_a_good_precharge_clears_the_slow_warning() -> None:
+    """One slow precharge warns; a good one without a reset in between clears the warning."""
+    rig = Rig("bench", precharge_cooldown_ms=600, contactor_settle_ms=100)
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    good_ms = rig.params.precharge_tau_ms
+    rig.params.precharge_tau_ms = 5_000
+    rig.until(lambda: rig.s[I.PRECHARGE_SLOW])
+    rig.run(500)
+    assert rig.c.alarms.active[code_of("precharge_slow_warn") - 1]
+    rig.params.precharge_tau_ms = good_ms
+    rig.until(lambda: rig.s[I.STATE] == STATE_CLOSED)
+    assert rig.s[I.PRECHARGE_SLOW] == 0
+    rig.run(60_000)
+    assert not rig.c.alarms.active[code_of("precharge_slow_warn") - 1]

@@ -70,7 +70,8 @@ def test_an_estimated_core_alone_starts_the_cooling() -> None:
     assert bench.s[I.FAN_pct] >= FAN_MIN_pct
 
 
-def test_a_cold_lfp_rack_is_heated_with_flow_until_it_is_warm_enough() -> None:
+def test_a_cold_lfp_rack_is_heated_with_flow() -> None:
+    """A cold LFP rack is heated while the coolant flows, until it is warm enough."""
     bench = Bench()
     bench.at(50, 60)
     bench.run(100)
@@ -133,7 +134,8 @@ def test_the_heater_goes_off_at_once_with_any_of_its_interlocks(lose: Any) -> No
     assert bench.s[I.HEATER] == 0
 
 
-def test_a_pump_without_flow_is_told_after_its_time_and_forgiven_when_it_flows() -> None:
+def test_a_pump_without_flow_is_reported_until_it_flows() -> None:
+    """A pump without flow is reported after the configured time; flow ends the report."""
     bench = Bench()
     bench.flows = False
     bench.at(250, 400)
@@ -158,7 +160,8 @@ def test_a_short_pause_of_the_flow_is_no_fault() -> None:
 
 
 @pytest.mark.parametrize("over", [-1, 0, 50])
-def test_one_hot_sensor_stops_the_heater_that_a_cold_one_asks_for(over: int) -> None:
+def test_one_hot_sensor_stops_the_heater(over: int) -> None:
+    """One hot sensor stops the heater, although a cold sensor demands it."""
     bench = Bench(cooling_run_ms=1000, cooling_cool_on_ddegC=500, cooling_cool_off_ddegC=480)  # it stops by itself
     bench.flows = True
     bench.s[I.SETPOINT_W] = -10

@@ -57,9 +57,10 @@ def test_a_rack_in_its_comfort_has_its_rated_power(name: str) -> None:
 @settings(max_examples=60)
 @given(st.sampled_from(NAMES), st.integers(-600, 1300), st.integers(0, 500), st.integers(0, 5000), st.integers(0, 300),
        st.integers(0, 10_000))  # fmt: skip
-def test_limits_stay_within_the_rated_power_and_the_coldest_and_the_hottest_cell_count(
+def test_limits_follow_the_coldest_and_the_hottest_cell(
     name: str, cold: int, wider: int, low_mV: int, spread: int, soc: int
 ) -> None:
+    """Limits stay within the rated power, and both the coldest and the hottest cell count."""
     limits, s, p = _limits(name)
     s[I.TEMP_MIN_ddegC], s[I.TEMP_MAX_ddegC], s[I.CORE_MAX_ddegC] = cold, cold + wider, cold + wider
     s[I.CELL_MIN_mV], s[I.CELL_MAX_mV], s[I.SOC_cpct] = low_mV, low_mV + spread, soc
@@ -73,7 +74,8 @@ def test_limits_stay_within_the_rated_power_and_the_coldest_and_the_hottest_cell
 
 @settings(max_examples=60)
 @given(st.sampled_from(NAMES), st.integers(1000, 4500), st.integers(0, 1000))
-def test_a_higher_cell_never_charges_more_and_a_lower_one_never_discharges_more(name: str, mV: int, more: int) -> None:
+def test_limits_are_monotonic_in_the_cell_voltage(name: str, mV: int, more: int) -> None:
+    """A higher cell voltage does not raise the charge limit, and a lower one does not raise the discharge limit."""
     limits, s, _ = _limits(name)
     s[I.CELL_MAX_mV] = s[I.CELL_MIN_mV] = mV
     low = _fresh(limits, s)
@@ -92,7 +94,8 @@ def test_no_power_into_a_full_cell_nor_out_of_an_empty_one(name: str) -> None:
 
 
 @given(st.integers(-400, 600))
-def test_lfp_charges_in_the_steps_of_its_data_sheet_and_not_at_all_at_zero_degrees(ddegC: int) -> None:
+def test_lfp_charges_in_the_steps_of_its_data_sheet(ddegC: int) -> None:
+    """LFP charges in the steps of its data sheet, with zero power at 0 degC."""
     limits, s, p = _limits("lfp")
     s[I.TEMP_MIN_ddegC] = s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = ddegC
     charge = _fresh(limits, s)[0]
@@ -105,7 +108,8 @@ def test_lfp_charges_in_the_steps_of_its_data_sheet_and_not_at_all_at_zero_degre
         assert charge == round(full * allowed / 0.5)
 
 
-def test_sodium_charges_down_to_minus_twenty_and_what_limits_is_named() -> None:
+def test_sodium_charges_down_to_minus_twenty() -> None:
+    """Sodium charges down to -20 degC, and the reason of the limit is reported."""
     limits, s, _ = _limits("sodium")
     s[I.TEMP_MIN_ddegC] = -195
     assert _fresh(limits, s)[0] > 0
@@ -138,7 +142,8 @@ def test_a_derating_alarm_takes_its_own_direction_at_once(action: int, own: int,
 
 
 @pytest.mark.parametrize("action", [ACT_OPEN, ACT_ZERO])
-def test_nothing_is_available_while_an_alarm_opens_and_all_of_it_right_behind(action: int) -> None:
+def test_power_is_zero_while_an_alarm_opens_and_back_at_once(action: int) -> None:
+    """Available power is 0 while an alarm demands opening, and the full limit returns right after it."""
     limits, s, p = _limits("sodium")
     all_of_it = (0, p.rack_power_max_W, LIM_NONE)
     for actions, most_W, by in (all_of_it, (action, 0, LIM_STATE), all_of_it):
@@ -150,7 +155,8 @@ def test_nothing_is_available_while_an_alarm_opens_and_all_of_it_right_behind(ac
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(2400, 3700), st.sampled_from([10, 20, 70])), min_size=1, max_size=60))
-def test_a_limit_falls_at_once_and_rises_no_faster_than_configured(moves: list[tuple[int, int]]) -> None:
+def test_a_limit_falls_at_once_and_rises_slowly(moves: list[tuple[int, int]]) -> None:
+    """A limit falls at once and rises no faster than configured."""
     limits, s, p = _limits("lfp")
     elapsed = 0
     before = limits.charge.words[W.PERMILLE]

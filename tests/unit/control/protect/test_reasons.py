@@ -33,7 +33,8 @@ def _reasons(rig: Rig, most: int = 12) -> list[int]:
     return list(reasons.codes[: reasons.list()])
 
 
-def test_a_healthy_open_rack_waits_to_be_asked_and_a_closed_one_has_no_reason() -> None:
+def test_a_healthy_rack_has_at_most_one_reason() -> None:
+    """A healthy open rack reports that it waits for a command; a closed one reports no reason."""
     rig = Rig()
     rig.run(1500)
     assert _reasons(rig) == [WHY_NOT_ASKED]
@@ -50,7 +51,8 @@ def test_a_healthy_open_rack_waits_to_be_asked_and_a_closed_one_has_no_reason() 
     assert _reasons(rig) == [WHY_SETTLING]
 
 
-def test_a_trip_comes_first_then_that_it_is_latched_then_what_else_holds() -> None:
+def test_reasons_begin_with_the_trip() -> None:
+    """The trip comes first, then the latch, then the other alarms that hold the rack open."""
     rig = Rig().close()
     rig.in_bits &= ~IN_ESTOP
     rig.run(300)
@@ -73,7 +75,7 @@ def test_every_latched_trip_is_told_and_a_warning_is_not() -> None:
 
 
 @pytest.mark.parametrize("dA", [0, 3_000, -3_000])
-def test_an_over_current_that_the_hardware_has_cut_is_told_as_over_current(dA: int) -> None:
+def test_an_over_current_cut_in_hardware_is_named_so(dA: int) -> None:
     """By the time of the scan it may be over; the latched alert names it then, else the direction comes first."""
     rig = Rig("lfp").close()
     rig.s[I.CURRENT_dA] = dA

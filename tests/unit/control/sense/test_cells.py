@@ -27,7 +27,8 @@ def test_extremes_sum_and_mean_are_those_of_the_cells(values: list[int]) -> None
 
 
 @given(st.lists(st.integers(2900, 3100), min_size=12, max_size=40), st.data())
-def test_an_open_wire_shows_as_two_neighbours_apart_and_is_located(values: list[int], data: st.DataObject) -> None:
+def test_an_open_wire_is_found_and_located(values: list[int], data: st.DataObject) -> None:
+    """An open wire reads as two neighbours that deviate in opposite directions; its place is reported."""
     at = data.draw(st.integers(1, len(values) - 1))
     shift = data.draw(st.integers(800, 2500))
     sign = data.draw(st.sampled_from([1, -1]))

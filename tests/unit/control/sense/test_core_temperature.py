@@ -54,7 +54,8 @@ def _wide() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name, amps", [("sodium", 420), ("sodium", -210), ("lfp", 280), ("lfp", -140)])
 @pytest.mark.parametrize("start", [-10.0, 25.0, 40.0])
-def test_the_estimate_follows_the_true_core_within_six_tenths_of_a_kelvin(name: str, amps: int, start: float) -> None:
+def test_the_estimate_follows_the_true_core(name: str, amps: int, start: float) -> None:
+    """The estimate follows the core of an exact model within 0.6 K."""
     bench = Bench(name, start)
     pairs = bench.run(900, amps, start) + bench.run(300, 0, start) + bench.run(300, -amps, start)
     for estimate, truth in pairs:
@@ -81,9 +82,10 @@ def test_the_core_is_known_to_be_hot_before_the_surface_shows_it() -> None:
 
 @settings(max_examples=20)
 @given(st.integers(-400, 900), st.integers(-400, 900), st.integers(0, 2000))
-def test_without_current_the_core_settles_at_the_surface_and_stays_in_its_range(
+def test_without_current_the_core_settles_at_the_surface(
     first: int, then: int, amps: int
 ) -> None:
+    """Without current the core settles at the temperature of the surface and stays in its range."""
     bench = Bench("sodium", 25.0, 2)
     for value, seconds in ((first, 1), (then, 3000)):
         for _ in range(0, seconds, 2):
@@ -107,7 +109,8 @@ def test_the_hottest_module_is_named() -> None:
     assert (bench.s[I.CORE_MAX_ddegC], bench.s[I.CORE_MAX_AT]) == (350, 2)
 
 
-def test_the_heat_is_that_of_the_coldest_cell_at_the_mean_square_current() -> None:
+def test_the_heat_is_that_of_the_coldest_cell() -> None:
+    """The heat is that of the coldest cell at the mean square current."""
     bench = Bench("sodium", 25.0)
     bench.s[I.TEMP_MIN_ddegC] = 250
     bench.s[I.CURRENT_dA] = 4000

@@ -16,9 +16,10 @@ from rack.generated import retained_words as W
 @settings(max_examples=60)
 @given(st.integers(10, 10_000), st.integers(10, 100) | st.integers(10, 20_000_000),
        st.lists(st.tuples(st.integers(0, 4_000_000), st.integers(0, 100)), max_size=50))  # fmt: skip
-def test_an_overload_is_the_integral_of_the_square_above_the_rating(
+def test_an_overload_is_the_integral_above_the_rating(
     rated: int, budget: int, steps: list[tuple[int, int]]
 ) -> None:
+    """The used budget is the integral of the squared current above the squared rating."""
     words = overload(rated, budget)
     exact = Fraction(0)
     for square, dt in steps:
@@ -31,7 +32,8 @@ def test_an_overload_is_the_integral_of_the_square_above_the_rating(
         assert abs(told - exact * 1000 / budget) <= Fraction(1000, budget) + told // 50 + 1
 
 
-def test_twice_the_rating_uses_the_budget_in_its_time_and_the_rating_never() -> None:
+def test_twice_the_rating_uses_the_budget_in_its_time() -> None:
+    """Twice the rating uses the budget in its time; the rating itself does not change the used part."""
     words = overload(2000, 1_200_000)    # 200 A; 3 x 200^2 A2 for 10 s
     assert [add_overload(words, 400 * 400, 10) for _ in range(1000)][-1] == 1000
     assert [add_overload(words, 200 * 200, 10) for _ in range(1000)][-1] == 1000
@@ -45,7 +47,8 @@ def test_an_overload_of_less_than_a_unit_a_scan_adds_up() -> None:
 
 
 @pytest.mark.parametrize("current", [180, -100])
-def test_the_last_reading_of_a_silent_sensor_is_neither_counted_nor_heats_anything(current: int) -> None:
+def test_a_silent_sensors_last_value_does_not_count(current: int) -> None:
+    """The last value of a silent sensor is neither counted as charge nor as heat or overload."""
     rig = Rig("bench", soc_rest_s=10).close()
     rig.s[I.CURRENT_dA] = current
     rig.run(1000)
@@ -71,7 +74,8 @@ def test_a_reading_just_younger_than_the_alarm_still_counts() -> None:
 
 
 @given(st.integers(-30_000, 30_000))
-def test_charge_and_discharge_overload_are_separate_and_the_sensors_range_is_watched(current: int) -> None:
+def test_charge_and_discharge_overload_are_separate(current: int) -> None:
+    """Charge and discharge have separate budgets, and a current at the end of the sensor's range is reported."""
     s = array("i", [0] * I.COUNT)
     p = params("sodium")
     unit = Overcurrent(p, s)
@@ -87,7 +91,8 @@ def test_charge_and_discharge_overload_are_separate_and_the_sensors_range_is_wat
 
 
 @given(st.integers(-2000, 2000))
-def test_charge_temperatures_count_only_while_charging_current_flows(current: int) -> None:
+def test_charge_temperatures_count_only_while_charging(current: int) -> None:
+    """The charge temperatures follow the cells while charging current flows; otherwise they are 25 degC."""
     s = array("i", [0] * I.COUNT)
     p = params("lfp")
     unit = Overcurrent(p, s)
@@ -99,7 +104,8 @@ def test_charge_temperatures_count_only_while_charging_current_flows(current: in
 
 
 @given(st.integers(-20_000, 20_000), st.integers(1, 20))
-def test_the_mean_square_current_is_that_of_the_time_since_it_was_taken(current: int, tenths: int) -> None:
+def test_the_mean_square_current_covers_the_time_since_taken(current: int, tenths: int) -> None:
+    """The mean square current is that of the time since it was last taken."""
     s = array("i", [0] * I.COUNT)
     unit = Overcurrent(params(), s)
     s[I.CURRENT_dA] = current

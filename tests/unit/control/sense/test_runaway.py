@@ -53,7 +53,8 @@ class Bench:
 
 @settings(max_examples=15)
 @given(st.integers(0, 23), st.integers(11, 40))
-def test_heat_and_rise_with_a_warming_neighbour_is_a_runaway_within_five_seconds(at: int, rate: int) -> None:
+def test_heat_rise_and_a_warm_neighbour_are_a_runaway(at: int, rate: int) -> None:
+    """Heat and rise with a warming neighbour are a runaway within 5 s."""
     bench = Bench(580)
     bench.rate[at] = rate
     bench.rate[at // 8 * 8 + (at + 1) % 8] = 1.0
@@ -64,7 +65,8 @@ def test_heat_and_rise_with_a_warming_neighbour_is_a_runaway_within_five_seconds
 
 @settings(max_examples=15)
 @given(st.integers(0, 23), st.integers(12, 95))
-def test_one_rising_sensor_alone_is_a_suspicion_and_never_a_runaway(at: int, rate: int) -> None:
+def test_one_rising_sensor_alone_is_only_a_suspicion(at: int, rate: int) -> None:
+    """One rising sensor without other evidence is a suspicion, not a runaway."""
     bench = Bench(300)
     bench.run(1)
     bench.rate[at] = rate
@@ -126,7 +128,8 @@ def test_gas_one_millivolt_below_its_level_confirms_nothing() -> None:
 
 @settings(max_examples=6, deadline=None)
 @given(st.sampled_from([0.12, 0.3, 1.0, 1.4]), st.integers(0, 7))
-def test_a_cell_that_warms_slowly_with_its_neighbour_above_the_rack_is_a_slow_runaway(rate: float, at: int) -> None:
+def test_a_slow_warming_with_its_neighbour_is_a_slow_runaway(rate: float, at: int) -> None:
+    """A cell that warms slowly above the mean of its rack, together with its neighbour, is a slow runaway."""
     bench = Bench(300)
     for other in range(24):
         bench.rate[other] = 0.05
@@ -159,7 +162,8 @@ def test_slow_warming_needs_its_whole_time_and_a_witness() -> None:
     assert alone.s[I.RUNAWAY] == RUN_NONE
 
 
-def test_a_single_sensor_that_drifts_slowly_into_the_heat_is_no_runaway() -> None:
+def test_a_single_sensor_that_drifts_is_not_a_runaway() -> None:
+    """A single sensor that drifts slowly into the heat is not a runaway."""
     bench = Bench(560)
     bench.rate[5] = 0.4
     bench.run(400, 1000)
@@ -211,7 +215,8 @@ def test_the_fastest_rise_is_reported_in_its_unit(rate: int) -> None:
         assert bench.s[I.RISE_AT] == 11
 
 
-def test_a_sensor_that_is_replaced_by_a_hotter_neighbour_does_not_rise() -> None:
+def test_a_replaced_sensor_does_not_rise() -> None:
+    """A lost sensor that takes the value of a hotter neighbour does not count as rising."""
     bench = Bench(300)
     bench.rate[4] = 8
     bench.run(10)

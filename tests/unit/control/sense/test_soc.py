@@ -40,7 +40,8 @@ def test_no_step_gains_or_loses_any_estimator(rest: int, current: int, dt: int, 
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(-20_000, 20_000), st.integers(0, 1000)), max_size=200))
-def test_throughput_counts_both_directions_and_the_charge_stays_in_the_cells(steps: list[tuple[int, int]]) -> None:
+def test_throughput_counts_both_directions(steps: list[tuple[int, int]]) -> None:
+    """The throughput counts both directions, and the charge stays between empty and full."""
     soc, s, p = _estimator("bench")
     moved_in = moved_out = 0
     for current, dt in steps:
@@ -61,7 +62,8 @@ def test_throughput_counts_both_directions_and_the_charge_stays_in_the_cells(ste
 
 
 @given(st.integers(0, 7_560_000))
-def test_soc_is_the_share_of_the_capacity_and_energy_follows_the_curve(held: int) -> None:
+def test_soc_follows_the_capacity_and_soe_the_curve(held: int) -> None:
+    """SoC is the share of the capacity; SoE is the share of the area under the OCV curve."""
     soc, s, p = _estimator()
     soc.words[W.CHARGE_dAs] = held
     soc.derive()
@@ -83,7 +85,8 @@ def test_soc_is_the_share_of_the_capacity_and_energy_follows_the_curve(held: int
 
 
 @given(st.integers(-20_000, 20_000), st.lists(st.integers(0, 1000), max_size=20), st.integers(-(2**29), 2**29))
-def test_what_was_seen_all_the_time_is_counted_by_the_scans_alone(current: int, steps: list[int], told: int) -> None:
+def test_a_current_seen_all_the_time_ignores_the_accumulator(current: int, steps: list[int], told: int) -> None:
+    """When each scan had a new current, the accumulator of the sensor does not change the count."""
     soc, s, _ = _estimator()
     s[I.CURRENT_dA] = current
     before = _exact(soc)
@@ -134,7 +137,8 @@ def test_the_time_unseen_limits_what_the_accumulator_may_add() -> None:
         assert before - soc.words[W.CHARGE_dAs] == moved
 
 
-def test_a_lost_sensor_is_not_counted_on_once_the_contactors_are_open() -> None:
+def test_a_lost_sensor_counts_zero_once_coils_are_off() -> None:
+    """The last current of a lost sensor does not count once the contactors are open."""
     soc, s, _ = _estimator()
     s[I.CURRENT_dA] = 2_000
     s[I.CURRENT_AGE_ms] = 10
@@ -148,7 +152,8 @@ def test_a_lost_sensor_is_not_counted_on_once_the_contactors_are_open() -> None:
     assert before - _exact(soc) == 20_000
 
 
-def test_a_current_that_is_not_seen_is_no_rest_while_a_contactor_is_held() -> None:
+def test_an_unseen_current_is_not_rest_while_a_coil_is_on() -> None:
+    """A current without a new value does not count as rest while a contactor is held."""
     soc, s, p = _estimator("sodium", soc_rest_s=5)
     soc.words[W.CHARGE_dAs] = 756 * 1000
     s[I.COILS] = 5
@@ -202,7 +207,8 @@ def test_a_reading_that_is_old_proves_no_rest(age: int) -> None:
     assert soc.words[W.CHARGE_dAs] > held
 
 
-def test_nothing_is_anchored_before_the_rest_or_outside_the_curve() -> None:
+def test_no_ocv_correction_before_rest_or_outside_the_curve() -> None:
+    """The OCV corrects neither before the rest time nor outside the curve."""
     soc, s, p = _estimator("sodium", soc_rest_s=100)
     s[I.CELL_MEAN_mV] = 3590
     held = soc.words[W.CHARGE_dAs]

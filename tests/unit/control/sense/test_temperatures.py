@@ -1,4 +1,4 @@
-"""Which temperature sensors are believed."""
+"""Temperature sensors: which values are used, and what replaces a lost sensor."""
 
 from array import array
 
@@ -47,9 +47,8 @@ _codes = st.sampled_from([(NO_OPEN, LOST_OPEN), (NO_SHORT, LOST_SHORT), (NO_VALU
 
 
 @given(st.integers(0, _N - 1), _codes)
-def test_a_broken_sensor_is_counted_located_named_and_replaced_by_the_worst_of_its_module(
-    at: int, fault: tuple[int, int]
-) -> None:
+def test_a_broken_sensor_is_named_and_replaced(at: int, fault: tuple[int, int]) -> None:
+    """A broken sensor is counted, located and named, and takes the worst value of its module."""
     bench = Bench()
     warm = at // 8 * 8 + (at + 3) % 8
     bench.move(warm, 390)
@@ -84,7 +83,8 @@ def test_heat_that_a_cell_can_make_is_always_believed(at: int, to: int) -> None:
 
 
 @given(st.integers(0, _N - 1), st.integers(-200, 240))
-def test_a_sensor_colder_than_its_module_is_refused_from_the_configured_distance_on(at: int, to: int) -> None:
+def test_a_sensor_far_colder_than_its_module_is_lost(at: int, to: int) -> None:
+    """A sensor that is colder than its module is lost from the configured difference on."""
     bench = Bench()
     bench.move(at, to)
     assert bench.t.why[at] == (LOST_COLD if 250 - to > 150 else 0)
@@ -93,7 +93,8 @@ def test_a_sensor_colder_than_its_module_is_refused_from_the_configured_distance
 
 @settings(max_examples=25)
 @given(st.integers(0, 7), st.sampled_from([1, -1]))
-def test_a_sensor_that_stays_while_its_module_moves_is_frozen_and_returns_when_it_moves(at: int, sign: int) -> None:
+def test_a_frozen_sensor_is_lost_until_it_moves(at: int, sign: int) -> None:
+    """A sensor that stands still while its module moves is frozen; it returns when it moves again."""
     bench = Bench(300)
     for step in range(60):
         for other in range(8):
@@ -106,7 +107,8 @@ def test_a_sensor_that_stays_while_its_module_moves_is_frozen_and_returns_when_i
     assert bench.t.why[at] == 0
 
 
-def test_a_module_that_has_jumped_is_believed_again_where_it_stays_and_not_called_frozen() -> None:
+def test_a_module_that_jumped_returns_at_its_new_value() -> None:
+    """A module that jumped is used again at its new value, and its sensors are not called frozen."""
     bench = Bench()
     for at in range(8):
         bench.raw[at] = 500
@@ -118,14 +120,16 @@ def test_a_module_that_has_jumped_is_believed_again_where_it_stays_and_not_calle
     assert (bench.s[I.TEMPS_LOST], bench.s[I.TEMP_MAX_ddegC]) == (0, 500)
 
 
-def test_one_hot_cell_makes_none_of_its_neighbours_look_cold_or_frozen() -> None:
+def test_one_hot_cell_leaves_its_neighbours_in_use() -> None:
+    """One hot cell does not make its neighbours look cold or frozen."""
     bench = Bench()
     bench.move(3, 1500, 50)
     bench.scan(50)
     assert bench.s[I.TEMPS_LOST] == 0 and bench.s[I.TEMP_MAX_ddegC] == 1500
 
 
-def test_a_module_without_any_sensor_takes_the_hottest_of_the_rack() -> None:
+def test_a_module_without_sensors_takes_the_hottest_value() -> None:
+    """A module whose sensors are all lost takes the hottest value of the rack."""
     bench = Bench()
     bench.move(20, 400)
     for at in range(8):
@@ -135,7 +139,8 @@ def test_a_module_without_any_sensor_takes_the_hottest_of_the_rack() -> None:
     assert list(bench.t.used[:8]) == [400] * 8
 
 
-def test_with_every_sensor_lost_the_extremes_stay_and_the_count_says_so() -> None:
+def test_with_every_sensor_lost_the_extremes_stay() -> None:
+    """With every sensor lost the extremes keep their values, and the count reports the loss."""
     bench = Bench(300)
     for at in range(_N):
         bench.raw[at] = NO_VALUE
@@ -145,7 +150,8 @@ def test_with_every_sensor_lost_the_extremes_stay_and_the_count_says_so() -> Non
 
 @settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(-32768, 32767), min_size=_N, max_size=_N), max_size=6))
-def test_whatever_the_drivers_deliver_the_extremes_are_temperatures(scans: list[list[int]]) -> None:
+def test_any_raw_values_leave_possible_extremes(scans: list[list[int]]) -> None:
+    """Whatever the drivers deliver, the extremes are possible temperatures."""
     bench = Bench()
     for values in scans:
         for at, value in enumerate(values):
@@ -154,3 +160,22 @@ def test_whatever_the_drivers_deliver_the_extremes_are_temperatures(scans: list[
         assert -600 <= bench.s[I.TEMP_MIN_ddegC] <= bench.s[I.TEMP_MAX_ddegC] <= 2000
         assert bench.s[I.TEMPS_LOST] == sum(1 for why in bench.t.why if why)
         assert all(-600 <= value <= 2000 for value in bench.t.used)
+
+
+@given(st.integers(0, _N - 1), _codes)
+def test_the_second_return_takes_the_full_time(at: int, fault: tuple[int, int]) -> None:
+    """A sensor that fails, returns and fails again is used again only after the whole return time."""
+    bench = Bench()
+    scans = []
+    for _ in range(2):
+        bench.raw[at] = fault[0]
+        bench.scan(3)
+        assert bench.t.why[at]
+        bench.raw[at] = 250
+        scans.append(0)
+        while bench.t.why[at]:
+            bench.scan()
+            scans[-1] += 1
+            assert scans[-1] < 10_000
+    return_ms = params("sodium").plausible_return_ms
+    assert scans[0] == scans[1] and return_ms <= 100 * scans[1] <= return_ms + 100
