@@ -46,5 +46,5 @@ def test_no_flash_is_written_while_a_contactor_is_closed(result: demo.Result) ->
 
 
 def test_the_report_holds_the_measured_figures(result: demo.Result) -> None:
-    assert result.trace.meta["response_ms"] == next(r.value for r in result.rows if r.name == "response_ms")
-    assert result.trace["true_power_W"].max() > 190_000
+    assert result.recording.meta["response_ms"] == next(r.value for r in result.rows if r.name == "response_ms")
+    assert result.recording["true_power_W"].max() > 190_000
