@@ -1,203 +1,203 @@
-"""Time-triggered tasks with fixed periods; a task that is late, slow or gone is counted and named.
+"""Time-triggered tasks with fixed periods; counts and names every task that is late, slow or does not return.
 
-A schedule that quietly slips makes every reaction time a guess. Time is injected, nothing is allocated
-while running, and the id of the running task stands in a register that survives the watchdog's reset.
+Hazard: a schedule that slips unnoticed, which makes every reaction time a guess. The clock is injected. The loop does
+not allocate. The number of the running task stands in a register that survives the watchdog's reset.
 """
 
 from array import array
 
 import micropython
 from micropython import const
+from rack.generated import task_head as H
+from rack.generated import task_row as R
+from rack.base.clock import TICKS_HALF, TICKS_MASK
 from rack.base.viper import ptr32
 from rack.hal.scratch import TASK_MAGIC
 
-_MASK = const(0x3FFFFFFF)
-_HALF = const(0x20000000)
-
-# words of Scheduler.rows before the first task's row
-_WAITED = const(0)     # µs, the longest that any task has waited since take_late_us
-_BEGUN = const(1)      # when the running task began
-_DUE = const(2)        # when the next task is due, while none is
-_PATIENT = const(3)    # where the first row is whose task may wait for as long as it must
-HEAD = const(4)
-
-# columns of one task in Scheduler.rows
-PERIOD = const(0)      # µs
-BUDGET = const(1)      # µs
-NEXT = const(2)        # due time
-RUNS = const(3)
-WORST = const(4)       # µs
-MEAN_16 = const(5)     # mean in 1/16 µs, weight 1/16
-LATE = const(6)        # starts later than half a period
-OVERRUN = const(7)     # ran longer than its budget
-LAST = const(8)        # µs
-COLUMNS = const(9)
-_COUNT_MOST = const(0x3FFFFFFF)
-# A collection in the middle of a long answer while the AFEs are brought up anew is no hang: on the emulated board the
-# last task then waited for more than 50 ms. What is read in time is watched by its age. Engineering judgement.
+_COUNT_MAX = const(0x3FFFFFFF)
+# Longest overdue time of a task that still counts as running. A collection in a long answer while the AFEs are being
+# reconfigured is not a hang: on the emulated board the last task then waited for more than 50 ms. Independent of the
+# config: the alarms watch the age of each reading. Engineering judgement.
 GRACE_US = const(100_000)
 
 
 @micropython.viper
-def _next(rows: ptr32, ran: int, end: int, now_us: int, noted: ptr32) -> int:  # noqa: C901 one call
-    """Account for the task at `ran` (0: none), then plan and note the first one that is due; its place, or 0.
+def _next(rows: ptr32, ran: int, end: int, now_us: int, register: ptr32) -> int:  # noqa: C901 one call for each task
+    """Account for the task whose row is at `ran` (0: no task ran), then select the first task that is due.
 
-    Keeps the phases; what was missed is skipped and counted as late, never caught up in a burst.
-    end: of the tasks that may be planned, 0: none of them.
+    Returns the place of the selected row, or 0 when no task is due; writes the task's mark (or 0) into `register`.
+    Phases are kept: missed periods are skipped and counted as late, not caught up in a burst.
+    end: end of the rows that may be selected; 0 selects no task.
     """
     if ran != 0:
-        took = (now_us - rows[_BEGUN]) & _MASK
-        rows[ran + LAST] = took
-        rows[ran + MEAN_16] += took - (rows[ran + MEAN_16] >> 4)
-        if rows[ran + RUNS] < _COUNT_MOST:
-            rows[ran + RUNS] += 1
-        if took > rows[ran + WORST]:
-            rows[ran + WORST] = took
-        if took > rows[ran + BUDGET] and rows[ran + OVERRUN] < _COUNT_MOST:
-            rows[ran + OVERRUN] += 1
-    soonest = _HALF
-    task = TASK_MAGIC
-    at = HEAD
+        took = (now_us - rows[H.BEGUN]) & TICKS_MASK
+        rows[ran + R.LAST] = took
+        rows[ran + R.MEAN_16] += took - (rows[ran + R.MEAN_16] >> 4)
+        if rows[ran + R.RUNS] < _COUNT_MAX:
+            rows[ran + R.RUNS] += 1
+        if took > rows[ran + R.WORST]:
+            rows[ran + R.WORST] = took
+        if took > rows[ran + R.BUDGET] and rows[ran + R.OVERRUN] < _COUNT_MAX:
+            rows[ran + R.OVERRUN] += 1
+    soonest = TICKS_HALF
+    at = H.HEAD
     while at < end:
-        due = rows[at + NEXT]
-        waited = (now_us - due) & _MASK
-        if waited < _HALF:
-            period = rows[at + PERIOD]
-            if waited + waited > period and rows[at + LATE] < _COUNT_MOST:
-                rows[at + LATE] += 1
-            if waited > rows[_WAITED] and at < rows[_PATIENT]:
-                rows[_WAITED] = waited
+        due = rows[at + R.NEXT]
+        waited = (now_us - due) & TICKS_MASK
+        if waited < TICKS_HALF:
+            period = rows[at + R.PERIOD]
+            if waited + waited > period and rows[at + R.LATE] < _COUNT_MAX:
+                rows[at + R.LATE] += 1
+            if waited > rows[H.WAITED] and at < rows[H.BACKGROUND]:
+                rows[H.WAITED] = waited
             if waited >= period:
                 due = now_us - waited % period
-            rows[at + NEXT] = (due + period) & _MASK
-            rows[_BEGUN] = now_us
-            noted[0] = task
+            rows[at + R.NEXT] = (due + period) & TICKS_MASK
+            rows[H.BEGUN] = now_us
+            register[0] = rows[at + R.MARK]
             return at
-        if _MASK - waited < soonest:
-            soonest = _MASK - waited
-        at += COLUMNS
-        task += 1
-    rows[_DUE] = (now_us + soonest + 1) & _MASK
-    noted[0] = 0
+        if TICKS_MASK - waited < soonest:
+            soonest = TICKS_MASK - waited
+        at += R.COLUMNS
+    rows[H.DUE] = (now_us + soonest + 1) & TICKS_MASK
+    register[0] = 0
     return 0
 
 
 @micropython.viper
 def _overdue(rows: ptr32, now_us: int) -> int:
-    """How many tasks are overdue by more than their period and GRACE_US; they count into _WAITED as in _next."""
+    """Number of critical tasks overdue by more than their period + GRACE_US; updates WAITED as _next does."""
     overdue = 0
-    at = HEAD
-    while at < rows[_PATIENT]:
-        waited = (now_us - rows[at + NEXT]) & _MASK
-        if waited < _HALF:
-            if waited > rows[_WAITED]:
-                rows[_WAITED] = waited
-            if waited > rows[at + PERIOD] + GRACE_US:
+    at = H.HEAD
+    while at < rows[H.BACKGROUND]:
+        waited = (now_us - rows[at + R.NEXT]) & TICKS_MASK
+        if waited < TICKS_HALF:
+            if waited > rows[H.WAITED]:
+                rows[H.WAITED] = waited
+            if waited > rows[at + R.PERIOD] + GRACE_US:
                 overdue += 1
-        at += COLUMNS
+        at += R.COLUMNS
     return overdue
 
 
 class Scheduler:
-    """tasks: (name, function(now_us), period_us, budget_us, phase_us) in order of priority.
+    """Runs the tasks that `add` has entered. names: their names in order of priority; an index counts in this order.
 
-    ticks_us: clock that wraps at 2**30; noted: a register (its address, or an array('i') of one) that holds
-    TASK_MAGIC + the task's place while it runs, 0 while none does. Functions return nothing; an exception leaves
-    `run` after the task's time was counted. patient: so many of the last tasks take what time is left; how long they
-    wait alarms nobody.
+    ticks_us: clock that wraps at 2**30. register: its address, or an array('i') of one word; it holds TASK_MAGIC +
+    TASK_* of the running task, and 0 while no task runs. The background tasks are the last ones: they use the time
+    that the others leave, and their waiting raises no alarm.
     """
 
-    def __init__(self, tasks, ticks_us, noted, patient=0):
-        self.names = tuple(task[0] for task in tasks)
-        self._end = HEAD + COLUMNS * len(tasks)
-        self.rows = array("i", (0 for _ in range(self._end)))
-        self.rows[_PATIENT] = self._end - COLUMNS * patient
-        self._functions = tuple(task[1] for task in tasks)
+    def __init__(self, ticks_us, register):
+        self.names = []
+        self.rows = array("i", [0] * H.HEAD)
+        self._functions = []
         self._ticks_us = ticks_us
-        self._noted = noted
-        self._begun_us = now_us = ticks_us()
-        for index, task in enumerate(tasks):
-            at = HEAD + index * COLUMNS
-            self.rows[at + PERIOD] = task[2]
-            self.rows[at + BUDGET] = task[3]
-            self.rows[at + NEXT] = (now_us + task[4]) & _MASK
+        self._register = register
+        self._begun_us = ticks_us()
+
+    def add(self, task, name, function, period_us, budget_us, phase_us, background=False):
+        """Enter a task of lower priority than those before. Start only, allocates.
+
+        task: TASK_* of rack.definitions.codes. function(now_us) returns no value; when it raises an exception, `run`
+        accounts for the task and ends. phase_us: time from `begin` to the first run. Times in µs, below 2**29.
+        """
+        self.names.append(name)
+        self._functions.append(function)
+        row = array("i", [0] * R.COLUMNS)
+        row[R.PERIOD] = period_us
+        row[R.BUDGET] = budget_us
+        row[R.NEXT] = (self._begun_us + phase_us) & TICKS_MASK
+        row[R.MARK] = TASK_MAGIC + task
+        self.rows.extend(row)
+        if not background:
+            self.rows[H.BACKGROUND] = len(self.rows)
+
+    def index_of(self, task):
+        """Index of a task (TASK_*); ValueError when it was not added. Start only."""
+        for index in range(len(self.names)):
+            if self.rows[H.HEAD + index * R.COLUMNS + R.MARK] == TASK_MAGIC + task:
+                return index
+        raise ValueError("no such task")
 
     def begin(self):
-        """Count the phases from now: what a start takes makes no task late. Before `run`."""
+        """Restart all phases now, so that start-up time does not count as lateness. Call before `run`."""
         now_us = self._ticks_us()
         passed_us = now_us - self._begun_us
         self._begun_us = now_us
-        for at in range(HEAD + NEXT, self._end, COLUMNS):
-            self.rows[at] = (self.rows[at] + passed_us) & _MASK
+        for at in range(H.HEAD + R.NEXT, len(self.rows), R.COLUMNS):
+            self.rows[at] = (self.rows[at] + passed_us) & TICKS_MASK
 
     def run(self, idle):
-        """Run the first task that is due, again and again; idle(due_us) while none is. Does not allocate.
+        """Run the first task that is due, again and again; call idle(due_us) while no task is due. Does not allocate.
 
-        Ends only by an exception of a task or of idle. One loop with everything in locals, and one kernel for all that
-        is between two tasks: a call more for each of a thousand tasks a second is a percent of the processor.
+        Ends only by an exception of a task or of idle. All values are locals, and one kernel does everything between
+        two tasks: one more call for each of a thousand tasks a second costs a percent of the processor.
         """
         rows = self.rows
-        end = self._end
+        end = len(rows)
         ticks_us = self._ticks_us
-        noted = self._noted
+        register = self._register
         functions = self._functions
-        plan = _next
-        at = 0              # where the running task's row begins; the words before the rows are fewer than a row has
+        select = _next
+        at = 0              # place of the running task's row; at // COLUMNS is its index, as HEAD < COLUMNS
         try:
             while True:
                 now_us = ticks_us()
-                at = plan(rows, at, end, now_us, noted)
+                at = select(rows, at, end, now_us, register)
                 if at:
-                    functions[at // COLUMNS](now_us)
+                    functions[at // R.COLUMNS](now_us)
                 else:
-                    idle(rows[_DUE])
+                    idle(rows[H.DUE])
         finally:
-            plan(rows, at, 0, ticks_us(), noted)
+            select(rows, at, 0, ticks_us(), register)
 
     @micropython.viper
     def ask(self, index: int, now_us: int, wait_us: int):
-        """Make a task due wait_us after now_us whatever was planned; its period counts from there. Does not allocate.
+        """Make a task due wait_us after now_us, whatever was scheduled; its period counts from there.
 
-        In viper, as the sum of a clock and a wait is no small integer just before the clock wraps.
+        Does not allocate. In viper, because the sum of clock and wait exceeds a small integer just before the clock
+        wraps.
         """
         rows = ptr32(self.rows)
-        rows[HEAD + index * COLUMNS + NEXT] = (now_us + wait_us) & _MASK
+        rows[H.HEAD + index * R.COLUMNS + R.NEXT] = (now_us + wait_us) & TICKS_MASK
 
     @micropython.viper
     def until_us(self, index: int, now_us: int) -> int:
-        """From now_us until a task is due; 0 when it is already. Does not allocate."""
+        """Time from now_us until a task is due, µs; 0 when it is due already. Does not allocate."""
         rows = ptr32(self.rows)
-        left = (rows[HEAD + index * COLUMNS + NEXT] - now_us) & _MASK
-        return left if left < _HALF else 0
+        left = (rows[H.HEAD + index * R.COLUMNS + R.NEXT] - now_us) & TICKS_MASK
+        return left if left < TICKS_HALF else 0
 
-    def all_advance(self, now_us):
-        """Is no task but a patient one overdue by more than its period and GRACE_US? A scan asks before it feeds."""
+    def on_schedule(self, now_us):
+        """True if no critical task is overdue by more than its period + GRACE_US. Checked before each feed."""
         return _overdue(self.rows, now_us) == 0
 
     def runs(self, index):
-        """How often the task has run since the start or `clear`."""
-        return self.rows[HEAD + index * COLUMNS + RUNS]
+        """Completed runs of a task since the start or `clear`."""
+        return self.rows[H.HEAD + index * R.COLUMNS + R.RUNS]
 
     def take_late_us(self):
-        """The longest that any task but a patient one has waited beyond its due time, since the last call."""
-        late_us = self.rows[_WAITED]
-        self.rows[_WAITED] = 0
+        """Longest time that a critical task has waited beyond its due time since the last call, µs."""
+        late_us = self.rows[H.WAITED]
+        self.rows[H.WAITED] = 0
         return late_us
 
     def mean_us(self, index):
-        return self.rows[HEAD + index * COLUMNS + MEAN_16] >> 4
+        """Mean run time of a task, µs."""
+        return self.rows[H.HEAD + index * R.COLUMNS + R.MEAN_16] >> 4
 
     def row(self, index):
-        """(period, worst, mean, budget, runs, late, overrun) of one task, times in µs."""
+        """(period, worst, mean, budget, runs, late, overrun) of a task, times in µs."""
         rows = self.rows
-        at = HEAD + index * COLUMNS
+        at = H.HEAD + index * R.COLUMNS
         return (
-            rows[at + PERIOD], rows[at + WORST], self.mean_us(index),
-            rows[at + BUDGET], self.runs(index), rows[at + LATE], rows[at + OVERRUN],
+            rows[at + R.PERIOD], rows[at + R.WORST], self.mean_us(index),
+            rows[at + R.BUDGET], self.runs(index), rows[at + R.LATE], rows[at + R.OVERRUN],
         )  # fmt: skip
 
     def clear(self):
-        """Forget worst times and counters, keep the phases (console command)."""
-        for index in range(len(self._functions)):
-            for column in (RUNS, WORST, MEAN_16, LATE, OVERRUN, LAST):
-                self.rows[HEAD + index * COLUMNS + column] = 0
+        """Reset worst times and counters, keep the phases (console command)."""
+        for index in range(len(self.names)):
+            for column in (R.RUNS, R.WORST, R.MEAN_16, R.LATE, R.OVERRUN, R.LAST):
+                self.rows[H.HEAD + index * R.COLUMNS + column] = 0

@@ -1,7 +1,7 @@
 """From reset to the running application, or to standby with the reason.
 
-A rack that runs on a doubtful config, or that dies without a word, is the hazard. The config is
-read before anything else, while the heap is empty, and the code that only checks it is forgotten.
+Hazard: a rack that runs on a doubtful config, or one that stops without a reason. The config is read first, while the
+heap is empty; the code that only checks it is unloaded.
 """
 
 import gc
@@ -11,7 +11,7 @@ from binascii import crc32
 import micropython
 from micropython import const
 
-_TIDY_BYTES = const(32_768)     # collect so often while modules load: what they leave behind keeps no holes open
+_COLLECT_BYTES = const(32_768)  # allocations between two collections while modules load, against fragmentation
 
 CONFIG_PATH = "config.bin"
 
@@ -21,19 +21,19 @@ def main():
     micropython.kbd_intr(-1)
     port = app = None
     try:
-        _know_builtin()
+        _preload_builtin_modules()
         params, crc = _read_config()
-        gc.threshold(_TIDY_BYTES)
+        gc.threshold(_COLLECT_BYTES)
         from rack.app import App
-        from rack.hal.rp2_board import Port
+        from rack.hal.rp2_board import Rp2Board
 
         if params.modbus_enabled:
-            from rack.comms import modbus_slave as modbus
+            from rack.comms import modbus_slave
             from rack.hal import rp2_rs485
 
-            del modbus, rp2_rs485       # loaded before the code is looked for in flash
-        _use_flash()
-        port = Port(params)
+            del modbus_slave, rp2_rs485     # loaded before the code is searched in flash
+        _run_code_from_flash()
+        port = Rp2Board(params)
         app = App(params, port, crc)
         del params
         gc.threshold(-1)
@@ -48,10 +48,10 @@ def main():
     standby(reason, port)
 
 
-def _know_builtin():
-    """Enter the image's own modules as loaded: else each import of one looks for a file of its name first.
+def _preload_builtin_modules():
+    """Enter the image's own modules as loaded; otherwise each import of one first searches for a file of its name.
 
-    It does so to let a file extend them (process_import_at_level, py/builtinimport.c of MicroPython): 3.5 ms on the
+    The search lets a file extend them (process_import_at_level, py/builtinimport.c of MicroPython): 3.5 ms on the
     emulated board, 35 times.
     """
     for name in ("array", "binascii", "hashlib", "machine", "select", "struct", "time"):
@@ -75,24 +75,31 @@ def _read_config():
     except ConfigError as error:
         raise _Refused(str(error))
     finally:
-        _forget("rack", "config")
-        _forget("rack.definitions", "params")
+        _unload_module("rack", "config")
+        _unload_module("rack.definitions", "params")
     return params, crc32(data)
 
 
-def _use_flash():
-    """Run the code from flash; the heap keeps what is not found there."""
-    from rack.hal import rp2_run_from_flash as rp2_in_place
+def _run_code_from_flash():
+    """Run the code from flash; code that is not found there stays in the heap."""
+    from rack.hal import rp2_run_from_flash
 
-    rp2_in_place.move()
-    _forget("rack.hal", "rp2_in_place")
+    rp2_run_from_flash.move()
+    _unload_module("rack.hal", "rp2_run_from_flash")
 
 
-def _forget(package, name):
-    """Drop a module that only the start needs: its code lives in the heap."""
+def _unload_module(package, name):
+    """Remove a module that only the start needs: its code is in the heap."""
     if sys.modules.pop(package + "." + name, None) is not None:
         delattr(sys.modules[package], name)
     gc.collect()
+
+
+def _enter_maintenance():
+    """Reset into maintenance mode without a config."""
+    from rack.hal.rp2_board import enter_maintenance
+
+    enter_maintenance()
 
 
 def standby(reason, port=None):
@@ -101,7 +108,7 @@ def standby(reason, port=None):
     from rack.comms.console_protocol import Console
     from rack.comms.terminal import Stdio
 
-    console = Console(Stdio(), Commands(None, reason, port).table, Commands.help)
+    console = Console(Stdio(), Commands(None, reason, port, _enter_maintenance).table, Commands.help)
     console.notice("standby: " + reason)
     while True:
         console.poll()

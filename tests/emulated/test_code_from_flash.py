@@ -16,21 +16,22 @@ import gc, machine
 from array import array
 
 def load():     # returns before the collection: an import's frame may still point to the module that it has loaded
-    global soc, interpolate, rp2_board, rp2_run_from_flash
+    global soc, interpolate, rp2_board, run_from_flash
     from rack.control import interpolate
     from rack.control.protect import limits
     from rack.control.sense import soc
     from rack.drivers import ntc
-    from rack.hal import rp2_board, rp2_run_from_flash
+    from rack.hal import rp2_board
+    from rack.hal import rp2_run_from_flash as run_from_flash
 
 load()
 table = array("i", (0, 10, 100, 30))
 gc.collect(); before = gc.mem_alloc()
-moved = rp2_run_from_flash.move()
+moved = run_from_flash.move()
 gc.collect(); freed = before - gc.mem_alloc()
-again = rp2_run_from_flash.move()
+again = run_from_flash.move()
 print((moved, again, freed, [interpolate.interpolate(table, 4, x) for x in (-5, 0, 50, 100, 200)],
-    [machine.mem32[id(function) + 12] for function in (soc.Charge.__init__, rp2_board.Port.fast_path)]))
+    [machine.mem32[id(function) + 12] for function in (soc.Charge.__init__, rp2_board.Rp2Board.fast_path)]))
 """
 _FLASH, _RAM = 1, 2  # regions of the address space, 256 MB each
 _BLOCK = 4096

@@ -116,13 +116,13 @@ def test_a_communication_clear_is_low_for_15_to_20_bit_times(rig: Rig) -> None:
 
 
 def test_coils_get_full_current_to_pull_in_and_less_to_hold(rig: Rig) -> None:
-    rig.run("p.contactor_hold_pct = 40; saver = Port(p); saver.write_coils(5)")
+    rig.run("p.contactor_hold_pct = 40; saver = Rp2Board(p); saver.write_coils(5)")
     duties = {pin: duty(rig.board.rp2040, pin) for pin in (MAIN_NEG, PRECHARGE, MAIN_POS)}
     assert duties == {MAIN_NEG: pytest.approx(1), PRECHARGE: 0, MAIN_POS: pytest.approx(1)}
     rig.run("for _ in range(10): saver.write_coils(5)")
     duties = {pin: duty(rig.board.rp2040, pin) for pin in (MAIN_NEG, PRECHARGE, MAIN_POS)}
     assert duties == {MAIN_NEG: pytest.approx(0.4, abs=0.01), PRECHARGE: 0, MAIN_POS: pytest.approx(0.4, abs=0.01)}
-    rig.run("saver.write_coils(0); p.contactor_hold_pct = 100; port = Port(p)")
+    rig.run("saver.write_coils(0); p.contactor_hold_pct = 100; port = Rp2Board(p)")
     assert duty(rig.board.rp2040, MAIN_NEG) == 0
 
 

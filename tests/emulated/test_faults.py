@@ -19,14 +19,14 @@ from halite.emulator.console_client import ask
 from halite.emulator.filesystem import with_files
 from halite.hosts.application import requests
 from halite.hosts.emulated import EmulatedRack, emulated_rack
-from rack.definitions.codes import COIL_NEG, COIL_POS, LIM_ALARM
+from rack.definitions.codes import COIL_NEG, COIL_POS, LIM_ALARM, TASK_STORAGE
 from rack.generated import ids as I
 from rack.generated import pcs_link_state as L
 from rack.generated import response_state as K
 from rp2040py.gpio_pin import GPIOPinState
 
 REACTION_TIMES = BOARD_CONFIGS.parent / "docs" / "reaction_times.md"
-TASK, HUNG = "memory", 6  # its place among the tasks, from 0
+TASK, HUNG = "storage", TASK_STORAGE
 WDT_MS = 200
 FLOW_MS = 500
 WALL_S = 300.0
@@ -52,13 +52,13 @@ PINS = "\n[pins]\nrs485_tx = -1\nrs485_rx = -1\nrs485_de = -1\ncoolant_flow = 6\
 HANG_W, RAISE_W, FAILS_PIN = 7, 8, 4
 HANGS = f"""
         if self._s[{I.SETPOINT_W}] == {HANG_W}:
-            self.port._heater(1)
+            self._port._heater(1)
             while True:
                 pass
 """
 RAISES = f"""
         if self._s[{I.SETPOINT_W}] == {RAISE_W}:
-            self.port._heater(1)
+            self._port._heater(1)
             raise ValueError
 """
 FAILS = f"""
@@ -66,8 +66,8 @@ FAILS = f"""
                 raise ValueError
 """
 FAULTY = (
-    ("rack/app.py", "    def _poll_memory(self, now_us):\n", HANGS),
-    ("rack/app.py", "    def _scan(self, now_us):\n", RAISES),
+    ("rack/tasks/slow.py", "    def poll_storage(self, now_us):\n", HANGS),
+    ("rack/tasks/scan.py", "    def run(self, now_us):\n", RAISES),
     ("rack/hal/rp2_fast_path.py", f"            link[{L.ASKED}] = 0\n", FAILS),  # behind the kernel, before the request
 )
 

@@ -10,13 +10,13 @@ from halite.config import compile_config, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
+from rack.hal.scratch import MAINTENANCE_MAGIC
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
 from support.recorded import SCENARIOS, config_of, record_of, second, told  # noqa: E402
 from support.recording import INPUT_SIGNALS, replayed  # noqa: E402
 
-MAINTENANCE_MAGIC = 0x05E41CE5  # rack.hal.scratch
 CONFIGS = {name: config_of(name).path for name in SCENARIOS} | {"second": load("bench_rack").path}
 
 

@@ -7,12 +7,12 @@ from halite.config import load_params
 from halite.plant.ntc import Ntc
 from rack.definitions.alarms import code_of
 from rack.drivers import ntc
+from rack.tasks.afe import POLL_US
 
 from support.wires import Clock
 
 A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
 NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)
-POLL_US = 1200     # as rack.app polls
 LOST_ms = load_params("lfp_rack").alarms_levels[4 * (code_of("cells_lost") - 1)]
 IN_FLIGHT_us = 20_000      # an answer that was on its way when the wire died; the longest takes 10 ms
 

@@ -11,14 +11,15 @@ import copy
 from pathlib import Path
 
 from halite.common.paths import ROOT, use_firmware
+from halite.config import load_params
 
 use_firmware()
 
-from rack.app import _LOST_ms, _OLD_ms  # noqa: E402
 from rack.control.sense import message_ages  # noqa: E402
 from rack.definitions.alarms import ROWS, code_of  # noqa: E402
 from rack.definitions.codes import NO_OPEN  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
+from rack.tasks.collector import cell_times  # noqa: E402
 
 from support.controller_rig import Rig  # noqa: E402
 from support.reaction_faults import (  # noqa: E402
@@ -43,6 +44,7 @@ from support.reaction_faults import (  # noqa: E402
     World,
 )
 
+DUE_ms, _, LOST_ms = cell_times(load_params("lfp_rack"))     # no collection begins while cells are so old
 DOC = ROOT / "docs" / "reaction_times.md"
 
 _START_ms = 200         # of the causes: the schedule has settled
@@ -179,7 +181,7 @@ class Board:
         rig, s, world = self.rig, self.rig.s, self.world
         self._scan_due = now - now % PERIOD_ms + PERIOD_ms
         self._collects_from = self._busy_until = now + SCAN_ms
-        waits = self.planned and _OLD_ms <= s[I.CELLS_AGE_ms] < _LOST_ms
+        waits = self.planned and DUE_ms <= s[I.CELLS_AGE_ms] < LOST_ms
         if not waits:
             self.allowed.append(self.scans)
         if self.scans == self.collect_after and not waits:
@@ -269,8 +271,8 @@ Counted in:
   more: a slice of the AFE, the CAN controller, the memory, or of an answer on the console;
 * one collection of {COLLECT_ms} ms, wherever in the reaction it does most harm. It begins right after a scan, so
   the next scan is late by {SCAN_ms} + {COLLECT_ms} - {PERIOD_ms} = {LATE_ms} ms; what AFE, PCS or gas sensor have said
-  meanwhile is taken over after that scan. Two collections are half a second apart (`rack/app.py`), so only a row
-  slower than that could meet two. None begins while cells are due, {_OLD_ms} to {_LOST_ms} ms after the last: that is
+  meanwhile is taken over after that scan. Two collections are half a second apart (`tasks/collector.py`), so only a row
+  slower than that could meet two. None begins while cells are due, {DUE_ms} to {LOST_ms} ms after the last: that is
   counted where the cause meets the AFE's period, elsewhere a collection may come at any scan;
 * the AFE period of 100 ms, {CELLS_ms} ms from the request of voltages and {TEMPS_ms} ms from that of temperatures
   until they are judged (slices of {TAKE_OVER_ms} ms included, `tests/unit/drivers/test_afe_ring.py`),

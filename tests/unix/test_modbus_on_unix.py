@@ -11,6 +11,7 @@ from halite.generate.modbus import map_rows
 from halite.hosts.unix_port import UnixPort
 from rack.control.protect.alarm_engine import OUT_LATCHED
 from rack.definitions import sunspec
+from rack.definitions.codes import TASK_MODBUS
 from rack.drivers.crc16 import TABLE, crc16
 from rack.generated import ids as I
 from support.modbus_rig import Slave, address, long, read_request, sealed, single_request, write_request
@@ -122,7 +123,7 @@ def unlocked(function, argument):
     finally:
         micropython.heap_lock()
 modbus = Modbus(app, line, unlocked)
-modbus.begin(Scheduler(), 8)
+modbus.begin(Scheduler(), {task})
 frames = {frames!r}
 
 def play(frame):
@@ -172,7 +173,7 @@ def frames() -> list[bytes]:
 def test_no_request_and_no_noise_allocates(on_unix: Callable[[str], str], frames: list[bytes]) -> None:
     """Under heap_lock; the answers are those of CPython for the same state."""
     signals = {"state": I.STATE, "charge": I.LIMIT_CHARGE_W, "discharge": I.LIMIT_DISCHARGE_W}
-    code = _LOCKED.format(frames=frames, latched=OUT_LATCHED, **signals)
+    code = _LOCKED.format(frames=frames, latched=OUT_LATCHED, task=TASK_MODBUS, **signals)
     lines = [line.split() for line in on_unix(code).splitlines()]
     assert [faults for _, faults in lines] == ["0"] * len(frames)
     slave = Slave("sodium", modbus_unit=UNIT)

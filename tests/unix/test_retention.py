@@ -8,9 +8,10 @@ from halite.board.event_log import decoded
 from halite.board.render import as_text
 from halite.common.paths import BOARD_CONFIGS
 from halite.hosts.unix_port import UnixPort
+from rack.definitions.codes import COIL_NEG, COIL_POS
 
 BENCH = BOARD_CONFIGS / "bench_rack.toml"
-CLOSED = 5  # COIL_NEG | COIL_POS
+CLOSED = COIL_NEG | COIL_POS
 STORE_BYTES = 100  # two copies from address 0
 
 

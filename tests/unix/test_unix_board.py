@@ -13,9 +13,9 @@ from halite.common.paths import BOARD_CONFIGS
 from halite.config import compile_config, load
 from halite.hosts.unix_port import UnixPort
 from rack.definitions.alarms import code_of
+from rack.definitions.codes import COIL_NEG, COIL_POS, KIND_CAME
 
-CLOSED = 5  # COIL_NEG | COIL_POS
-ALARM_CAME = 1  # rack.storage.retention
+CLOSED = COIL_NEG | COIL_POS
 
 
 def started(start_us: int = 0) -> UnixPort:
@@ -64,7 +64,7 @@ def test_a_broken_afe_link_is_a_warning_while_the_largest_rack_stays_closed() ->
         board.run_for(700)
         assert board.coils == CLOSED and board.alive
         assert alarms(board) == ["AFE link broken, read from both ends"]
-        came = [record[4] for record in asked(board, "logs")["log"] if record[3] == ALARM_CAME]
+        came = [record[4] for record in asked(board, "logs")["log"] if record[3] == KIND_CAME]
         assert code_of("link_warn") in came and came.count(code_of("cells_lost")) <= 1  # once, at the start
         signals = asked(board, "status")["signals"]
         assert (signals["afe_seen"], signals["link_broken"]) == (26, 1)
@@ -181,9 +181,9 @@ print('{{"re":"version"' + "".join(pieces) + "}}")
 
 # Commands of the tests alone: the console's task takes so many ms; a trip level for over-voltage rises by 256 mV.
 MISUSE = """
-app.port._now_us += 500_000     # what a start may take
+app.port.now_us += 500_000     # what a start may take
 def _stall(words):
-    app.port._now_us += 1000 * int(words[0])
+    app.port.now_us += 1000 * int(words[0])
     return (',"ok":true',)
 def _flip(words):
     app.params.alarms_levels[12] ^= 1 << 8
@@ -210,7 +210,7 @@ def test_a_start_makes_no_task_late_and_a_wait_as_behind_a_collection_is_no_alar
     assert asked(misused, "stall 40")["ok"] is True
     assert alarms(misused) == []
     assert misused.coils == CLOSED and misused.alive
-    came = [record[4] for record in asked(misused, "logs")["log"] if record[3] == ALARM_CAME]
+    came = [record[4] for record in asked(misused, "logs")["log"] if record[3] == KIND_CAME]
     assert not {code_of("late_warn"), code_of("late_trip")} & set(came)
 
 

@@ -33,9 +33,10 @@ _LINKS = (
 class ActingCommands:
     """app: rack.app.App, or None in standby, which knows maintenance mode only."""
 
-    def __init__(self, app, port):
+    def __init__(self, app, port, enter_without_port):
         self._app = app
         self._port = port
+        self._enter_without_port = enter_without_port
         self._challenge = None
         self.table = {"maintenance": (self._maintenance, "")}
         if app is not None:
@@ -96,7 +97,7 @@ class ActingCommands:
         app = self._app
         afe, can, shunt = app.afe, app.can, app.shunt
         counted = (afe.invalid, afe.wakes, can.starts, can.bus_offs, can.aborted, can.rx_overflows, can.tec, can.rec,
-                   shunt.starts, shunt.errors, app.memory.log.fram.errors)
+                   shunt.starts, shunt.errors, app.storage.log.fram.errors)
         for index in range(len(counted)):
             yield ',"%s":%d' % (piece(_LINKS, index), counted[index])
 
@@ -124,9 +125,7 @@ class ActingCommands:
     def _enter_maintenance(self):
         if self._port is not None:
             self._port.reset_to_maintenance()
-        from rack.hal.rp2_board import enter_maintenance
-
-        enter_maintenance()
+        self._enter_without_port()
 
 
 def _random(count):

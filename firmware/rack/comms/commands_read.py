@@ -17,6 +17,7 @@ from rack.comms.commands_act import ActingCommands
 from rack.comms.commands_response import HELP as HELP_RESPONSE
 from rack.comms.commands_response import ResponseCommands
 from rack.comms.console_protocol import quote
+from rack.definitions.codes import TASK_SCAN
 from rack.control.protect.alarm_engine import LATCHED
 from rack.control.protect import reasons as why
 from rack.control.protect.reasons import piece
@@ -55,7 +56,7 @@ class Commands:
 
     help = (HELP, HELP_ACTING, HELP_RESPONSE)
 
-    def __init__(self, app, reason="", port=None):
+    def __init__(self, app, reason="", port=None, enter_maintenance=None):
         self._app = app
         self._reason = reason
         self._port = port if app is None else app.port
@@ -65,7 +66,7 @@ class Commands:
         self.table = {
             "version": self._version,
         }
-        self.table.update(ActingCommands(app, self._port).table)
+        self.table.update(ActingCommands(app, self._port, enter_maintenance).table)
         if app is not None:
             self.table.update(
                 {
@@ -85,14 +86,14 @@ class Commands:
     def _version(self, words):
         app = self._app
         yield ',"firmware":%s,"mode":"%s"' % (quote(VERSION), "run" if app else "standby")
-        yield ',"healthy":%s' % ("true" if app and app.healthy else "false")
+        yield ',"healthy":%s' % ("true" if app and app.scan.healthy else "false")
         yield ',"reason":"'
         for at in range(0, min(len(self._reason), _REASON), 24):
             yield quote(self._reason[at : at + 24])[1:-1]
         yield '"'
         yield ',"reset":"%s","hung":%d' % (self._reset, self._port.scratch.task_before if self._port else -1)
         if app:
-            yield ',"scans":%d' % app.scheduler.runs(0)
+            yield ',"scans":%d' % app.scheduler.runs(app.scheduler.index_of(TASK_SCAN))
             yield ',"rack":' + quote(app.params.rack_name[:32])
             yield ',"config":"%08x"' % app.config_crc
         yield ',"micropython":"%d.%d.%d"' % tuple(sys.implementation.version[:3])
@@ -106,7 +107,7 @@ class Commands:
         """
         app = self._app
         for _ in range(_TRIES):
-            if not app or app.scan_is_far():
+            if not app or app.console_task.scan_is_far():
                 break
             yield ""
         yield ',"%s":%d' % (name, count())
@@ -162,9 +163,9 @@ class Commands:
             yield ',"budget":%d,"runs":%d' % row[3:5]
             yield ',"late":%d,"overrun":%d}' % row[5:]
         link = app.pcs.state
-        yield '],"collect_us":%d,"edge_faults":%d' % (app.collect_us, link[L.FAULTS])
-        yield ',"judge_us":%d,"afe_scan_us":%d' % (app.judge_us, app.afe_scan_us)
-        yield ',"busy_permille":%d' % app.busy_permille
+        yield '],"collect_us":%d,"edge_faults":%d' % (app.collector.longest_us, link[L.FAULTS])
+        yield ',"judge_us":%d,"afe_scan_us":%d' % (app.afe_task.judge_us, app.afe_task.scan_us)
+        yield ',"busy_permille":%d' % app.slow.busy_permille
         yield ',"crc_errors":%d,"timeouts":%d' % (app.afe.crc_errors, app.afe.timeouts)
         yield ',"sent":%d,"unsent":%d' % (link[L.SENT], link[L.UNSENT])
         if app.modbus:
@@ -179,9 +180,9 @@ class Commands:
         return self._records(int(words[0]) if words else 32)
 
     def _records(self, count):
-        memory = self._app.memory
-        log = memory.log
-        yield ',"lost":%d,"bad":%d,"log":[' % (memory.lost + log.lost, memory.bad)
+        storage = self._app.storage
+        log = storage.log
+        yield ',"lost":%d,"bad":%d,"log":[' % (storage.lost + log.lost, storage.bad)
         comma = ""
         for sequence in range(max(log.oldest(), log.head - count), log.head):
             record = log.read(sequence)

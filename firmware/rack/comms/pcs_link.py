@@ -40,6 +40,7 @@ class PcsLink:
         self._s = s
         self.request = _prepared(LOAD_TX0, pcs_codes.REQUEST_ID)
         self.request_data = memoryview(self.request)[6:]
+        self.encode_request = pcs_can.encode_request     # for the fast path of the board
         self._limits = _prepared(LOAD_TX1, pcs_codes.LIMITS_ID)
         self._limits_data = memoryview(self._limits)[6:]
         self._received = bytearray(13)

@@ -106,3 +106,26 @@ WHY_OPENING = const(1009)
 WHY_ALARM = const(1010)         # an alarm holds it open: its code comes with it
 WHY_CHARGE = const(1100)        # + LIM_*: what limits charging
 WHY_DISCHARGE = const(1200)     # + LIM_*
+
+# why the board started: rack.hal.scratch
+REASON_POWER = const(0)         # power-on or reset pin
+REASON_HANG = const(1)          # the watchdog; the scratch register holds the task that ran
+REASON_MAINTENANCE = const(2)   # a command asked for maintenance mode
+REASON_COMMAND = const(3)       # any other deliberate reset
+
+# tasks of the schedule, by falling priority, see rack.app; the scratch register and the log hold these numbers
+TASK_SCAN = const(0)
+TASK_COLLECT = const(1)
+TASK_PLAN = const(2)
+TASK_AFE = const(3)
+TASK_PCS = const(4)
+TASK_SLOW = const(5)
+TASK_STORAGE = const(6)
+TASK_MODBUS = const(7)
+TASK_CONSOLE = const(8)
+
+# kinds of a log record, with the meaning of its code and its first value
+KIND_START = const(0)           # code: REASON_*; value: TASK_* that hung, -1 unknown
+KIND_CAME = const(1)            # code: alarm of rack.definitions.alarms; value: the signal that the alarm watches
+KIND_WENT = const(2)            # as KIND_CAME
+KIND_STATE = const(3)           # code: new STATE_*; value: STATE_* before + 16 x code of the first reason

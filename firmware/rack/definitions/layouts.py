@@ -105,6 +105,32 @@ LAYOUTS = {
             ("ASKED", 1, "the scan wants a request without waiting for a period"),
         ),
     ),
+    "task_head": (
+        "Words of Scheduler.rows before the row of the first task.",
+        "HEAD",
+        (
+            ("WAITED", 1, "us: longest wait of a critical task since the scan read it"),
+            ("BEGUN", 1, "us: when the running task began"),
+            ("DUE", 1, "us: when the next task is due; valid while no task runs"),
+            ("BACKGROUND", 1, "place of the first row of a background task"),
+        ),
+    ),
+    "task_row": (
+        "Columns of one task in Scheduler.rows, which the scheduler's kernels read.",
+        "COLUMNS",
+        (
+            ("PERIOD", 1, "us"),
+            ("BUDGET", 1, "us"),
+            ("NEXT", 1, "us: due time"),
+            ("MARK", 1, "TASK_MAGIC + TASK_*: value of the register while the task runs"),
+            ("RUNS", 1, "completed runs"),
+            ("WORST", 1, "us: longest run"),
+            ("MEAN_16", 1, "mean run in 1/16 us, each new run weighs 1/16"),
+            ("LATE", 1, "starts later than half a period"),
+            ("OVERRUN", 1, "runs longer than the budget"),
+            ("LAST", 1, "us: latest run"),
+        ),
+    ),
 }
 
 # Constants that belong to a layout's values: module: ((name, value as written, meaning), ...)

@@ -2,7 +2,7 @@
 
 Written with the numbers of rack.hal.chip_rp2040; a build for the Pico 2 puts those of chip_rp2350 in their place.
 
-Every pin comes from the board config. Order in `Port.__init__` matters: outputs are driven safe before
+Every pin comes from the board config. Order in `Rp2Board.__init__` matters: outputs are driven safe before
 any bus is made. Register addresses: RP2040 data sheet 2.2.1 (SIO), 2.19 (IO), 3.7 (PIO), 4.4 (SPI), 4.7 (watchdog).
 """
 
@@ -15,13 +15,13 @@ import rp2
 from machine import ADC, I2C, PWM, SPI, UART, WDT, Pin, Timer, disable_irq, enable_irq, idle
 from micropython import const
 
-from rack.definitions import codes as bits
+from rack.definitions import codes
 from rack.base.period_count import HOLD_OFF_CYCLES, OVERHEAD_TICKS
 from rack.base.viper import ptr8, ptr32
 from rack.hal import chip_rp2040 as chip
 from rack.hal import rp2_pio
 from rack.hal.rp2_fast_path import FastPath, send_fast
-from rack.hal.scratch import REASON_COMMAND, REASON_HANG, Scratch
+from rack.hal.scratch import Scratch
 
 _CLOSED_US = const(1000)                     # two feeds are never closer in a sane schedule
 _WINDOW_SM = const(0)
@@ -34,7 +34,7 @@ _I2C_Hz = const(1_000_000)
 _I2C_TIMEOUT_us = const(1000)
 _FAN_Hz = const(25_000)
 _COIL_Hz = const(20_000)
-_PULL_IN_SCANS = const(10)                   # 100 ms: five times the operate time of TE EVC500
+_PULL_IN_ms = const(100)                     # five times the operate time of TE EVC500
 
 _SM0_EXECCTRL_SET = const(0x502020CC)        # atomic set alias; state machine 0 is the window
 _SM0_INSTR = const(0x502000D8)
@@ -150,13 +150,13 @@ class CanSpi:
 
 
 def enter_maintenance():
-    """Reset into maintenance mode from a board that has no valid config, so no Port."""
+    """Reset into maintenance mode from a board that has no valid config, so that no Rp2Board can be made."""
     scratch = Scratch(machine.mem32)
     scratch.request_maintenance()
     machine.reset()
 
 
-class Port:
+class Rp2Board:
     """All hardware of one board. params: rack.config.Params. Raises ValueError for impossible pins."""
 
     ADC_COOLANT = 0
@@ -170,7 +170,7 @@ class Port:
                             for n in (p.pins_coil_main_neg, p.pins_coil_precharge, p.pins_coil_main_pos))
         self._coil_bits = 0
         self._cooling = 0
-        self._make_economiser(p.contactor_hold_pct)
+        self._make_economiser(p)
         self._enable = Pin(p.pins_coil_enable, Pin.OUT, value=0)
         self._heater = Pin(p.pins_heater, Pin.OUT, value=0)
         self.ticks_ms = ticks_ms
@@ -200,21 +200,22 @@ class Port:
                               for at in range(p.grid_phases))
 
     def _make_inputs(self, p):
-        inputs = ((p.pins_hvil, bits.IN_HVIL), (p.pins_estop, bits.IN_ESTOP), (p.pins_oc_alert, bits.IN_OC_OK),
-                  (p.pins_aux_main_pos, bits.IN_AUX_POS), (p.pins_aux_main_neg, bits.IN_AUX_NEG),
-                  (p.pins_coolant_flow, bits.IN_COOLANT_FLOW))
+        inputs = ((p.pins_hvil, codes.IN_HVIL), (p.pins_estop, codes.IN_ESTOP), (p.pins_oc_alert, codes.IN_OC_OK),
+                  (p.pins_aux_main_pos, codes.IN_AUX_POS), (p.pins_aux_main_neg, codes.IN_AUX_NEG),
+                  (p.pins_coolant_flow, codes.IN_COOLANT_FLOW))
         for pin, _ in inputs:
             if pin >= 0:
                 Pin(pin, Pin.IN, Pin.PULL_DOWN)      # a broken lead reads as open, stopped, tripped
         self._in_pins = array("i", (pin for pin, _ in inputs))
         self._in_masks = array("i", (mask for _, mask in inputs))
 
-    def _make_economiser(self, hold_pct):
-        """Below 100 % the coils get PWM once they have pulled in; at 100 % plain levels."""
+    def _make_economiser(self, p):
+        """Below 100 % of contactor_hold_pct the coils get PWM once they have pulled in; at 100 % plain levels."""
         self._coil_pwms = None
         self._pulling_in = 0                         # scans left with full current
-        self._hold_duty = hold_pct * 65535 // 100
-        if hold_pct < 100:
+        self._pull_in_scans = -(-_PULL_IN_ms // p.rack_scan_ms)
+        self._hold_duty = p.contactor_hold_pct * 65535 // 100
+        if p.contactor_hold_pct < 100:
             self._coil_pwms = tuple(PWM(pin, freq=_COIL_Hz, duty_u16=0) for pin in self._coils)
 
     def _drive_coils(self, duty):
@@ -297,10 +298,10 @@ class Port:
         machine.reset()
 
     def reset_reason(self):
-        """Why the board started: REASON_* of rack.hal.scratch; read once by the scratch registers."""
+        """Why the board started: REASON_* of rack.definitions.codes; read once by the scratch registers."""
         reason = self.scratch.reset_reason(machine.reset_cause() == machine.WDT_RESET)
-        if reason == REASON_HANG and machine.mem32[chip.WATCHDOG_REASON] & 2:    # forced: a plain machine.reset()
-            return REASON_COMMAND
+        if reason == codes.REASON_HANG and machine.mem32[chip.WATCHDOG_REASON] & 2:    # forced: a plain machine.reset()
+            return codes.REASON_COMMAND
         return reason
 
     # -- inputs and outputs
@@ -312,7 +313,7 @@ class Port:
     def write_coils(self, coil_bits):
         """COIL_* bits, every scan; the dead-man is armed with the first coil and disarmed after the last.
 
-        A change gives every commanded coil its full current for _PULL_IN_SCANS calls.
+        A change gives every commanded coil its full current for _PULL_IN_ms.
         """
         if coil_bits == self._coil_bits:
             if self._pulling_in:
@@ -324,7 +325,7 @@ class Port:
             self.arm_enable()
         self._coil_bits = coil_bits
         self._drive_coils(65535)
-        self._pulling_in = _PULL_IN_SCANS if self._coil_pwms else 0
+        self._pulling_in = self._pull_in_scans if self._coil_pwms else 0
         if not coil_bits:
             self.disarm_enable()
 

@@ -13,7 +13,6 @@ import micropython
 from micropython import const
 
 from rack.generated import pcs_link_state as L
-from rack.comms.pcs_codec import encode_request
 from rack.generated import response_state as K
 from rack.control.response.recorder import record_kernel
 from rack.base.period_count import MAX_TICKS
@@ -83,7 +82,7 @@ class FastPath:
         # One tuple: the interrupt unpacks it in a microsecond, where each attribute would take three.
         self._parts = (
             link.state, k, rings, curve, response.kernel, overhead,
-            link.can, encode_request, link.request_data, send_fast, link.request, select,
+            link.can, link.encode_request, link.request_data, send_fast, link.request, select,
             record_kernel, m, entries,
         )  # fmt: skip
 

@@ -7,16 +7,12 @@ depend on this package, knows MAINTENANCE_MAGIC by value.
 
 from micropython import const
 
+from rack.definitions.codes import REASON_HANG, REASON_MAINTENANCE, REASON_POWER
 from rack.hal import chip_rp2040 as chip
 
 MAINTENANCE_MAGIC = const(0x05E41CE5)
 TASK_MAGIC = const(0x0A5C0000)     # with the id of the running task: rack.scheduler notes it, 0 between tasks
 _REASON_MAGIC = const(0x0DE50000)
-
-REASON_POWER = const(0)        # power-on or reset pin
-REASON_HANG = const(1)         # the watchdog: task() names who ran
-REASON_MAINTENANCE = const(2)
-REASON_COMMAND = const(3)
 
 
 class Scratch:

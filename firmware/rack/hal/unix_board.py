@@ -1,8 +1,8 @@
-"""The application on the MicroPython unix port: every chip call goes over a pair of pipes to the simulated rack.
+"""The board on the MicroPython unix port: every chip call goes over a pair of pipes to the simulated rack.
 
-For tests of the whole application on the real interpreter without an emulated chip. Time is simulated:
-it passes only in idle() and sleep(), so a run gives the same bytes whatever the machine's load. The other end is
-halite.hosts.unix_port. Messages, little-endian: one byte that says what, then fixed fields; see `_ops` there.
+For tests of the whole application on the real interpreter without an emulated chip. Simulated time passes only in
+idle() and sleep(), so a run gives the same bytes at any load of the machine. The other end is
+halite.hosts.unix_port; rack.hal.unix_ops describes the messages.
 """
 
 import struct
@@ -11,34 +11,36 @@ from array import array
 from micropython import const
 
 from rack.generated import pcs_link_state as L
+from rack.base.clock import TICKS_HALF, TICKS_MASK
 from rack.hal import chip_rp2040 as chip
+from rack.hal import unix_ops as op
 from rack.hal.scratch import Scratch
 
-_MASK = const(0x3FFFFFFF)
-_HALF = const(0x20000000)
 _IDLE_STEP_us = const(500)
 
 
 class _Pipe:
-    """Requests are queued until an answer is wanted."""
+    """Messages wait in a queue until one of them needs an answer."""
 
     def __init__(self, to_host, from_host):
         self._to_host = open(to_host, "wb")  # noqa: SIM115
         self._from_host = open(from_host, "rb")  # noqa: SIM115
-        self._queue = bytearray()
+        self._waiting = bytearray()
 
-    def tell(self, what, data=b""):
-        self._queue.append(what)
-        self._queue.extend(data)
+    def queue(self, what, data=b""):
+        """A message without an answer. what: OP_*."""
+        self._waiting.append(what)
+        self._waiting.extend(data)
 
     def ask(self, what, data, count):
-        """Send and wait for count bytes of answer; EOFError when the other end is gone."""
-        self.tell(what, data)
-        self._to_host.write(self._queue)
-        self._queue = bytearray()
+        """Send all messages and wait for count bytes of answer; EOFError when the other end is gone."""
+        self.queue(what, data)
+        self._to_host.write(self._waiting)
+        self._waiting = bytearray()
         return self.more(count)
 
     def more(self, count):
+        """The next count bytes of an answer."""
         answer = b""
         while len(answer) < count:
             part = self._from_host.read(count - len(answer))
@@ -53,16 +55,16 @@ class _AfeUart:
         self._pipe = pipe
 
     def write(self, frame):
-        self._pipe.tell(2, struct.pack("<H", len(frame)) + bytes(frame))
+        self._pipe.queue(op.OP_UART_WRITE, struct.pack("<H", len(frame)) + bytes(frame))
 
     def any(self):
-        return struct.unpack("<H", self._pipe.ask(3, b"", 2))[0]
+        return struct.unpack("<H", self._pipe.ask(op.OP_UART_ANY, b"", 2))[0]
 
     def readinto(self, target, count):
-        target[:count] = self._pipe.ask(4, struct.pack("<H", count), count)
+        target[:count] = self._pipe.ask(op.OP_UART_READ, struct.pack("<H", count), count)
 
     def pulse_low(self, us):
-        self._pipe.tell(5, struct.pack("<H", us))
+        self._pipe.queue(op.OP_UART_PULSE, struct.pack("<H", us))
 
 
 class _CanSpi:
@@ -70,13 +72,13 @@ class _CanSpi:
         self._pipe = pipe
 
     def transfer(self, tx, rx, count):
-        rx[:count] = self._pipe.ask(6, bytes((count,)) + bytes(tx[:count]), count)
+        rx[:count] = self._pipe.ask(op.OP_SPI, bytes((count,)) + bytes(tx[:count]), count)
 
     def send_fast(self, frame):
-        if self._pipe.ask(6, b"\x02\xa0\x00", 2)[1] & 4:
+        if self._pipe.ask(op.OP_SPI, b"\x02\xa0\x00", 2)[1] & 4:
             return 0
-        self._pipe.tell(6, b"\x0e" + bytes(frame[:14]))
-        self._pipe.ask(6, b"\x01\x81", 14 + 1)    # the answers of both transfers
+        self._pipe.queue(op.OP_SPI, b"\x0e" + bytes(frame[:14]))
+        self._pipe.ask(op.OP_SPI, b"\x01\x81", 14 + 1)    # the answers of both transfers
         return 1
 
 
@@ -85,14 +87,15 @@ class _I2c:
         self._pipe = pipe
 
     def readfrom_mem_into(self, address, register, target, *, addrsize=8):
-        answer = self._pipe.ask(7, struct.pack("<BHBB", address, register, addrsize, len(target)), 1 + len(target))
+        head = struct.pack("<BHBB", address, register, addrsize, len(target))
+        answer = self._pipe.ask(op.OP_I2C_READ, head, 1 + len(target))
         if not answer[0]:
             raise OSError(5)
         target[:] = answer[1:]
 
     def writeto_mem(self, address, register, data, *, addrsize=8):
         head = struct.pack("<BHBB", address, register, addrsize, len(data))
-        if not self._pipe.ask(8, head + bytes(data), 1)[0]:
+        if not self._pipe.ask(op.OP_I2C_WRITE, head + bytes(data), 1)[0]:
             raise OSError(5)
 
 
@@ -103,29 +106,29 @@ class _Rs485:
         self._pipe = pipe
 
     def received(self):
-        return struct.unpack("<I", self._pipe.ask(16, b"", 4))[0]
+        return struct.unpack("<I", self._pipe.ask(op.OP_LINE_RECEIVED, b"", 4))[0]
 
     def take(self, frame, count):
         if not 0 < count <= 256:
             count = 256
-        frame[:count] = self._pipe.ask(17, struct.pack("<H", count), count)
+        frame[:count] = self._pipe.ask(op.OP_LINE_TAKE, struct.pack("<H", count), count)
         return count
 
     def send(self, frame, length):
-        self._pipe.tell(18, struct.pack("<H", length) + bytes(frame[:length]))
+        self._pipe.queue(op.OP_LINE_SEND, struct.pack("<H", length) + bytes(frame[:length]))
 
     def sending(self):
-        return self._pipe.ask(19, b"", 1)[0]
+        return self._pipe.ask(op.OP_LINE_SENDING, b"", 1)[0]
 
     def echoed(self):
         return 0
 
     def stop(self, now_us):
-        self._pipe.tell(20)
+        self._pipe.queue(op.OP_LINE_STOP)
 
 
 class _FastPath:
-    """The plain form of rack.hal.rp2_fast_path, with the same order and counters."""
+    """rack.hal.rp2_fast_path in plain Python, with the same order and counters."""
 
     def __init__(self, response, link, recorder):
         self._response = response
@@ -149,15 +152,18 @@ class _FastPath:
             self._link.state[L.FAULTS] += 1
 
 
-class Port:
-    """The same members as rack.hal.rp2_board.Port. to_host, from_host: paths of two pipes, opened in this order."""
+class UnixBoard:
+    """A board with the members of rack/hal/README.md. to_host, from_host: paths of two pipes, opened in this order.
+
+    now_us: the simulated time, a number without wrap; start_us: its first value.
+    """
 
     ADC_COOLANT = 0
     ADC_GAS = 1
 
     def __init__(self, to_host, from_host, start_us=0):
         self._pipe = _Pipe(to_host, from_host)
-        self._now_us = start_us
+        self.now_us = start_us
         self._start_us = start_us
         self._fast = None
         self._coil_bits = 0
@@ -169,22 +175,22 @@ class Port:
         self.task_register = array("i", [0])
 
     def ticks_us(self):
-        return self._now_us & _MASK
+        return self.now_us & TICKS_MASK
 
     def ticks_ms(self):
-        return self._now_us // 1000 & _MASK
+        return self.now_us // 1000 & TICKS_MASK
 
     def idle(self):
         self._pass(1)
 
     def _pass(self, steps):
-        """Let simulated time pass, up to the step with a zero crossing; those take the fast path, one after another.
+        """Advance simulated time by `steps` steps, or up to the first step with a zero crossing.
 
-        Returns the steps that are left.
+        Each crossing runs the fast path. Returns the number of steps that are left.
         """
-        request = struct.pack("<QHI", self._now_us - self._start_us, _IDLE_STEP_us, steps)
-        made, edges = struct.unpack("<IB", self._pipe.ask(1, request, 5))
-        self._now_us += made * _IDLE_STEP_us
+        request = struct.pack("<QHI", self.now_us - self._start_us, _IDLE_STEP_us, steps)
+        made, edges = struct.unpack("<IB", self._pipe.ask(op.OP_WAIT, request, 5))
+        self.now_us += made * _IDLE_STEP_us
         for _ in range(edges):
             count, phase = struct.unpack("<iB", self._pipe.more(5))
             if self._fast and self._fast.started:
@@ -192,14 +198,14 @@ class Port:
         return steps - made
 
     def sleep(self, due_us):
-        """Idle at least once, and until due_us."""
-        ahead_us = (due_us - self._now_us - 1) & _MASK
-        steps = ahead_us // _IDLE_STEP_us + 1 if ahead_us < _HALF else 1
+        """Idle at least once, and until due_us of the clock of ticks_us."""
+        ahead_us = (due_us - self.now_us - 1) & TICKS_MASK
+        steps = ahead_us // _IDLE_STEP_us + 1 if ahead_us < TICKS_HALF else 1
         while steps:
             steps = self._pass(steps)
 
     def lock_heap(self):
-        """Nothing: the pipe to the host allocates, so the loop cannot be locked on this port."""
+        """Does nothing: the pipe to the host allocates, so the loop cannot be locked on this port."""
 
     def unlock_heap(self):
         pass
@@ -209,34 +215,34 @@ class Port:
         return self._fast
 
     def read_inputs(self):
-        return self._pipe.ask(9, b"", 1)[0]
+        return self._pipe.ask(op.OP_INPUTS, b"", 1)[0]
 
     def write_coils(self, coil_bits):
         if coil_bits and not self._coil_bits:
             self.arm_enable()
         self._coil_bits = coil_bits
-        self._pipe.tell(10, bytes((coil_bits,)))
+        self._pipe.queue(op.OP_COILS, bytes((coil_bits,)))
 
     def write_cooling(self, fan_pct, pump_pct, heater):
-        self._pipe.tell(11, bytes((fan_pct, pump_pct, heater)))
+        self._pipe.queue(op.OP_COOLING, bytes((fan_pct, pump_pct, heater)))
 
     def adc_ratio(self, channel):
-        return struct.unpack("<H", self._pipe.ask(12, bytes((channel,)), 2))[0]
+        return struct.unpack("<H", self._pipe.ask(op.OP_ADC, bytes((channel,)), 2))[0]
 
     def adc_mV(self, channel):
         return self.adc_ratio(channel) * 3300 >> 15
 
     def board_ddegC(self):
-        return struct.unpack("<h", self._pipe.ask(13, b"", 2))[0]
+        return struct.unpack("<h", self._pipe.ask(op.OP_BOARD_TEMPERATURE, b"", 2))[0]
 
     def arm_enable(self):
-        self._pipe.tell(14, b"\x01")
+        self._pipe.queue(op.OP_ENABLE, b"\x01")
 
     def disarm_enable(self):
-        self._pipe.tell(14, b"\x00")
+        self._pipe.queue(op.OP_ENABLE, b"\x00")
 
     def feed(self):
-        return self._pipe.ask(15, b"", 1)[0] == 1
+        return self._pipe.ask(op.OP_FEED, b"", 1)[0] == 1
 
     def feed_wdt(self):
         pass

@@ -52,12 +52,7 @@ class IntStore:
                 return False
         return True
 
-    def save(self, values):
-        """Write values over the older copy; True when the FRAM took all of it and reads back the same CRC."""
-        self.stage(values)
-        return self.write() and self.confirm()
-
-    # -- the same in steps of at most one transfer
+    # -- a write over the older copy, in three steps of at most one transfer
 
     def stage(self, values):
         """Take over values; nothing is written yet."""

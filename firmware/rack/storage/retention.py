@@ -13,20 +13,13 @@ from micropython import const
 from rack.generated import ids as I
 from rack.control.protect import reasons as why
 from rack.control.protect.alarm_engine import EVENTS, OUT_EVENT, OUT_EVENTS
-from rack.definitions.codes import CMD_OPEN
+from rack.definitions.codes import CMD_OPEN, KIND_CAME, KIND_START, KIND_STATE, KIND_WENT, REASON_HANG
 from rack.control.sense.soc import KEEP_LATCHED, KEEP_TRIPS, KEEP_WORDS
 from rack.drivers.fram import Fram
 from rack.storage.event_log import EventLog
 from rack.storage.int_store import IntStore
 from rack.generated.tables import ALARM_ROWS
 
-# kind of a record; its code and first value
-KIND_START = const(0)       # code: why, REASON_* of rack.hal.scratch; value: the task that hung, -1 none
-KIND_CAME = const(1)        # code: of rack.definitions.alarms; value: the signal that the alarm watches
-KIND_WENT = const(2)        # the same
-KIND_STATE = const(3)       # code: the contactors' new STATE_*; value: the one before, and 16 times the first reason
-
-_HANG = const(1)                    # REASON_HANG of rack.hal.scratch
 _BOOT = KEEP_WORDS                  # words behind the controller's own
 _HEAD = KEEP_WORDS + 1              # where the log's newest record is looked for
 _LOG_AT = const(128)
@@ -39,7 +32,7 @@ BAD_LOST = const(1)                 # what was kept could not be read at the sta
 BAD_SILENT = const(2)               # the FRAM does not take what is written
 
 
-class Memory:
+class RetainedStore:
     """i2c: a machine.I2C; controller: gives and takes `retained`. log: the EventLog. lost: events without room."""
 
     def __init__(self, i2c, controller):
@@ -79,7 +72,7 @@ class Memory:
         else:
             self.bad = BAD_LOST
             self._controller.command(CMD_OPEN)
-        if reason == _HANG:         # the dead-man has opened what was closed: no restart closes it again
+        if reason == REASON_HANG:         # the dead-man has opened what was closed: no restart closes it again
             self._controller.alarms.latch(I.ALARM_LATE_TRIP)
         words[_BOOT] = (words[_BOOT] + 1) & 0xFFFF
         words[KEEP_TRIPS] = -1      # save at once

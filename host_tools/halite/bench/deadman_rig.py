@@ -34,8 +34,8 @@ p.deadman_window_ms = {window}
 p.contactor_hold_pct = 100
 p.grid_phases = 1
 p.modbus_enabled = 0
-from rack.hal.rp2_board import Port
-port = Port(p)
+from rack.hal.rp2_board import Rp2Board
+port = Rp2Board(p)
 mark = Pin(22, Pin.OUT, value=0)
 def start():
     mark(0)
@@ -82,7 +82,7 @@ PINS = (
 
 
 class Rig:
-    """A board at the raw REPL with its coil driver. marks: times of the edges of pin MARK, the last one at the last feed."""
+    """A board at the raw REPL with its coil driver. marks: edges of pin MARK in us, the last at the last feed."""
 
     def __init__(self, flash: bytes | None = None) -> None:
         self.board = EmulatedBoard(image_path(), flash=flash or _flash())

@@ -206,7 +206,7 @@ class Result:
 
 
 def _boot_ms(emulated: EmulatedRack) -> float:
-    """Return the time from the last reset to the application's first line on the console, which it prints in standby."""
+    """Return the time from the last reset to the application's first line, which it prints in standby."""
     board = emulated.board
     reset_us = max(event.at_us for event in board.events if event.what == "reset")
     lines_us = (at for at, chunk in board.console_chunks if at >= reset_us and b"#" in chunk)

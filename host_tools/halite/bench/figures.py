@@ -15,12 +15,17 @@ from rich.table import Table
 from halite.bench import deadman_rig, demo
 from halite.bench import response as bench_response
 from halite.common.errors import HaliteError, MisuseError
+from halite.common.paths import use_firmware
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.console_client import ask
 from halite.emulator.scan_watch import ScanWatch
 from halite.hosts.application import running_rack
 from halite.scenarios import cpython_run, scenario
+
+use_firmware()
+
+from rack.definitions.codes import TASK_CONSOLE  # noqa: E402 - only after use_firmware
 
 OUTPUT = Path("build/bench.json")
 
@@ -124,7 +129,7 @@ def measure_board() -> Iterator[tuple[str, float]]:
     slices = ScanWatch(board, 10_000)  # without `tasks`: its count of the heap waits for a time of its own
     for question in (*_PLAIN, *_LONG):
         _say(board, question)
-    answer_us = slices.longest_us(len(rows) - 1)
+    answer_us = slices.longest_us(TASK_CONSOLE)
     board.run_for(_COLLECTED_MS)
     heap = ask(board, "tasks")
     yield "scan_10ms_us_max", rows["scan"]["worst"]
@@ -160,10 +165,10 @@ PARTS: dict[str, tuple[str, Callable[[], Rows]]] = {
 
 
 def measure(parts: Sequence[str] = tuple(PARTS)) -> Iterator[Figure]:
-    """Every figure of the parts, in their order; on stderr what is being measured, as all of it takes minutes."""
+    """Measure the figures of the parts, in their order. Each part is announced on stderr: it takes minutes."""
     for part in parts:
-        what, figures = PARTS[part]
-        print(f"measuring {what}", file=sys.stderr)
+        title, figures = PARTS[part]
+        print(f"measuring {title}", file=sys.stderr)
         for name, value in figures():
             yield BARS[name].judge(name, value)
 

@@ -11,10 +11,20 @@ from rack.definitions import codes as bits  # noqa: E402
 from rack.definitions.alarms import ROWS  # noqa: E402 - only after use_firmware
 
 _FIELDS = ("sequence", "boot", "ms", "kind", "code", "value", "current_dA", "rack_dV", "request_W")
-_KINDS = ("start", "alarm_came", "alarm_went", "state")
-_STARTS = ("power", "hang", "maintenance", "command")
 _LEVELS = ("none", "warn", "derate", "trip")
-_STATES = {getattr(bits, name): name[6:].lower() for name in dir(bits) if name.startswith("STATE_")}
+
+
+def _names_of(prefix: str) -> dict[int, str]:
+    """{number: name in lower case} of the codes with this prefix."""
+    return {getattr(bits, name): name.removeprefix(prefix).lower() for name in dir(bits) if name.startswith(prefix)}
+
+
+_STATES = _names_of("STATE_")
+_STARTS = _names_of("REASON_")
+_TASKS = _names_of("TASK_")
+_KINDS = {
+    bits.KIND_START: "start", bits.KIND_CAME: "alarm_came", bits.KIND_WENT: "alarm_went", bits.KIND_STATE: "state",
+}  # fmt: skip
 
 
 def decoded(record: list[int]) -> dict[str, Any]:
@@ -25,7 +35,7 @@ def decoded(record: list[int]) -> dict[str, Any]:
     """
     row: dict[str, Any] = dict(zip(_FIELDS, record, strict=True))
     kind, code = row.pop("kind"), row.pop("code")
-    row["event"] = _KINDS[kind] if kind < len(_KINDS) else f"kind {kind}"
+    row["event"] = _KINDS.get(kind, f"kind {kind}")
     if row["event"].startswith("alarm") and 0 < code <= len(ROWS):
         key, signal, _, level, *_, text = ROWS[code - 1]
         return row | {"alarm": key, "level": _LEVELS[level], "signal": signal, "text": text}
@@ -33,4 +43,4 @@ def decoded(record: list[int]) -> dict[str, Any]:
         before, reason = row["value"] & 15, row["value"] >> 4
         named = {"state": _STATES.get(code, str(code)), "value": _STATES.get(before, str(before))}
         return row | named | ({"why": why.text(reason)} if reason else {})
-    return row | {"reason": _STARTS[code] if code < len(_STARTS) else str(code)}
+    return row | {"reason": _STARTS.get(code, str(code)), "value": _TASKS.get(row["value"], row["value"])}

@@ -22,7 +22,7 @@ CHIPS = {"rp2040": "rack.hal.chip_rp2040", "rp2350": "rack.hal.chip_rp2350"}
 CONSTANT_MODULES = (
     "rack.base.clock", "rack.base.period_count",
     "rack.definitions.codes", "rack.definitions.pcs_codes", "rack.generated.ids",
-    *(f"rack.generated.{name}" for name in LAYOUTS), *CHIPS.values(),
+    *(f"rack.generated.{name}" for name in LAYOUTS), *CHIPS.values(), "rack.hal.unix_ops",
 )  # fmt: skip
 
 

@@ -1,13 +1,17 @@
 """The delay of the scan and the run times of the tasks, read from outside the board in emulated time.
 
-The board notes the task that it runs in a watchdog scratch register (rack.hal.scratch); the scan is task 0, the
-collection task 1. A scan behind a collection is late on purpose and is not counted.
+The board notes the task that it runs in a watchdog scratch register (rack.hal.scratch); its number is TASK_* of
+rack.definitions.codes. A scan behind a collection is late on purpose and is not counted.
 """
 
+from halite.common.paths import use_firmware
 from halite.emulator.board import EmulatedBoard
 
+use_firmware()
+
+from rack.definitions.codes import TASK_COLLECT, TASK_SCAN  # noqa: E402 - only after use_firmware
+
 _TASK_AT = 0x10  # scratch register 1
-_SCAN, _COLLECT = 0, 1
 
 
 class ScanWatch:
@@ -38,9 +42,9 @@ class ScanWatch:
 
     def _runs(self, task: int) -> None:
         self._running, self._since_us = task, self._board.now_us
-        if task == _COLLECT:
+        if task == TASK_COLLECT:
             self._behind_collection = True
-        elif task == _SCAN:
+        elif task == TASK_SCAN:
             if not self._behind_collection:
                 self._starts.append(self._board.now_us)
             self._behind_collection = False

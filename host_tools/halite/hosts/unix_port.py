@@ -28,8 +28,9 @@ from halite.plant.rack import Rack
 
 use_firmware()
 
-from rack.base.period_count import MAX_TICKS  # noqa: E402
+from rack.base.period_count import MAX_TICKS  # noqa: E402 - only after use_firmware
 from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
+from rack.hal import unix_ops as op  # noqa: E402
 
 _HANG_s = 5.0  # real time without a request after which the application counts as hung
 _BYTE_us = 10.0  # a byte of the AFE's UART: 10 bits at 1 Mbit/s
@@ -40,11 +41,11 @@ sys.path.insert(0, {folder!r})
 from binascii import crc32
 from rack.app import App
 from rack.config import load
-from rack.hal.unix_board import Port
+from rack.hal.unix_board import UnixBoard
 with open({folder!r} + "/config.bin", "rb") as file:
     data = file.read()
 try:
-    app = App(load(data), Port({to_host!r}, {from_host!r}, {start_us}), crc32(data))
+    app = App(load(data), UnixBoard({to_host!r}, {from_host!r}, {start_us}), crc32(data))
     exec({prepare!r})
     app.run()
 except EOFError:
@@ -95,12 +96,15 @@ class UnixPort:
         self.chips.afe.transmit = self._afe_answers
         self.rs485 = SlaveLine(self.config.values["modbus_baud"], lambda: self.now_us)
         self._ops: dict[int, tuple[int, Callable[[bytes], bytes | None]]] = {
-            1: (14, self._wait), 2: (2, self._uart_write), 3: (0, self._uart_any), 4: (2, self._uart_read),
-            5: (2, self._uart_pulse), 6: (1, self._spi), 7: (5, self._i2c_read), 8: (5, self._i2c_write),
-            9: (0, self._inputs), 10: (1, self._write_coils), 11: (3, self._cooling), 12: (1, self._adc),
-            13: (0, self._board_temperature), 14: (1, self._arm), 15: (0, self._feed),
-            16: (0, self._line_received), 17: (2, self._line_take), 18: (2, self._line_send),
-            19: (0, lambda _: bytes((self.rs485.sending(),))), 20: (0, lambda _: self.rs485.stop(0)),
+            op.OP_WAIT: (14, self._wait), op.OP_UART_WRITE: (2, self._uart_write), op.OP_UART_ANY: (0, self._uart_any),
+            op.OP_UART_READ: (2, self._uart_read), op.OP_UART_PULSE: (2, self._uart_pulse), op.OP_SPI: (1, self._spi),
+            op.OP_I2C_READ: (5, self._i2c_read), op.OP_I2C_WRITE: (5, self._i2c_write), op.OP_INPUTS: (0, self._inputs),
+            op.OP_COILS: (1, self._write_coils), op.OP_COOLING: (3, self._cooling), op.OP_ADC: (1, self._adc),
+            op.OP_BOARD_TEMPERATURE: (0, self._board_temperature), op.OP_ENABLE: (1, self._arm),
+            op.OP_FEED: (0, self._feed), op.OP_LINE_RECEIVED: (0, self._line_received),
+            op.OP_LINE_TAKE: (2, self._line_take), op.OP_LINE_SEND: (2, self._line_send),
+            op.OP_LINE_SENDING: (0, lambda _: bytes((self.rs485.sending(),))),
+            op.OP_LINE_STOP: (0, lambda _: self.rs485.stop(0)),
         }  # fmt: skip
         self._start(start_us, prepare)
 

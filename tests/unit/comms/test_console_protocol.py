@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-from array import array
 from itertools import islice
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -11,13 +10,12 @@ from unittest.mock import MagicMock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rack.app import App
 from rack.comms.auth import Challenge, hmac_sha256
 from rack.comms.commands_read import Commands
 from rack.comms.console_protocol import Console
 from rack.comms.terminal import Terminal
 from rack.definitions.alarms import ROWS
-from rack.scheduler import Scheduler
+from support.task_rig import pacing
 
 RING = 1024
 
@@ -120,7 +118,7 @@ def test_an_answer_never_reads_more_than_one_record_at_a_time() -> None:
     """A memory that has fallen silent costs its time for each."""
     read = []
     log = SimpleNamespace(lost=0, head=900, oldest=lambda: 0, read=read.append)
-    app = SimpleNamespace(memory=SimpleNamespace(log=log, lost=0, bad=0))
+    app = SimpleNamespace(storage=SimpleNamespace(log=log, lost=0, bad=0))
     for _ in Commands._records(SimpleNamespace(_app=app), 900):
         assert len(read) <= 1
         read.clear()
@@ -164,7 +162,7 @@ def test_links_tells_what_every_driver_on_a_wire_has_counted() -> None:
     app.afe = SimpleNamespace(invalid=1, wakes=2)
     app.can = SimpleNamespace(starts=3, bus_offs=4, aborted=5, rx_overflows=6, tec=7, rec=8)
     app.shunt = SimpleNamespace(starts=9, errors=10)
-    app.memory.log.fram = SimpleNamespace(errors=11)
+    app.storage.log.fram = SimpleNamespace(errors=11)
     (line,) = answers(talk(b"links\n", commands=Commands(app).table))
     assert json.loads(line) == {
         "re": "links", "afe_invalid": 1, "afe_wakes": 2, "can_starts": 3, "can_bus_offs": 4, "can_aborted": 5,
@@ -214,51 +212,8 @@ def test_a_challenge_refuses_what_is_not_hexadecimal(answer: str) -> None:
     assert not challenge.accepts(answer)
 
 
-def application(scan_ms: int, passed_us: int) -> SimpleNamespace:
-    """What an answer asks of the application, so long after a scan was due."""
-    scheduler = Scheduler([("scan", lambda now_us: None, 1_000 * scan_ms, 3_000, 0)], lambda: 0, array("i", [0]))
-    scheduler.ask(0, 0, 1_000 * scan_ms)
-    app = SimpleNamespace(
-        port=SimpleNamespace(ticks_us=lambda: passed_us), scheduler=scheduler, _scan_us=1_000 * scan_ms,
-        _cells_wait=lambda: False, _put_off=0,
-    )  # fmt: skip
-    app.scan_is_far = lambda: App.scan_is_far(app)
-    return app
-
-
-@pytest.mark.parametrize(
-    ("passed_us", "may"), [(0, True), (6_900, True), (7_001, False), (9_999, False), (10_500, False)]
-)
-def test_no_slice_of_an_answer_begins_close_before_a_scan_or_when_one_is_due(passed_us: int, may: bool) -> None:
-    assert App._may_answer(application(10, passed_us), passed_us) == may
-
-
-def test_the_console_of_a_rack_without_a_quiet_moment_gets_a_turn_all_the_same() -> None:
-    app, turns = application(10, 9_000), []
-    app.console = SimpleNamespace(busy=True, poll=lambda: turns.append(True))
-    app._stdio, app._slices = SimpleNamespace(waiting=1), 0
-    app._may_answer = lambda now_us: App._may_answer(app, now_us)
-    app._conversing = lambda now_us: App._converse(app, now_us)
-    app._unlocked = lambda function, argument: function(argument)
-    served = []
-    for _ in range(63):
-        App._poll_console(app, 9_000)
-        served.append(len(turns))
-    assert [served.count(number) for number in range(4)] == [20, 21, 21, 1]
-
-
-def test_turns_that_late_cells_have_cost_are_not_caught_up_before_a_scan() -> None:
-    app = application(10, 9_000)
-    app.console, app._stdio = SimpleNamespace(busy=True), SimpleNamespace(waiting=1)
-    app._cells_wait = lambda: True
-    app._may_answer = lambda now_us: App._may_answer(app, now_us)
-    for _ in range(63):
-        App._poll_console(app, 9_000)
-    assert app._put_off == 0
-
-
 @pytest.mark.parametrize(("scan_ms", "passed_us"), [(5, 0), (10, 4_000), (10, 9_000)])
 def test_an_answer_that_waits_for_a_quiet_moment_ends_without_one(scan_ms: int, passed_us: int) -> None:
-    app = application(scan_ms, passed_us)
+    app = SimpleNamespace(console_task=pacing(scan_ms, passed_us).console_task)
     pieces = list(islice(Commands._heap(SimpleNamespace(_app=app), "heap_free", lambda: 7), 1_000))
     assert len(pieces) > 1 and "".join(pieces) == ',"heap_free":7'

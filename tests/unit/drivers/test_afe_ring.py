@@ -5,28 +5,28 @@ and the stack model are real. What trips is the age that the scan sees, `[alarms
 """
 
 from array import array
-from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
 from halite.bench.figures import BARS
 from halite.chips.bq79616 import ADC_CTRL1, CONTROL2, DIAG_COMP_CTRL3, TSREF_HI, VCELL16_HI, Bq79616Stack
+from halite.config import load_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.app import App
 from rack.drivers.bq79616 import Bq79616
 from rack.drivers.bq79616_bringup import STATE_RUN
 from rack.generated import ids as I
 from rack.scheduler import Scheduler
 from support.afe_rig import NTC_TABLE, AfeRig, LOST_ms
 from support.reaction_faults import CELLS_ms, TEMPS_ms
-from support.wires import AfeUart, TimeIsUp, settled_response
+from support.task_rig import application, begin, table_of
+from support.wires import AfeUart, TimeIsUp
 
 DEVICES = 26
 PERIOD_ms, SCAN_ms, CHECK_ms = 100, 10, 15
 COLLECT_us = 1000 * round(BARS["gc_collect_ms"].limit)
 # µs; scan and collection at their bars, the others at what the board takes; an AFE step's writes come to it
-COSTS = {"scan": 3_000, "plan": 1_500, "collect": COLLECT_us, "afe": 100, "pcs": 600, "slow": 1_500, "memory": 800,
+COSTS = {"scan": 3_000, "plan": 1_500, "collect": COLLECT_us, "afe": 100, "pcs": 600, "slow": 1_500, "storage": 800,
          "console": 300, "modbus": 700}
 SLICE_us = round(BARS["answer_slice_us_max"].limit)     # of an answer on the console
 JUDGE_us = round(BARS["afe_longest_slice_us"].limit)
@@ -50,25 +50,27 @@ class BoardRig(AfeRig):
             read(kind, device, register, count, now_us)
         self.stack._read = asked
         self._scanned_us = start_us
-        self.app = SimpleNamespace(
-            **dict.fromkeys(("_scan", "_plan", "_slow", "_poll_console", "_poll_memory", "_collect"), MagicMock()),
-            _scan_us=10_000, pcs=MagicMock(), afe=self.driver, _to_judge=False, _judge=self._judge, _collect_due=False,
-            _collected_us=start_us, _s=[0] * I.COUNT, controller=settled_response(), _late_ms=110,
-            _afe_poll=self.driver.poll, _poll_afe=None, modbus=MagicMock(),
-            _unlocked=lambda function, argument: function(argument))  # fmt: skip
-        rows = [(name, self._task(name), period, budget, phase)
-                for name, _, period, budget, phase in App._tasks(self.app)]
-        self.scheduler = self.app.scheduler = Scheduler(rows, lambda: self.clock.ticks, array("i", [0]), 1)
+        self.app = application(load_params("lfp_rack"), lambda: self.clock.ticks, afe=self.driver, modbus=MagicMock())
+        controller = self.app.controller
+        controller.cells_arrived = lambda: self._judged("cells", VCELL16_HI)
+        controller.judge_temps = lambda: self._judged("temps", TSREF_HI)
+        self.app.collector.collected_us = start_us
+        self.scheduler = Scheduler(lambda: self.clock.ticks, array("i", [0]))
+        for row in table_of(self.app):
+            self.scheduler.add(row.task, row.name, self._task(row.name), period_us=row.period_us,
+                               budget_us=row.budget_us, phase_us=row.phase_us,
+                               background=getattr(row, "background", False))
+        begin(self.app, self.scheduler)
 
     def _task(self, name):
-        work = {"scan": self._scan, "afe": lambda now_us: App._poll_afe(self.app, now_us),
+        work = {"scan": self._scan, "afe": self.app.afe_task.run,
                 "collect": self._collect}.get(name, lambda now_us: None)
 
         def run(now_us):
             work(now_us)
             self.clock.now_us += SLICE_us if name == "console" and self._answers() else COSTS[name]
             if name == "scan":
-                App._plan_collection(self.app, now_us)
+                self.app.collector.plan(now_us)
             self._look_at_the_clock()
         return run
 
@@ -77,7 +79,7 @@ class BoardRig(AfeRig):
             raise TimeIsUp
 
     def _answers(self):
-        return self.talking and not App._cells_wait(self.app)
+        return self.talking and not self.app.console_task.cells_are_late()
 
     def _idle(self, due_us):
         self.clock.now_us += SLICE_us if self._answers() else 50
@@ -86,21 +88,19 @@ class BoardRig(AfeRig):
     def _scan(self, now_us):
         self.age_ms += (self.clock.now_us - self._scanned_us) // 1000
         self._scanned_us = self.clock.now_us
-        self.app._s[I.CELLS_AGE_ms] = self.age_ms
+        self.app.controller.s[I.CELLS_AGE_ms] = self.age_ms
         self.oldest_ms = max(self.oldest_ms, self.age_ms)
 
     def _collect(self, now_us):
-        self.app._collected_us = now_us
-        self.app._collect_due = False
+        self.app.collector.collected_us = now_us
+        self.app.collector.requested = False
 
-    def _judge(self, afe):
-        what, register = ("cells", VCELL16_HI) if afe.cells_ready else ("temps", TSREF_HI)
+    def _judged(self, what, register):
         self.clock.now_us += JUDGE_us
         self.taken_us[what].append(self.clock.now_us - self._asked_us[register])
-        if afe.cells_ready:
+        if what == "cells":
             self.scans.append(self.clock.now_us)
             self.age_ms = 0
-        afe.cells_ready = afe.temps_ready = False
 
     def run(self, ms):
         self.end_us = self.clock.now_us + 1000 * ms
@@ -127,7 +127,7 @@ def test_a_broken_link_is_a_warning_and_no_trip_whatever_it_meets(link, phase_ms
     rig = closed(after_ms=700 + phase_ms)
     rig.talking = talking
     rig.stack.broken_links = {link}
-    rig.app._collect_due = collection
+    rig.app.collector.requested = collection
     rig.run(400)
     assert rig.oldest_ms < LOST_ms
     assert rig.driver.link_broken and well(rig) and rig.driver.wakes == 1
@@ -149,7 +149,7 @@ def test_a_link_that_is_whole_again_is_found_so_between_two_scans(link, phase_ms
 
 def test_readings_are_judged_as_soon_as_the_reaction_times_say():
     rig = closed()
-    rig.app._collected_us = rig.clock.now_us     # no collection: where they may fall is counted there
+    rig.app.collector.collected_us = rig.clock.now_us     # no collection: where they may fall is counted there
     rig.taken_us = {"cells": [], "temps": []}
     rig.run(3_000)
     assert len(rig.taken_us["cells"]) == 30

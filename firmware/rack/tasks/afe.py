@@ -1,0 +1,70 @@
+"""The task of the cell monitors: one step of the AFE driver, or the evaluation of one part of what it has read.
+
+A whole AFE scan takes longer than a scan period, so it is cut into slices of at most 2 ms.
+"""
+
+from micropython import const
+
+from rack.base.clock import TICKS_MASK
+from rack.definitions.codes import TASK_AFE
+from rack.drivers.bq79616_bringup import STATE_RUN
+
+POLL_US = const(1_200)  # shortest time between two polls: the task leaves time to the others
+
+
+class AfeTask:
+    """app: rack.app.App. judge_us: longest evaluation of one AFE scan, the sum of its slices.
+
+    scan_us: longest AFE scan, from the request to the last temperature.
+    """
+
+    def __init__(self, app):
+        self.judge_us = 0
+        self.scan_us = 0
+        self._port = app.port
+        self._controller = app.controller
+        self._afe = app.afe
+        self._poll = app.afe.poll
+        self._unlocked = app.unlocked
+        self._judging_us = 0
+        self._runaway_due = False   # temperatures are evaluated, the thermal runaway is not yet
+        self._scheduler = None
+        self._index = 0
+
+    def begin(self, scheduler):
+        """Before the loop."""
+        self._scheduler = scheduler
+        self._index = scheduler.index_of(TASK_AFE)
+
+    def run(self, now_us):
+        """One step of the driver, or one slice of the evaluation. Sets its own next due time."""
+        afe = self._afe
+        if afe.cells_ready or afe.temps_ready or self._runaway_due:
+            self._judge(afe)
+        elif afe.state == STATE_RUN:
+            afe.poll(now_us)
+        else:
+            self._unlocked(self._poll, now_us)      # bring-up allocates
+        wait_us = afe.pause_us
+        if wait_us < POLL_US:
+            wait_us = POLL_US
+        self._scheduler.ask(self._index, now_us, wait_us)
+
+    def _judge(self, afe):
+        """Evaluate the cells, the temperatures, or the thermal runaway that follows the temperatures."""
+        port = self._port
+        start_us = port.ticks_us()
+        if afe.cells_ready:
+            afe.cells_ready = False
+            self._judging_us = 0
+            self._controller.cells_arrived()
+        elif self._runaway_due:
+            self._runaway_due = False
+            self._controller.judge_runaway()
+        else:
+            afe.temps_ready = False
+            self._runaway_due = True
+            self._controller.judge_temps()
+        self._judging_us += (port.ticks_us() - start_us) & TICKS_MASK
+        self.judge_us = max(self.judge_us, self._judging_us)
+        self.scan_us = max(self.scan_us, afe.scan_us)

@@ -1,0 +1,101 @@
+"""When garbage is collected, and the check of the config's tables that runs with it.
+
+Hazards: a collection stops every task for up to COLLECT_ms, so it must not delay cells that are due; and a bit that
+flips in RAM moves a trip level unnoticed. The tables of the config (alarm levels, limits, resistance, OCV) are used
+where they lie, so their CRC is computed again with each collection.
+"""
+
+import gc
+from array import array
+from binascii import crc32
+
+from micropython import const
+
+from rack.generated import ids as I
+from rack.base.clock import TICKS_MASK
+from rack.definitions.codes import TASK_COLLECT
+
+COLLECT_ms = const(20)          # longest collection with its check: the bar of gc_collect_ms in the bench
+ANSWER_ms = const(15)           # from the AFEs' answer on the bus to its evaluation: engineering judgement
+LOST_MAX_ms = const(5_000)      # no collection waits longer for cells: half of its period
+COLLECT_US = const(10_000_000)
+_APART_US = const(500_000)      # between two collections, so that they disturb one fault's reaction only once
+
+
+def cell_times(params):
+    """(due, late, lost) in ms: ages of the cell voltages that decide when long work must wait. Start only.
+
+    due: cells younger than this leave time for a collection before the next cells arrive:
+        afe_period_ms - COLLECT_ms - ANSWER_ms.
+    late: older cells miss their period. The age grows in scans: afe_period_ms + rack_scan_ms.
+    lost: cells of this age have tripped `cells_lost`, so that nothing is left to protect: set value and set time of
+        its row, then the scan that trips, which may be one collection and two scan periods late; at most LOST_MAX_ms.
+
+    The shipped configs (period 100, scan 10, cells_lost 160 and 0 ms) give 65, 110, 200. The guard between due and
+    lost needs at least one scan with younger cells, so a config must have
+    afe_period_ms > rack_scan_ms + COLLECT_ms + ANSWER_ms.
+    """
+    period_ms, scan_ms = params.afe_period_ms, params.rack_scan_ms
+    row = 4 * (I.ALARM_CELLS_LOST - 1)
+    levels = params.alarms_levels
+    lost_ms = levels[row] + levels[row + 2] + COLLECT_ms + 2 * scan_ms
+    return period_ms - COLLECT_ms - ANSWER_ms, period_ms + scan_ms, min(lost_ms, LOST_MAX_ms)
+
+
+class Collector:
+    """app: rack.app.App. longest_us: of a collection. requested: a long answer has left garbage.
+
+    collected_us: when the latest collection began.
+    """
+
+    def __init__(self, app):
+        self.longest_us = 0
+        self.requested = False
+        self.collected_us = 0
+        self._due_ms, _, self._lost_ms = cell_times(app.params)
+        self._early_us = COLLECT_US - 1000 * self._lost_ms + 1      # it may be postponed until the cells are lost
+        self._port = app.port
+        self._s = app.controller.s
+        self._response = app.controller.response
+        values = app.params.__dict__
+        self._tables = tuple(values[name] for name in values if isinstance(values[name], array))
+        self._crc = self._tables_crc()
+        self._scheduler = None
+        self._index = 0
+
+    def begin(self, scheduler):
+        """Before the loop."""
+        self._scheduler = scheduler
+        self._index = scheduler.index_of(TASK_COLLECT)
+
+    def plan(self, now_us):
+        """Let a collection follow this scan at once, if one is needed and may run. At the end of the scan.
+
+        Anywhere else in the scan period it would delay the next scan further. A collection does not begin while the
+        next scan may find the mains lost, or while cells are due.
+        """
+        passed_us = (now_us - self.collected_us) & TICKS_MASK
+        if passed_us < (_APART_US if self.requested else self._early_us):
+            return
+        if not (self._response.doubtful or self._due_ms <= self._s[I.CELLS_AGE_ms] < self._lost_ms):
+            self._scheduler.ask(self._index, now_us, 0)
+
+    def run(self, now_us):
+        """Collect the garbage of answers on the console; the control core itself allocates nothing."""
+        port = self._port
+        start_us = port.ticks_us()
+        self.requested = False
+        self.collected_us = now_us
+        port.unlock_heap()
+        if self._tables_crc() != self._crc:
+            self._s[I.CONFIG_BAD] = 1
+        gc.collect()
+        port.lock_heap()
+        self.longest_us = max(self.longest_us, (port.ticks_us() - start_us) & TICKS_MASK)
+
+    def _tables_crc(self):
+        """CRC-32 over the tables of the config. Allocates."""
+        crc = 0
+        for table in self._tables:
+            crc = crc32(table, crc)
+        return crc
