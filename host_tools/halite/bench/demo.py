@@ -105,6 +105,17 @@ def _dead_band_mHz(config: RackConfig) -> int:
     return min((-curve[at] for at in range(0, len(curve), 2) if curve[at + 1] == 0 and curve[at] < 0), default=0)
 
 
+def _closing(story: Story, command_ms: float) -> list[Row]:
+    """Return the measured times from the close command to closed contactors."""
+    precharge_ms = story.first(_contact("precharge", 1), command_ms)
+    return [
+        Row("close_command_to_precharge_ms", "close command to precharge contact closed",
+            _since(precharge_ms, command_ms)),
+        Row("precharge_ms", "precharge contact to main + contact closed",
+            _since(story.first(_contact("main_pos", 1)), story.first(_contact("precharge", 1)))),
+    ]  # fmt: skip
+
+
 def account(story: Story, script: scenario.Scenario, config: RackConfig) -> list[Row]:
     """Return the measured values, in the order of the scenario."""
     at = {action.do: float(action.at_ms) for action in script.action}
@@ -120,16 +131,7 @@ def account(story: Story, script: scenario.Scenario, config: RackConfig) -> list
     opened = story.first(_coil_off, at["fault"])
     zero = _first_of(requests, lambda f: not f["flags"] & pcs_codes.FLAG_PERMIT, at["fault"])
     return [
-        Row(
-            "close_command_to_precharge_ms",
-            "close command to precharge contact closed",
-            _since(story.first(_contact("precharge", 1), at["command"]), at["command"]),
-        ),
-        Row(
-            "precharge_ms",
-            "precharge contact to main + contact closed",
-            _since(story.first(_contact("main_pos", 1)), story.first(_contact("precharge", 1))),
-        ),
+        *_closing(story, at["command"]),
         Row(
             "response_ms",
             f"50 Hz - {dead_band_mHz} mHz passed to first power request on CAN",

@@ -64,7 +64,7 @@ def interpreter() -> str:
 class UnixPort:
     """A running application. `run_to(us)` lets simulated time pass; `console` has the bytes that it printed.
 
-    start_us: value of the firmware's clock at simulated time zero (to test its wrap). fram: content of the FRAM after an
+    start_us: value of the firmware's clock at simulated time zero (to test its wrap). fram: content of the FRAM of an
     earlier run. prepare: MicroPython code that runs before the loop; the application is `app` there.
 
     rack_start: start values of the rack, see `Rack.from_config`.
