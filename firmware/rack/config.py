@@ -1,7 +1,7 @@
-"""Read config.bin on the board and refuse it for any doubt (rule R9): never repair, never guess.
+"""Read config.bin on the board and refuse it in any doubt, without repair or guess (rule R9).
 
-Another rack's limits are the hazard. The ranges of rack.definitions.params are checked again here because
-the blob may come from an older host. Runs at start, may allocate.
+Hazard: the limits of another rack. The ranges of rack.definitions.params are checked again here because the file may
+come from an older host. Runs at start, may allocate.
 """
 
 import struct
@@ -9,24 +9,24 @@ from array import array
 from binascii import crc32
 
 _HEAD = 20
-_INT_MOST = 2**30 - 1
+_INT_MAX = 2**30 - 1
 
 
 class ConfigError(Exception):
-    """The reason in one line; the rack stays in standby with it."""
+    """The reason in one line; the rack stays in standby and shows it."""
 
 
 class Params:
     """One attribute per row of rack.definitions.params: ints, and array('i') for tables; rack_name, maintenance_key."""
 
 
-def _expect(true, reason):
-    if not true:
+def _expect(condition, reason):
+    if not condition:
         raise ConfigError(reason)
 
 
 def layout_crc(scalars, tables):
-    """CRC-32 of the rows' names, so that a blob of other rows is not read as this one."""
+    """CRC-32 of the rows' names, so that a file with other rows is refused."""
     crc = 0
     before = ""
     for rows in (scalars, tables):
@@ -61,23 +61,23 @@ def load(data):
 
 def _read_scalars(params, data, rows):
     at = _HEAD
-    for name, least, most in rows:
+    for name, smallest, largest in rows:
         value = struct.unpack_from("<i", data, at)[0]
-        if not least <= value <= most:      # a text is made only when it is needed: there are hundreds of values
-            raise ConfigError("config: %s = %d is outside %d..%d" % (name, value, least, most))
+        if not smallest <= value <= largest:    # no _expect: its text would be made for each of hundreds of values
+            raise ConfigError("config: %s = %d is outside %d..%d" % (name, value, smallest, largest))
         setattr(params, name, value)
         at += 4
 
 
 def _read_tables(params, data, rows, table_at, ints_at, ints):
     expected = 0
-    for name, width, most in rows:
+    for name, width, entries_max in rows:
         offset, length = struct.unpack_from("<HH", data, table_at)
-        fits = offset == expected and length <= width * most and length % width == 0 and offset + length <= ints
+        fits = offset == expected and length <= width * entries_max and length % width == 0 and offset + length <= ints
         _expect(fits, "config: table %s has a wrong length" % name)
         table = array("i", struct.unpack_from("<%di" % length, data, ints_at + 4 * offset))
         for value in table:
-            if not -_INT_MOST <= value <= _INT_MOST:
+            if not -_INT_MAX <= value <= _INT_MAX:
                 raise ConfigError("config: table %s: %d is out of range" % (name, value))
         setattr(params, name, table)
         table_at += 4

@@ -154,7 +154,7 @@ class Scheduler:
 
     @micropython.viper
     def ask(self, index: int, now_us: int, wait_us: int):
-        """Make a task due wait_us after now_us, whatever was scheduled; its period counts from there.
+        """Make a task due wait_us after now_us instead of its scheduled time; its period counts from there.
 
         Does not allocate. In viper, because the sum of clock and wait exceeds a small integer just before the clock
         wraps.

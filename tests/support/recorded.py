@@ -1,8 +1,8 @@
 """The ten recorded scenarios of rule R2: one list for CPython, for the unix port and for the emulated board.
 
-Each is a shipped scenario (`board_configs/scenarios`) up to the decision that it is there for. A scan runs each
-10 ms around that decision and each 50 ms elsewhere, so that the chip can replay all ten; the millisecond clock wraps at
-2**30 on the way. Small racks where the large one has nothing to add.
+Each is a shipped scenario (`board_configs/scenarios`) up to its decision. A scan runs each 10 ms around that decision
+and each 50 ms elsewhere, so that the chip can replay all ten. The millisecond clock wraps at 2**30 in each record.
+Small racks are used where the large one tests the same.
 """
 
 from pathlib import Path
@@ -20,11 +20,11 @@ _START_ms = (1 << 30) - 2_000  # so that the clock wraps two seconds later
 
 
 class Recorded(NamedTuple):
-    """What is recorded of a scenario.
+    """A part of a scenario that is recorded.
 
-    close: (from, to), ms, between which a scan runs each FINE_ms; the record ends there.
-    told: the trip that is latched at the end; "" where power is asked for instead, None where a precharge has failed.
-    start: other start values than those of the scenario.
+    close: (from, to) in ms. A scan runs each FINE_ms in this time; the record ends with it.
+    told: the trip that is latched at the end. It is "" if power is requested instead, None if a precharge has failed.
+    start: start values that differ from those of the scenario.
     """
 
     config: str
@@ -52,7 +52,7 @@ def config_of(name: str) -> RackConfig:
 
 
 def record_of(name: str) -> bytes:
-    """The record that all three replay."""
+    """The record of a scenario for CPython, the unix port and the board."""
     what = SCENARIOS[name]
     shipped = scenario.load(name)
     script = shipped.model_copy(
@@ -66,12 +66,12 @@ def record_of(name: str) -> bytes:
 
 
 def second(config: str) -> bytes:
-    """One second at the config's own scan period, with a bit of everything."""
+    """One second at the config's own scan period, with inputs of every kind."""
     return record(scenario.load(Path(__file__).parent / "second.toml"), load(config).path)
 
 
 def told(controller: Any, name: str) -> bool:
-    """Has the rack at the end of this record decided what its scenario is about?"""
+    """True if the rack has made the decision of this scenario at the end of its record."""
     trip = SCENARIOS[name].told
     s = controller.s
     if trip is None:

@@ -1,9 +1,9 @@
-"""Replay a record of inputs on the control core and digest what it decides after every scan.
+"""Replay a record of inputs on the control core and make a digest of its decisions after every scan.
 
-Runs unchanged on CPython, on MicroPython's unix port and on the RP2040, so it imports only what all
-three have. A record is one opcode byte and its payload of little-endian 32-bit integers, in the order of the
+Runs unchanged on CPython, on MicroPython's unix port and on the RP2040, so it imports only modules of all three.
+A record is one opcode byte and its payload of little-endian 32-bit integers, in the order of the
 calls that the application (or the simulated rack) made: see `tests/support/recording.py`. The payload is read
-straight into the core's arrays: on the chip the core itself should take the time.
+straight into the core's arrays, so that on the chip the time is that of the core itself.
 """
 
 import binascii

@@ -20,7 +20,7 @@ from support.wires import settled_response
 
 
 class TaskTable:
-    """Takes the task table in place of a Scheduler: `rows` is a list of namespaces with the columns by name."""
+    """Takes the task table instead of a Scheduler: `rows` is a list of namespaces with the columns by name."""
 
     def __init__(self):
         self.rows = []

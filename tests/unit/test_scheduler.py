@@ -1,4 +1,4 @@
-"""The scheduler keeps its phases, counts what slips, and names the task that does not return."""
+"""The scheduler keeps its phases, counts late tasks and overruns, and names the task that does not return."""
 
 import ast
 from array import array

@@ -1,4 +1,4 @@
-"""The firmware on the MicroPython unix port, as it stands in a build."""
+"""The firmware on the MicroPython unix port, from a plain build."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def on_unix(plain: Path) -> Callable[[str], str]:
-    """Run MicroPython code on the unix port beside the build; returns what it printed."""
+    """Run MicroPython code on the unix port with the build on its path; returns its output."""
 
     def run(code: str) -> str:
         done = subprocess.run(

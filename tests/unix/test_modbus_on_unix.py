@@ -1,4 +1,4 @@
-"""The EMS's link on the MicroPython unix port: the whole application answers, and the slave allocates nothing."""
+"""The EMS's link on the MicroPython unix port: the whole application answers, and the slave does not allocate."""
 
 import json
 import struct
@@ -17,11 +17,11 @@ from rack.generated import ids as I
 from support.modbus_rig import Slave, address, long, read_request, sealed, single_request, write_request
 
 UNIT = 1
-PATIENT = "ems_lost = [20_000, 5_000, 0, 0]"
+SHIPPED_LEVEL = "ems_lost = [20_000, 5_000, 0, 0]"
 
 
 def asked(board: UnixPort, frame: bytes) -> bytes:
-    """The answer without its CRC; empty for none."""
+    """The answer without its CRC; empty when the slave does not answer."""
     before = len(board.rs485.sent)
     board.run_to(board.rs485.put(frame) + 40_000.0)
     while board.rs485.sending():
@@ -46,12 +46,12 @@ def typed(board: UnixPort, line: str) -> dict:
     return json.loads(next(answer for answer in board.console.splitlines() if answer.startswith(b"{")))
 
 
-def test_an_ems_closes_the_rack_gives_it_a_setpoint_and_falls_silent(tmp_path: Path) -> None:
-    """Silent for 4 s instead of 20 s: that the level is the config's is another test's matter."""
+def test_an_ems_closes_sets_power_and_falls_silent(tmp_path: Path) -> None:
+    """The silence ends the setpoint. The level is 4 s here instead of the 20 s of the config, to save time."""
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
-    assert text.count(PATIENT) == 1
+    assert text.count(SHIPPED_LEVEL) == 1
     path = tmp_path / "bench.toml"
-    path.write_text(text.replace(PATIENT, "ems_lost = [4_000, 1_000, 0, 0]"), encoding="utf-8")
+    path.write_text(text.replace(SHIPPED_LEVEL, "ems_lost = [4_000, 1_000, 0, 0]"), encoding="utf-8")
     with UnixPort(path) as board:
         board.run_for(1_500)
         assert read(board, sunspec.BASE, 2) == sunspec.SUNS
@@ -153,7 +153,7 @@ for frame in frames:
 
 @pytest.fixture(scope="module")
 def frames() -> list[bytes]:
-    """Every kind of request, and what is none."""
+    """Requests of every kind, damaged frames and noise."""
     reads = [read_request(sunspec.BASE + at, min(125, len(map_rows()) - at), UNIT) for at in range(0, 369, 125)]
     setw, op, reset, beat = address("SetW"), address("SetOp", 802), address("AlmRst", 802), address("CtrlHb", 802)
     writes = [

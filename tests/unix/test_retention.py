@@ -1,4 +1,4 @@
-"""What survives a loss of power: the whole application on the unix port, its FRAM carried from run to run."""
+"""Retained data: the whole application on the unix port, with the FRAM of one run given to the next."""
 
 import json
 from typing import Any
@@ -46,7 +46,8 @@ def deep() -> bytes:
     return deep_discharged()
 
 
-def test_a_deep_discharge_stays_latched_over_a_power_cut_until_it_is_acknowledged(deep: bytes) -> None:
+def test_a_deep_discharge_stays_latched(deep: bytes) -> None:
+    """It survives a loss of power until an operator acknowledges it; the acknowledgement survives too."""
     with UnixPort(BENCH, fram=deep) as board:
         board.run_for(1500)
         assert "trip is latched" in asked(board, "close")["error"]
@@ -62,7 +63,8 @@ def test_a_deep_discharge_stays_latched_over_a_power_cut_until_it_is_acknowledge
         assert board.coils == CLOSED
 
 
-def test_the_log_of_the_run_before_the_power_cut_can_be_read_after_it(deep: bytes) -> None:
+def test_the_log_survives_a_power_cut(deep: bytes) -> None:
+    """The records of the earlier run can be read after the next start."""
     with UnixPort(BENCH, fram=deep) as board:
         board.run_for(1200)
         rows = logged(board)
@@ -74,7 +76,8 @@ def test_the_log_of_the_run_before_the_power_cut_can_be_read_after_it(deep: byte
     assert 1_700 < latched["ms"] < 2_100  # 800 ms, a scan of the AFE, a second of debounce
 
 
-def test_a_damaged_copy_falls_back_to_the_other_and_two_damaged_ones_are_an_alarm(deep: bytes) -> None:
+def test_two_damaged_copies_are_an_alarm(deep: bytes) -> None:
+    """One damaged copy falls back to the other without an alarm."""
     def with_damage(*places: int) -> list[dict[str, Any]]:
         content = bytearray(deep)
         for place in places:
@@ -88,21 +91,23 @@ def test_a_damaged_copy_falls_back_to_the_other_and_two_damaged_ones_are_an_alar
     assert any("memory" in alarm["text"] for alarm in with_damage(9, STORE_BYTES // 2 + 9))
 
 
-def test_a_new_board_has_no_memory_alarm_and_a_silent_fram_has_one() -> None:
+def test_a_silent_fram_is_a_warning() -> None:
+    """A new board has no alarm; a FRAM that stops answering has one until it answers again."""
     with UnixPort(BENCH) as board:
         board.run_for(800)
         assert not any("memory" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
         board.chips.fram.faults.missing = True
         board.send("close\n")
         board.run_for(1200)
-        assert board.coils == CLOSED  # a warning stops nothing
+        assert board.coils == CLOSED  # a warning does not open the rack
         assert any("memory" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
         board.chips.fram.faults.missing = False
         board.run_for(6_500)  # it is tried again every 5 s
         assert not any("memory" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
 
 
-def test_an_open_wire_found_by_the_afe_trips_and_names_its_cell() -> None:
+def test_an_open_wire_trips_and_names_its_cell() -> None:
+    """The AFE's own check finds the wire; the log has the number of the cell."""
     with UnixPort(BENCH) as board:
         board.run_for(800)
         board.rack.start_fault("cell_wire_open", 6)
@@ -111,7 +116,8 @@ def test_an_open_wire_found_by_the_afe_trips_and_names_its_cell() -> None:
         assert any(row.get("alarm") == "wire_check_trip" and row["value"] == 7 for row in logged(board))
 
 
-def test_the_log_is_shown_as_json_lines_with_names() -> None:
+def test_the_log_is_shown_with_names() -> None:
+    """Each record becomes a JSON line with the names of alarms and states."""
     answer = {"re": "logs", "log": [[4, 1, 1234, 1, 1, 2, -15, 523, 0], [5, 1, 1234, 3, 3, 2, -15, 523, 0]]}
     alarm, state = (json.loads(line) for line in as_text(answer).splitlines())
     assert alarm["alarm"] == "wire_trip" and alarm["text"] == "open cell wire" and alarm["current_dA"] == -15

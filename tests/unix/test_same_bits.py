@@ -1,4 +1,4 @@
-"""Rules R2 and R3: the control core decides the same on CPython and MicroPython, and allocates nothing."""
+"""Rules R2 and R3: the control core decides the same on CPython and MicroPython, and does not allocate."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +16,8 @@ def replay_code(config: Path, record: Path, locked: bool) -> str:
     return f"import replay\nreplay.run({str(config)!r}, {str(record)!r}, {INPUT_SIGNALS}, {locked})"
 
 
-def test_every_module_of_the_build_imports_on_the_unix_port(on_unix: Callable[[str], str]) -> None:
-    """All but those that need the chip; an import that a board would miss fails here."""
+def test_every_module_imports_on_the_unix_port(on_unix: Callable[[str], str]) -> None:
+    """All modules except those that need the chip; an import that is missing in the build fails here."""
     from halite.build.firmware import HOST_ONLY
 
     chip = ("boot.py", "main.py", "rack/hal/")
@@ -29,9 +29,10 @@ def test_every_module_of_the_build_imports_on_the_unix_port(on_unix: Callable[[s
 
 
 @pytest.mark.parametrize("config", ["sodium_rack", "lfp_rack", "bench_rack"])
-def test_one_second_of_scan_has_the_same_bits_on_cpython_and_unix_under_heap_lock(
+def test_one_second_of_scan_has_the_same_bits(
     config: str, on_unix: Callable[[str], str], tmp_path: Path
 ) -> None:
+    """CPython and the unix port decide the same in each scan; the heap is locked on the unix port."""
     record = second(config)
     (tmp_path / "second.bin").write_bytes(record)
     (tmp_path / "config.bin").write_bytes(compile_config(load(config)))
@@ -42,7 +43,7 @@ def test_one_second_of_scan_has_the_same_bits_on_cpython_and_unix_under_heap_loc
 
 
 def test_a_changed_input_changes_the_digests() -> None:
-    """The digest would not pass anyway: one cell 1 mV higher in the record is seen."""
+    """Proof that the digests detect a difference: one cell 1 mV higher in the record changes them."""
     record = second("bench_rack")
     changed = bytearray(record)
     changed[record.index(bytes((CELLS,))) + 1] ^= 1
@@ -50,12 +51,14 @@ def test_a_changed_input_changes_the_digests() -> None:
     assert replayed(record, bench)[0] != replayed(bytes(changed), bench)[0]
 
 
-def test_an_allocation_in_the_scan_would_be_seen(on_unix: Callable[[str], str]) -> None:
+def test_an_allocation_in_the_scan_is_detected(on_unix: Callable[[str], str]) -> None:
+    """The heap lock of the replay raises MemoryError."""
     code = "import replay\ntry:\n replay._decide(lambda: [1] * 9, replay.lock)\nexcept MemoryError:\n print('seen')"
     assert on_unix(code).strip() == "seen"
 
 
-def test_every_shipped_scenario_is_one_of_the_ten_that_are_recorded() -> None:
+def test_every_shipped_scenario_is_recorded() -> None:
+    """The list of records is the list of shipped scenarios."""
     assert sorted(SCENARIOS) == sorted(path.stem for path in scenario.FOLDER.glob("*.toml"))
     assert len(SCENARIOS) == 10
 
@@ -82,7 +85,7 @@ from rack.comms.pcs_link import PcsLink
 from rack.drivers.mcp2515 import Mcp2515
 
 class Chip:
-    # Registers, a reset, and whatever else: flags, lengths and frames are drawn by a generator.
+    # Registers and a reset; a random generator draws flags, lengths and frames.
     def __init__(self):
         self.registers = bytearray(128)
         self.good = bytearray(8)
@@ -140,8 +143,8 @@ print(accepted, can.aborted, can.bus_offs, can.rx_overflows, min(states[:5]))
 """
 
 
-def test_the_can_link_allocates_nothing_whatever_the_chip_answers(on_unix: Callable[[str], str]) -> None:
-    """The loop polls it with the heap locked: bring-up, bus-off, a stuck buffer, any frame."""
+def test_the_can_link_does_not_allocate(on_unix: Callable[[str], str]) -> None:
+    """The loop polls it with the heap locked: bring-up, bus-off, a stuck buffer, random frames."""
     from rack.definitions.pcs_codes import STATUS_ID
     from rack.generated import ids as I
 

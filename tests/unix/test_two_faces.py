@@ -1,6 +1,6 @@
-"""The application on its drivers and the values face decide the same story at the same times, within an AFE period.
+"""The application on its drivers and the host without wires decide the same, within an AFE period.
 
-And what the unix port promises: all of the application, its time the simulated one, faster than real time.
+Also the properties of the unix port: the whole application, in simulated time, faster than real time.
 """
 
 import json
@@ -81,9 +81,10 @@ def on_values(name: str, at: int, value: float) -> Seen:
 
 
 @pytest.mark.parametrize(("name", "at", "value", "bound_ms"), FAULTS)
-def test_both_faces_close_and_open_within_one_afe_period_of_each_other(
+def test_both_hosts_act_within_one_afe_period(
     name: str, at: int, value: float, bound_ms: int
 ) -> None:
+    """CPython and the unix port close and open at the same time, within one AFE period and the bar."""
     wires, values = on_the_application(name, at, value), on_values(name, at, value)
     assert FAULT_ms > wires.closed_ms > CLOSE_ms and FAULT_ms > values.closed_ms > CLOSE_ms
     assert wires.closed_ms == pytest.approx(values.closed_ms, abs=AFE_PERIOD_ms)
@@ -92,7 +93,7 @@ def test_both_faces_close_and_open_within_one_afe_period_of_each_other(
 
 
 def told(stall_s: float) -> tuple[Seen, bytes]:
-    """A closing and a fault, with the host stalled by so much now and then; and all that the console said."""
+    """Times of a closing and an opening, and the console's output, with the host delayed now and then by stall_s."""
     seen = Seen()
     with UnixPort(BENCH) as board:
         serve_one, served = board._serve_one, 0
@@ -117,14 +118,16 @@ def told(stall_s: float) -> tuple[Seen, bytes]:
         return seen, board.console
 
 
-def test_the_story_on_the_unix_port_does_not_depend_on_the_machine_s_load() -> None:
+def test_the_unix_port_ignores_the_load() -> None:
+    """Delays of the host change neither the times of the coils nor the answers."""
     (quick, said), (slow, said_slowly) = told(0.0), told(0.02)
     assert quick.closed_ms > CLOSE_ms and quick.opened_ms - FAULT_ms < 20
     assert (quick.closed_ms, quick.opened_ms) == (slow.closed_ms, slow.opened_ms)
     assert b"healthy" in said and b'"state"' in said and said == said_slowly
 
 
-def test_on_the_unix_port_every_task_runs_in_its_period_and_faster_than_real_time() -> None:
+def test_every_task_keeps_its_period() -> None:
+    """On the unix port no task is late or overruns, and it runs faster than real time."""
     with UnixPort(BENCH) as board:
         requests = []
         board.chips.can_bus.listeners.append(lambda frame, at_us: requests.append(at_us) if frame.id == 0x181 else None)

@@ -26,7 +26,8 @@ def started(start_us: int = 0) -> UnixPort:
 
 
 @pytest.mark.parametrize("start_us", [0, 2**30 * 1000 - 1_000_000])
-def test_it_starts_closes_and_answers_over_any_wrap_of_its_clock(start_us: int) -> None:
+def test_it_works_over_a_wrap_of_its_clock(start_us: int) -> None:
+    """It starts, closes and answers from clock zero and around the wrap of the milliseconds."""
     with started(start_us) as board:
         board.run_for(1500)
         assert b"healthy" in board.console
@@ -41,7 +42,8 @@ def test_it_starts_closes_and_answers_over_any_wrap_of_its_clock(start_us: int) 
         assert status["signals"]["freq_mHz"] == 50_000
 
 
-def test_an_open_interlock_drops_the_coils_and_is_told() -> None:
+def test_an_open_interlock_drops_the_coils() -> None:
+    """The coils are off within 20 ms, and `why` names the interlock."""
     with started() as board:
         board.run_for(1500)
         assert board.coils == CLOSED
@@ -54,7 +56,8 @@ def test_an_open_interlock_drops_the_coils_and_is_told() -> None:
         assert b"interlock" in board.console.lower() or b"hvil" in board.console.lower()
 
 
-def test_a_broken_afe_link_is_a_warning_while_the_largest_rack_stays_closed() -> None:
+def test_a_broken_afe_link_is_a_warning() -> None:
+    """The largest rack stays closed: the AFEs are read from both ends."""
     with UnixPort(BOARD_CONFIGS / "lfp_rack.toml") as board:
         board.run_for(2_500)
         board.send("close\n")
@@ -70,7 +73,8 @@ def test_a_broken_afe_link_is_a_warning_while_the_largest_rack_stays_closed() ->
         assert (signals["afe_seen"], signals["link_broken"]) == (26, 1)
 
 
-def test_automatic_closing_does_not_overrule_an_operator_who_said_open(tmp_path: Path) -> None:
+def test_automatic_closing_respects_an_open_command(tmp_path: Path) -> None:
+    """After `open` on the console the rack closes on a command only."""
     config = tmp_path / "automatic.toml"
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
     config.write_text(text.replace("auto_close = false", "auto_close = true"), encoding="utf-8")
@@ -99,7 +103,8 @@ def three_phases(folder: Path) -> Path:
     return config
 
 
-def test_three_phases_give_the_frequency_three_times_a_period(tmp_path: Path) -> None:
+def test_three_phases_give_three_samples_a_period(tmp_path: Path) -> None:
+    """With three zero crossings the age of the mains stays within a third of a period and a scan."""
     with UnixPort(three_phases(tmp_path)) as board:
         board.rack.grid.set(49.9, 800_000)
         board.run_for(1500)
@@ -108,7 +113,8 @@ def test_three_phases_give_the_frequency_three_times_a_period(tmp_path: Path) ->
         assert signals["grid_age_ms"] <= 10
 
 
-def test_a_lost_phase_is_told_the_others_go_on_measuring_and_it_is_taken_in_again(tmp_path: Path) -> None:
+def test_the_other_phases_replace_a_lost_phase(tmp_path: Path) -> None:
+    """A lost phase is a warning; RoCoF stays right while it is lost and after it has returned."""
     with UnixPort(three_phases(tmp_path)) as board:
         board.rack.grid.ramp(48.0, 0.5, 1_000_000)
         board.run_for(1_400)
@@ -141,7 +147,8 @@ def asked(board: UnixPort, command: str) -> dict[str, Any]:
     return json.loads(next(line for line in board.console.splitlines() if line.startswith(b"{")))
 
 
-def test_a_locked_out_rack_is_unlocked_with_its_key_only(tmp_path: Path) -> None:
+def test_only_the_key_unlocks_a_locked_out_rack(tmp_path: Path) -> None:
+    """`unlock` takes the HMAC of a nonce, once."""
     config = tmp_path / "strict.toml"
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
     config.write_text(re.sub(r"^trips = \d+", "trips = 1", text, flags=re.MULTILINE), encoding="utf-8")
@@ -166,7 +173,8 @@ def test_a_locked_out_rack_is_unlocked_with_its_key_only(tmp_path: Path) -> None
         assert board.coils == CLOSED
 
 
-def test_standby_tells_the_whole_reason_in_pieces_that_fit(on_unix: Callable[[str], str]) -> None:
+def test_standby_gives_the_whole_reason(on_unix: Callable[[str], str]) -> None:
+    """A long reason is sent in pieces that fit the console's buffer."""
     reason = 'config: response_step_release_permille_ps = 1000000 is outside 10..10000, "really"'
     code = f"""
 from rack.comms.commands_read import Commands
@@ -179,9 +187,9 @@ print('{{"re":"version"' + "".join(pieces) + "}}")
     assert json.loads(answer)["reason"] == reason
 
 
-# Commands of the tests alone: the console's task takes so many ms; a trip level for over-voltage rises by 256 mV.
+# Commands for the tests only: `stall` keeps the console's task busy for some ms; `flip` raises a trip level by 256 mV.
 MISUSE = """
-app.port.now_us += 500_000     # what a start may take
+app.port.now_us += 500_000     # as long as a start may take
 def _stall(words):
     app.port.now_us += 1000 * int(words[0])
     return (',"ok":true',)
@@ -204,7 +212,8 @@ def alarms(board: UnixPort) -> list[str]:
     return [alarm["text"] for alarm in asked(board, "alarms")["alarms"]]
 
 
-def test_a_start_makes_no_task_late_and_a_wait_as_behind_a_collection_is_no_alarm(misused: UnixPort) -> None:
+def test_a_wait_as_long_as_a_collection_is_no_alarm(misused: UnixPort) -> None:
+    """Neither the start nor a delay of 40 ms makes a task late."""
     misused.send("close\n")
     misused.run_for(1500)
     assert asked(misused, "stall 40")["ok"] is True
@@ -214,15 +223,16 @@ def test_a_start_makes_no_task_late_and_a_wait_as_behind_a_collection_is_no_alar
     assert not {code_of("late_warn"), code_of("late_trip")} & set(came)
 
 
-def test_a_task_that_holds_the_others_up_is_a_warning_at_rest(misused: UnixPort) -> None:
+def test_a_delay_of_the_tasks_is_a_warning_at_rest(misused: UnixPort) -> None:
+    """A delay of 70 ms with open contactors is a warning that clears by itself."""
     assert asked(misused, "stall 70")["ok"] is True
     assert alarms(misused) == ["task late"]
     misused.run_for(11_000)
     assert alarms(misused) == []
 
 
-def test_a_dead_man_that_dropped_for_want_of_feeds_is_named_as_an_overrun(misused: UnixPort) -> None:
-    """70 ms: shorter than the alarm's level, and yet the supply is off and stays off."""
+def test_a_dropped_dead_man_is_a_task_overrun(misused: UnixPort) -> None:
+    """A delay of 70 ms is shorter than the alarm's level, but the coils' supply is off and stays off."""
     misused.send("close\n")
     misused.run_for(1500)
     assert misused.alive
@@ -232,7 +242,8 @@ def test_a_dead_man_that_dropped_for_want_of_feeds_is_named_as_an_overrun(misuse
     assert asked(misused, "why")["why"][0] == "task overrun"
 
 
-def test_a_task_that_holds_the_others_up_for_long_opens_in_the_next_scan(misused: UnixPort) -> None:
+def test_a_long_delay_of_the_tasks_opens_the_rack(misused: UnixPort) -> None:
+    """A delay of 150 ms trips in the next scan."""
     misused.send("close\n")
     misused.run_for(1500)
     assert asked(misused, "stall 150")["ok"] is True
@@ -240,7 +251,8 @@ def test_a_task_that_holds_the_others_up_for_long_opens_in_the_next_scan(misused
     assert "task overrun" in asked(misused, "why")["why"]
 
 
-def test_a_trip_level_that_changed_in_memory_opens_the_rack_and_no_reset_helps(misused: UnixPort) -> None:
+def test_a_changed_trip_level_opens_the_rack(misused: UnixPort) -> None:
+    """A bit that flips in the alarm levels opens the rack until it is restarted."""
     misused.send("close\n")
     misused.run_for(1500)
     assert asked(misused, "flip")["ok"] is True
@@ -252,9 +264,10 @@ def test_a_trip_level_that_changed_in_memory_opens_the_rack_and_no_reset_helps(m
 
 
 @pytest.mark.parametrize("at, reason", [(-1, "wrong CRC"), (0, "wrong magic"), (8, "wrong CRC")])
-def test_a_config_that_is_not_what_was_sent_is_refused_at_the_start_with_its_reason(
+def test_a_damaged_config_is_refused_with_its_reason(
     on_unix: Callable[[str], str], tmp_path: Path, at: int, reason: str
 ) -> None:
+    """A flipped bit or a missing file keeps the rack in standby."""
     data = bytearray(compile_config(load("bench_rack")))
     data[at] ^= 0x10
     (tmp_path / "config.bin").write_bytes(data)
@@ -274,14 +287,15 @@ except start._Refused as refused:
     assert on_unix(code).splitlines() == ["config: " + reason, "config: there is no nothing.bin"]
 
 
-def test_what_the_ems_writes_is_watched_and_its_silence_ends_what_it_asked_for(tmp_path: Path) -> None:
+def test_silence_of_the_ems_ends_its_setpoint(tmp_path: Path) -> None:
+    """The EMS's insulation is judged; when the EMS is silent, an alarm comes and the setpoint ends."""
     config = tmp_path / "impatient.toml"
     text = (BOARD_CONFIGS / "bench_rack.toml").read_text(encoding="utf-8")
     text = text.replace("ems_lost = [20_000, 5_000,", "ems_lost = [1_500, 1_000,")
     config.write_text(text.replace("[5, 10, 5_000, 5_000]", "[5, 10, 200, 5_000]"), encoding="utf-8")
     with UnixPort(config) as board:
         board.run_for(800)
-        assert asked(board, "status")["signals"]["ems_age_ms"] == 0, "no EMS has spoken"
+        assert asked(board, "status")["signals"]["ems_age_ms"] == 0, "the EMS has not written yet"
         assert asked(board, "setpoint 100")["ok"]
         assert asked(board, "insulation 4")["ok"]
         status = asked(board, "status")["signals"]

@@ -1,7 +1,7 @@
 """The wrap of MicroPython's clocks: ticks_ms and ticks_us count up to 2**30 - 1 and begin again at 0.
 
-A difference taken without the mask turns a short wait into one of 12 days. Constants only: the build puts their values
-in place of their names.
+A difference taken without the mask turns a short wait into one of 12 days. Constants only: the build replaces
+their names by their values.
 """
 
 from micropython import const

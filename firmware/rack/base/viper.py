@@ -1,8 +1,7 @@
-"""`ptr32` where there is no viper: the array itself.
+"""`ptr32` and the like for interpreters without viper: they return the array itself.
 
-On the board the viper compiler takes the name as its own cast and this function is never called;
-elsewhere a kernel indexes the array directly, with the same results as long as it obeys the
-rules of docs/architecture.md.
+On the board the viper compiler takes these names as its own casts, and these functions are not built in. Elsewhere a
+kernel indexes the array directly, with the same results if it obeys the rules of docs/architecture.md.
 """
 
 

@@ -1,12 +1,12 @@
-"""Where the RP2040 has what `rack.hal.rp2_board` touches directly: RP2040 data sheet 2.2, 2.3.1.7, 2.5.3.1, 2.5.7,
-2.19.6.1, 4.6.5, 4.7.6.
+"""Addresses and bits of the RP2040 that the modules of rack.hal use directly.
 
-The build puts these numbers in place of their names, or those of another chip: `chip` in the board's pin map.
+Source: RP2040 data sheet 2.2, 2.3.1.7, 2.5.3.1, 2.5.7, 2.19.6.1, 4.6.5, 4.7.6. The build replaces the names by these
+numbers, or by those of another chip: `chip` in the board's pin map.
 """
 
 from micropython import const
 
-SYSTEM_Hz = const(0)                # set before anything else; 0: as MicroPython starts, 125 MHz
+SYSTEM_Hz = const(0)                # clock, set first; 0: keep the 125 MHz of MicroPython's start
 SPI0 = const(0x4003C000)
 UART1 = const(0x40038000)
 UART1_RX_DREQ = const(23)
@@ -21,5 +21,5 @@ WATCHDOG_REASON = const(0x40058008) # bit 0 timer, bit 1 forced
 SCRATCH_MODE = const(0x4005800C)    # watchdog scratch 0, also in boot.py
 SCRATCH_TASK = const(0x40058010)
 SCRATCH_REASON = const(0x40058014)
-FLASH_END = const(0x10200000)       # of what is mapped from 0x10000000: 2 MB
+FLASH_END = const(0x10200000)       # end of the flash that is mapped from 0x10000000: 2 MB
 RAM_END = const(0x20042000)

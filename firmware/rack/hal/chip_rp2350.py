@@ -1,12 +1,13 @@
-"""The same for the RP2350 of a Pico 2: RP2350 data sheet 2.2, 3.1.11, 9.11.1, 12.6.4.1, 12.6.10, 12.8.5, 12.9.7.
+"""The constants of chip_rp2040 for the RP2350 of a Pico 2.
 
-Its GPIO_OUT_SET and GPIO_OUT_CLR are farther apart, as registers for GPIO 32 and up lie between; OUTOVER and OEOVER
-are two bits higher.
+Source: RP2350 data sheet 2.2, 3.1.11, 9.11.1, 12.6.4.1, 12.6.10, 12.8.5, 12.9.7. GPIO_OUT_SET and GPIO_OUT_CLR are
+farther apart than on the RP2040, because registers for GPIO 32 and up lie between them; OUTOVER and OEOVER are two bits
+higher.
 """
 
 from micropython import const
 
-SYSTEM_Hz = const(125_000_000)      # 150 at its start: the tick of the period program is to stay 16 ns
+SYSTEM_Hz = const(125_000_000)      # 150 MHz at its start; 125 MHz keeps the period program's tick of 16 ns
 SPI0 = const(0x40080000)
 UART1 = const(0x40078000)
 UART1_RX_DREQ = const(31)

@@ -1,9 +1,10 @@
-"""RP2040 boards (Pico, Pico W) and the Pico 2. With its PIO programs the only place that knows the chip.
+"""The board of the RP2040 (Pico, Pico W) and of the Pico 2: pins, buses, dead-man, watchdog.
 
-Written with the numbers of rack.hal.chip_rp2040; a build for the Pico 2 puts those of chip_rp2350 in their place.
+Only the rp2 modules of rack.hal know the chip. They use the constants of rack.hal.chip_rp2040; a build for the Pico 2
+replaces them by those of chip_rp2350.
 
-Every pin comes from the board config. Order in `Rp2Board.__init__` matters: outputs are driven safe before
-any bus is made. Register addresses: RP2040 data sheet 2.2.1 (SIO), 2.19 (IO), 3.7 (PIO), 4.4 (SPI), 4.7 (watchdog).
+Every pin comes from the board config. `Rp2Board.__init__` switches the outputs off before it makes any bus. Register
+addresses: RP2040 data sheet 2.2.1 (SIO), 2.19 (IO), 3.7 (PIO), 4.4 (SPI), 4.7 (watchdog).
 """
 
 from array import array
@@ -23,10 +24,10 @@ from rack.hal import rp2_pio
 from rack.hal.rp2_fast_path import FastPath, send_fast
 from rack.hal.scratch import Scratch
 
-_CLOSED_US = const(1000)                     # two feeds are never closer in a sane schedule
+_CLOSED_US = const(1000)                     # shortest time between two feeds of a working schedule
 _WINDOW_SM = const(0)
 _GATE_SM = const(1)
-_PERIOD_SM = const(4)                        # and the next two, where three phases are measured
+_PERIOD_SM = const(4)                        # and the next two when three phases are measured
 _UART_BUFFER = const(1100)
 _SHORT_us = const(100)
 _SPI_Hz = const(10_000_000)
@@ -44,7 +45,7 @@ _CTRL = const(4)                             # GPIOn_CTRL, 8 bytes a pin
 
 @micropython.viper
 def _spi_burst(tx, rx, count: int, select: int) -> int:
-    """count bytes in one chip select on SPI0, polled; bounded by the shift clock, which never stops."""
+    """Exchange count bytes in one chip select on SPI0, polled. The shift clock, which always runs, bounds the time."""
     out = ptr8(tx)
     back = ptr8(rx)
     spi = ptr32(chip.SPI0)
@@ -65,7 +66,7 @@ def _spi_burst(tx, rx, count: int, select: int) -> int:
 
 @micropython.viper
 def _feed_window() -> int:
-    """Feed once; 0 when the window had died before (it no longer takes its feeds)."""
+    """Feed once; 0 when the window has stopped before, so that it no longer takes feeds."""
     pio = ptr32(0x50200000)
     if int(pio[1]) & (1 << 24):              # FSTAT.TXEMPTY of state machine 0
         pio[4] = 1                           # TXF0
@@ -75,7 +76,7 @@ def _feed_window() -> int:
 
 @micropython.viper
 def _read_pins(pins, masks, count: int) -> int:
-    """Bits masks[i] of the pins that are high; an unconnected input (-1) counts as healthy."""
+    """Bits masks[i] of the pins that are high; an input without a pin (-1) counts as healthy."""
     sio = ptr32(0xD0000000)
     p = ptr32(pins)
     m = ptr32(masks)
@@ -91,7 +92,7 @@ def _read_pins(pins, masks, count: int) -> int:
 
 @micropython.viper
 def _short_low(pin: int, us: int):
-    """Hold a pin low for us to us + 1 µs, whoever drives it. Interrupts held."""
+    """Hold a pin low for us to us + 1 µs, whichever peripheral drives it. Call with interrupts disabled."""
     set_ctrl = ptr32(chip.IO_BANK0_SET)
     clear_ctrl = ptr32(chip.IO_BANK0_CLR)
     timer = ptr32(chip.TIMER_RAW)
@@ -103,7 +104,7 @@ def _short_low(pin: int, us: int):
 
 
 class AfeUart:
-    """UART0 as rack.drivers.bq79616 wants it; the wake pulse is made by the pad override and a timer."""
+    """UART0 for the AFE driver; the pad override and a timer make the wake pulse."""
 
     def __init__(self, tx, rx):
         uart = UART(0, 1_000_000, tx=Pin(tx), rx=Pin(rx, Pin.IN, Pin.PULL_UP), rxbuf=_UART_BUFFER, timeout=0)
@@ -111,13 +112,13 @@ class AfeUart:
         self.any = uart.any
         self.readinto = uart.readinto
         self._tx = tx
-        self._set_at = chip.IO_BANK0_SET + _CTRL + 8 * tx      # kept: integers of this size allocate when made
+        self._set_at = chip.IO_BANK0_SET + _CTRL + 8 * tx      # attributes: making such large integers allocates
         self._clear_at = chip.IO_BANK0_CLR + _CTRL + 8 * tx
         self._timer = Timer(-1)
         self._release = self._end_pulse
 
     def pulse_low(self, us):
-        """Start a low pulse of `us` on the transmit line and return at once; a short one is over by then."""
+        """Start a low pulse of `us` µs on the transmit line and return at once; a short pulse has ended by then."""
         if us < _SHORT_us:
             state = disable_irq()
             _short_low(self._tx, us)
@@ -131,7 +132,7 @@ class AfeUart:
 
 
 class CanSpi:
-    """SPI0 as rack.drivers.mcp2515 wants it, shared with the hard interrupt of the fast path."""
+    """SPI0 for rack.drivers.mcp2515, shared with the hard interrupt of the fast path."""
 
     def __init__(self, sck, mosi, miso, select):
         self._select = Pin(select, Pin.OUT, value=1)
@@ -139,25 +140,28 @@ class CanSpi:
         self.mask = 1 << select
 
     def transfer(self, tx, rx, count):
-        """Main loop only: interrupts wait for one transfer of at most 16 bytes (about 15 µs)."""
+        """Exchange at most 16 bytes. Main loop only: interrupts wait for one transfer (about 15 µs)."""
         state = disable_irq()
         _spi_burst(tx, rx, count, self.mask)
         enable_irq(state)
 
     def send_fast(self, frame):
-        """Frame into transmit buffer 0 unless it still waits, then request to send; 1 if done. Interrupts held."""
+        """Load a frame into transmit buffer 0 and send it, unless it is pending; 1 if sent. Interrupts disabled."""
         return send_fast(frame, self.mask)
 
 
 def enter_maintenance():
-    """Reset into maintenance mode from a board that has no valid config, so that no Rp2Board can be made."""
+    """Reset into maintenance mode without an Rp2Board, which needs a valid config."""
     scratch = Scratch(machine.mem32)
     scratch.request_maintenance()
     machine.reset()
 
 
 class Rp2Board:
-    """All hardware of one board. params: rack.config.Params. Raises ValueError for impossible pins."""
+    """All hardware of one board, with the members of rack/hal/README.md.
+
+    params: rack.config.Params. Raises ValueError for impossible pins.
+    """
 
     ADC_COOLANT = 0
     ADC_GAS = 1
@@ -205,12 +209,12 @@ class Rp2Board:
                   (p.pins_coolant_flow, codes.IN_COOLANT_FLOW))
         for pin, _ in inputs:
             if pin >= 0:
-                Pin(pin, Pin.IN, Pin.PULL_DOWN)      # a broken lead reads as open, stopped, tripped
+                Pin(pin, Pin.IN, Pin.PULL_DOWN)      # so that a broken lead reads as open, stopped, tripped
         self._in_pins = array("i", (pin for pin, _ in inputs))
         self._in_masks = array("i", (mask for _, mask in inputs))
 
     def _make_economiser(self, p):
-        """Below 100 % of contactor_hold_pct the coils get PWM once they have pulled in; at 100 % plain levels."""
+        """With contactor_hold_pct below 100 the coils get PWM once they have pulled in, otherwise plain levels."""
         self._coil_pwms = None
         self._pulling_in = 0                         # scans left with full current
         self._pull_in_scans = -(-_PULL_IN_ms // p.rack_scan_ms)
@@ -219,6 +223,7 @@ class Rp2Board:
             self._coil_pwms = tuple(PWM(pin, freq=_COIL_Hz, duty_u16=0) for pin in self._coils)
 
     def _drive_coils(self, duty):
+        """Drive the commanded coils with this duty, 0..65535."""
         mask = 1
         for index in range(3):
             on = self._coil_bits & mask
@@ -240,10 +245,10 @@ class Rp2Board:
 
     @micropython.viper
     def sleep(self, due_us: int):
-        """Let the processor sleep until due_us, and no longer than 1 ms after it; at least until the next interrupt.
+        """Let the processor sleep until due_us, at most 1 ms longer, and at least until the next interrupt.
 
-        An interrupt ends `idle`, and leaves the processor's event flag set, which ends it twice more; to go round here
-        for each of them takes a fifth of what a round of the scheduler does.
+        An interrupt ends `idle` and leaves the processor's event flag set, which ends it twice more. The loop here
+        takes a fifth of the time of a round of the scheduler for each of them.
         """
         timer = ptr32(chip.TIMER_RAW)
         idle()
@@ -253,7 +258,7 @@ class Rp2Board:
     # -- dead-man and watchdog
 
     def arm_enable(self):
-        """Restart the dead-man from its beginning. Part of the sane start; coils must be commanded off."""
+        """Restart the dead-man. All coils must be commanded off."""
         self._window.active(0)
         self._gate.active(0)
         self._gate.init(rp2_pio.gate, freq=rp2_pio.CLOCK_Hz, set_base=self._enable,
@@ -261,7 +266,7 @@ class Rp2Board:
         self._window.init(rp2_pio.window, freq=rp2_pio.CLOCK_Hz)
         machine.mem32[_SM0_EXECCTRL_SET] = 1         # STATUS: transmit FIFO level < 1
         for _ in range(4):
-            machine.mem32[_SM0_INSTR] = _PULL_NOBLOCK    # feeds left over from a dead window must not count
+            machine.mem32[_SM0_INSTR] = _PULL_NOBLOCK    # discards feeds that a stopped window has left in the FIFO
         self._window.put(self._open_ticks)
         self._window.put(self._closed_ticks)
         self._gate.active(1)
@@ -276,18 +281,18 @@ class Rp2Board:
         self._enable.init(Pin.OUT, value=0)
 
     def feed(self):
-        """Feed dead-man and watchdog, at the end of a checked scan. False: the dead-man was armed and has dropped."""
+        """Feed dead-man and watchdog at the end of a checked scan. False when the armed dead-man has dropped."""
         if self._wdt is not None:
             self._wdt.feed()
         return not self._armed or _feed_window() == 1
 
     def feed_wdt(self):
-        """Feed the reset watchdog alone: standby, with the outputs off."""
+        """Feed only the reset watchdog: standby, with the outputs off."""
         if self._wdt is not None:
             self._wdt.feed()
 
     def arm_wdt(self, ms):
-        """Start the reset watchdog, 1..8388 ms; it cannot be stopped. Never in maintenance mode."""
+        """Start the reset watchdog, 1..8388 ms; it cannot be stopped. Not for maintenance mode."""
         self._wdt = WDT(timeout=ms)
 
     def reset_to_maintenance(self):
@@ -298,7 +303,7 @@ class Rp2Board:
         machine.reset()
 
     def reset_reason(self):
-        """Why the board started: REASON_* of rack.definitions.codes; read once by the scratch registers."""
+        """REASON_* of this start (rack.definitions.codes). The scratch registers give it once."""
         reason = self.scratch.reset_reason(machine.reset_cause() == machine.WDT_RESET)
         if reason == codes.REASON_HANG and machine.mem32[chip.WATCHDOG_REASON] & 2:    # forced: a plain machine.reset()
             return codes.REASON_COMMAND
@@ -311,9 +316,10 @@ class Rp2Board:
         return _read_pins(self._in_pins, self._in_masks, 6)
 
     def write_coils(self, coil_bits):
-        """COIL_* bits, every scan; the dead-man is armed with the first coil and disarmed after the last.
+        """Drive the coils, COIL_* bits. Called in every scan.
 
-        A change gives every commanded coil its full current for _PULL_IN_ms.
+        The dead-man is armed with the first coil and disarmed after the last. After a change every commanded coil gets
+        its full current for _PULL_IN_ms.
         """
         if coil_bits == self._coil_bits:
             if self._pulling_in:
@@ -344,12 +350,12 @@ class Rp2Board:
         return self._adc[channel].read_u16() * 3300 >> 16
 
     def adc_ratio(self, channel):
-        """Pin voltage over the reference, 0..32767 for 0..1: a divider on the reference tells its ratio."""
+        """Pin voltage over the reference, 0..32767 for 0..1: the ratio of a divider on the reference."""
         return self._adc[channel].read_u16() >> 1
 
     def board_ddegC(self):
-        """RP2040 die temperature; data sheet 4.9.5: 0.706 V at 27 °C, -1.721 mV/K."""
-        # 12 bits, as the product of 16 would leave the small integers
+        """Temperature of the die, 0.1 °C; RP2040 data sheet 4.9.5: 0.706 V at 27 °C, -1.721 mV/K."""
+        # 12 bits: with 16 bits the product would not be a small integer
         return 270 - (((self._core.read_u16() >> 4) * 33000 >> 12) - 7060) * 1000 // 1721
 
     def fast_path(self, response, link, recorder):

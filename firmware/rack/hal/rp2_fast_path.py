@@ -1,9 +1,8 @@
 """The fast path on RP2040: from the zero crossing's interrupt to the CAN request on the SPI bus.
 
-Between edge and request nothing may wait, allocate or escape: an exception that left a hard interrupt
-handler would switch the interrupt off for good. Kernel, encoder and counters are the ones of every
-port; what is left out is the interpreter's bytecode between them. Register addresses: RP2040 data sheet
-2.3.1.7 (SIO), 3.7 (PIO), 4.4.4 (SSP).
+This code must not wait, allocate or raise: an exception that leaves a hard interrupt handler switches the interrupt
+off for good. Kernel, encoder and counters are those of every port; only the interpreter's bytecode between them is left
+out. Register addresses: RP2040 data sheet 2.3.1.7 (SIO), 3.7 (PIO), 4.4.4 (SSP).
 """
 
 from time import sleep_ms
@@ -19,15 +18,15 @@ from rack.base.period_count import MAX_TICKS
 from rack.base.viper import ptr8, ptr32
 from rack.hal import chip_rp2040 as chip
 
-_FIRST_MS = const(50)           # longer than two of the longest periods, which the kernel refuses as one
+_FIRST_MS = const(50)           # more than two of the longest periods; the kernel refuses that as one period
 
 
 @micropython.viper
 def send_fast(frame, select: int) -> int:
-    """READ STATUS, then LOAD TXB0 and RTS unless TXB0 is still pending; 1 if sent. Interrupts held.
+    """READ STATUS, then LOAD TXB0 and RTS unless TXB0 is still pending; 1 if sent. Call with interrupts disabled.
 
-    frame: 14 bytes, the first LOAD TXB0; select: bit of the chip-select pin. The waits are bounded by the
-    shift clock, which never stops.
+    frame: 14 bytes, the first is LOAD TXB0; select: bit of the chip-select pin. The shift clock, which always runs,
+    bounds the waits.
     """
     b = ptr8(frame)
     spi = ptr32(chip.SPI0)                   # 2 SSPDR, 3 SSPSR with bit 2: something received
@@ -68,18 +67,20 @@ def send_fast(frame, select: int) -> int:
 
 
 class FastPath:
-    """Answers each mains period (`edge`), and repeats the request when its flags have changed (`send`)."""
+    """Answers each mains period with a request (`edge`), and sends one when its flags have changed (`send`)."""
 
     def __init__(self, state_machines, hold_off, overhead, response, link, recorder, select):
-        """state_machines: one a phase, the first ones of PIO1, with the period program; hold_off in cycles,
-        overhead in ticks; select: chip-select bit.
+        """state_machines: one for each phase, the first ones of PIO1, with the period program.
+
+        hold_off in cycles, overhead in ticks; select: chip-select bit. link: rack.comms.pcs_link.PcsLink, whose
+        `encode_request` fills a frame.
         """
         self._state_machines = state_machines
         self._hold_off = hold_off
         self._link = link.state
         k, rings, curve = response.arrays
         m, entries = recorder.arrays
-        # One tuple: the interrupt unpacks it in a microsecond, where each attribute would take three.
+        # One tuple: the interrupt unpacks it in 1 µs; each attribute would take 3 µs.
         self._parts = (
             link.state, k, rings, curve, response.kernel, overhead,
             link.can, link.encode_request, link.request_data, send_fast, link.request, select,
@@ -87,7 +88,7 @@ class FastPath:
         )  # fmt: skip
 
     def start(self):
-        """Begin with the next whole period: the first count of a state machine began with no edge. Takes 50 ms."""
+        """Begin with the next whole period: the first count did not begin at an edge. Takes 50 ms."""
         for state_machine in self._state_machines:
             state_machine.active(0)
             state_machine.restart()
@@ -101,7 +102,7 @@ class FastPath:
             state_machine.irq(self.edge, hard=True)
 
     def send(self):
-        """One request with the present flags and power. Scan context."""
+        """Send one request with the present flags and power. Scan context."""
         state = machine.disable_irq()
         self._link[L.ASKED] = 1
         self.edge(None)
@@ -109,7 +110,7 @@ class FastPath:
 
     @micropython.viper
     def edge(self, source):
-        """Hard interrupt at each rising zero crossing of any phase. Allocates nothing, lets no exception out."""
+        """Hard interrupt at each rising zero crossing of any phase. Does not allocate or raise."""
         (
             state, k, rings, curve, kernel, overhead,
             can, encode, data, send, frame, select,
@@ -125,14 +126,14 @@ class FastPath:
                 while int(pio[1]) & (0x100 << phase) == 0:
                     count = int(pio[8 + phase])
                     if count < 0 or count > MAX_TICKS:
-                        count = MAX_TICKS  # no period either way, and still a small integer
+                        count = MAX_TICKS  # refused as a period in any case, and still a small integer
                     ptr32(k)[K.PHASE] = phase
                     power_W = int(kernel(k, rings, curve, count + int(overhead)))
                     periods += 1
                 phase += 1
             asked = int(link[L.ASKED])
             link[L.ASKED] = 0
-            if periods + asked:              # 0: `send` has taken the period before its interrupt came
+            if periods + asked:              # both 0: `send` has taken the period before its interrupt came
                 sent = 0
                 if int(can.state) == 3:      # STATE_RUN of rack.drivers.mcp2515
                     encode(data, power_W, int(link[L.SENT]), int(link[L.FLAGS]))

@@ -1,19 +1,18 @@
 """The PIO programs: dead-man window, contactor-enable gate, mains period.
 
-Hazard: outputs that stay on while nobody decides. The enable pin only lives as a train of pulses that two
-state machines make together; each of them alone, or stopped, leaves a static level and the charge
-pump behind the pin drops the coils' supply (docs/wiring.md).
+Hazard: outputs that stay on while the application has stopped. Two state machines together make a train of pulses on
+the enable pin. One of them alone, or a stopped one, leaves a static level, and the charge pump behind the pin drops
+the coils' supply (docs/wiring.md).
 
-* `window` permits one pulse a tick (20 µs) while it is fed. It never reads a feed's value, it only sees
-  that one has arrived (FIFO status), so nothing can be stored: after each feed the window is closed
-  for `closed` ticks, and a feed in that time ends the permission for good, as silence longer than
-  `open` ticks does. A runaway loop that keeps feeding is caught by that.
+* `window` permits one pulse a tick (20 µs) while it is fed. It reads the FIFO's status and not the value of a feed, so
+  feeds cannot be stored. After each feed the window is closed for `closed` ticks. A feed in that time ends the
+  permission for good, as silence longer than `open` ticks does; so a loop that feeds without end is caught.
 * `gate` turns a permission into a pulse if HVIL, E-stop and over-current alert, three neighbouring
   pins, are all high; otherwise it stops for good.
 
-Neither comes back by itself: only Port.arm_enable(), part of the application's sane start, restarts them.
-Both together fill one PIO block (31 of 32 instructions). `period` lives in the other one; the state machines of
-all measured phases run the same 11 instructions. The RS-485 transmitter of rp2_rs485 takes 19 of those that are left.
+They do not restart by themselves: only Rp2Board.arm_enable() restarts them.
+Both together fill one PIO block (31 of 32 instructions). `period` is in the other one; the state machines of
+all measured phases run the same 11 instructions. The RS-485 transmitter of rp2_rs485 uses 19 of the others.
 """
 
 import rp2

@@ -1,8 +1,8 @@
-"""The RS-485 line on RP2040: a state machine that sends and holds the driver enable, UART1 that hears, DMA for both.
+"""The RS-485 line on RP2040: a state machine sends and holds the driver enable, UART1 receives, both through DMA.
 
-A driver that stays enabled jams the line of every rack, so no software ends it: the state machine raises the driver
-enable before the first start bit, and lowers it right behind the last stop bit, when its FIFO is empty; a hung
-interpreter changes nothing about that. Neither direction has an interrupt, so none can delay the zero crossing's.
+Hazard: a driver that stays enabled jams the line of every rack. The state machine raises the driver enable before the
+first start bit and lowers it right after the last stop bit, when its FIFO is empty, also while the interpreter hangs.
+Neither direction uses an interrupt, so the zero crossing's is not delayed.
 Registers: RP2040 data sheet 2.5.7 (DMA), 3.7 (PIO), 4.2.8 (UART).
 """
 
@@ -16,14 +16,14 @@ from rack.base.viper import ptr8, ptr32
 from rack.hal import chip_rp2040 as chip
 
 _SM = const(7)                      # the last one of PIO1; the first three measure the mains
-_CYCLES = const(8)                  # of the program, a bit
+_CYCLES = const(8)                  # cycles of the program for each bit
 _TX_DREQ = const(11)                # PIO1_TX3
 _TX_FIFO = const(0x5030001C)        # TXF3 of PIO1
 _EXECCTRL_SET = const(0x50302114)   # atomic set alias of SM3_EXECCTRL of PIO1
-_RING_bits = const(8)               # as long as the longest frame
+_RING_bits = const(8)               # the ring is as long as the longest frame
 _RING = const(256)
-_BLOCK = const(16)                  # of the heap
-_COUNT = const(0x0FFFFFFF)          # most transfers of an RP2350, and hours of a busy line
+_BLOCK = const(16)                  # bytes of a block of the heap
+_COUNT = const(0x0FFFFFFF)          # transfers: the maximum of an RP2350, and hours of a busy line
 
 # places in the program that the parity changes, see `transmit`
 _AT_START = const(3)
@@ -35,13 +35,13 @@ _SECOND_STOP = const(0xF701)        # SET PINS, 1, side 1, delay 7
 @rp2.asm_pio(out_init=rp2.PIO.OUT_HIGH, set_init=rp2.PIO.OUT_HIGH, sideset_init=rp2.PIO.OUT_LOW,
              out_shiftdir=rp2.PIO.SHIFT_RIGHT, pull_thresh=8)
 def transmit():
-    """Eleven bits a byte: start, eight from the lowest, parity, stop. Side-set is the driver enable."""
+    """Eleven bits for each byte: start, eight data bits from the lowest, parity, stop. Side-set: driver enable."""
     wrap_target()
-    pull(block)             .side(0)        # nothing to send
+    pull(block)             .side(0)        # wait for a byte
     set(pins, 1)            .side(1)[15]    # driver on, and the line idle for two bits
     label("byte")
     set(pins, 0)            .side(1)
-    set(y, 0)               .side(1)[5]     # even: parity of what has been sent
+    set(y, 0)               .side(1)[5]     # even: parity of the bits sent so far
     label("bit")
     out(x, 1)               .side(1)
     mov(pins, x)            .side(1)
@@ -65,10 +65,10 @@ def transmit():
 
 
 def _aligned():
-    """(object, address) of a ring at a multiple of its length, where DMA wraps; the heap cannot be asked for that."""
+    """(object, address) of a ring at a multiple of its length, where DMA wraps. The heap has no aligned allocation."""
     tried = []
     while len(tried) < _RING // _BLOCK:
-        space = bytearray(_RING + _BLOCK)       # one block longer, so that each lies differently
+        space = bytearray(_RING + _BLOCK)       # one block longer, so that each has another alignment
         if addressof(space) % _RING == 0:
             return space, addressof(space)
         tried.append(space)
@@ -78,7 +78,7 @@ def _aligned():
 
 @micropython.viper
 def _connect(in_at: int, out_at: int):
-    """Both DMA channels to their ends, and the first one started. In viper, as such numbers are objects elsewhere."""
+    """Connect both DMA channels and start the receiving one. In viper, because elsewhere such numbers are objects."""
     uart = ptr32(chip.UART1)
     uart[14] = 0                        # UARTIMSC: no interrupts
     uart[18] = 1                        # UARTDMACR: RXDMAE
@@ -97,7 +97,7 @@ def _watch_fifo():
 
 
 class Rs485:
-    """What rack.comms.modbus_slave wants of a line. Nothing but `stop` allocates."""
+    """The line for rack.comms.modbus_slave. Only `stop` allocates."""
 
     def __init__(self, p):
         tx, rx = Pin(p.pins_rs485_tx), Pin(p.pins_rs485_rx, Pin.IN, Pin.PULL_UP)
@@ -108,7 +108,7 @@ class Rs485:
         dma.config(write=self._ring, ctrl=dma.pack_ctrl(
             size=0, inc_read=False, ring_size=_RING_bits, ring_sel=True, treq_sel=chip.UART1_RX_DREQ))
         self._in_at = 0x50000000 + 0x40 * dma.channel
-        self._marks = bytearray(8)                  # TRANS_COUNT of it as an answer begins and ends, see `echoed`
+        self._marks = bytearray(8)                  # its TRANS_COUNT when an answer begins and ends, see `echoed`
         self._mark = mark = rp2.DMA()
         mark.config(read=self._in_at + 8, write=addressof(self._marks) + 4, count=1,
                     ctrl=mark.pack_ctrl(size=2, inc_read=False, inc_write=False))
@@ -136,7 +136,7 @@ class Rs485:
 
     @micropython.viper
     def received(self) -> int:
-        """How many bytes have come since the start; begins anew at 2**28 - 1."""
+        """Bytes received since the start; wraps to 0 at 2**28 - 1."""
         dma = ptr32(self._in_at)                    # 2 TRANS_COUNT, 7 the same with a trigger
         left = int(dma[2]) & _COUNT
         if left == 0:
@@ -146,7 +146,7 @@ class Rs485:
 
     @micropython.viper
     def take(self, frame, count: int) -> int:
-        """The last count bytes that have come, at most 256, into the frame; how many."""
+        """Copy the last count received bytes, at most 256, into the frame; returns their number."""
         if count <= 0 or count > _RING:
             count = _RING
         ring = ptr8(self._ring)
@@ -161,7 +161,7 @@ class Rs485:
 
     @micropython.viper
     def send(self, frame, length: int):
-        """Send frame[:length] and return at once; the frame must stay as it is until `sending` is 0."""
+        """Send frame[:length] and return at once; the frame must not change until `sending` is 0."""
         dma = ptr32(self._in_at)
         marks = ptr32(self._marks)
         marks[0] = int(dma[2])
@@ -182,9 +182,9 @@ class Rs485:
 
     @micropython.viper
     def echoed(self) -> int:
-        """1 when the receiver has heard the beginning of the answer: it was on. Answers of five bytes are too short.
+        """1 if the receiver was on while the answer was sent. Answers of five bytes are too short for this.
 
-        DMA notes how much was heard when the last byte is in the FIFO: four others are still to be sent then.
+        DMA stores the number of received bytes when the last byte is in the FIFO and four others are still to be sent.
         """
         marks = ptr32(self._marks)
         if int(marks[0]) == int(marks[1]):
@@ -192,7 +192,7 @@ class Rs485:
         return 1
 
     def stop(self, now_us):
-        """Driver off, for a transmitter that does not end. Takes longer than a slice, and allocates."""
+        """Driver off, for a transmitter that does not end. Takes longer than a slice of the slave, and allocates."""
         self._sm.active(0)
         self._out.active(False)
         self._start()

@@ -1,14 +1,14 @@
-"""Use the firmware's code and tables where its files lie in flash, not the copies that import makes in the heap.
+"""Run the firmware's code from its files in flash, instead of the copies that import makes in the heap.
 
-Import copies every function of an .mpy file into the heap, about 60 kB of the 205 kB of a Pico W. littlefs keeps
-a file of more than 512 bytes in whole blocks, and the flash is mapped into the address space; so the
-same bytes can be executed there, and the collector can have the copies.
+Import copies every function of an .mpy file into the heap, about 60 kB of the 205 kB of a Pico W. littlefs keeps a
+file of more than 512 bytes in whole blocks, and the flash is mapped into the address space. So the same bytes can be
+executed there, and the collector frees the copies.
 
 A function object is four words: type, module context, children, code (mp_obj_fun_bc_t, py/objfun.h of MicroPython); a
 text or bytes object is type, hash, length, data (mp_obj_str_t, py/objstr.h). The last word is changed only when
-every byte of the function or text is the same at both places; what is not found, or is laid out in another way,
-stays in the heap and works as before. Flash is written only in maintenance mode, which is left
-by a reset (rules R6, R7): what was compared stays as it was.
+every byte of the function or text is the same at both places. Code that is not found, or has another layout, stays in
+the heap and works as before. Flash is written only in maintenance mode, which a reset ends (rules R6, R7), so the
+compared bytes do not change later.
 """
 
 import sys
@@ -22,9 +22,9 @@ from rack.hal import chip_rp2040 as chip
 
 _INDEX = "code.bin"         # made by halite.build.flash_index: per block the module, its first bytes, its contents
 _COUNTS = const(3)          # lengths of name and table, bytes of the block before the file's own
-_HEAD = const(32)           # bytes that a block is recognised by
+_HEAD = const(32)           # first bytes of a block, which identify it
 _ROW = const(8)             # first word of the code or text, offset and size of it in the block, in two bytes each
-_BLOCKS = const(4)          # ioctl: how many blocks the filesystem has; they end where the flash does
+_BLOCKS = const(4)          # ioctl: number of blocks of the filesystem, which ends at the end of the flash
 _BLOCK = const(4096)
 _RAM = const(0x20000000)
 _CODE = const(12)           # offset of the address of code or text in an object
@@ -49,7 +49,7 @@ def _next_block(index: ptr8, at: int, block: int, skip: int) -> int:
     head = int(index) + at
     while block < chip.FLASH_END:
         there = ptr8(block + skip)
-        alike = there[0] == index[at] and there[4] == index[at + 4] and there[5] == index[at + 5]  # spares most calls
+        alike = there[0] == index[at] and there[4] == index[at + 4] and there[5] == index[at + 5]  # saves most calls
         if alike and int(_same(block + skip, head, _HEAD)):
             return block
         block += _BLOCK
@@ -58,8 +58,8 @@ def _next_block(index: ptr8, at: int, block: int, skip: int) -> int:
 
 @micropython.viper
 def _move(found: int, index: ptr8, at: int, end: int, block: int) -> int:
-    """Bytes that the object at an address has in the block now; 0 when they are not there."""
-    if found & 3 or found < _RAM or found >= chip.RAM_END:  # a name is an object without an address
+    """Let the object at an address use its code in the block; returns the bytes moved, 0 when it is not there."""
+    if found & 3 or found < _RAM or found >= chip.RAM_END:  # a name (qstr) is not an address
         return 0
     object = ptr32(found + _CODE)
     code = object[0]
@@ -100,7 +100,7 @@ def _objects(module):
 
 
 def _move_module(objects, index, head_at, end, block, skip):
-    """Bytes moved. A file that was replaced may still lie in a block that is free, so every match is tried."""
+    """Returns the bytes moved. A free block may still hold a replaced file, so every match is tried."""
     moved = 0
     block = _next_block(index, head_at, block, skip)
     while block < chip.FLASH_END:
@@ -111,7 +111,7 @@ def _move_module(objects, index, head_at, end, block, skip):
 
 
 def move():
-    """Let all loaded modules use what they have in flash; returns how many bytes that are."""
+    """Let all loaded modules use their code in flash; returns the number of bytes moved."""
     with open(_INDEX, "rb") as file:
         index = file.read()
     first = chip.FLASH_END - rp2.Flash().ioctl(_BLOCKS, 0) * _BLOCK

@@ -28,7 +28,7 @@ class _Pipe:
         self._waiting = bytearray()
 
     def queue(self, what, data=b""):
-        """A message without an answer. what: OP_*."""
+        """A message without an answer; `what` is OP_*."""
         self._waiting.append(what)
         self._waiting.extend(data)
 
@@ -205,7 +205,7 @@ class UnixBoard:
             steps = self._pass(steps)
 
     def lock_heap(self):
-        """Does nothing: the pipe to the host allocates, so the loop cannot be locked on this port."""
+        """No effect: the pipe to the host allocates, so the loop cannot be locked on this port."""
 
     def unlock_heap(self):
         pass

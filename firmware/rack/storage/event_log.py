@@ -1,7 +1,7 @@
-"""Event log: a ring of fixed records in FRAM, each with sequence and CRC; the last write wins or never was.
+"""Event log: a ring of fixed records in FRAM, each with sequence and CRC.
 
-After an incident the log is the only witness: a power cut at any byte leaves every earlier record readable,
-and a damaged record is skipped, not believed.
+After an incident the log is the only witness. A power cut at any byte of a write leaves every earlier record
+readable; a damaged record is skipped.
 """
 
 import struct
@@ -14,11 +14,12 @@ RECORD = const(32)
 # u32 sequence, u16 boot, u32 uptime ms (wraps at 2**30), u8 kind, u8 code, 4 × i32 values, then 2 spare and CRC-16
 _FORMAT = "<IHIBBiiii"
 _CRC_AT = const(30)
-_DAMAGED = const(16)        # records in a row that may be damaged
+_SEQUENCE_MAX = const(0x3FFFFFFF)   # a small integer on the board
+_DAMAGED = const(16)        # consecutive damaged records that a search passes
 
 
 class EventLog:
-    """`records` records at address `at`. kind and code: 0..255, the caller's; values: magnitude below 2**30.
+    """`records` records at address `at`. kind: KIND_* and code: 0..255, see codes; values: magnitude below 2**30.
 
     lost: records that could not be written. head: sequence of the next record.
     """
@@ -35,7 +36,7 @@ class EventLog:
     def open(self, boot, head=-1):
         """Find the newest record. boot: number of this start, 0..65535. Start only.
 
-        head: a sequence at or before the next record, from where it is searched; -1: read the whole ring, 0.6 s.
+        head: a sequence at or before the next record, where the search begins; -1: read the whole ring, 0.6 s.
         """
         self.boot = boot
         if head >= 0:
@@ -49,6 +50,7 @@ class EventLog:
         self.head = newest + 1
 
     def _search(self, sequence):
+        """Set head behind the newest record, from `sequence` on."""
         self.head = sequence
         while sequence < self.head + _DAMAGED:
             if self._read(sequence % self._records) == sequence:
@@ -56,7 +58,7 @@ class EventLog:
             sequence += 1
 
     def append(self, now_ms, kind, code, a=0, b=0, c=0, d=0):
-        """Write one record; True when the FRAM took it. One transfer of 34 bytes, about 0.35 ms at 1 MHz."""
+        """Write one record; True when the FRAM has taken it. One transfer of 34 bytes, about 0.35 ms at 1 MHz."""
         buffer = self._buffer
         struct.pack_into(_FORMAT, buffer, 0, self.head, self.boot, now_ms, kind, code, a, b, c, d)
         buffer[28] = buffer[29] = 0
@@ -74,14 +76,14 @@ class EventLog:
         return struct.unpack_from(_FORMAT, self._buffer, 0)
 
     def oldest(self):
-        """Sequence of the oldest record that may still be there."""
+        """Sequence of the oldest record that the ring may still hold."""
         return max(0, self.head - self._records)
 
     def _read(self, slot):
-        """Sequence of the whole record in a slot, now in the buffer; -1 for anything else."""
+        """Read a slot into the buffer; returns the sequence of its record, -1 when the record is damaged."""
         if not self.fram.read_into(self._at + slot * RECORD, self._buffer):
             return -1
         if crc16(self._buffer, 0, RECORD, TABLE) != 0:
             return -1
         sequence = struct.unpack_from("<I", self._buffer, 0)[0]
-        return sequence if sequence < 0x40000000 else -1
+        return sequence if sequence <= _SEQUENCE_MAX else -1

@@ -1,7 +1,7 @@
-"""Numbers that must survive power loss (counters, state of charge, latches): two copies in FRAM, one of them whole.
+"""Numbers that must survive a loss of power (counters, state of charge, latches): two copies in FRAM.
 
-A write goes to the older copy and its CRC comes last, so a power cut at any byte leaves the newer copy as it
-was. Neither copy readable is reported, never replaced by zeros: a lost deep-discharge latch is a hazard.
+A write goes to the older copy and its CRC comes last, so a power cut at any byte leaves the newer copy intact. When
+both copies are unreadable, that is reported and not replaced by zeros: a lost deep-discharge latch is a hazard.
 """
 
 import struct
@@ -12,7 +12,9 @@ from rack.drivers.crc16 import TABLE, crc16
 
 _HEAD = const(4)   # u32 sequence, below 2**30
 _TAIL = const(2)   # CRC-16
-_READS = const(3)  # of a copy at the start: engineering judgement
+_READS = const(3)  # attempts to read a copy at the start: engineering judgement
+_SEQUENCE_MASK = const(0x3FFFFFFF)
+_SEQUENCE_HALF = const(0x20000000)
 
 
 class IntStore:
@@ -28,14 +30,15 @@ class IntStore:
         self._slot = 0
 
     def size(self):
+        """Bytes of both copies."""
         return 2 * self._bytes
 
     def load(self, values):
-        """Fill values (array('i') of count) from the newest whole copy; False, values untouched, if there is none."""
+        """Fill values (array('i') of count) from the newest intact copy; False and no change if both are damaged."""
         newest = -1
         for slot in (0, 1):
             sequence = self._read_well(slot)
-            if sequence >= 0 and (newest < 0 or (sequence - newest) & 0x3FFFFFFF < 0x20000000):
+            if sequence >= 0 and (newest < 0 or (sequence - newest) & _SEQUENCE_MASK < _SEQUENCE_HALF):
                 newest = sequence
                 self._slot = slot
         if newest < 0 or self._read_well(self._slot) != newest:
@@ -46,7 +49,7 @@ class IntStore:
         return True
 
     def empty(self):
-        """After `load` has found nothing: are both copies blank, as in a chip that was never written?"""
+        """True if both copies are blank, as in a new chip. Call after `load` has returned False."""
         for slot in (0, 1):
             if not self._fram.read_into(self._at + slot * self._bytes, self._buffer) or any(self._buffer):
                 return False
@@ -55,21 +58,21 @@ class IntStore:
     # -- a write over the older copy, in three steps of at most one transfer
 
     def stage(self, values):
-        """Take over values; nothing is written yet."""
+        """Pack values for the next `write`."""
         buffer = self._buffer
-        struct.pack_into("<I", buffer, 0, (self._sequence + 1) & 0x3FFFFFFF)
+        struct.pack_into("<I", buffer, 0, (self._sequence + 1) & _SEQUENCE_MASK)
         for index in range(self._count):
             struct.pack_into("<i", buffer, _HEAD + 4 * index, values[index])
         crc = crc16(buffer, 0, self._bytes - _TAIL, TABLE)
         struct.pack_into("<H", buffer, self._bytes - _TAIL, crc)
 
     def write(self):
-        """Write what was staged over the older copy; True when the FRAM took all of it."""
+        """Write the staged values over the older copy; True when the FRAM has taken all bytes."""
         return self._fram.write(self._at + (1 - self._slot) * self._bytes, self._buffer)
 
     def confirm(self):
-        """Read it back; True when it is whole: from now on it is the newer copy."""
-        sequence = (self._sequence + 1) & 0x3FFFFFFF
+        """Read the copy back; True when it is intact. From then on it is the newer copy."""
+        sequence = (self._sequence + 1) & _SEQUENCE_MASK
         if self._read(1 - self._slot) != sequence:
             return False
         self._sequence = sequence
@@ -77,7 +80,7 @@ class IntStore:
         return True
 
     def _read_well(self, slot):
-        """As `_read`, again where the bus may have been disturbed: the copy before may lack a trip."""
+        """As `_read`, with more attempts after a disturbance on the bus: the older copy may lack a trip."""
         for _ in range(_READS):
             sequence = self._read(slot)
             if sequence >= 0:
@@ -85,10 +88,10 @@ class IntStore:
         return sequence
 
     def _read(self, slot):
-        """Sequence of a whole copy, now in the buffer; -1 for anything else."""
+        """Read a copy into the buffer; returns its sequence, -1 when it is damaged."""
         if not self._fram.read_into(self._at + slot * self._bytes, self._buffer):
             return -1
         if crc16(self._buffer, 0, self._bytes, TABLE) != 0:
             return -1
         sequence = struct.unpack_from("<I", self._buffer, 0)[0]
-        return sequence if sequence < 0x40000000 else -1
+        return sequence if sequence <= _SEQUENCE_MASK else -1

@@ -1,9 +1,9 @@
-"""What the rack must still know when the power comes back: charge, counters, latches, and the log of its events.
+"""Data that survives a loss of power: state of charge, counters, latches, and the log.
 
-All of it lives in FRAM, never in flash (rule R6: an erase would stop the interpreter while contactors are
-closed). It is written by a task of its own, one short transfer a call, so that no scan waits for it.
+It is in FRAM and not in flash (rule R6): a flash erase stops the interpreter while contactors are closed. A task of
+its own writes it, one short transfer a call, so that a scan does not wait for it.
 
-FRAM: two copies of the kept words from address 0, the log from _LOG_AT to the end.
+FRAM: two copies of the retained words from address 0, the log from _LOG_AT to the end.
 """
 
 from array import array
@@ -20,20 +20,23 @@ from rack.storage.event_log import EventLog
 from rack.storage.int_store import IntStore
 from rack.generated.tables import ALARM_ROWS
 
-_BOOT = KEEP_WORDS                  # words behind the controller's own
-_HEAD = KEEP_WORDS + 1              # where the log's newest record is looked for
+_BOOT = KEEP_WORDS                  # word after those of the controller: number of this start
+_HEAD = KEEP_WORDS + 1              # sequence at which the search for the newest log record begins
 _LOG_AT = const(128)
 _LOG_RECORDS = const(1020)
 _FIELDS = const(7)                  # kind, code, ms, value, current, rack voltage, request
-_QUEUE = const(24)                  # events that wait; a trip brings a dozen
+_QUEUE = const(24)                  # log records that can wait; a trip brings a dozen
 _SAVE_POLLS = const(250)            # 5 s
 
-BAD_LOST = const(1)                 # what was kept could not be read at the start
-BAD_SILENT = const(2)               # the FRAM does not take what is written
+BAD_LOST = const(1)                 # the retained data could not be read at the start
+BAD_SILENT = const(2)               # a write to the FRAM has failed
 
 
 class RetainedStore:
-    """i2c: a machine.I2C; controller: gives and takes `retained`. log: the EventLog. lost: events without room."""
+    """i2c: a machine.I2C; controller: gives and takes `retained`. log: the EventLog.
+
+    lost: log records dropped because the queue was full. bad: BAD_* bits.
+    """
 
     def __init__(self, i2c, controller):
         self.lost = 0
@@ -55,12 +58,13 @@ class RetainedStore:
         self._step = 0
 
     def start(self, reason, task):
-        """Before the first scan: restore what was kept and find the end of the log. reason, task: of this start.
+        """Restore the retained data and find the end of the log, before the first scan.
 
-        A start that the watchdog has caused counts as a task overrun, to be acknowledged.
+        reason: REASON_* of this start; task: TASK_* that hung, -1 unknown. A start that the watchdog has caused latches
+        a task overrun, which an operator must acknowledge.
 
-        An empty FRAM is a new one; one that holds something unreadable is an alarm until the operator's reset, and the
-        rack does not close by itself: nobody knows what was latched.
+        An empty FRAM is a new one. Unreadable data is an alarm until the operator's reset, and the rack does not close
+        by itself, because a latch may be lost.
         """
         words = self._words
         head = -1
@@ -72,7 +76,7 @@ class RetainedStore:
         else:
             self.bad = BAD_LOST
             self._controller.command(CMD_OPEN)
-        if reason == REASON_HANG:         # the dead-man has opened what was closed: no restart closes it again
+        if reason == REASON_HANG:         # the dead-man has opened the contactors: a restart must not close them again
             self._controller.alarms.latch(I.ALARM_LATE_TRIP)
         words[_BOOT] = (words[_BOOT] + 1) & 0xFFFF
         words[KEEP_TRIPS] = -1      # save at once
@@ -80,8 +84,10 @@ class RetainedStore:
         self._put(KIND_START, reason, 0, task)
 
     def scan(self, now_ms):
-        """Queue what the alarms and the contactors did in this scan; with a new state, have what is kept brought up to
-        date. Does not allocate."""
+        """Queue the transitions of this scan for the log; after a change of state, update the retained words.
+
+        Does not allocate.
+        """
         s = self._s
         out = self._out
         for at in range(min(out[OUT_EVENTS], EVENTS)):
@@ -91,37 +97,37 @@ class RetainedStore:
             else:
                 self._put(KIND_WENT, -code, now_ms, s[ALARM_ROWS[-5 * code - 5]])
         if s[I.STATE] != self._state:
-            # now, not in its slot: written within four polls, so a precharge is known before its coil is on where
-            # [contactor] aux_ms is longer than these 80 ms
+            # Now and not in its slot: it is written within four polls (80 ms). If [contactor] aux_ms is longer, a
+            # precharge is retained before its coil is on.
             self._controller.keep()
             reason = self._why.codes[0] if self._why.list() else 0
             self._put(KIND_STATE, s[I.STATE], now_ms, self._state | reason << 4)
             self._state = s[I.STATE]
 
     def busy(self):
-        """Is there something in this scan that `scan` should see?"""
+        """True if this scan has a transition that `scan` should queue."""
         return self._out[OUT_EVENTS] or self._s[I.STATE] != self._state
 
     def poll(self, now_us):
-        """One step of at most one transfer, every 20 ms: new latches and heat at once, then events, then what else is
-        kept."""
+        """One step of at most one transfer, each 20 ms: new latches and heat first, then log records, then the rest."""
         if self._step:
             self._save()
         elif self._latched():
             self._stage()
         elif self._count:
-            self._write_event()
+            self._write_record()
         elif self._due():
             self._stage()
         self._s[I.FRAM_BAD] = self.bad
 
     def acknowledge(self):
-        """The operator knows that what was kept is lost."""
+        """The operator has acknowledged that the retained data is lost."""
         self.bad &= ~BAD_LOST
 
-    # -- events
+    # -- log
 
     def _put(self, kind, code, now_ms, value):
+        """Queue a log record with the measurements of now."""
         if self._count == _QUEUE:
             self.lost += 1
             return
@@ -137,33 +143,33 @@ class RetainedStore:
         q[at + 5] = s[I.RACK_dV]
         q[at + 6] = s[I.REQUEST_W]
 
-    def _write_event(self):
+    def _write_record(self):
         q = self._queue
         at = self._first * _FIELDS
         self._done(self.log.append(q[at + 2], q[at], q[at + 1], q[at + 3], q[at + 4], q[at + 5], q[at + 6]))
         self._first = (self._first + 1) % _QUEUE
         self._count -= 1
 
-    # -- kept words
+    # -- retained words
 
     def _latched(self):
-        """Has a latch, the counted trips or the resistor's heat changed?
+        """True if a latch, the counted trips or the resistor's heat has changed.
 
-        What tripped the rack may end the supply before all is logged.
+        They go first, because the cause of a trip may end the supply before all records are written.
         """
         w = self._words
         k = self._kept
         return w[KEEP_LATCHED] != k[KEEP_LATCHED] or w[KEEP_TRIPS] != k[KEEP_TRIPS]
 
     def _due(self):
-        """Every 5 s when anything changed."""
+        """True each 5 s, if a retained word has changed."""
         w = self._words
         k = self._kept
         self._polls += 1
         if self._polls < _SAVE_POLLS:
             return False
         self._polls = 0
-        if self.bad & BAD_SILENT:       # an event may have found it silent with nothing else to save
+        if self.bad & BAD_SILENT:       # a log record may have found it silent while no retained word has changed
             return True
         for at in range(KEEP_WORDS):  # noqa: SIM110 - a generator allocates
             if w[at] != k[at]:

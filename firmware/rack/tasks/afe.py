@@ -1,4 +1,4 @@
-"""The task of the cell monitors: one step of the AFE driver, or the evaluation of one part of what it has read.
+"""The task of the cell monitors: one step of the AFE driver, or the evaluation of one part of its readings.
 
 A whole AFE scan takes longer than a scan period, so it is cut into slices of at most 2 ms.
 """

@@ -25,11 +25,11 @@ _APART_US = const(500_000)      # between two collections, so that they disturb 
 def cell_times(params):
     """(due, late, lost) in ms: ages of the cell voltages that decide when long work must wait. Start only.
 
-    due: cells younger than this leave time for a collection before the next cells arrive:
-        afe_period_ms - COLLECT_ms - ANSWER_ms.
-    late: older cells miss their period. The age grows in scans: afe_period_ms + rack_scan_ms.
-    lost: cells of this age have tripped `cells_lost`, so that nothing is left to protect: set value and set time of
-        its row, then the scan that trips, which may be one collection and two scan periods late; at most LOST_MAX_ms.
+    due: cells younger than this leave time for a collection before the next cells arrive.
+        It is afe_period_ms - COLLECT_ms - ANSWER_ms.
+    late: older cells miss their period. It is afe_period_ms + rack_scan_ms, as the age grows in scans.
+    lost: cells of this age have tripped `cells_lost`, so waiting has no further use. Set value and set time of its
+        row, plus COLLECT_ms and two scan periods by which the scan that trips may be late; at most LOST_MAX_ms.
 
     The shipped configs (period 100, scan 10, cells_lost 160 and 0 ms) give 65, 110, 200. The guard between due and
     lost needs at least one scan with younger cells, so a config must have
@@ -81,7 +81,7 @@ class Collector:
             self._scheduler.ask(self._index, now_us, 0)
 
     def run(self, now_us):
-        """Collect the garbage of answers on the console; the control core itself allocates nothing."""
+        """Collect the garbage of answers on the console; the control core itself does not allocate."""
         port = self._port
         start_us = port.ticks_us()
         self.requested = False

@@ -16,7 +16,7 @@ _SLICES = const(64)     # pieces of an answer between two collections; each leav
 # After this many postponements (0.1 s) an answer runs even if it delays the scan, so that `maintenance` works on a
 # busy rack. Engineering judgement.
 _POSTPONED_MAX = const(20)
-# Time for one long piece of work: counting the heap takes 5 ms on the emulated board, and interrupts come meanwhile.
+# Time for one long piece of work: counting the heap takes 5 ms on the emulated board, plus interrupts in that time.
 _LONG_US = const(6_500)
 
 
@@ -51,7 +51,7 @@ class ConsoleTask:
         self._scan_index = scheduler.index_of(TASK_SCAN)
 
     def run(self, now_us):
-        """Take what was typed and send one piece of an answer, when there is time for it."""
+        """Take typed characters and send one piece of an answer, when there is time for it."""
         terminal = self._terminal
         if self._console.busy or terminal.waiting or terminal.has_come():
             if self.may_answer(now_us):

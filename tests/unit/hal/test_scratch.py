@@ -12,7 +12,7 @@ MODE, TASK, REASON = chip.SCRATCH_MODE, chip.SCRATCH_TASK, chip.SCRATCH_REASON
 
 
 def registers(noise=0):
-    """The registers as a dict in place of machine.mem32."""
+    """The registers as a dict instead of machine.mem32."""
     return {MODE: 0, TASK: noise, REASON: noise}
 
 

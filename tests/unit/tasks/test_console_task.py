@@ -1,4 +1,4 @@
-"""Pacing of answers on the console: not close before a scan, not while cells are late, but not never."""
+"""Pacing of answers on the console: away from the next scan and from late cells, with a limit to the wait."""
 
 from types import SimpleNamespace
 from unittest.mock import MagicMock

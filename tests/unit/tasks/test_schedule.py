@@ -36,7 +36,7 @@ def at_share(scan_us, share):
 
 
 def test_budgets_of_scan_and_collection_are_the_bars():
-    """The bench measures what the task table allows."""
+    """The bars of the bench are the budgets of the task table."""
     budgets = {row.name: row.budget_us for row in table_of(application(load_params("lfp_rack")))}
     assert budgets["scan"] == BARS["scan_10ms_us_max"].limit
     assert budgets["collect"] == 1000 * BARS["gc_collect_ms"].limit
