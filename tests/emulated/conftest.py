@@ -1,4 +1,4 @@
-"""Emulated boards that have booted the real MicroPython image; rule R6 is watched over every one of them."""
+"""Emulated boards that have booted the real MicroPython image. Rule R6 is checked on each of them."""
 
 from collections.abc import Callable, Iterator
 from weakref import WeakKeyDictionary
@@ -12,14 +12,15 @@ from halite.emulator.repl import at_prompt
 BOOT_MS = 1200.0
 
 
-class FlashWatch:
-    """Rule R6 over all boards of a session: writes of flash while a contact of that board's rack is closed."""
+class SessionWatch:
+    """Rule R6 over all boards of a session: finds writes of flash while a contact of that board's rack is closed."""
 
     def __init__(self) -> None:
         self.writes: list[str] = []
         self._boards: WeakKeyDictionary[EmulatedBoard, ClosedWatch] = WeakKeyDictionary()
 
     def see(self, board: EmulatedBoard, what: str, detail: tuple[object, ...]) -> None:
+        """Take one entry of a board's record."""
         watch = self._boards.setdefault(board, ClosedWatch())
         watch.see(board.now_us, what, detail)
         self.writes += watch.writes
@@ -27,9 +28,9 @@ class FlashWatch:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def flash_watch() -> Iterator[FlashWatch]:
-    """Sees every event that any emulated board records."""
-    watch, record = FlashWatch(), EmulatedBoard.record
+def flash_watch() -> Iterator[SessionWatch]:
+    """Watch every entry that an emulated board records."""
+    watch, record = SessionWatch(), EmulatedBoard.record
 
     def seen(board: EmulatedBoard, what: str, *detail: object) -> None:
         watch.see(board, what, detail)
@@ -41,19 +42,19 @@ def flash_watch() -> Iterator[FlashWatch]:
 
 
 @pytest.fixture(autouse=True)
-def no_flash_write_while_closed(flash_watch: FlashWatch) -> Iterator[None]:
-    """Whatever a test of this folder plays, it fails when flash was written under closed contacts."""
+def no_flash_write_while_closed(flash_watch: SessionWatch) -> Iterator[None]:
+    """Fail every test of this folder in which flash was written under closed contacts."""
     yield
     writes, flash_watch.writes = flash_watch.writes, []
     assert writes == []
 
 
 def booted_board(wire: Callable[[EmulatedBoard], None] | None = None) -> EmulatedBoard:
-    """A board at its raw REPL."""
+    """Return a board at its raw REPL, with an empty record."""
     board = EmulatedBoard(image_path(), wire)
     board.run_for(BOOT_MS)
     at_prompt(board)
-    board.events.clear()  # the first boot makes a filesystem
+    board.events.clear()  # the first boot writes a filesystem
     return board
 
 

@@ -1,4 +1,4 @@
-"""The whole application on the emulated board, where its tasks meet most awkwardly and where its power goes."""
+"""The whole application on the emulated board: the worst coincidence of its tasks, and a loss of power."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +18,7 @@ WINDOW_us = 50_000  # [deadman] window_ms
 MEETING_ms = 700.0
 WALL_s = 600.0
 CHANGES = (
-    ("cells_lost = [160, 140, 0, 500]", "cells_lost = [2_000, 150, 0, 500]"),  # else the AFEs' restart is a trip
+    ("cells_lost = [160, 140, 0, 500]", "cells_lost = [2_000, 150, 0, 500]"),  # otherwise the AFEs' restart is a trip
     ("deep_discharge = [2_000, 2_500, 1_000, 5_000]", "deep_discharge = [2_000, 2_500, 100, 5_000]"),
 )
 
@@ -62,7 +62,7 @@ def rack(config: RackConfig, flash: bytes) -> EmulatedRack:
 
 
 def feeds(board: EmulatedBoard) -> list[float]:
-    """A list that grows with the time of every feed of the dead-man's window."""
+    """Return a list that grows by the time in us of every feed of the dead-man's window."""
     found: list[float] = []
     fifo = board.rp2040.pio[0].machines[0].tx_fifo
     push = fifo.push
@@ -75,9 +75,10 @@ def feeds(board: EmulatedBoard) -> list[float]:
     return found
 
 
-def test_a_long_answer_a_collection_an_afe_restart_and_a_lost_reading_together_do_not_drop_the_coils(
+def test_the_worst_coincidence_of_tasks_keeps_the_coils(
     rack: EmulatedRack, config: RackConfig
 ) -> None:
+    """A long answer, a collection, a restart of the AFEs and a lost reading together do not drop the coils."""
     board, chips = rack.board, rack.chips
     fed = feeds(board)
     before = ask(board, "tasks clear")
@@ -96,18 +97,19 @@ def test_a_long_answer_a_collection_an_afe_restart_and_a_lost_reading_together_d
     gaps = [b - a for a, b in pairwise(fed)]
     assert len(fed) > MEETING_ms / 20 and max(gaps) < WINDOW_us, (max(gaps), len(fed))
     print(f"longest time between two feeds: {max(gaps):.0f} us of {WINDOW_us}")
-    # it did meet: all answers were given, the AFEs were lost, the collection ran
+    # the coincidence was real: all answers were given, the AFEs were lost, the collection ran
     assert after["timeouts"] > before["timeouts"] and after["collect_us"] > 10_000
-    # loss, wake, addresses and configuration come in slices, too, and are over
+    # loss, wake, addresses and configuration are also in slices, and have ended
     longest_us = next(task["worst"] for task in after["tasks"] if task["name"] == "afe")
     print(f"longest slice of the AFEs: {longest_us} us")
     assert longest_us <= BARS["afe_longest_slice_us"].limit
     assert ask(board, "status")["signals"]["cells_age_ms"] < config["afe_period_ms"] + 50
 
 
-def test_a_deep_discharge_is_still_latched_on_the_board_that_gets_the_power_back(
+def test_a_deep_discharge_stays_latched_over_a_power_loss(
     rack: EmulatedRack, config: RackConfig, flash: bytes
 ) -> None:
+    """A deep discharge is still latched on the board when its power returns."""
     board = rack.board
     rack.rack.start_fault("cell_offset", 7, -2.0, at_us=board.now_us)
     latched = board.run_until(lambda: "deep discharge" in str(ask(board, "alarms")), 1_500, WALL_s, 50)
@@ -115,7 +117,7 @@ def test_a_deep_discharge_is_still_latched_on_the_board_that_gets_the_power_back
     board.run_for(200)
     assert rack.wires.coil_driver.coils == 0
     fram = bytes(rack.chips.fram.content)
-    again = healthy(config, flash, fram)  # its cells are well
+    again = healthy(config, flash, fram)  # its cells are healthy
     refused = ask(again.board, "close")
     assert "trip is latched" in refused["error"]
     assert any("deep discharge" in reason for reason in ask(again.board, "why")["why"])

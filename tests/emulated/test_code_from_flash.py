@@ -1,4 +1,4 @@
-"""Code runs from flash only where every byte of it is there, and does the same."""
+"""Code runs from flash only if every byte of it is there, and it computes the same."""
 
 import random
 
@@ -54,7 +54,8 @@ def found(files):
     return moved(files)
 
 
-def test_functions_move_once_give_their_room_back_and_compute_the_same(found):
+def test_functions_move_once_and_compute_the_same(found):
+    """Functions move once, their memory is free afterwards, and they compute the same."""
     size, again, freed, values, at = found
     assert size > 6000
     assert again == 0
@@ -63,7 +64,8 @@ def test_functions_move_once_give_their_room_back_and_compute_the_same(found):
     assert [address >> 28 for address in at] == [_FLASH, _FLASH]
 
 
-def test_what_lies_in_the_second_block_of_a_file_is_behind_the_pointer_that_littlefs_keeps_there(files, found):
+def test_code_in_the_second_block_is_behind_its_pointer(files, found):
+    """Code in the second block of a file lies behind the pointer that littlefs keeps at the start of that block."""
     mpy = files["rack/hal/rp2_board.mpy"]
     last = in_place.functions(mpy)[-1]
     assert last.offset > _BLOCK
@@ -71,7 +73,8 @@ def test_what_lies_in_the_second_block_of_a_file_is_behind_the_pointer_that_litt
     assert address % _BLOCK == last.offset - _BLOCK + 4
 
 
-def test_each_part_of_a_file_lies_behind_the_pointers_of_its_block():
+def test_each_part_of_a_file_lies_behind_its_blocks_pointers():
+    """Each part of a file lies behind the pointers that littlefs keeps in its block."""
     data = random.Random(1).randbytes(5 * _BLOCK)
     flash = with_files(EmulatedBoard(image_path()).flash_snapshot(), {"large": data})
     blocks = [flash[at : at + _BLOCK] for at in range(0, len(flash), _BLOCK)]
@@ -81,7 +84,8 @@ def test_each_part_of_a_file_lies_behind_the_pointers_of_its_block():
         assert any(block[skip:].startswith(data[first:end]) for block in blocks)
 
 
-def test_an_index_of_another_build_moves_nothing_and_does_no_harm(files):
+def test_an_index_of_another_build_moves_no_function(files):
+    """An index of another build moves no function and does no harm."""
     index = bytearray(files[in_place.INDEX])
     at = 0
     while at < len(index):

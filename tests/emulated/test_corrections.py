@@ -1,7 +1,7 @@
-"""Each fault of the emulator, shown on its own block, and its correction.
+"""Each fault of rp2040py, shown on its own block, and its correction.
 
-A test whose name begins with test_the_emulator_still fails on the day rp2040py gets it right: then the
-correction can go.
+A test whose name begins with test_the_emulator_still fails once rp2040py has corrected the fault. The correction can
+then be removed.
 """
 
 import hashlib
@@ -46,7 +46,8 @@ FRAME_NS = 10 * 16 * 5 * 8.0
 # -- UART
 
 
-def test_the_emulator_still_raises_the_transmit_interrupt_without_data():
+def test_the_emulator_still_interrupts_without_data():
+    """rp2040py still raises the UART's transmit interrupt without data."""
     uart = RP2040().uart[0]
     open_uart(uart)
     uart.write_uint32(UART_IMSC, INT_TX)
@@ -54,6 +55,7 @@ def test_the_emulator_still_raises_the_transmit_interrupt_without_data():
 
 
 def test_the_emulator_still_transmits_in_no_time():
+    """rp2040py still transmits a UART byte in no time."""
     chip = RP2040()
     sent: list[float] = []
     chip.uart[0].on_byte = lambda byte: sent.append(chip.clock.nanos)
@@ -62,7 +64,8 @@ def test_the_emulator_still_transmits_in_no_time():
     assert sent == [0.0]
 
 
-def test_the_transmit_interrupt_comes_when_the_level_falls_to_its_trigger():
+def test_the_transmit_interrupt_comes_at_its_trigger():
+    """The transmit interrupt comes when the FIFO level falls to its trigger."""
     chip, corrected = corrected_chip()
     uart = corrected.uart[0]
     open_uart(uart)
@@ -76,6 +79,7 @@ def test_the_transmit_interrupt_comes_when_the_level_falls_to_its_trigger():
 
 
 def test_bytes_leave_at_the_end_of_their_frames():
+    """Each transmitted byte is reported at the end of its frame."""
     chip, corrected = corrected_chip()
     sent: list[tuple[float, int]] = []
     corrected.uart[0].on_byte = lambda byte: sent.append((chip.clock.nanos, byte))
@@ -87,6 +91,7 @@ def test_bytes_leave_at_the_end_of_their_frames():
 
 
 def test_the_33rd_unread_byte_is_an_overrun():
+    """The FIFO holds 32 bytes; the 33rd unread byte is an overrun."""
     chip, corrected = corrected_chip()
     uart = corrected.uart[0]
     open_uart(uart)
@@ -99,7 +104,8 @@ def test_the_33rd_unread_byte_is_an_overrun():
     assert [uart.read_uint32(UART_DR) for _ in range(32)] == list(range(32))
 
 
-def test_a_short_message_raises_the_receive_timeout_after_32_bits():
+def test_a_short_message_ends_with_the_receive_timeout():
+    """A message below the trigger raises the receive timeout after 32 bit times."""
     chip, corrected = corrected_chip()
     uart = corrected.uart[0]
     open_uart(uart)
@@ -111,6 +117,7 @@ def test_a_short_message_raises_the_receive_timeout_after_32_bits():
 
 
 def test_micropython_reads_988_bytes_at_1_mbit_without_a_loss(shared_board: EmulatedBoard):
+    """MicroPython reads 988 bytes at 1 Mbit/s without a loss."""
     run_code(shared_board, "import machine, time\nu = machine.UART(0, 1_000_000, tx=0, rx=1, rxbuf=1100)\nu.read()")
     data = bytes(n * 7 & 0xFF for n in range(988))
     SerialLine(shared_board.corrected.uart[0]).send(data)
@@ -121,7 +128,8 @@ def test_micropython_reads_988_bytes_at_1_mbit_without_a_loss(shared_board: Emul
 # -- USB
 
 
-def test_the_emulator_still_completes_an_out_transfer_without_data():
+def test_the_emulator_still_completes_out_without_data():
+    """rp2040py's USB host still completes an OUT transfer without data."""
     usb = RP2040().usb_ctrl
     cdc = USBCDC(usb)
     cdc._out_endpoint = 2
@@ -131,6 +139,7 @@ def test_the_emulator_still_completes_an_out_transfer_without_data():
 
 
 def test_the_host_sends_an_out_packet_only_when_it_has_data():
+    """The host sends an OUT packet only when it has data."""
     usb: RPUSBController = RP2040().usb_ctrl
     host = ConsoleHost(usb)
     host._out_endpoint = 2
@@ -143,13 +152,15 @@ def test_the_host_sends_an_out_packet_only_when_it_has_data():
     assert [len(packet) for packet in usb.endpoint_read_alarms[2].buffers] == [64, 36]
 
 
-def test_an_idle_board_leaves_its_processor_alone(shared_board: EmulatedBoard):
+def test_an_idle_board_uses_2_percent_of_its_processor(shared_board: EmulatedBoard):
+    """An idle board uses less than 2 % of its processor."""
     before = shared_board.rp2040.core.cycles
     shared_board.run_for(100)
     assert shared_board.rp2040.core.cycles - before < 0.02 * 100 * 125_000
 
 
-def test_a_host_that_does_not_read_loses_nothing(board: EmulatedBoard):
+def test_a_host_that_does_not_read_loses_no_byte(board: EmulatedBoard):
+    """A host that does not read for a while loses no byte."""
     board.console.has_room = lambda: False
     board.forget_received()
     board.send(b"print('x' * 3000)\x04")
@@ -167,7 +178,8 @@ def mpremote(port: str, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
-def test_mpremote_works_on_the_serial_port_across_clients_and_a_reset(tmp_path: Path):
+def test_mpremote_works_across_clients_and_a_reset(tmp_path: Path):
+    """mpremote works on the serial port over several clients and a reset."""
     file = tmp_path / "data.bin"
     file.write_bytes(bytes(n * 31 & 0xFF for n in range(2000)))
     with BoardRunner(EmulatedBoard(image_path())) as runner:
@@ -182,6 +194,7 @@ def test_mpremote_works_on_the_serial_port_across_clients_and_a_reset(tmp_path: 
 
 
 def test_the_emulator_still_exchanges_spi_in_no_time():
+    """rp2040py still exchanges an SPI byte in no time."""
     spi = RP2040().spi[0]
     spi.write_uint32(SPI_CPSR, 2)
     spi.write_uint32(SPI_CR0, 7)
@@ -190,6 +203,7 @@ def test_the_emulator_still_exchanges_spi_in_no_time():
 
 
 def test_an_spi_byte_takes_eight_clocks():
+    """An SPI byte takes eight clocks."""
     chip, corrected = corrected_chip()
     spi = corrected.spi[0]
     spi.exchange = lambda value: value ^ 0xFF
@@ -203,7 +217,7 @@ def test_an_spi_byte_takes_eight_clocks():
 
 
 class Echo:
-    """An I2C chip that gives back the last byte it took."""
+    """An I2C chip that returns the last byte that it received."""
 
     last = 0
 
@@ -220,7 +234,8 @@ class Echo:
     def stop(self) -> None: ...
 
 
-def test_i2c_takes_nine_clocks_a_byte_and_a_missing_chip_does_not_acknowledge(shared_board: EmulatedBoard):
+def test_i2c_takes_nine_clocks_a_byte(shared_board: EmulatedBoard):
+    """An I2C byte takes nine clocks, and a missing chip does not acknowledge."""
     shared_board.corrected.i2c[1].chips[0x42] = Echo()
     run_code(shared_board, "import machine, time\ni = machine.I2C(1, sda=2, scl=3, freq=100_000)")
     absent = "try:\n i.readfrom(0x43, 1)\nexcept OSError as e:\n print(e.errno)"
@@ -233,29 +248,34 @@ def test_i2c_takes_nine_clocks_a_byte_and_a_missing_chip_does_not_acknowledge(sh
 
 
 def test_the_emulator_still_resets_pads_with_their_inputs_off():
+    """rp2040py still resets pads with their inputs off."""
     assert not RP2040().gpio[7].input_enable
 
 
 def test_pads_come_out_of_reset_with_their_inputs_on():
+    """Pads come out of reset with their inputs on."""
     chip, _ = corrected_chip()
     assert chip.gpio[7].input_enable and chip.gpio[7].pulldown_enabled
     chip.reset()
     assert chip.gpio[7].input_enable
 
 
-def test_the_emulator_still_ignores_the_source_of_the_peripheral_clock():
+def test_the_emulator_still_ignores_the_source_of_clk_peri():
+    """rp2040py still ignores the source of the peripheral clock."""
     chip = RP2040()
     chip.peripherals[CLOCKS].write_uint32(CLK_PERI_CTRL, 0x800 | 2 << 5)
     assert chip.clk_peri == 125_000_000
 
 
 def test_the_usb_pll_gives_a_peripheral_clock_of_48_mhz():
+    """The USB PLL as source gives a peripheral clock of 48 MHz."""
     chip, _ = corrected_chip()
     chip.peripherals[CLOCKS].write_uint32(CLK_PERI_CTRL, 0x800 | 2 << 5)
     assert chip.clk_peri == 48_000_000
 
 
 def test_a_quiet_pwm_has_its_duty_and_no_edges():
+    """A corrected PWM has its duty and no edges."""
     chip, _ = corrected_chip()
     edges: list[object] = []
     chip.gpio[20].ctrl = 4
@@ -270,6 +290,7 @@ def test_a_quiet_pwm_has_its_duty_and_no_edges():
 
 
 def test_a_flash_erase_takes_its_time_and_is_reported(board: EmulatedBoard):
+    """A flash erase takes the time that the test sets and is reported."""
     board.corrected.flash.erase_stall_ms = 100.0
     seen: list[tuple[str, int, int]] = []
     board.corrected.flash.on_write(lambda what, address, size: seen.append((what, address, size)))
@@ -283,6 +304,7 @@ def test_a_flash_erase_takes_its_time_and_is_reported(board: EmulatedBoard):
 
 
 def test_machine_reset_comes_back_to_a_prompt(board: EmulatedBoard):
+    """After machine.reset() the board is at its prompt again."""
     board.send(b"import machine\nmachine.reset()\x04")
     assert board.run_until(lambda: board.events, 200)
     board.run_for(1500)
@@ -291,7 +313,8 @@ def test_machine_reset_comes_back_to_a_prompt(board: EmulatedBoard):
     assert [event.what for event in board.events] == ["reset"]
 
 
-def test_a_watchdog_timeout_is_the_reset_cause_and_scratch_survives(board: EmulatedBoard):
+def test_a_watchdog_reset_keeps_cause_and_scratch(board: EmulatedBoard):
+    """After a watchdog timeout the reset cause names it, and the scratch registers keep their values."""
     board.send(b"import machine\nmachine.mem32[0x4005800C] = 4711\nmachine.WDT(timeout=50)\nwhile 1: pass\n\x04")
     assert board.run_until(lambda: board.events, 200)
     assert board.events[0].detail == ("watchdog",)
@@ -302,6 +325,7 @@ def test_a_watchdog_timeout_is_the_reset_cause_and_scratch_survives(board: Emula
 
 
 def test_a_power_cycle_forgets_scratch_and_keeps_flash(board: EmulatedBoard):
+    """A power cycle clears the scratch registers and keeps the flash."""
     run_code(board, "import machine\nmachine.mem32[0x4005800C] = 4711\nwith open('kept.txt', 'w') as f: f.write('yes')")
     board.power_cycle()
     board.run_for(1200)
@@ -312,6 +336,7 @@ def test_a_power_cycle_forgets_scratch_and_keeps_flash(board: EmulatedBoard):
 
 
 def test_a_flash_snapshot_boots_on_another_board(board: EmulatedBoard):
+    """A flash snapshot boots on another board."""
     run_code(board, "f = open('kept.txt', 'w')\nf.write('yes')\nf.close()")
     other = EmulatedBoard(image_path(), flash=board.flash_snapshot())
     other.run_for(1200)

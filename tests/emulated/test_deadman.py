@@ -1,7 +1,7 @@
-"""The safe state needs no software (rule R5): the real PIO programs on the emulated board, seen by the charge pump.
+"""The safe state needs no software (rule R5): the real PIO programs on the emulated board, with the charge pump.
 
-Each failure is caused on the running interpreter after the dead-man was armed and fed for a while. The
-coils' supply must drop within the window and stay down: nothing but a new arm_enable() may bring it back.
+Each failure is caused on the running interpreter after the dead-man was armed and fed for a while. The coils' supply
+must drop within the window and stay off: only a new arm_enable() may restore it.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def set_up() -> Rig:
 
 @pytest.fixture
 def rig(set_up: Rig) -> Rig:
-    """The board at its prompt, whatever the test before it left running."""
+    """The board at its prompt; code of the test before it has ended."""
     at_prompt(set_up.board)
     set_up.board.run_for(2 * WINDOW_ms)
     return set_up
@@ -40,6 +40,7 @@ HANGS = {
 
 @pytest.mark.parametrize("failure", HANGS)
 def test_the_coils_drop_within_the_window_and_stay_off(rig: Rig, failure: str) -> None:
+    """After each kind of hang the coils drop within the window and stay off."""
     rig.marks.clear()
     rig.board.events.clear()
     try:
@@ -69,25 +70,28 @@ timer.deinit()
 """
 
 
-def test_a_hard_interrupt_that_feeds_keeps_them_until_it_raises_once(rig: Rig) -> None:
+def test_feeding_by_interrupt_ends_with_its_exception(rig: Rig) -> None:
+    """A hard interrupt that feeds keeps the coils until it raises an exception."""
     rig.marks.clear()
     rig.board.events.clear()
-    told = rig.run(FEEDER)
+    output = rig.run(FEEDER)
     (_, up), (down_us, down) = rig.supply()
     fed = rig.marks[-FEEDS:]
-    assert (up, down) == (1, 0) and "ValueError" in told
-    assert fed[-1] - fed[0] >= (FEEDS - 2) * FEED_ms * 1000 > 3 * WINDOW_ms * 1000  # nothing else has fed meanwhile
+    assert (up, down) == (1, 0) and "ValueError" in output
+    assert fed[-1] - fed[0] >= (FEEDS - 2) * FEED_ms * 1000 > 3 * WINDOW_ms * 1000  # no other code fed in that time
     assert 0 < down_us - fed[-1] <= 1000 * WINDOW_ms
-    assert rig.board.now_us - down_us > 1000 * WINDOW_ms  # the timer was not ended by then
+    assert rig.board.now_us - down_us > 1000 * WINDOW_ms  # the timer still ran then
 
 
 @pytest.mark.parametrize("pin", [HVIL, ESTOP, OC_ALERT])
-def test_an_interlock_cuts_within_100_us_and_its_return_does_not_restore(rig: Rig, pin: int) -> None:
+def test_an_interlock_cuts_in_100_us_for_good(rig: Rig, pin: int) -> None:
+    """An interlock cuts the supply within 100 us, and its return does not restore it."""
     assert rig.interlock_us(pin) <= 100
     assert not rig.coils.alive and [alive for _, alive in rig.supply()] == [1, 0]
 
 
-def test_feeding_on_time_keeps_them_and_a_dead_one_is_reported(rig: Rig) -> None:
+def test_feeding_on_time_keeps_the_coils(rig: Rig) -> None:
+    """Feeds on time keep the coils; feed() returns False once the dead-man has dropped them."""
     rig.board.events.clear()
     code = "start(); ok = True\nfor _ in range(12):\n time.sleep_ms(15); ok = port.feed() and ok\nprint(ok)"
     assert "True" in rig.run(code)
@@ -106,7 +110,7 @@ def _soft_reset(rig: Rig) -> None:
 
 
 def test_a_communication_clear_is_low_for_15_to_20_bit_times(rig: Rig) -> None:
-    """BQ79616: shorter is no clear, much longer a wake."""
+    """A communication clear is low for 15 to 20 bit times; the BQ79616 ignores less and takes much more as a wake."""
     edges: list[float] = []
     rig.board.rp2040.gpio[AFE_TX].add_listener(lambda new, old: edges.append(rig.board.now_us))
     code = "from rack.hal.rp2_board import AfeUart\nu = AfeUart(0, 1)\nfor _ in range(5): u.pulse_low(17); time.sleep_ms(1)"  # noqa: E501
@@ -116,6 +120,7 @@ def test_a_communication_clear_is_low_for_15_to_20_bit_times(rig: Rig) -> None:
 
 
 def test_coils_get_full_current_to_pull_in_and_less_to_hold(rig: Rig) -> None:
+    """Coils get full current to pull in and the configured share to hold."""
     rig.run("p.contactor_hold_pct = 40; saver = Rp2Board(p); saver.write_coils(5)")
     duties = {pin: duty(rig.board.rp2040, pin) for pin in (MAIN_NEG, PRECHARGE, MAIN_POS)}
     assert duties == {MAIN_NEG: pytest.approx(1), PRECHARGE: 0, MAIN_POS: pytest.approx(1)}
@@ -128,7 +133,7 @@ def test_coils_get_full_current_to_pull_in_and_less_to_hold(rig: Rig) -> None:
 
 @pytest.mark.parametrize("reset", [_machine_reset, _soft_reset])
 def test_a_reset_of_either_kind_drops_them_for_good(rig: Rig, reset: Callable[[Rig], None]) -> None:
-    """A soft reset leaves every RP2040 output at its level; only toggling pins fall."""
+    """Either kind of reset drops the coils for good: a soft reset keeps static outputs, but pins stop toggling."""
     again = Rig(rig.board.flash_snapshot())
     again.marks.clear()
     again.board.events.clear()
@@ -140,7 +145,8 @@ def test_a_reset_of_either_kind_drops_them_for_good(rig: Rig, reset: Callable[[R
     assert changes[1][0] - again.marks[-1] <= 1000 * WINDOW_ms
 
 
-def test_a_flash_erase_of_400_ms_drops_them(rig: Rig) -> None:
+def test_a_flash_erase_of_400_ms_drops_the_coils(rig: Rig) -> None:
+    """A flash erase of 400 ms drops the coils within the window."""
     rig.board.corrected.flash.erase_stall_ms = 400.0
     rig.marks.clear()
     rig.board.events.clear()

@@ -1,4 +1,4 @@
-"""PIO keeps exact time, against the emulator's own interpreter stepped clock by clock, and against arithmetic."""
+"""PIO keeps exact time, compared with rp2040py's interpreter stepped clock by clock, and with arithmetic."""
 
 import functools
 import itertools
@@ -31,7 +31,7 @@ def start(pio, program, clkdiv: int = 1) -> None:
 
 @functools.cache
 def interpreter() -> tuple[RP2040, RPPIO]:
-    """The emulator's own PIO, to be stepped one system clock at a time."""
+    """Return rp2040py's PIO, which the test steps by one system clock at a time."""
     chip = RP2040()
     chip.simulator = object()
     pio = RPPIO(chip, "PIO0", 7, 0)
@@ -49,7 +49,7 @@ def exact_chip() -> tuple[RP2040, ExactPio]:
 
 
 def fresh(made: tuple[RP2040, RPPIO]) -> tuple[RP2040, RPPIO]:
-    """The same chip with its PIO block as after a reset: making a chip takes longer than a test."""
+    """Return the same chip with its PIO block reset: a new chip takes longer than a test."""
     chip, pio = made
     pio.reset()
     chip.gpio[PIN].set_input_value(False)
@@ -79,11 +79,12 @@ programs = st.lists(st.one_of(jump, jump, jump, move, put, shift_in, shift_out, 
 happenings = st.lists(st.tuples(st.integers(1, 400), st.sampled_from(("pin", "feed", "look"))), max_size=6)
 
 
-# Else a program that does nothing anybody sees is run ahead by 50 ms at each look, a minute in all; and runs cross it.
+# With the real horizon a program without visible effects runs 50 ms ahead each time, a minute in all. Runs cross it.
 @patch.object(exact_pio, "_HORIZON_FP", NEAR << 8)
 @settings(max_examples=60, deadline=None, phases=[phase for phase in Phase if phase is not Phase.shrink])  # slow
 @given(programs, happenings, st.integers(1, 3))
-def test_any_program_runs_as_the_interpreter_stepped_clock_by_clock(program, events, clkdiv):
+def test_any_program_runs_as_the_interpreter(program, events, clkdiv):
+    """Any program leaves the state that the interpreter leaves when it is stepped clock by clock."""
     chip, reference = fresh(interpreter())
     corrected, exact = fresh(exact_chip())
     level, clocks = False, 0
@@ -113,6 +114,7 @@ def test_any_program_runs_as_the_interpreter_stepped_clock_by_clock(program, eve
 
 
 def test_the_emulator_still_keeps_32_bits_that_were_shifted_out():
+    """rp2040py still keeps the 32 bits that an OUT of 32 bits has shifted out."""
     _, pio = fresh(interpreter())
     start(pio, [0x8080, 0x6040, 0x0002])  # pull noblock; out y, 32; jmp 2
     pio.write_uint32_atomic(TXF0, 0xFFFFFFFF, 0)
@@ -125,7 +127,7 @@ def test_the_emulator_still_keeps_32_bits_that_were_shifted_out():
 
 
 def test_an_out_of_32_bits_leaves_zeros():
-    """RP2040 data sheet 3.4.5: the register is shifted by the count, here all of it. Not drawn at random above."""
+    """An OUT of 32 bits leaves zeros (RP2040 data sheet 3.4.5). The random programs above do not contain it."""
     chip, pio = fresh(exact_chip())
     start(pio, [0x8080, 0x6040, 0x0002])
     pio.write_uint32_atomic(TXF0, 0xFFFFFFFF, 0)
@@ -152,7 +154,8 @@ def mains_period(levels: list[tuple[int, bool]]) -> list[int]:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(100, 2_000_000), st.integers(100, 2_000_000)), min_size=3, max_size=6))
-def test_a_period_counter_at_full_clock_is_right_to_its_two_clocks(halves):
+def test_a_period_counter_is_exact_to_two_clocks(halves):
+    """A period counter at full clock is exact to its resolution of two clocks."""
     levels = [edge for high, low in halves for edge in ((high, True), (low, False))]
     counts = mains_period([*levels, (50, True)])
     periods = [high + low for high, low in halves]
@@ -160,7 +163,8 @@ def test_a_period_counter_at_full_clock_is_right_to_its_two_clocks(halves):
     assert all(abs(2 * count + 6 - period) <= 4 for count, period in zip(counts[1:], periods[1:], strict=True))
 
 
-def test_the_emulator_still_runs_one_pio_instruction_per_idle_jump():
+def test_the_emulator_still_runs_one_instruction_per_jump():
+    """rp2040py still runs one PIO instruction per idle jump."""
     _, pio = fresh(interpreter())
     start(pio, [0xA02B, 0x0041])  # mov x, ~null; loop: jmp x-- loop
     pio.advance(125_000)
@@ -168,7 +172,8 @@ def test_the_emulator_still_runs_one_pio_instruction_per_idle_jump():
     assert 0xFFFFFFFF - pio.machines[0].x <= 2
 
 
-def test_a_pin_toggles_at_its_divided_clock_while_the_processor_sleeps():
+def test_a_pin_toggles_while_the_processor_sleeps():
+    """A pin toggles at its divided clock while the processor sleeps."""
     chip, pio = fresh(exact_chip())
     edges: list[float] = []
     pio.pin_directions = 1 << OUT
@@ -183,7 +188,7 @@ def test_a_pin_toggles_at_its_divided_clock_while_the_processor_sleeps():
 
 
 def test_two_machines_hand_a_flag_over():
-    """irq set by machine 0 each 20 clocks is waited for by machine 1, which pulses a pin."""
+    """Machine 0 sets a flag every 20 clocks; machine 1 waits for it and pulses a pin."""
     chip, pio = fresh(exact_chip())
     edges: list[float] = []
     pio.pin_directions = 1 << OUT

@@ -1,5 +1,6 @@
-"""The fast path on the emulated board without the application around it: three zero crossings on one PIO program, and
-edges that meet a request of the main loop."""
+"""The fast path on the emulated board without the application: three phases on one PIO program, and edges that come
+during a request of the main loop.
+"""
 
 from itertools import pairwise
 from pathlib import Path
@@ -52,7 +53,7 @@ for _ in range({times}):
 time.sleep_ms(2)
 print([b - a for a, b in zip(before, link.state)])
 """
-# `which` is away from the beginning: scans each 10 ms; when the loss was told and the alarm came, ms; then RoCoF
+# Scans every 10 ms. Returns the times (ms) at which PHASES_LOST was `bits` and the alarm came, then RoCoF and counters
 LOSE = """
 import machine
 def scans(times, alarm, bits):
@@ -69,7 +70,7 @@ def scans(times, alarm, bits):
             came = now
     return told, came, c.s[{rocof}], link.state[{faults}], c.s[{age}]
 """
-# The kernel's state after so many counts of phases that come and go, from a fresh response: what viper makes of them
+# CRC of the kernel's state of a new response after `number` counts of phases that come and go
 REPLAY = """
 import binascii
 from array import array
@@ -84,8 +85,8 @@ for i in range({number}):
         r.scan(10 * i)
 print(binascii.crc32(r.state), r.request_W)
 """
-MOST_us = 250.0  # from an edge to its request
-AFTER_us = tuple(range(0, 132, 6))  # after the main loop's mark, which comes before it holds interrupts back
+MAX_us = 250.0  # from an edge to its request
+AFTER_us = tuple(range(0, 132, 6))  # after the main loop's mark, which comes before it disables interrupts
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,8 @@ def look(rack: EmulatedRack) -> list[int]:
     return [int(word) for word in shown.split()]
 
 
-def test_every_phase_gives_a_sample_of_the_same_frequency_each_period_from_the_first_one_on(rack: EmulatedRack) -> None:
+def test_every_phase_gives_a_sample_each_period(rack: EmulatedRack) -> None:
+    """From the first period on, every phase gives a sample of the same frequency each period."""
     seen, _, _, least, most = look(rack)
     assert seen > 30 and abs(least + 2_000) <= 2 and abs(most + 2_000) <= 2     # 0.1 mHz
     rack.board.events.clear()
@@ -123,7 +125,8 @@ def test_every_phase_gives_a_sample_of_the_same_frequency_each_period_from_the_f
     assert abs(real + 2_000) <= 2 and abs(deviation + 2_000) <= 2
 
 
-def test_a_lost_phase_is_told_and_alarmed_in_its_time_and_rocof_stays_right(rack: EmulatedRack) -> None:
+def test_a_lost_phase_is_alarmed_and_rocof_stays_right(rack: EmulatedRack) -> None:
+    """A lost phase is signalled and alarmed in its time, and RoCoF stays right."""
     board, alarm = rack.board, code_of("phase_lost") - 1
     set_ms = rack.config.tables["alarms_levels"][4 * alarm + 2]
     run_code(board, LOSE.format(lost=I.PHASES_LOST, rocof=I.ROCOF_mHzps, faults=L.FAULTS, age=I.GRID_AGE_ms))
@@ -143,7 +146,8 @@ def tuple_of(shown: str) -> tuple[int, ...]:
     return tuple(int(word) for word in shown.strip("()\r\n ").split(","))
 
 
-def test_viper_makes_the_same_of_phases_that_come_and_go_as_cpython(rack: EmulatedRack) -> None:
+def test_viper_and_cpython_agree_on_lost_phases(rack: EmulatedRack) -> None:
+    """Viper and CPython reach the same state with phases that come and go."""
     number = 400
     scope: dict[str, object] = {"p": load_params(rack.config.path), "c": SimpleNamespace(s=[0] * I.COUNT)}
     shown: list[object] = []
@@ -154,7 +158,7 @@ def test_viper_makes_the_same_of_phases_that_come_and_go_as_cpython(rack: Emulat
 
 
 def noted(board: EmulatedBoard, machine: int) -> list[float]:
-    """A list that grows with the time at which the interrupt takes a count of this state machine."""
+    """Return a list that grows by the time in us at which the interrupt takes a count of this state machine."""
     found: list[float] = []
     fifo = board.rp2040.pio[1].machines[machine].rx_fifo
     pull = fifo.pull
@@ -169,7 +173,7 @@ def noted(board: EmulatedBoard, machine: int) -> list[float]:
 
 
 def edges_after(rack: EmulatedRack, delays_us: tuple[int, ...]) -> list[float]:
-    """At each mark of the main loop one edge of phase A, a delay later; a list that grows with their times."""
+    """Make an edge of phase A at a delay after each mark of the main loop; return a list that grows by their times."""
     board, waiting, found = rack.board, list(delays_us), []
     pins = rack.config.values
     crossing = board.rp2040.gpio[pins["pins_zero_crossing_a"]]
@@ -190,7 +194,7 @@ def edges_after(rack: EmulatedRack, delays_us: tuple[int, ...]) -> list[float]:
 
 @pytest.fixture(scope="module")
 def meetings(rack: EmulatedRack) -> SimpleNamespace:
-    """Edges at all times in and around the window in which the main loop sends a request itself."""
+    """Edges at times in and around the interval in which the main loop sends its own request."""
     board = rack.board
     rack.rack.grid.lose(board.now_us)
     board.run_for(50)
@@ -206,7 +210,8 @@ def meetings(rack: EmulatedRack) -> SimpleNamespace:
     )
 
 
-def test_an_edge_that_meets_the_main_loops_own_request_is_answered_within_its_bar(meetings: SimpleNamespace) -> None:
+def test_an_edge_during_the_main_loops_request_is_in_time(meetings: SimpleNamespace) -> None:
+    """An edge during the main loop's own request gets its request within 250 us."""
     m = meetings
     waited_us = [taken - edge for edge, taken in zip(m.edges_us, m.taken_us, strict=True)]
     assert max(waited_us) > min(waited_us) + 40, "no edge has met a request of the main loop"
@@ -216,12 +221,13 @@ def test_an_edge_that_meets_the_main_loops_own_request_is_answered_within_its_ba
         answers_us.append(own[0] if own else None)
     print("edge to count:", [round(us, 1) for us in waited_us])
     print("edge to first byte:", [us and round(us, 1) for us in answers_us])
-    assert max(waited_us) <= MOST_us - 100
+    assert max(waited_us) <= MAX_us - 100
     assert any(us is None for us in answers_us), "no edge has found the buffer taken"
-    assert max(us for us in answers_us if us is not None) <= MOST_us
+    assert max(us for us in answers_us if us is not None) <= MAX_us
 
 
-def test_a_request_that_finds_the_buffer_taken_is_counted_and_the_next_frame_follows(meetings: SimpleNamespace) -> None:
+def test_a_request_without_a_free_buffer_is_counted(meetings: SimpleNamespace) -> None:
+    """A request that finds the transmit buffer in use is counted, and the next frame follows in sequence."""
     m = meetings
     assert len(m.loads_us) == len(m.frames) == m.sent
     taken_along = 2 * len(AFTER_us) - m.sent - m.unsent  # counts that the main loop's own request has found

@@ -1,8 +1,8 @@
 """The fast response on the emulated board: edges on the pin, frames on the bus, the whole application between.
 
-The largest rack with the fast service and inertia. One story, looked at by every test: closing, half a hertz of low
-frequency, a ramp above nominal, back to a small deviation, then no mains at all, then the console is asked what it has
-seen. At the end a link between two AFEs of the closed rack breaks, and is mended.
+The largest rack with the fast service and inertia. All tests read one run: closing, a frequency half a hertz low, a
+ramp above nominal, back to a small deviation, then no mains. The console then reports the recorded periods. At the end
+a link between two AFEs of the closed rack breaks and is repaired.
 """
 
 from array import array
@@ -35,11 +35,11 @@ WALL_S = 600.0
 CHANGES = (
     ('grid_service = "lithium_steady"',
      'grid_service = "sodium_fast"\ninertia_permille_per_Hzps = 20\ninertia_band_mHzps = 50'),
-    # a short precharge: how the rack came to be closed is another test's matter
+    # a short precharge: other tests cover closing
     ("tau_ms = 200 ", "tau_ms = 60 "),
     ("early_ms = 300 ", "early_ms = 90 "),
     ("late_ms = 1_400", "late_ms = 420"),
-    ("link_warn = [1, 0, 0, 5_000]", "link_warn = [1, 0, 0, 100]"),  # the clear time is another test's matter, too
+    ("link_warn = [1, 0, 0, 5_000]", "link_warn = [1, 0, 0, 100]"),  # other tests cover the clear time
 )
 PERIOD_US = 20_000.0
 SCAN_US = 10_000.0
@@ -52,7 +52,7 @@ COLLECTED_MS = 540  # the collection behind an answer: half a second behind the 
 
 
 class Story:
-    """What happened, with its times in us."""
+    """The run, with its times in us."""
 
     def __init__(self, path: Path) -> None:
         self.params: Any = load_params(path)
@@ -63,7 +63,7 @@ class Story:
         head = self.fresh_response().state[: K.HELD]
         self.tap = KernelTap(board, head, K.STATES)
         application.close(emulated, WALL_S)
-        board.send(b"rearm\n")  # only the story is to be told
+        board.send(b"rearm\n")  # the recorder shall hold this run only
         assert board.run_until(lambda: b'{"re":"rearm","ok":true' in board.received, 500, WALL_S, 5)
         board.forget_received()
         keep_streaming(board)
@@ -83,14 +83,14 @@ class Story:
         board.run_for(COLLECTED_MS)
         grid.lose(board.now_us)
         self.seen_lost_us = self.when_forgotten()
-        self.last_edge_us = application.edges(board.events)[-1]  # one that was on its way still comes
+        self.last_edge_us = application.edges(board.events)[-1]  # an edge that was already scheduled still comes
         board.run_until(lambda: board.now_us > self.last_edge_us + LOST_MS * 1000, LOST_MS, WALL_S)
         self.end_us = board.now_us
         self.requests = [r for r in application.requests(board.events) if r.at_us > self.closed_us]
         self.taken = [t for t in self.tap.taken if t.at_us > self.closed_us]
 
     def fall_silent(self) -> None:
-        """The last answers end, and their collection, before the hold: that is timed to a scan."""
+        """Let the last answers and their collection end before the hold, whose time is measured to a scan."""
         so_far = -1
         while so_far != len(self.board.received):
             so_far = len(self.board.received)
@@ -100,7 +100,7 @@ class Story:
         return Response(self.params, array("i", [0] * I.COUNT))
 
     def when_forgotten(self) -> float:
-        """When the scan has seen that the mains is lost: it then forgets the measurement."""
+        """Return the time in us at which the scan detects the loss of mains; it then clears the measurement."""
         board = self.board
         assert board.run_until(lambda: self.tap.state()[K.FILLED] == 0, 120, WALL_S, 0.25), "the loss is not seen"
         return board.now_us
@@ -110,7 +110,7 @@ class Story:
 
 
 def handled(taken: list[Taken]) -> list[Taken]:
-    """Without the counts that the start has thrown away: they leave the kernel's state as it was."""
+    """Return the counts without those that the start discards: they do not change the kernel's state."""
     kept = [a for a, b in pairwise(taken) if any(a.state[i] != b.state[i] for i in (K.SEEN, K.REJECTED))]
     return [*kept, taken[-1]]
 
@@ -127,7 +127,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 
 def replayed(story: Story, longer_ticks: int = 0, without: int | None = None) -> SimpleNamespace:
-    """Every period since power-on through the Response of CPython, with what the scan had given to the kernel."""
+    """Give every period since power-on to the Response under CPython, with the scan's inputs of the kernel."""
     s = array("i", [0] * I.COUNT)
     response = Response(story.params, s)
     recorder = Recorder(story.params, response, s)
@@ -148,7 +148,8 @@ def replay(story: Story) -> SimpleNamespace:
     return replayed(story)
 
 
-def test_every_zero_crossing_is_answered_within_its_bars(story: Story) -> None:
+def test_every_zero_crossing_has_its_request_in_time(story: Story) -> None:
+    """Every zero crossing has its request: median within 100 us, maximum within 250 us."""
     seen = [e for e in story.board.events if story.closed_us < e.at_us < story.end_us]
     check_load(story.board, (story.last_edge_us - story.closed_us) / 1000)
     story.polling.check(story.closed_us, story.last_edge_us)
@@ -158,7 +159,8 @@ def test_every_zero_crossing_is_answered_within_its_bars(story: Story) -> None:
     assert max(found) <= 250
 
 
-def test_a_step_of_half_a_hertz_changes_the_request_within_two_periods(story: Story) -> None:
+def test_a_step_changes_the_request_within_two_periods(story: Story) -> None:
+    """A step of half a hertz changes the request within two periods."""
     quiet = {r.power_W for r in story.between(story.step_us - 200_000, story.step_us)}
     assert len(quiet) == 1
     changed_us = next(r.at_us for r in story.requests if r.at_us > story.step_us and r.power_W not in quiet)
@@ -166,21 +168,24 @@ def test_a_step_of_half_a_hertz_changes_the_request_within_two_periods(story: St
 
 
 def test_the_same_periods_give_the_same_requests_on_cpython(story: Story, replay: SimpleNamespace) -> None:
+    """The same periods give the same requests under CPython."""
     expected = replay.requests[-len(story.taken) :]
     got = [story.between(t.at_us, t.at_us + FRAME_US) for t in story.taken]
     assert [len(frames) for frames in got] == [1] * len(story.taken)
     assert [frames[0].power_W for frames in got] == expected
     discharge_W = story.taken[-1].state[K.DISCHARGE_LIMIT]
     assert 0 < max(expected) <= discharge_W and min(expected) < 0 and len(set(expected)) > 12
-    assert replayed(story, 10).requests[-len(story.taken) :] != expected  # 160 ns would be seen
+    assert replayed(story, 10).requests[-len(story.taken) :] != expected  # a difference of 160 ns changes the requests
     assert replayed(story, without=K.INERTIA).requests[-len(story.taken) :] != expected  # RoCoF is part of it
 
 
 def test_the_loss_of_mains_is_seen_within_three_periods(story: Story) -> None:
+    """The scan detects the loss of mains within three periods."""
     assert 2 * PERIOD_US < story.seen_lost_us - story.last_edge_us <= 3 * PERIOD_US
 
 
-def test_without_mains_the_request_holds_then_goes_to_zero_by_its_ramp(story: Story) -> None:
+def test_without_mains_the_request_holds_then_ramps_down(story: Story) -> None:
+    """Without mains the request holds for its time, then goes to zero with its ramp."""
     p = story.params
     held_W = story.between(story.last_edge_us - PERIOD_US, story.last_edge_us + FRAME_US)[-1].power_W
     after = story.between(story.last_edge_us + FRAME_US, story.end_us)
@@ -188,7 +193,7 @@ def test_without_mains_the_request_holds_then_goes_to_zero_by_its_ramp(story: St
     assert held_W > 5_000
     assert abs(changed_us - story.seen_lost_us - p.response_hold_ms * 1000) <= 1.5 * SCAN_US
     falling = [r for r in after if r.at_us >= changed_us]
-    most_W = p.rack_power_max_W * p.response_release_permille_ps // 1000 * 20 // 1000  # two scans' worth
+    most_W = p.rack_power_max_W * p.response_release_permille_ps // 1000 * 20 // 1000  # the ramp in two scans
     for before, now in pairwise([after[0], *falling]):
         assert 0 <= before.power_W - now.power_W <= most_W
     zero_us = next(r.at_us for r in falling if r.power_W == 0)
@@ -196,10 +201,11 @@ def test_without_mains_the_request_holds_then_goes_to_zero_by_its_ramp(story: St
     assert abs(zero_us - changed_us - ramp_us) <= 2 * SCAN_US
     assert falling[-1].power_W == 0
     gaps = [b.at_us - a.at_us for a, b in pairwise(after)]
-    assert max(gaps) <= 3 * SCAN_US  # the PCS is never left without a request
+    assert max(gaps) <= 3 * SCAN_US  # the PCS always gets requests
 
 
-def test_the_console_tells_the_event_as_it_was(story: Story, replay: SimpleNamespace) -> None:
+def test_the_console_reports_the_recorded_periods(story: Story, replay: SimpleNamespace) -> None:
+    """The console reports the recorded periods as the replay under CPython gives them."""
     board = story.board
     board.send(b"trace now\n")
     begin = b'{"re":"trace"'
@@ -211,24 +217,24 @@ def test_the_console_tells_the_event_as_it_was(story: Story, replay: SimpleNames
     expected = [[int(text) for text in line.split(",")] for line in replay.recorder.lines()][-len(rows) :]
     assert 0 <= len(rows) - len(story.taken) <= 2 < len(rows)  # from `rearm` on
     alarms = ask(board, "alarms")["alarms"]
-    assert not [alarm for alarm in alarms if "task" in alarm["text"]]  # long answers are no load
+    assert not [alarm for alarm in alarms if "task" in alarm["text"]]  # long answers do not overload the tasks
     pcs = COLUMNS.split(",").index("pcs_W")
     assert [row[:pcs] + row[pcs + 1 :] for row in rows] == [row[:pcs] + row[pcs + 1 :] for row in expected]
     asked = [row[COLUMNS.split(",").index("request_W")] for row in rows]
     assert max(row[pcs] for row in rows) > 0.8 * max(asked) and min(row[pcs] for row in rows) < 0
 
 
-BROKEN_LINK = 11  # of 26 devices: eleven are left on the one side, fifteen on the other
-READ_ms = 145  # docs/wiring.md: at most so long between two readings of a cell
-TEMPS_ms = 60  # behind the cells
+BROKEN_LINK = 11  # of 26 devices: eleven remain on one side, fifteen on the other
+READ_ms = 145  # docs/wiring.md: maximum time between two readings of a cell
+TEMPS_ms = 60  # after the cells
 NEAR = 3  # mV or 0.1 degC: the chip's counts and the NTC's table
-MENDED_ms = 2_000 + 100 + 100  # docs/wiring.md, the alarm's clear time, the task that tells it
+MENDED_ms = 2_000 + 100 + 100  # docs/wiring.md, the alarm's clear time, the period of its task
 
 
 class Readings:
-    """The readings in the board's RAM, looked at from outside.
+    """The readings in the board's RAM, read from outside.
 
-    Every cell and sensor moves by 10 mV or 1 degC at each `move`: an old reading is not taken for a new one.
+    Every cell and sensor moves by 10 mV or 1 degC at each `move`, so that old readings differ from new ones.
     """
 
     def __init__(self, story: Story) -> None:
@@ -246,7 +252,7 @@ class Readings:
 
     @staticmethod
     def _found(words: Any, values: Any) -> list[Any]:
-        """The places of RAM that hold these values: where the driver writes them, and who has taken them over."""
+        """Return the places of RAM that hold these values: the driver's array and its copies."""
         starts = np.flatnonzero(np.abs(words[: -len(values)] - values[0]) <= NEAR)
         places = [words[at : at + len(values)] for at in starts]
         found = [place for place in places if np.abs(place - values).max() <= NEAR]
@@ -268,9 +274,10 @@ class Readings:
         return any(np.abs(place - self.temps()).max() <= NEAR for place in self._temps)
 
 
-def test_a_broken_afe_link_loses_no_cell_and_no_temperature_and_is_a_warning_until_it_is_mended(story: Story) -> None:
+def test_a_broken_afe_link_loses_no_reading(story: Story) -> None:
+    """A broken AFE link loses no cell and no temperature, and is a warning until it is repaired."""
     board, stack = story.board, story.emulated.chips.afe
-    story.emulated.rack.grid.restore(board.now_us)  # the fast path's interrupts come into the slices
+    story.emulated.rack.grid.restore(board.now_us)  # the fast path's interrupts lengthen the slices
     board.run_for(500)
     readings = Readings(story)
     assert len(readings.cells()) == 416 and len(readings.temps()) == 208
@@ -282,12 +289,12 @@ def test_a_broken_afe_link_loses_no_cell_and_no_temperature_and_is_a_warning_unt
         assert not readings.cells_right() and not readings.temps_right()
         assert board.run_until(readings.cells_right, limit_ms, WALL_S, 1)
         assert board.run_until(readings.temps_right, TEMPS_ms, WALL_S, 1)
-    watch = ScanWatch(board, round(SCAN_US))  # also an alarm far down the list is told in slices that a scan waits for
-    told = {alarm["text"]: alarm for alarm in ask(board, "alarms")["alarms"]}
+    watch = ScanWatch(board, round(SCAN_US))  # the answer for an alarm far down the list also comes in short slices
+    alarms = {alarm["text"]: alarm for alarm in ask(board, "alarms")["alarms"]}
     assert watch.longest_wait_us() <= BARS["scan_wait_us_max"].limit
     assert 0 < watch.longest_us(TASK_CONSOLE) <= BARS["answer_slice_us_max"].limit
-    warning = told["AFE link broken, read from both ends"]
-    assert warning["level"] == "warn" and not any(alarm["latched"] for alarm in told.values())
+    warning = alarms["AFE link broken, read from both ends"]
+    assert warning["level"] == "warn" and not any(alarm["latched"] for alarm in alarms.values())
     stack.broken_links = set()
     board.run_for(MENDED_ms)
     assert "link" not in str(ask(board, "alarms")["alarms"])
@@ -295,5 +302,5 @@ def test_a_broken_afe_link_loses_no_cell_and_no_temperature_and_is_a_warning_unt
     assert board.run_until(readings.cells_right, READ_ms, WALL_S, 1)
     longest_us = next(task["worst"] for task in ask(board, "tasks")["tasks"] if task["name"] == "afe")
     print(f"longest slice of the AFEs: {longest_us} us")
-    assert longest_us <= BARS["afe_longest_slice_us"].limit  # search, the other end, looking, the whole chain again
+    assert longest_us <= BARS["afe_longest_slice_us"].limit  # search, other end, check, whole chain again
     assert not [event for event in board.events if event.what in ("contact", "coil", "enable", "reset")]

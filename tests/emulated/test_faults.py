@@ -1,6 +1,6 @@
-"""What fails on a closed rack, in its plant or in its own firmware, with the real application on the emulated board.
+"""Failures of a closed rack, in its plant or in its firmware, with the real application on the emulated board.
 
-One bench rack for all of them, closed anew where the test before has opened it. The last test leaves it in standby.
+All tests use one bench rack, which is closed again after a test that has opened it. The last test leaves it in standby.
 """
 
 import re
@@ -30,14 +30,14 @@ TASK, HUNG = "storage", TASK_STORAGE
 WDT_MS = 200
 FLOW_MS = 500
 WALL_S = 300.0
-PCS_STALE_MS = 100  # docs/protocols/pcs_can.md: without a request for so long the PCS goes to zero
+PCS_STALE_MS = 100  # docs/protocols/pcs_can.md: after this time without a request the PCS goes to zero
 CHANGES = (
     ("wdt_ms = 2_000", f"wdt_ms = {WDT_MS}"),
     ("flow_ms = 5_000", f"flow_ms = {FLOW_MS}"),
     ("cool_on_ddegC = 320", "cool_on_ddegC = 220"),  # the pump runs at 25 degC
     ("cool_off_ddegC = 280", "cool_off_ddegC = 180"),
     ("enabled = true\nunit", "enabled = false\nunit"),  # its pins are the flow switch's and FAILS_PIN
-    # what a rack waits for before it closes again is another test's matter
+    # other tests cover the delays before a rack closes again
     ("cooldown_ms = 5_000", "cooldown_ms = 100"),
     ("settle_ms = 1_000", "settle_ms = 100"),
     ("bus_permille = 200", "bus_permille = 500"),
@@ -47,8 +47,8 @@ CHANGES = (
     ("late_trip = [100, 50, 0, 1_000]", "late_trip = [100, 50, 0, 100]"),
 )
 PINS = "\n[pins]\nrs485_tx = -1\nrs485_rx = -1\nrs485_de = -1\ncoolant_flow = 6\n"
-# Faults built into the firmware, begun from outside: by a setpoint, which a restart forgets, or by a pin. The heater's
-# pin says when.
+# Faults built into the firmware. A setpoint, which a restart clears, or a pin starts them. The heater's pin marks the
+# time.
 HANG_W, RAISE_W, FAILS_PIN = 7, 8, 4
 HANGS = f"""
         if self._s[{I.SETPOINT_W}] == {HANG_W}:
@@ -68,7 +68,7 @@ FAILS = f"""
 FAULTY = (
     ("rack/tasks/slow.py", "    def poll_storage(self, now_us):\n", HANGS),
     ("rack/tasks/scan.py", "    def run(self, now_us):\n", RAISES),
-    ("rack/hal/rp2_fast_path.py", f"            link[{L.ASKED}] = 0\n", FAILS),  # behind the kernel, before the request
+    ("rack/hal/rp2_fast_path.py", f"            link[{L.ASKED}] = 0\n", FAILS),  # after the kernel, before the request
 )
 
 
@@ -103,7 +103,7 @@ def healthy(board: EmulatedBoard) -> None:
 
 @pytest.fixture
 def rack(whole: EmulatedRack) -> EmulatedRack:
-    """Closed, and what was latched acknowledged. Refused until cells, temperatures and PCS have been heard."""
+    """The closed rack, latched trips acknowledged. It refuses until it has readings of cells, temperatures and PCS."""
     board, driver = whole.board, whole.wires.coil_driver
     give_up_us = board.now_us + 3e6
     while driver.coils != COIL_NEG | COIL_POS:
@@ -124,7 +124,7 @@ def opened(board: EmulatedBoard) -> list[object]:
 
 
 def begun(rack: EmulatedRack) -> list[float]:
-    """A list of the times at which a fault that is built in begins."""
+    """Return a list that grows by the time in us at which a built-in fault begins."""
     found: list[float] = []
     pin = rack.board.rp2040.gpio[rack.config["pins_heater"]]
     pin.add_listener(lambda new, old: found.append(rack.board.now_us) if new == GPIOPinState.HIGH else None)
@@ -135,9 +135,10 @@ def dropped_us(board: EmulatedBoard) -> float:
     return next(event.at_us for event in board.events if event.what == "enable" and not event.detail[0])
 
 
-def test_exceptions_in_the_fast_path_are_counted_and_the_coils_and_the_requests_between_them_stay(
+def test_exceptions_in_the_fast_path_keep_the_coils(
     rack: EmulatedRack,
 ) -> None:
+    """Exceptions in the fast path are counted; the coils stay, and so do the requests between the exceptions."""
     board = rack.board
     before = ask(board, "tasks")["edge_faults"]
     board.events.clear()
@@ -152,7 +153,8 @@ def test_exceptions_in_the_fast_path_are_counted_and_the_coils_and_the_requests_
     assert not opened(board)
 
 
-def test_coolant_that_stands_is_an_alarm_that_derates_until_it_flows_again(rack: EmulatedRack) -> None:
+def test_stopped_coolant_derates_until_it_flows_again(rack: EmulatedRack) -> None:
+    """Stopped coolant is an alarm that derates until the coolant flows again."""
     board, plant = rack.board, rack.rack
     assert plant.coolant_flow and "no coolant flow" not in alarms(board)
     plant.start_fault("coolant_stopped", at_us=board.now_us)
@@ -170,16 +172,19 @@ def test_coolant_that_stands_is_an_alarm_that_derates_until_it_flows_again(rack:
 
 
 def over_current_ms() -> float:
-    """The open command's worst case in the table of reaction times."""
+    """Return the open command's worst case in ms from the table of reaction times."""
     row = re.search(r"^\| over-current, discharge \|[^|]*\| ([\d.]+) ", REACTION_TIMES.read_text("utf-8"), re.M)
     assert row
     return float(row[1])
 
 
-def test_over_current_cuts_the_supply_in_its_time_without_software_and_stays_off_until_a_reset(
+def test_over_current_cuts_the_supply_in_hardware(
     rack: EmulatedRack,
 ) -> None:
-    """The sensor's conversions end at their own time here, and its pin is looked at each 20 us; else each 1 ms."""
+    """Over-current cuts the supply in its time without software; the supply stays off until a reset.
+
+    The test reads the sensor's pin every 20 us; outside this test the wires do so every 1 ms.
+    """
     board, wires = rack.board, rack.wires
     begin_us = board.now_us
     rack.rack.start_fault("current_offset", value=1.5 * rack.config["sensor_alert_discharge_A"], at_us=begin_us)
@@ -198,7 +203,7 @@ def test_over_current_cuts_the_supply_in_its_time_without_software_and_stays_off
     assert told["level"] == "trip" and told["latched"]
     rack.rack.stop_fault("current_offset", at_us=board.now_us)
     board.events.clear()
-    quiet = ("input", ("oc_alert", 1))  # the sensor's latch is let go within 2 s, the controller's is not
+    quiet = ("input", ("oc_alert", 1))  # the sensor's latch is cleared within 2 s, the controller's is not
     assert board.run_until(lambda: quiet in [event[1:] for event in board.events], 2_500, WALL_S, 5)
     board.run_for(200)
     assert "trip is latched" in ask(board, "close")["error"]
@@ -208,7 +213,8 @@ def test_over_current_cuts_the_supply_in_its_time_without_software_and_stays_off
     assert board.run_until(lambda: wires.coil_driver.coils, 500, WALL_S, 5)
 
 
-def test_a_task_that_never_returns_drops_the_coils_and_is_named_after_the_reset(rack: EmulatedRack) -> None:
+def test_a_hung_task_drops_the_coils_and_is_named(rack: EmulatedRack) -> None:
+    """A task that does not return drops the coils and is named after the reset."""
     board, hung_us = rack.board, begun(rack)
     board.send(b"setpoint %d\n" % HANG_W)
     assert board.run_until(lambda: any(event.what == "reset" for event in board.events), 1_000, WALL_S)
@@ -221,16 +227,17 @@ def test_a_task_that_never_returns_drops_the_coils_and_is_named_after_the_reset(
     assert (version["reset"], version["hung"]) == ("hang", HUNG)
     assert ask(board, "tasks")["tasks"][HUNG]["name"] == TASK
     assert rack.wires.coil_driver.coils == 0 and ask(board, "status")["state"] == "fault"
-    assert ask(board, "why")["why"][0] == "task overrun"  # a restart is no operator's reset
+    assert ask(board, "why")["why"][0] == "task overrun"  # a restart does not reset the trip
 
 
-def test_an_exception_in_the_scan_drops_the_coils_for_good_and_is_told_in_standby(rack: EmulatedRack) -> None:
+def test_an_exception_in_the_scan_ends_in_standby(rack: EmulatedRack) -> None:
+    """An exception in the scan drops the coils for good and is reported in standby."""
     board, raised_us = rack.board, begun(rack)
     board.send(b"setpoint %d\n" % RAISE_W)
     assert board.run_until(lambda: b"# standby: ValueError" in board.received, 1_000, WALL_S, 5)
     assert 0 < dropped_us(board) - raised_us[0] <= 1000 * rack.config["deadman_window_ms"]
     board.events.clear()
-    assert "error" in ask(board, "close")  # there is nothing left that could
+    assert "error" in ask(board, "close")  # in standby no task can close
     board.run_for(2 * WDT_MS)
     assert not [event for event in opened(board) if event.what != "contact"]
     assert rack.wires.coil_driver.coils == 0 and not rack.rack.contact_bits(board.now_us)

@@ -1,4 +1,4 @@
-"""The emulator's core as it was built here and as it comes in the wheel: the same chip (decision 11)."""
+"""The emulator's core as built here and the wheel's core behave as the same chip (decision 11)."""
 
 import os
 import subprocess
@@ -30,7 +30,8 @@ def _run(**environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_the_core_that_was_built_here_and_the_wheel_s_give_the_same_run(tmp_path: Path) -> None:
+def test_the_built_core_and_the_wheels_give_the_same_run(tmp_path: Path) -> None:
+    """The core that was built here and the wheel's core give the same run."""
     taken, built = _run()
     taken_from_wheel, wheel = _run(HALITE_CACHE=str(tmp_path))
     assert taken == str(native.folder().is_dir())

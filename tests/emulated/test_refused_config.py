@@ -1,4 +1,4 @@
-"""A board whose config is damaged, missing or another's stays in standby and says why, on the real interpreter."""
+"""A board with a damaged or missing config stays in standby and reports why, on the real interpreter."""
 
 import json
 
@@ -33,7 +33,8 @@ def flipped(data, at):
         (lambda config: None, "config: there is no config.bin"),
     ],
 )
-def test_it_says_the_reason_and_closes_nothing(files, blank, damage, reason):
+def test_a_damaged_config_is_reported_in_standby(files, blank, damage, reason):
+    """A board with a damaged or missing config reports the reason in standby and closes no contactor."""
     kept = {name: data for name, data in files.items() if name != "config.bin"}
     config = damage(files["config.bin"])
     if config is not None:

@@ -28,7 +28,7 @@ def record(name: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> EmulatedBoard:
-    """In maintenance mode at its prompt, the records beside the firmware in its flash."""
+    """A board in maintenance mode at its prompt, with firmware and records in its flash."""
     files = dict(build.make(load("bench_rack"), short=False).files)
     with_ltc = build.make(load(ltc_rack(tmp_path_factory.mktemp("ltc"))), short=False).files
     files |= {f"rack/drivers/{name}.mpy": with_ltc[f"rack/drivers/{name}.mpy"] for name in ("ltc681x", "pec15")}
@@ -46,13 +46,14 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> EmulatedBoard:
 
 
 def digests_on_board(board: EmulatedBoard, name: str, every: bool) -> list[str]:
-    """What replay.run prints there: every digest, or the last one (which has those before in it) and their number."""
+    """Return the output of replay.run: every digest, or the last one, which includes all before, and their number."""
     code = f"replay.run('{CONFIGS[name].stem}.bin', '{name}.bin', {INPUT_SIGNALS}, True, {every})"
     return run_code(board, code, emulated_ms=10_000, wall_s=240).split()
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS, key=lambda name: (CONFIGS[name].stem, name)))
 def test_a_record_has_the_same_bits_on_the_emulated_board(board: EmulatedBoard, name: str) -> None:
+    """A record gives the same decisions, bit by bit, on the emulated board and under CPython."""
     expected, controller = replayed(record(name), CONFIGS[name])
     if digests_on_board(board, name, every=False) != [expected[-1], str(len(expected))]:
         decided = digests_on_board(board, name, every=True)
@@ -62,6 +63,7 @@ def test_a_record_has_the_same_bits_on_the_emulated_board(board: EmulatedBoard, 
 
 
 def test_all_ten_scenarios_are_replayed_on_the_board() -> None:
+    """All ten scenarios are replayed on the board."""
     assert len(SCENARIOS) == 10
     assert set(SCENARIOS) < set(CONFIGS)
 
@@ -78,7 +80,7 @@ class Spi:
         begin = ticks_us()
         if n > 4:
             rx[4:] = groups[0 if tx[1] == 2 else 2 if tx[1] == 14 else 1]
-        self.us += 8 * n - (ticks_us() - begin)     # 1 Mbit/s, in place of what this took
+        self.us += 8 * n - (ticks_us() - begin)     # 1 Mbit/s, instead of the time of this code
 
 def group(data):
     b = bytearray(data + b"..")
@@ -102,7 +104,7 @@ print(longest_us, ltc.cells_ready, ltc.temps_ready, ltc.crc_errors, ltc.invalid,
 
 
 def test_a_poll_of_the_longest_ltc6813_stack_stays_below_2_ms(board: EmulatedBoard) -> None:
-    """The processor's time with interrupts held, and the bus's, which nothing emulates here."""
+    """A poll of the longest LTC6813 stack takes less than 2 ms: processor time with interrupts off, plus bus time."""
     longest_us, *read = run_code(board, _LTC_POLLS, emulated_ms=5_000).strip().split(maxsplit=5)
     assert read == ["True", "True", "0", "0", "{1500} {1280}"]
     assert int(longest_us) < 2_000

@@ -1,6 +1,6 @@
-"""The dead-man alone on an emulated board: the real port and its PIO programs, driven from the raw REPL.
+"""The dead-man alone on an emulated board: the real port and its PIO programs, controlled through the raw REPL.
 
-Each failure is caused on the running interpreter; the coils' supply is seen by the charge pump of the coil driver.
+Each failure is caused on the running interpreter. The charge pump of the coil driver shows the coils' supply.
 """
 
 from collections.abc import Iterator
@@ -83,7 +83,7 @@ PINS = (
 
 
 class Rig:
-    """A board at the raw REPL, its coil driver, and the moment of the last feed (pin MARK rises)."""
+    """A board at the raw REPL with its coil driver. marks: edges of pin MARK in us, the last at the last feed."""
 
     def __init__(self, flash: bytes | None = None) -> None:
         self.board = EmulatedBoard(image_path(), flash=flash or _flash())
@@ -98,14 +98,16 @@ class Rig:
         run_code(self.board, SETUP.format(pins=PINS, window=WINDOW_ms), 8000)
 
     def begin(self, code: str) -> None:
+        """Start code on the board; `wait` waits for its end."""
         self.board.forget_received()
         self.board.send(code.encode() + b"\x04")
 
     def run(self, code: str) -> str:
+        """Run code on the board and return its output."""
         return run_code(self.board, code, 8000)
 
     def keep_alive(self, ms: int) -> None:
-        """Arm, feed, mark, and go on feeding for about ms."""
+        """Arm the dead-man, feed it, mark the time, and start code that feeds it for about `ms`."""
         self.marks.clear()
         self.board.events.clear()
         self.begin(f"start()\nfor _ in range({ms // 10}): time.sleep_ms(10); port.feed()")
@@ -114,19 +116,21 @@ class Rig:
             raise HaliteError("the dead-man did not arm")
 
     def wait(self) -> None:
+        """Run until the code that `begin` started has ended. HaliteError after 1 s."""
         if not self.board.run_until(lambda: self.board.received.count(b"\x04") >= 2, 1000):
             raise HaliteError("the code on the board did not end")
 
     def supply(self) -> list[tuple[float, int]]:
+        """Return (time in us, 1 on or 0 off) of each change of the coils' supply."""
         return [(event.at_us, int(str(event.detail[0]))) for event in self.board.events if event.what == "enable"]
 
     def interlock_us(self, pin: int) -> float:
-        """From an interlock's pin going low to the supply off, while the feeding goes on; inf when it stays on.
+        """Return the time in us from a low interlock pin to the supply off, while the board feeds; inf if it stays on.
 
-        The pin is high again and the feeding over when this returns.
+        When this returns, the pin is high again and the feeds have ended.
         """
         self.keep_alive(100)
-        self.board.run_for(3.0037 * (pin - 10))  # another phase of the tick each time
+        self.board.run_for(3.0037 * (pin - 10))  # a different phase of the 20 us tick for each pin
         cut_us = self.board.now_us
         self.board.rp2040.gpio[pin].set_input_value(False)
         self.board.run_for(1)
@@ -137,14 +141,14 @@ class Rig:
 
 
 def _flash() -> bytes:
-    """An image with the firmware's modules and nothing that starts them."""
+    """Return a flash with the firmware's modules, but without the files that start them."""
     files = build.make(load("bench_rack")).files
     modules = {name: data for name, data in files.items() if name.startswith("rack/")}
     return with_files(EmulatedBoard(image_path()).flash_snapshot(), modules)
 
 
 def measure() -> Iterator[tuple[str, float]]:
-    """Rows of `halite bench`: a hang, and each of the three interlocks in another phase of its 20 us tick."""
+    """Measure rows of `halite bench`: a hang, and the three interlocks, each at a different phase of the 20 us tick."""
     rig = Rig()
     rig.marks.clear()
     rig.board.events.clear()

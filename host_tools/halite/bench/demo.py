@@ -1,6 +1,6 @@
-"""`halite demo`: flash an emulated rack through its serial port, run the demonstration on it, tell what happened.
+"""`halite demo`: flash an emulated rack through its serial port, run the demonstration on it, print the measured times.
 
-Every time in the account is emulated time, taken from outside the board: pin levels, contacts, frames on the bus.
+All times are emulated and taken outside the board: pin levels, contacts, frames on the bus.
 """
 
 import json
@@ -41,7 +41,7 @@ _SETTLE_ms = 200.0
 
 @dataclass
 class Row:
-    """One line of the account. value None: it did not happen."""
+    """One measured value. value: None when the step did not happen."""
 
     name: str
     text: str
@@ -57,7 +57,7 @@ Frames = list[tuple[float, dict[str, int]]]
 
 
 class Story:
-    """What was seen on the wires since `start_us`, in ms of the scenario."""
+    """The record of the wires since `start_us`; times are ms of the scenario."""
 
     def __init__(self, emulated: EmulatedRack, start_us: float) -> None:
         self.start_us = start_us
@@ -65,13 +65,15 @@ class Story:
         self._unpack = FirmwareTableCodec().unpack
 
     def ms(self, event: BoardEvent) -> float:
+        """Return the time of an entry of the record in ms of the scenario."""
         return (event.at_us - self.start_us) / 1000
 
     def first(self, matches: Callable[[BoardEvent], bool], after_ms: float = 0.0) -> float | None:
+        """Return the time of the first matching entry from after_ms on; None without one."""
         return next((self.ms(e) for e in self.events if self.ms(e) >= after_ms and matches(e)), None)
 
     def frames(self, identifier: int) -> Frames:
-        """(ms, fields) of the frames of one kind that were on the bus."""
+        """Return (ms, fields) of each frame with this CAN identifier."""
         found = []
         for event in self.events:
             if event.what == "can" and event.detail[0] == identifier:
@@ -98,13 +100,24 @@ def _since(at_ms: float | None, origin_ms: float | None) -> float | None:
 
 
 def _dead_band_mHz(config: RackConfig) -> int:
-    """How far below nominal the configured curve first answers."""
+    """Return the deviation below nominal at which the configured curve begins to respond."""
     curve = config.tables["response_curve"]
     return min((-curve[at] for at in range(0, len(curve), 2) if curve[at + 1] == 0 and curve[at] < 0), default=0)
 
 
+def _closing(story: Story, command_ms: float) -> list[Row]:
+    """Return the measured times from the close command to closed contactors."""
+    precharge_ms = story.first(_contact("precharge", 1), command_ms)
+    return [
+        Row("close_command_to_precharge_ms", "close command to precharge contact closed",
+            _since(precharge_ms, command_ms)),
+        Row("precharge_ms", "precharge contact to main + contact closed",
+            _since(story.first(_contact("main_pos", 1)), story.first(_contact("precharge", 1)))),
+    ]  # fmt: skip
+
+
 def account(story: Story, script: scenario.Scenario, config: RackConfig) -> list[Row]:
-    """The measured times, in the order of the story."""
+    """Return the measured values, in the order of the scenario."""
     at = {action.do: float(action.at_ms) for action in script.action}
     requests, limits = story.frames(pcs_codes.REQUEST_ID), story.frames(pcs_codes.LIMITS_ID)
     dead_band_mHz = _dead_band_mHz(config)
@@ -118,16 +131,7 @@ def account(story: Story, script: scenario.Scenario, config: RackConfig) -> list
     opened = story.first(_coil_off, at["fault"])
     zero = _first_of(requests, lambda f: not f["flags"] & pcs_codes.FLAG_PERMIT, at["fault"])
     return [
-        Row(
-            "close_command_to_precharge_ms",
-            "close command to precharge contact closed",
-            _since(story.first(_contact("precharge", 1), at["command"]), at["command"]),
-        ),
-        Row(
-            "precharge_ms",
-            "precharge contact to main + contact closed",
-            _since(story.first(_contact("main_pos", 1)), story.first(_contact("precharge", 1))),
-        ),
+        *_closing(story, at["command"]),
         Row(
             "response_ms",
             f"50 Hz - {dead_band_mHz} mHz passed to first power request on CAN",
@@ -152,13 +156,13 @@ def account(story: Story, script: scenario.Scenario, config: RackConfig) -> list
 
 
 def _steps(times: Any, points: list[tuple[float, float]]) -> Any:
-    """Value of a signal that changes at points, at each time; 0 before the first."""
+    """Return the value of a signal that changes at points, at each time; 0 before the first point."""
     values = np.array([0.0, *(value for _, value in points)])
     return values[np.searchsorted(np.array([ms for ms, _ in points]), times, side="right")]
 
 
-def trace_of(story: Story, recorder: BoardRecorder, script: scenario.Scenario, config: RackConfig) -> Recording:
-    """The run as the report draws it."""
+def recording_of(story: Story, recorder: BoardRecorder, script: scenario.Scenario, config: RackConfig) -> Recording:
+    """Return the run in the form that the report draws."""
     causes = [
         Observation(
             float(action.at_ms), "scenario", f"{action.do}: {action.what if action.do == 'command' else action.name}"
@@ -167,7 +171,7 @@ def trace_of(story: Story, recorder: BoardRecorder, script: scenario.Scenario, c
         if action.do in ("command", "fault")
     ]
     meta = {"scenario": script.name, "text": script.text, "config": config.name, "host": "emulated Raspberry Pi Pico W"}
-    trace = recorder.recording(meta, [*causes, *of_grid(script)])
+    recording = recorder.recording(meta, [*causes, *of_grid(script)])
     limits = story.frames(pcs_codes.LIMITS_ID)
     for column, field, factor in (
         ("limit_discharge_W", "discharge", 100),
@@ -175,24 +179,24 @@ def trace_of(story: Story, recorder: BoardRecorder, script: scenario.Scenario, c
         ("alarm_level", "level", 1),
         ("rack_dV", "rack_voltage", 1),
     ):
-        trace.columns[column] = _steps(trace.time_ms, [(ms, fields[field] * factor) for ms, fields in limits])
+        recording.columns[column] = _steps(recording.time_ms, [(ms, fields[field] * factor) for ms, fields in limits])
     coils = [(story.ms(e), float(e.detail[0])) for e in story.events if e.what == "coil"]  # type: ignore[arg-type]
-    trace.columns["coils"] = _steps(trace.time_ms, coils)
+    recording.columns["coils"] = _steps(recording.time_ms, coils)
     before = 0
     for ms, fields in limits:
         if fields["level"] != before:
             before = fields["level"]
-            trace.observations.append(Observation(ms, "control", f"alarm level: {LEVEL_NAMES[before]}"))
-    trace.observations.sort(key=lambda seen: seen.time_ms)
-    return trace
+            recording.observations.append(Observation(ms, "control", f"alarm level: {LEVEL_NAMES[before]}"))
+    recording.observations.sort(key=lambda seen: seen.time_ms)
+    return recording
 
 
 @dataclass
 class Result:
-    """What the demonstration gave; flash_writes: ms of the scenario, wall seconds beside the emulated figures."""
+    """The results of the demonstration. flash_writes: ms of the scenario. flash_s is emulated, wall_s real time."""
 
     rows: list[Row]
-    trace: Recording
+    recording: Recording
     why: list[str]
     flash: dict[str, Any]
     boot_ms: float
@@ -204,15 +208,15 @@ class Result:
 
 
 def _boot_ms(emulated: EmulatedRack) -> float:
-    """Last reset to the application's first word, which it says in standby."""
+    """Return the time from the last reset to the application's first line, which it prints in standby."""
     board = emulated.board
     reset_us = max(event.at_us for event in board.events if event.what == "reset")
-    said = (at for at, chunk in board.console_chunks if at >= reset_us and b"#" in chunk)
-    return (next(said) - reset_us) / 1000
+    lines_us = (at for at, chunk in board.console_chunks if at >= reset_us and b"#" in chunk)
+    return (next(lines_us) - reset_us) / 1000
 
 
 def _play(emulated: EmulatedRack, runner: BoardRunner, script: scenario.Scenario) -> tuple[Story, BoardRecorder]:
-    """Play the scenario on the running board, sampling the rack; returns when it is over."""
+    """Play the scenario on the running board and sample the rack; returns at its end."""
     board = emulated.board
 
     def begin() -> tuple[float, BoardRecorder]:
@@ -237,7 +241,7 @@ def _play(emulated: EmulatedRack, runner: BoardRunner, script: scenario.Scenario
 
 
 def run(config_name: str, scenario_name: str, say: Callable[[str], None]) -> Result:
-    """Everything; `say` gets one line at a time. HaliteError when a step fails."""
+    """Flash, boot and play; `say` gets each line of progress. HaliteError when a step fails."""
     began = time.monotonic()
     config, script = load(config_name), scenario.load(scenario_name)
     emulated = emulated_rack(config, start=script.start_state())
@@ -254,25 +258,25 @@ def run(config_name: str, scenario_name: str, say: Callable[[str], None]) -> Res
         with SerialPort(runner.port.path) as port:
             why, version, tasks = (ask(port, word, 60) for word in ("why", "version", "tasks"))
     rows = account(story, script, config)
-    trace = trace_of(story, recorder, script, config)
-    trace.meta.update({row.name: row.value for row in rows})
+    recording = recording_of(story, recorder, script, config)
+    recording.meta.update({row.name: row.value for row in rows})
     wall_s = time.monotonic() - began
     writes = [story.ms(event) for event in story.events if event.what == "flash"]
-    return Result(rows, trace, why["why"], flashed, boot_ms, flash_s, wall_s, version, tasks, writes)
+    return Result(rows, recording, why["why"], flashed, boot_ms, flash_s, wall_s, version, tasks, writes)
 
 
 def demonstrate(config_name: str, scenario_name: str, report_file: Path, as_json: bool) -> None:
-    """Run the demonstration, print its account, write its report; HaliteError when a part of it did not happen."""
+    """Run the demonstration, print its values and write its report. HaliteError when a step did not happen."""
     result = run(config_name, scenario_name, (lambda text: None) if as_json else print)
-    report.write(result.trace, report_file, report.alarm_levels(load(config_name)))
-    result.trace.write_json(report_file.with_suffix(".json"))
+    report.write(result.recording, report_file, report.alarm_levels(load(config_name)))
+    result.recording.write_json(report_file.with_suffix(".json"))
     missing = [row.name for row in result.rows if row.value is None]
     if as_json:
         figures = {row.name: row.value for row in result.rows}
         print(json.dumps({**figures, "boot_to_standby_ms": result.boot_ms, "why": result.why, "wall_s": result.wall_s}))
     else:
         print(*result.rows, sep="\n")
-        print("the rack says why it is open: " + "; ".join(result.why))
+        print("why the rack is open: " + "; ".join(result.why))
         print(f"report: {report_file}")
         print(f"{result.wall_s:.0f} s in all; times in ms are emulated time")
     if missing:

@@ -32,7 +32,7 @@ OUTPUT = Path("build/bench.json")
 
 @dataclass
 class Figure:
-    """One measured figure. bar: what it must keep, as text with its direction."""
+    """One measured figure. bar: its limit, as text with the direction."""
 
     name: str
     value: float
@@ -43,23 +43,24 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bar:
-    """unit, limit, and whether the figure must stay below (most) or above it."""
+    """The limit of a figure. is_max: the figure must not exceed it; otherwise it must not be lower."""
 
     unit: str
     limit: float
-    most: bool = True
+    is_max: bool = True
 
     def judge(self, name: str, value: float) -> Figure:
-        ok = value <= self.limit if self.most else value >= self.limit
-        return Figure(name, value, self.unit, f"{'<=' if self.most else '>='} {self.limit:g}", ok)
+        """Return the figure, compared with this bar."""
+        ok = value <= self.limit if self.is_max else value >= self.limit
+        return Figure(name, value, self.unit, f"{'<=' if self.is_max else '>='} {self.limit:g}", ok)
 
 
 BARS = {
     "demo_wall_s": Bar("s", 240),
     "flash_full_s": Bar("s", 120),
     "boot_to_standby_ms": Bar("ms", 2_000),
-    "heap_free_bytes": Bar("bytes", 80_000, most=False),
-    "heap_free_lowest_bytes": Bar("bytes", 70_000, most=False),
+    "heap_free_bytes": Bar("bytes", 80_000, is_max=False),
+    "heap_free_lowest_bytes": Bar("bytes", 70_000, is_max=False),
     "gc_collect_ms": Bar("ms", 20),
     "scan_10ms_us_max": Bar("us", 3_000),
     "plan_us_max": Bar("us", 2_000),
@@ -77,21 +78,21 @@ BARS = {
     "step_to_request_ms_max": Bar("ms", 40.4),  # two periods of 49.5 Hz
     "response_kernel_us": Bar("us", 60),
     "sodium_to_90_percent_ms": Bar("ms", 150),
-    "sodium_over_lithium_speed": Bar("x", 6, most=False),
-    "simulate_realtime_factor": Bar("x real time", 5, most=False),
+    "sodium_over_lithium_speed": Bar("x", 6, is_max=False),
+    "simulate_realtime_factor": Bar("x real time", 5, is_max=False),
 }
 
 _WALL_S = 600.0
 _LARGEST = "lfp_rack"  # 416 cells, 208 temperature sensors
 _COLLECTED_MS = 600  # two collections are at least half a second apart
-_WATCHED_MS = 2_500  # emulated time that the times of the tasks are taken from
-_LONG = ("trace now", "log 200", "x" * 119, '"' * 119)  # while these are answered, too
+_WATCHED_MS = 2_500  # emulated time in which the tasks are measured
+_LONG = ("trace now", "log 200", "x" * 119, '"' * 119)  # the scan is watched during these answers, too
 _PLAIN = ("status", "why", "alarms", "cells", "temps", "links", "help")
-_QUESTIONS = ("status", "why", "alarms", "cells", "log 8", "version", "setpoint 100", "help")  # scans are watched
+_QUESTIONS = ("status", "why", "alarms", "cells", "log 8", "version", "setpoint 100", "help")  # heap read after each
 
 
 def measure_demo() -> Iterator[tuple[str, float]]:
-    """Figures of the demonstration: the real application on the emulated board under its whole load."""
+    """Measure the demonstration: the real application on the emulated board under its whole load."""
     result = demo.run("sodium_rack", "demo", lambda text: None)
     yield "demo_wall_s", round(result.wall_s, 1)
     yield "flash_full_s", round(result.flash_s, 1)
@@ -99,13 +100,13 @@ def measure_demo() -> Iterator[tuple[str, float]]:
 
 
 def _free_after(board: EmulatedBoard, question: str) -> int:
-    """Free heap in bytes right after an answer: asked back to back, most of the answers' garbage is still there."""
+    """Return the free heap in bytes right after an answer, while most of the answers' garbage is still there."""
     ask(board, question)
     return int(ask(board, "tasks")["heap_free"])
 
 
 def _say(board: EmulatedBoard, line: str) -> None:
-    """A line whose answer may be long, or a refusal."""
+    """Send a line and wait for its answer, which may be long or a refusal."""
     before = len(board.received)
     board.send(line.encode() + b"\n")
     done = board.run_until(lambda: b"}\n" in board.received[before:].replace(b"\r", b""), 10_000, _WALL_S, 10)
@@ -114,7 +115,7 @@ def _say(board: EmulatedBoard, line: str) -> None:
 
 
 def measure_board() -> Iterator[tuple[str, float]]:
-    """Memory and time of the real application on the emulated board with the largest rack, closed and at work.
+    """Measure memory and times of the real application on the emulated board with the largest rack, closed.
 
     scan_10ms_us_max holds the first half of the control core's scan with inputs and outputs, plan_us_max the second.
     """
@@ -125,7 +126,7 @@ def measure_board() -> Iterator[tuple[str, float]]:
     rows = {row["name"]: row for row in tasks["tasks"]}
     watch = ScanWatch(board, 10_000)
     lowest = min([_free_after(board, question) for question in _QUESTIONS])
-    slices = ScanWatch(board, 10_000)  # of answers that count no heap: that waits for a moment of its own
+    slices = ScanWatch(board, 10_000)  # without `tasks`: its count of the heap waits for a time of its own
     for question in (*_PLAIN, *_LONG):
         _say(board, question)
     answer_us = slices.longest_us(TASK_CONSOLE)
@@ -145,7 +146,7 @@ def measure_board() -> Iterator[tuple[str, float]]:
 
 
 def measure_simulation() -> Iterator[tuple[str, float]]:
-    """Simulated over elapsed time of the demonstration's scenario on the control logic, median of three."""
+    """Measure simulated over elapsed time of the demonstration's scenario on the control logic, median of three."""
     config = load("sodium_rack").path
     factors = sorted(cpython_run.run(scenario.load("demo"), config).meta["simulate_realtime_factor"] for _ in range(3))
     yield "simulate_realtime_factor", factors[1]
@@ -164,15 +165,16 @@ PARTS: dict[str, tuple[str, Callable[[], Rows]]] = {
 
 
 def measure(parts: Sequence[str] = tuple(PARTS)) -> Iterator[Figure]:
-    """Every figure of the parts, in their order; on stderr what is being measured, as all of it takes minutes."""
+    """Measure the figures of the parts, in their order. Each part is announced on stderr: it takes minutes."""
     for part in parts:
-        what, figures = PARTS[part]
-        print(f"measuring {what}", file=sys.stderr)
+        title, figures = PARTS[part]
+        print(f"measuring {title}", file=sys.stderr)
         for name, value in figures():
             yield BARS[name].judge(name, value)
 
 
 def table(figures: list[Figure]) -> Table:
+    """Return the figures with their bars as a table for the terminal."""
     shown = Table("figure", "value", "unit", "bar", "")
     for figure in figures:
         shown.add_row(figure.name, f"{figure.value:g}", figure.unit, figure.bar, "ok" if figure.ok else "MISSED")

@@ -6,6 +6,7 @@ from statistics import median
 
 from halite.bench import response_times
 from halite.common.errors import HaliteError
+from halite.common.paths import use_firmware
 from halite.config import load
 from halite.hosts.application import edge_to_request_us, edges, requests, running_rack
 from halite.hosts.bus_load import Polling, check_load, keep_streaming
@@ -15,21 +16,26 @@ from halite.scenarios.compliance import rules as compliance_rules
 from halite.scenarios.compliance.rig import EVENT_S
 from halite.scenarios.compliance.services import BY_NAME
 
+use_firmware()
+
+from rack.definitions.pcs_codes import FLAG_PERMIT  # noqa: E402
+
 LARGEST = "lfp_rack"  # 416 cells, 26 AFEs
 _PERIODS = 500
-_BAUD = 115_200  # the most answers a second
+_BAUD = 115_200  # the highest rate of answers
 _PIECE_MS = 200.0
 _WALL_S = 1_800.0
-_PERMITTED = 1  # rack.comms.pcs_codec
 _STEP_HZ = 0.5
 _SWING_US = 12e6  # whole turns, longer than the periods take
-_PHASES_MS = (0.5, 2.5, 13.0)  # where in a period a step falls; the second is the worst on CPython
+_PHASES_MS = (0.5, 2.5, 13.0)  # time of the step within a period; the second is the worst under CPython
 _REST_MS = 500  # until the request of the largest rack's service is back at zero
 
 
 def loaded_rack(config: str = LARGEST) -> tuple[EmulatedRack, Polling]:
-    """Closed, AFEs polled, CAN status, console streaming, and an EMS that polls over RS-485 at 115 200 baud without
-    a pause.
+    """Return a closed rack under full load.
+
+    The AFEs are polled, the PCS sends its status, the console streams, and an EMS polls over RS-485 at 115 200 baud
+    without a pause.
     """
     loaded = load(config)
     loaded = replace(loaded, values={**loaded.values, "modbus_baud": _BAUD})
@@ -39,11 +45,10 @@ def loaded_rack(config: str = LARGEST) -> tuple[EmulatedRack, Polling]:
 
 
 def edge_times_us(rack: EmulatedRack, polling: Polling, periods: int = _PERIODS) -> list[float]:
-    """From each zero crossing to the first SPI byte of its request, on a loaded rack.
+    """Return the time in us from each zero crossing to the first SPI byte of its request, on a loaded rack.
 
-    The grid is 100 mHz low, so that the edges drift through the whole schedule of the tasks in 500 periods, and
-    swings, so that the request moves. HaliteError when a crossing has no request, or the load or the movement was not
-    there.
+    The grid is 100 mHz low, so that the edges drift through the whole schedule of the tasks in 500 periods. It swings,
+    so that the request moves. HaliteError when a crossing has no request, or without the load or the movement.
     """
     board = rack.board
     rack.rack.grid.set(49.9, board.now_us + 1_000)
@@ -62,7 +67,7 @@ def edge_times_us(rack: EmulatedRack, polling: Polling, periods: int = _PERIODS)
     if len(found) != number:
         raise HaliteError(f"{number - len(found)} of {number} zero crossings had no request")
     asked = requests(board.events)
-    if not all(request.flags & _PERMITTED for request in asked):
+    if not all(request.flags & FLAG_PERMIT for request in asked):
         raise HaliteError("the rack did not stay closed")
     if len({request.power_W for request in asked}) < periods // 2:
         raise HaliteError("the request did not move")
@@ -70,7 +75,10 @@ def edge_times_us(rack: EmulatedRack, polling: Polling, periods: int = _PERIODS)
 
 
 def step_times_ms(rack: EmulatedRack) -> Iterator[float]:
-    """From a step of half a hertz to the first changed request on the bus, under the same load, all over a period."""
+    """Yield the time in ms from a step of half a hertz to the first changed request on the bus, under the same load.
+
+    The steps are at different times within a period.
+    """
     board, grid = rack.board, rack.rack.grid
     board.run_for(_SWING_US / 1000 - 20.0 * _PERIODS)  # the swing of edge_times_us is over then
     for phase_ms in _PHASES_MS:
@@ -87,7 +95,7 @@ def step_times_ms(rack: EmulatedRack) -> Iterator[float]:
 
 
 def measure_edge_to_request(config: str = LARGEST, periods: int = _PERIODS) -> Iterator[tuple[str, float]]:
-    """The whole application under load, see `edge_times_us` and `step_times_ms`."""
+    """Measure the whole application under load, see `edge_times_us` and `step_times_ms`."""
     rack, polling = loaded_rack(config)
     found = edge_times_us(rack, polling, periods)
     yield "edge_to_request_us_median", round(median(found), 1)
@@ -97,18 +105,18 @@ def measure_edge_to_request(config: str = LARGEST, periods: int = _PERIODS) -> I
 
 
 def measure_kernel() -> Iterator[tuple[str, float]]:
-    """The kernel alone, interrupts off."""
+    """Measure the kernel alone, interrupts off."""
     yield "response_kernel_us", round(response_times.kernel_us(load("sodium_rack")), 1)
 
 
 def _to_90_percent_ms(service: str) -> float:
-    """Time to 90 % of a 500 mHz step with a PCS lag of 10 ms."""
+    """Return the time to 90 % of a 500 mHz step with a PCS lag of 10 ms."""
     judged = compliance.step_case(BY_NAME[service], -1)
     return 1000 * compliance_rules.reach_s(judged.track, EVENT_S, 1.0, 0.9)
 
 
 def measure_racks() -> Iterator[tuple[str, float]]:
-    """Sodium against LFP, each with its own service."""
+    """Measure the sodium and the LFP rack, each with its own service."""
     sodium, lithium = _to_90_percent_ms("sodium_fast"), _to_90_percent_ms("lithium_steady")
     yield "sodium_to_90_percent_ms", round(sodium)
     yield "sodium_over_lithium_speed", round(lithium / sodium, 1)

@@ -1,5 +1,7 @@
-"""The emulated rack controller: a Raspberry Pi Pico running the real MicroPython image on rp2040py,
-the emulator's faults put right, and the wires from its pins to the simulated rack."""
+"""The emulated rack controller: a Raspberry Pi Pico that runs the real MicroPython image on rp2040py.
+
+With corrections of rp2040py's faults, and the wires from the pins to the simulated rack.
+"""
 
 from halite.emulator.rp2040py_fixes import native
 

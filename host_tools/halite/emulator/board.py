@@ -14,15 +14,14 @@ from rp2040py.rp2040 import RP2040
 from rp2040py.simulator import Simulator
 from rp2040py.utils.logging import ConsoleLogger, LogLevel
 
+from halite.emulator.filesystem import FLASH_BYTES
 from halite.emulator.rp2040py_fixes.corrections import Corrected, install
 from halite.emulator.rp2040py_fixes.pace import Batches, pin_memory_methods, quicken_divider
 from halite.emulator.usb_host import ConsoleHost
 
-FLASH_BYTES = 2 * 1024 * 1024  # Pico and Pico W
-
 
 class BoardEvent(NamedTuple):
-    """Something that happened, with its emulated time. what: for example "coil", "contact", "can_tx"."""
+    """An entry of a board's record, with its emulated time. `what`: its kind, for example "coil", "contact", "can"."""
 
     at_us: float
     what: str
@@ -30,14 +29,14 @@ class BoardEvent(NamedTuple):
 
 
 class EmulatorFailed(RuntimeError):
-    """The emulated chip did something that the emulator cannot continue from."""
+    """The emulation ended with an error and cannot continue."""
 
 
 class EmulatedBoard:
     """An emulated Pico with `image` (UF2) in flash, or with `flash` (a flash_snapshot of another board).
 
-    `wire(board)` is called once, before power-on, to attach devices. Emulated time only passes inside
-    run_for, run_until or between start and stop; all callbacks run in the thread that does it.
+    `wire(board)` is called once, before power-on, to attach devices. Emulated time passes only inside run_for,
+    run_until and run_slice; all callbacks run in the thread that calls them. events: the record, in order of time.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class EmulatedBoard:
 
     @property
     def now_us(self) -> float:
-        """Emulated time since the board was made, in us; never goes back, not even at power_cycle."""
+        """Emulated time since the board was made, in us. It does not go back, not even at power_cycle."""
         return float(self.clock.nanos) / 1000.0
 
     def run_for(self, emulated_ms: float) -> None:
@@ -90,7 +89,7 @@ class EmulatedBoard:
         wall_s_limit: float = 60.0,
         step_ms: float = 1.0,
     ) -> bool:
-        """Run until predicate() holds, looked at every step_ms of emulated time; False when a limit came first."""
+        """Run until predicate() holds, which is called every step_ms of emulated time. False at a limit."""
         with self._lock:
             end_ns = self.clock.nanos + emulated_ms_limit * 1e6
             wall_end = time.monotonic() + wall_s_limit
@@ -107,13 +106,9 @@ class EmulatedBoard:
             self._batches.stopped = False
             self._batches.run()
 
-    def after(self, emulated_ms: float, job: Callable[[], object]) -> None:
-        """Call job once, when `emulated_ms` of emulated time have passed. Its result is ignored."""
-
-        def due() -> None:
-            job()
-
-        alarm = self.clock.create_alarm(due)
+    def after(self, emulated_ms: float, job: Callable[[], None]) -> None:
+        """Call job once, when `emulated_ms` of emulated time have passed."""
+        alarm = self.clock.create_alarm(job)
         alarm.schedule(emulated_ms * 1e6)
 
     def _run_to(self, end_ns: float) -> None:
@@ -128,15 +123,16 @@ class EmulatedBoard:
     # -- console ---------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """Queue bytes for the board's console; they go out as soon as time passes."""
+        """Queue bytes for the board's console; they are sent as soon as emulated time passes."""
         self.console.send(data)
 
     @property
     def received(self) -> bytes:
-        """Everything the console has sent since the board was made or since forget_received."""
+        """All bytes from the console since the board was made or since forget_received."""
         return b"".join(chunk for _, chunk in self.console_chunks)
 
     def forget_received(self) -> None:
+        """Clear `received`."""
         self.console_chunks.clear()
 
     def _console_data(self, data: bytes | bytearray) -> None:
@@ -148,11 +144,11 @@ class EmulatedBoard:
     # -- power, reset, flash ---------------------------------------------------------------
 
     def flash_snapshot(self) -> bytes:
-        """The whole flash; give it to another EmulatedBoard as `flash`."""
+        """Return the whole flash, 2 MB, for another EmulatedBoard's `flash`."""
         return bytes(self.rp2040.flash[:FLASH_BYTES])
 
     def power_cycle(self) -> None:
-        """Take the supply away and bring it back: everything but the flash is lost."""
+        """Remove the supply and restore it: all state except the flash is lost."""
         with self._lock:
             self.record("reset", "power")
             self.rp2040.enter_reset()
@@ -163,7 +159,7 @@ class EmulatedBoard:
             self._power_on()
 
     def record(self, what: str, *detail: object) -> None:
-        """Note an event at the present emulated time."""
+        """Append an entry to `events` at the present emulated time."""
         self.events.append(BoardEvent(self.now_us, what, detail))
 
     def _power_on(self) -> None:
@@ -173,7 +169,7 @@ class EmulatedBoard:
         self.rp2040.core.pc = FLASH_START_ADDRESS
 
     def _watchdog_reset(self) -> None:
-        """A timeout, or machine.reset(): the chip starts again, scratch registers and cause stay."""
+        """Reset the chip after a timeout or machine.reset(); scratch registers and reset cause keep their values."""
         self.record("reset", "watchdog" if self.rp2040.watchdog.read_uint32(8) & 1 else "forced")
         self.rp2040.enter_reset(from_watchdog=True)
         self._announce_reset()

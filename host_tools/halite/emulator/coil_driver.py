@@ -1,8 +1,7 @@
 """The contactor coils' supply: a charge pump on the enable pin, and one switch per coil.
 
-Rule R5: only a toggling enable keeps the supply up. Each edge recharges the pump; `hold_up_us` after the
-last one every coil drops, whatever level the pin is frozen at. Values are engineering judgement, see
-docs/wiring.md.
+Rule R5: only a toggling enable pin keeps the supply up. Each edge recharges the pump. HOLD_UP_US after the last edge
+every coil drops, at either static level of the pin. Values are engineering judgement, see docs/wiring.md.
 """
 
 from collections.abc import Callable
@@ -12,11 +11,14 @@ from rp2040py.gpio_pin import GPIOPinState
 
 from halite.emulator.board import EmulatedBoard
 
-HOLD_UP_US = 60.0
+HOLD_UP_US = 60.0  # from the last edge of the enable pin to the drop of the coils
 
 
 class CoilDriver:
-    """commanded: coil bit -> pin. on_change(bits) is called at each change of the coils that really have current."""
+    """Supplies the coils. commanded: coil bit -> pin. on_change(bits) is called when the coils with current change.
+
+    alive: the pump is charged. coils: bits of the coils that have current. edges: number of edges of the enable pin.
+    """
 
     def __init__(
         self, board: EmulatedBoard, enable: int, commanded: dict[int, int], on_change: Callable[[int], None]
@@ -36,7 +38,7 @@ class CoilDriver:
             board.rp2040.gpio[pin].add_listener(partial(self._command_changed, bit))
 
     def _enable_changed(self, new: GPIOPinState, old: GPIOPinState) -> None:
-        """An edge is a change between driven levels; the external pull-down makes an undriven pin low."""
+        """Recharge the pump at an edge. The external pull-down makes an undriven pin low."""
         if (new == GPIOPinState.HIGH) == (old == GPIOPinState.HIGH):
             return
         self.edges += 1

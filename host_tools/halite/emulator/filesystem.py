@@ -1,6 +1,6 @@
 """The board's filesystem as a flash image: littlefs 2 at the top of the flash, as MicroPython makes it.
 
-Where an upload is not the thing under test, a board starts with its files already there.
+A board can start with its files in place, in tests that do not test the upload.
 Geometry: ports/rp2 of MicroPython 1.27, 4096-byte blocks, MICROPY_HW_FLASH_STORAGE_BYTES 848 KiB on Pico W.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from littlefs import LittleFS
 
-FLASH_BYTES = 2 * 1024 * 1024
+FLASH_BYTES = 2 * 1024 * 1024  # Pico and Pico W
 STORAGE_BYTES = 848 * 1024
 _BLOCK = 4096
 
@@ -25,7 +25,7 @@ def _littlefs(mount: bool = True) -> LittleFS:
 
 
 def storage(files: Mapping[str, bytes]) -> bytes:
-    """A littlefs image of exactly these files (path → content)."""
+    """Return a littlefs image of exactly these files (path → content)."""
     fs = _littlefs()
     for path, data in files.items():
         parent = path.rpartition("/")[0]
@@ -37,12 +37,12 @@ def storage(files: Mapping[str, bytes]) -> bytes:
 
 
 def with_files(flash: bytes, files: Mapping[str, bytes]) -> bytes:
-    """A copy of a board's flash whose filesystem holds exactly `files`."""
+    """Return a copy of a board's flash whose filesystem holds exactly `files` (path → content)."""
     return flash[: FLASH_BYTES - STORAGE_BYTES] + storage(files)
 
 
 def read_files(flash: bytes) -> dict[str, bytes]:
-    """Every file in a board's flash, by its path."""
+    """Return every file in a board's flash (path → content)."""
     fs = _littlefs(mount=False)
     fs.context.buffer = bytearray(flash[FLASH_BYTES - STORAGE_BYTES : FLASH_BYTES])
     fs.mount()

@@ -1,8 +1,8 @@
-"""What happens on the flash bus: a hook for erase and program commands, and the time an erase takes.
+"""Erase and program commands on the flash bus: a hook for each, and the time that they take.
 
-The emulator erases in no time. A 4 kB sector erase takes 45 ms typically and 400 ms at most, a page
-program 0.4 to 3 ms (W25Q16JV data sheet, AC characteristics); on RP2040 nothing runs from flash meanwhile
-and MicroPython masks interrupts, so the core as a whole stands still while PIO, timers and buses go on.
+rp2040py erases in no time. A 4 kB sector erase takes 45 ms typically and 400 ms at most, a page program 0.4 to 3 ms
+(W25Q16JV data sheet, AC characteristics). The RP2040 cannot run code from flash in that time and MicroPython masks
+interrupts, so the core stands still while PIO, timers and buses go on.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ _ERASES = {CMD_SECTOR_ERASE: FLASH_SECTOR_SIZE, CMD_BLOCK_ERASE: FLASH_BLOCK_SIZ
 
 
 class FlashWatch:
-    """Reports every erase and program command of the chip as (what, address, bytes)."""
+    """Reports every erase and program command of the chip. erase_stall_ms, program_stall_ms: time of one command."""
 
     def __init__(self, rp2040: RP2040) -> None:
         self._clock = rp2040.clock
@@ -33,7 +33,7 @@ class FlashWatch:
         setattr(self._ssi, "_apply_command", self._applied)  # noqa: B010 - a method, replaced on purpose
 
     def on_write(self, callback: FlashCallback) -> None:
-        """callback(what, address, bytes) for each "erase" or "program", when the chip starts on it."""
+        """Call callback(command, address, bytes) at the start of each "erase" or "program" command."""
         self._callbacks.append(callback)
 
     def _applied(self) -> None:
@@ -50,15 +50,18 @@ class FlashWatch:
         elif command[0] == CMD_PAGE_PROGRAM and length > 4:
             self._report("program", address, length - 4, self.program_stall_ms)
 
-    def _report(self, what: str, address: int, size: int, stall_ms: float) -> None:
+    def _report(self, command: str, address: int, size: int, stall_ms: float) -> None:
         for callback in self._callbacks:
-            callback(what, address, size)
+            callback(command, address, size)
         if stall_ms:
             self._clock.tick(stall_ms * 1e6)
 
 
 class ClosedWatch:
-    """Rule R6: writes of flash while a contact of the rack is closed, among the recorded events of one board."""
+    """Rule R6: finds writes of flash while a contact of the rack is closed, in the record of one board.
+
+    writes: one line for each. closings, openings: number of contact movements.
+    """
 
     def __init__(self) -> None:
         self.writes: list[str] = []
@@ -67,7 +70,7 @@ class ClosedWatch:
         self._closed: set[object] = set()
 
     def see(self, at_us: float, what: str, detail: tuple[object, ...]) -> None:
-        """Take one event, in order of time."""
+        """Take one entry of the record, in order of time (us)."""
         if what == "contact":
             name, is_closed = detail
             (self._closed.add if is_closed else self._closed.discard)(name)
@@ -79,7 +82,7 @@ class ClosedWatch:
 
     @classmethod
     def over(cls, events: Iterable[tuple[float, str, tuple[object, ...]]]) -> "ClosedWatch":
-        """The watch over all that a board has recorded."""
+        """Return a watch that has seen all entries of a board's record."""
         watch = cls()
         for at_us, what, detail in events:
             watch.see(at_us, what, detail)

@@ -1,7 +1,7 @@
 """A serial port (pseudo-terminal) onto the board's USB console or its RS-485 line, for mpremote and any other client.
 
-The port outlives its clients and the board's resets. Bytes are never dropped: the board's packets wait
-while the client does not read, and the client's writes wait in the terminal while the board does not.
+The port outlives its clients and the board's resets. It does not drop bytes: the board's packets wait while the client
+does not read, and the client's writes wait in the terminal while the board does not read.
 """
 
 import contextlib
@@ -11,21 +11,24 @@ import tty
 from collections.abc import Callable
 from typing import Protocol
 
-_ROOM = 4096  # bytes held for a client that does not read, before the board is made to wait
+_ROOM = 4096  # bytes held for a client that does not read; then the board has to wait
 _CHUNK = 1024
 
 
 class Device(Protocol):
-    """What is behind a port: the console's host (halite.emulator.usb_host) or a line."""
+    """The device behind a port: the console's host (halite.emulator.usb_host) or an RS-485 line."""
 
     has_room: Callable[[], bool]
 
     @property
-    def unsent(self) -> bytes | bytearray: ...
+    def unsent(self) -> bytes | bytearray:
+        """Bytes of the client that the board has not read yet."""
 
-    def send(self, data: bytes) -> None: ...
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the board."""
 
-    def resume(self) -> None: ...
+    def resume(self) -> None:
+        """Let the board send again: `has_room` is true again."""
 
 
 class PseudoTerminal:
@@ -41,15 +44,16 @@ class PseudoTerminal:
         device.has_room = lambda: len(self._out) < _ROOM
 
     def fileno(self) -> int:
+        """Return the file descriptor, for select."""
         return self._master
 
     def from_board(self, data: bytes) -> None:
-        """Bytes of the board for the client."""
+        """Queue bytes of the board for the client."""
         self._out += data
         self._flush()
 
     def pump(self) -> bool:
-        """Move what can be moved in both directions; True when the board got bytes."""
+        """Move bytes in both directions without blocking; True when the board got bytes."""
         if self._out:
             self._flush()
             if len(self._out) < _ROOM:
@@ -64,6 +68,7 @@ class PseudoTerminal:
         return False
 
     def close(self) -> None:
+        """Close both ends."""
         os.close(self._master)
         os.close(self._slave)
 

@@ -1,6 +1,6 @@
-"""The wires between the pins of an emulated board and a simulated rack. They only carry values across.
+"""The wires between the pins of an emulated board and a simulated rack. They only transfer values.
 
-Chip models and physics are in halite.plant; times are the board's, in us since it was made.
+Chip models are in halite.chips, physics in halite.plant. Times are the board's, in us since it was made.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _CROSSINGS = ("zero_crossing_a", "zero_crossing_b", "zero_crossing_c")
 
 
 class _GridWire:
-    """The comparator of one phase: a level that follows the mains, at the pin at its own time."""
+    """The comparator of one phase: the pin's level follows the sign of the mains voltage at the exact time."""
 
     def __init__(self, board: EmulatedBoard, rack: Rack, phase: int, pin: int) -> None:
         self._board = board
@@ -41,7 +41,7 @@ class _GridWire:
         self._last_us = 0.0
 
     def aim(self) -> None:
-        """Aim at the first zero crossing after the last one; the grid may have been changed since the last look."""
+        """Schedule the first zero crossing after the last one. Call it again after each change of the grid."""
         self._edge = self._rack.grid.next_crossing(self._last_us + 1.0, phase=self._phase)
         if self._edge:
             self._alarm.schedule(max(self._edge[0] - self._board.now_us, 0.0) * 1000.0)
@@ -60,7 +60,7 @@ class _GridWire:
 
 
 class RackWires:
-    """Wires one board to one rack; keep it as long as the board. pins: the [pins] table of a board's pin map."""
+    """Wires one board to one rack, for the life of the board. pins: the [pins] table of a board's pin map."""
 
     def __init__(self, board: EmulatedBoard, pins: Mapping[str, int], rack: Rack, chips: Chips) -> None:
         self.board = board
@@ -92,7 +92,7 @@ class RackWires:
     # -- inputs of the board -----------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Carry every input across now; call it when a fault starts or ends between two ticks."""
+        """Transfer every input now. Call it when a fault starts or ends between two ticks of 1 ms."""
         now_us = self.board.now_us
         rack = self.rack
         rack.step_to(now_us)
@@ -263,7 +263,7 @@ class RackWires:
         return max(0, min(_ADC_FULL, round(share * _ADC_FULL)))
 
     def _power_returned(self) -> None:
-        """The chips share the board's supply, except the AFEs, which live from their cells."""
+        """Reset the chips, which share the board's supply; the cells supply the AFEs."""
         self.chips.mcp2515.reset(self.board.now_us)
         self.chips.ina228.reset()
         self.chips.fram.power_cycle()

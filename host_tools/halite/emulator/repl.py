@@ -1,4 +1,4 @@
-"""Runs code on an emulated board's MicroPython through its raw REPL, in emulated time; for tests and measurements."""
+"""Runs code on an emulated board through MicroPython's raw REPL, in emulated time; for tests and measurements."""
 
 from halite.emulator.board import EmulatedBoard
 
@@ -6,11 +6,11 @@ _STEP_MS = 0.5
 
 
 class ReplError(RuntimeError):
-    """The code raised on the board; the text is its traceback."""
+    """The code raised an exception on the board, or it did not end. The text is the traceback or the last output."""
 
 
 def at_prompt(board: EmulatedBoard, emulated_ms: float = 5000.0) -> None:
-    """Run until the raw REPL answers; interrupts what runs. Raises ReplError when it does not."""
+    """Interrupt the running code and run until the raw REPL answers. ReplError when it does not answer in time."""
     board.forget_received()
     board.send(b"\r\x03\x03\x01")
     if not board.run_until(lambda: board.received.endswith(b"raw REPL; CTRL-B to exit\r\n>"), emulated_ms):
@@ -18,7 +18,7 @@ def at_prompt(board: EmulatedBoard, emulated_ms: float = 5000.0) -> None:
 
 
 def run_code(board: EmulatedBoard, code: str, emulated_ms: float = 2000.0, wall_s: float = 60.0) -> str:
-    """Run code at the raw REPL and return what it printed; raises ReplError for an exception or a time-out."""
+    """Run code at the raw REPL and return its output. ReplError for an exception or a timeout."""
     board.forget_received()
     board.send(code.encode() + b"\x04")
     ended = board.run_until(lambda: board.received.count(b"\x04") >= 2, emulated_ms, wall_s, _STEP_MS)

@@ -1,7 +1,7 @@
 """The RS-485 line of an emulated board, seen at its pins: exact times of every byte and of the driver enable.
 
 The board's bytes are read from the level of its transmit pin, in the middle of each bit and only while its driver is
-on, as every other EMS of the line would see them. Modbus over Serial Line V1.02, 2.5.1: eleven bits a character.
+on, as another device on the line would read them. Modbus over Serial Line V1.02, 2.5.1: eleven bits a character.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ _PARITY = ("none", "odd", "even")
 
 
 class Character(NamedTuple):
-    """A character of the board: from its start bit to the end of its stop bit. fault: "", or what is wrong with it."""
+    """A character of the board: from its start bit to the end of its stop bit. fault: "", or the kind of its error."""
 
     begin_us: float
     end_us: float
@@ -26,10 +26,10 @@ class Character(NamedTuple):
 
 
 class BoardLine:
-    """Wires UART1's pins of a board to a line; `send` is the far end's voice, `characters` what the board has said.
+    """Wires UART1's pins of a board to a line. `send` sends from the far end; `characters` are those of the board.
 
-    driver: (time in us, 1 on or 0 off) of each change. on_byte: called with each byte, at the end of its stop bit;
-    on_frame: with the bytes of a frame, three characters after the driver went off.
+    driver: (time in us, 1 on or 0 off) of each change. on_byte: called with each byte, at the end of its stop bit.
+    on_frame: called with the bytes of a frame, three characters after the driver went off.
     """
 
     def __init__(self, board: EmulatedBoard, pins: Mapping[str, int], baud: int, parity: int) -> None:
@@ -37,7 +37,7 @@ class BoardLine:
         self.driver: list[tuple[float, int]] = []
         self.on_byte: Callable[[int], None] = lambda byte: None
         self.on_frame: Callable[[bytes], None] = lambda frame: None
-        self.has_room: Callable[[], bool] = lambda: True  # as a console: see halite.emulator.pseudo_terminal
+        self.has_room: Callable[[], bool] = lambda: True  # part of halite.emulator.pseudo_terminal.Device
         self._board = board
         self._bit_us = 1e6 / baud
         self._parity = parity
@@ -57,13 +57,13 @@ class BoardLine:
     # -- the far end
 
     def send(self, data: bytes, at_us: float = 0.0) -> None:
-        """Send at at_us, or as soon as the far end is ready after it."""
+        """Send from the far end at at_us, or as soon as the line is free after that time."""
         self._line.send(data, at_us)
 
-    unsent = b""  # the line takes whatever comes
+    unsent = b""  # the line queues every byte at once
 
     def resume(self) -> None:
-        """Nothing: a line does not hold the board back."""
+        """Do no work: a line does not make the board wait."""
 
     # -- the board
 
@@ -81,8 +81,8 @@ class BoardLine:
                 self._ended.schedule(3 * CHARACTER_bits * self._bit_us * 1000.0)
 
     def _frame_ended(self) -> None:
-        said, self._frame_at = self.characters[self._frame_at :], len(self.characters)
-        self.on_frame(bytes(character.byte for character in said))
+        frame, self._frame_at = self.characters[self._frame_at :], len(self.characters)
+        self.on_frame(bytes(character.byte for character in frame))
 
     def _level_changed(self, new: GPIOPinState, old: GPIOPinState) -> None:
         if new == GPIOPinState.LOW and self._on and self._begin_us < 0:
@@ -91,7 +91,7 @@ class BoardLine:
             self._sample.schedule(self._bit_us * 500.0)
 
     def _sampled(self) -> None:
-        """In the middle of a bit, and at the end of the last one."""
+        """Alarm in the middle of each bit, and at the end of the last one."""
         done = len(self._bits)
         if done < CHARACTER_bits:
             self._bits.append(int(self._tx.value == GPIOPinState.HIGH) if self._on else -1)
@@ -119,4 +119,4 @@ class BoardLine:
         self._line.clear()
         self._sample.cancel()
         self._begin_us = -1.0
-        self._driver_changed(self._de.value, GPIOPinState.HIGH)  # the emulator tells no change of a pin that it resets
+        self._driver_changed(self._de.value, GPIOPinState.HIGH)  # rp2040py reports no change of a pin that it resets

@@ -1,4 +1,4 @@
-"""Runs a board in its own thread beside real clients: paced, responsive to its serial port, stoppable."""
+"""Runs a board in its own thread while real clients use its serial port; paced to real time."""
 
 import contextlib
 import queue
@@ -13,18 +13,18 @@ from halite.emulator.pseudo_terminal import PseudoTerminal
 from halite.emulator.rs485_line import BoardLine
 
 _SLICE_MS = 2.0  # emulated time between two looks at the serial port
-_LONGEST_NAP_S = 0.02
-_FORGIVEN_S = 0.1  # a board that fell this far behind real time does not hurry to catch up
+_MAX_NAP_S = 0.02
+_MAX_CATCH_UP_S = 0.1  # a board that is further behind real time than this does not run faster to catch up
 
 Result = TypeVar("Result")
 
 
 class BoardRunner:
-    """A board that lives in a thread, with a serial port for mpremote and the other tools.
+    """A board that runs in a thread, with a serial port for mpremote and the other tools.
 
-    speed: most emulated seconds per real second. 1.0, as a real board: what waits on the board for the host waits as
-    long as there, while an idle board that went as fast as it could would lose its patience at once. A busy board is
-    slower than real time in any case. rs485: the board's line, which then has a port of its own, `rs485_port`.
+    speed: maximum of emulated seconds per real second. At 1.0 the board's timeouts for the host last as long as on a
+    real board; an idle board without a limit would reach them at once. A busy board is slower than real time in any
+    case. rs485: the board's line, which then has its own port, `rs485_port`. failure: the error that ended the run.
     """
 
     def __init__(self, board: EmulatedBoard, speed: float = 1.0, rs485: BoardLine | None = None) -> None:
@@ -52,11 +52,12 @@ class BoardRunner:
         self.stop()
 
     def start(self) -> None:
+        """Start the thread."""
         self._running = True
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the board and close its port; raises EmulatorFailed when the board had failed."""
+        """Stop the board and close its ports. EmulatorFailed when the board had failed."""
         self._running = False
         if self._thread.is_alive():
             self._thread.join()
@@ -70,10 +71,14 @@ class BoardRunner:
 
     @property
     def running(self) -> bool:
+        """True between start and stop, unless the emulation has failed."""
         return self._running and self.failure is None
 
     def call(self, job: Callable[[], Result], timeout_s: float = 60.0) -> Result:
-        """Run job in the board's thread, between two slices of emulated time, and return its result."""
+        """Run job in the board's thread, between two slices of emulated time, and return its result.
+
+        Raises the exception of the job. EmulatorFailed when no result comes within timeout_s of real time.
+        """
         answer: queue.SimpleQueue[tuple[Result | None, BaseException | None]] = queue.SimpleQueue()
 
         def run() -> None:
@@ -92,7 +97,7 @@ class BoardRunner:
         return result  # type: ignore[return-value]
 
     def wait_until(self, predicate: Callable[[], object], wall_s_limit: float) -> bool:
-        """Wait in real time until predicate() holds, asked in the board's thread."""
+        """Wait in real time until predicate() holds, which the board's thread calls. False at the limit."""
         end = time.monotonic() + wall_s_limit
         while time.monotonic() < end and self.running:
             if self.call(predicate, wall_s_limit):
@@ -113,7 +118,7 @@ class BoardRunner:
             if not any([port.pump() for port in self._ports]):
                 self._pace(origin_s, origin_us)
             self.board.run_slice(_SLICE_MS)
-            behind = self._ahead_s(origin_s, origin_us) < -_FORGIVEN_S
+            behind = self._ahead_s(origin_s, origin_us) < -_MAX_CATCH_UP_S
             if behind:
                 origin_s, origin_us = time.monotonic(), self.board.now_us
 
@@ -123,7 +128,7 @@ class BoardRunner:
     def _pace(self, origin_s: float, origin_us: float) -> None:
         ahead_s = self._ahead_s(origin_s, origin_us)
         if ahead_s > 0.001:
-            select.select(self._ports, [], [], min(ahead_s, _LONGEST_NAP_S))
+            select.select(self._ports, [], [], min(ahead_s, _MAX_NAP_S))
 
     def _do_jobs(self) -> None:
         with contextlib.suppress(queue.Empty):

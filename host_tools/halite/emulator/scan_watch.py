@@ -1,4 +1,4 @@
-"""How long a scan that is due waits, and how long a task runs, seen from outside the board in emulated time.
+"""The delay of the scan and the run times of the tasks, read from outside the board in emulated time.
 
 The board notes the task that it runs in a watchdog scratch register (rack.hal.scratch); its number is TASK_* of
 rack.definitions.codes. A scan behind a collection is late on purpose and is not counted.
@@ -15,7 +15,7 @@ _TASK_AT = 0x10  # scratch register 1
 
 
 class ScanWatch:
-    """Watches from now on; `longest_wait_us` and `longest_us` after some time of it."""
+    """Watches from its creation on. Read `longest_wait_us` and `longest_us` after some emulated time."""
 
     def __init__(self, board: EmulatedBoard, period_us: int) -> None:
         self._board = board
@@ -50,11 +50,11 @@ class ScanWatch:
             self._behind_collection = False
 
     def longest_us(self, task: int) -> float:
-        """The longest run of one task, interrupts included; 0.0 when it did not run."""
+        """Return the longest run of one task in us, interrupts included; 0.0 when it did not run."""
         return self._longest_us.get(task, 0.0)
 
     def longest_wait_us(self) -> float:
-        """Against the earliest phase in which a scan has begun: that one found nothing running."""
+        """Return the largest delay of a scan in us, against the scan with the earliest phase, which did not wait."""
         first = self._starts[0]
         phases = [
             (start - first + self._period_us / 2) % self._period_us - self._period_us / 2 for start in self._starts

@@ -1,8 +1,8 @@
-"""The host's end of the USB cable: a CDC console that behaves as a real host does.
+"""The host's end of the USB cable: a CDC console with the behaviour of a real host.
 
-rp2040py's host completes every OUT transfer at once, with an empty packet when it has no data, so the
-device is interrupted every 10 us for ever and loses two thirds of its processor. A host sends an OUT
-token only when it has data, and an IN token only while it has room (USB 2.0, 5.8 bulk transfers).
+rp2040py's host completes every OUT transfer at once, with an empty packet when it has no data. The device is then
+interrupted every 10 us and loses two thirds of its processor time. A real host sends an OUT token only when it has
+data, and an IN token only while it has room (USB 2.0, 5.8 bulk transfers).
 """
 
 from collections.abc import Callable
@@ -15,8 +15,11 @@ _AVAILABLE = 1 << 10
 
 
 class ConsoleHost(USBCDC):
-    """`send` queues bytes for the board without limit; `on_serial_data` gets what it sends back,
-    while `has_room()` says so. DTR stays asserted from enumeration on."""
+    """The console's host. `send` queues bytes without limit; `on_serial_data` gets the board's bytes.
+
+    The board has to wait while `has_room()` is false. DTR stays asserted from enumeration on. unsent: queued bytes that
+    the board has not read.
+    """
 
     def __init__(self, usb: RPUSBController) -> None:
         super().__init__(usb)
@@ -31,19 +34,20 @@ class ConsoleHost(USBCDC):
 
     @property
     def connected(self) -> bool:
-        """The board is enumerated and sees DTR."""
+        """True when the board is enumerated and DTR is asserted."""
         return self._initialized
 
     def send(self, data: bytes) -> None:
-        """Queue bytes for the board; what it has not taken survives its reset."""
+        """Queue bytes for the board; unread bytes stay queued over its reset."""
         self.unsent += data
         self._serve()
 
     def send_serial_byte(self, data: int) -> None:
+        """Queue one byte for the board."""
         self.send(bytes((data,)))
 
     def resume(self) -> None:
-        """There is room again: take the packets that the board holds ready."""
+        """Take the packets that the board holds ready, once there is room again."""
         held, self._held = self._held, []
         for offset, value in held:
             self._transfer(offset, value)

@@ -28,7 +28,7 @@ from halite.plant.rack import Rack
 
 use_firmware()
 
-from rack.base.period_count import MAX_TICKS  # noqa: E402
+from rack.base.period_count import MAX_TICKS  # noqa: E402 - only after use_firmware
 from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
 from rack.hal import unix_ops as op  # noqa: E402
 
@@ -64,8 +64,9 @@ def interpreter() -> str:
 class UnixPort:
     """A running application. `run_to(us)` lets simulated time pass; `console` has the bytes that it printed.
 
-    start_us: value of the firmware's clock at simulated time zero (to test its wrap). fram: content of the FRAM
-    after an earlier run. prepare: MicroPython code that runs before the loop, with the application as `app`.
+    start_us: value of the firmware's clock at simulated time zero (to test its wrap). fram: content of the FRAM of an
+    earlier run. prepare: MicroPython code that runs before the loop; the application is `app` there.
+
     rack_start: start values of the rack, see `Rack.from_config`.
     """
 

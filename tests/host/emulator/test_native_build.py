@@ -1,4 +1,4 @@
-"""Building the emulator's core where that is not possible: one line, nothing left behind, and work goes on."""
+"""The build of the emulator's core where it is not possible: one line of output, no files, and the set-up goes on."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ _COMPILERS = ("cc", "gcc", "clang")
 
 
 def _build(tmp_path: Path, compiler: str | None) -> subprocess.CompletedProcess[str]:
-    """Run the set-up step with `compiler` as the only compiler's script, and an empty cache."""
+    """Run the set-up step with `compiler` as the script of the only compiler, and with an empty cache."""
     tools, cache = tmp_path / "tools", tmp_path / "cache"
     tools.mkdir()
     for name in _COMPILERS if compiler else ():
@@ -30,12 +30,13 @@ def _build(tmp_path: Path, compiler: str | None) -> subprocess.CompletedProcess[
         ("exit 0", "does not load"),
     ],
 )
-def test_a_machine_that_cannot_build_is_told_and_keeps_the_wheel_s_core(
+def test_a_failed_build_is_one_line_and_keeps_the_wheels_core(
     tmp_path: Path, compiler: str | None, reason: str
 ) -> None:
+    """A machine that cannot build the core gets one line with the reason and keeps the wheel's core."""
     done = _build(tmp_path, compiler)
     assert done.returncode == 0
     assert done.stderr.startswith("note: the emulator runs with its portable core, half as fast: ")
     assert reason in done.stderr
     assert done.stderr.count("\n") == 1
-    assert not list((tmp_path / "cache").glob("*")), "nothing half-built stays"
+    assert not list((tmp_path / "cache").glob("*")), "a partial build stays"

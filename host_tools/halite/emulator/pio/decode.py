@@ -61,12 +61,8 @@ def _pins(base: int, count: int, value: int) -> tuple[int, int]:
     return mask, (value << base) & mask
 
 
-def _jump(machine: MachineState, arg: int, following: int) -> tuple[Operation, Probe | None]:
-    target = arg & 0x1F
-    levels, pin, threshold = machine.levels, machine.jmp_pin, machine.pull_threshold
-
-    def always(m: MachineState) -> int:
-        return target
+def _register_jumps(target: int, following: int) -> tuple[tuple[Operation, Probe | None], ...]:
+    """Return the jumps that test X or Y, in the order of the conditions 1 to 5 (data sheet 3.4.2)."""
 
     def x_zero(m: MachineState) -> int:
         return following if m.x else target
@@ -87,21 +83,33 @@ def _jump(machine: MachineState, arg: int, following: int) -> tuple[Operation, P
     def x_not_y(m: MachineState) -> int:
         return target if m.x != m.y else following
 
+    x_probe: Probe = (True, lambda m: m.x)
+    y_probe: Probe = (True, lambda m: m.y)
+    return (
+        (x_zero, x_probe),
+        (x_decrement, x_probe),
+        (y_zero, y_probe),
+        (y_decrement, y_probe),
+        (x_not_y, (True, lambda m: (m.x - m.y) & MASK)),
+    )
+
+
+def _jump(machine: MachineState, arg: int, following: int) -> tuple[Operation, Probe | None]:
+    target = arg & 0x1F
+    levels, pin, threshold = machine.levels, machine.jmp_pin, machine.pull_threshold
+
+    def always(m: MachineState) -> int:
+        return target
+
     def pin_high(m: MachineState) -> int:
         return target if levels.mask >> pin & 1 else following
 
     def osr_left(m: MachineState) -> int:
         return target if m.output_shift_count < threshold else following
 
-    x_probe: Probe = (True, lambda m: m.x)
-    y_probe: Probe = (True, lambda m: m.y)
     rows: tuple[tuple[Operation, Probe | None], ...] = (
         (always, None),
-        (x_zero, x_probe),
-        (x_decrement, x_probe),
-        (y_zero, y_probe),
-        (y_decrement, y_probe),
-        (x_not_y, (True, lambda m: (m.x - m.y) & MASK)),
+        *_register_jumps(target, following),
         (pin_high, None),
         (osr_left, None),
     )

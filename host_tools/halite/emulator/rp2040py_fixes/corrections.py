@@ -1,7 +1,7 @@
-"""Puts the emulator's faults right, one by one; `install` does it for a new chip before anything is wired.
+"""Corrects the faults of rp2040py, one by one; `install` does so for a new chip before devices are attached.
 
-Each correction says in its own module what rp2040py gets wrong and by which source; tests/board/
-test_corrections.py shows each fault on the bare emulator and fails on the day it is gone.
+The module of each correction names the fault and the source that contradicts it. tests/emulated/test_corrections.py
+shows each fault on the uncorrected emulator and fails when rp2040py no longer has it.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _PERIPHERAL_CLOCKS = {1: 125_000_000, 2: 48_000_000, 4: 12_000_000}  # PLL_SYS, 
 
 @dataclass(frozen=True)
 class Corrected:
-    """The blocks that took the place of the emulator's own."""
+    """The blocks that replace those of rp2040py."""
 
     uart: tuple[BusUart, ...]
     spi: tuple[BusSpi, ...]
@@ -58,7 +58,7 @@ def install(rp2040: RP2040) -> Corrected:
 
 
 def _follow_peripheral_clock(rp2040: RP2040) -> None:
-    """The emulator takes clk_peri as 125 MHz always; MicroPython runs it from the USB PLL at 48 MHz.
+    """Let clk_peri follow its source: rp2040py assumes 125 MHz, MicroPython uses the USB PLL with 48 MHz.
 
     CLK_PERI_CTRL.AUXSRC: RP2040 data sheet 2.15.7.
     """

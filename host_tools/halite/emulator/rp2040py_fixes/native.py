@@ -1,4 +1,4 @@
-"""Lets rp2040py come with a core that was built for this very Python, see `native_build`."""
+"""Lets rp2040py load a core that was built for this Python, see `native_build`."""
 
 import sys
 import sysconfig
@@ -15,12 +15,12 @@ PACKAGE = "rp2040py.native"
 
 
 def folder() -> Path:
-    """Where the modules built for this Python and this version of rp2040py lie, when they were built."""
+    """Return the folder of the modules for this Python and this version of rp2040py; it may not exist."""
     return cache_dir() / f"rp2040py-{version('rp2040py')}-{sysconfig.get_config_var('SOABI')}"
 
 
 class Finder:
-    """Finds the modules of rp2040py.native in `built` before the wheel's own are looked for."""
+    """Finds the modules of rp2040py.native in the folder `built`, before the import system searches the wheel."""
 
     def __init__(self, built: Path) -> None:
         self._built = built
@@ -28,13 +28,14 @@ class Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """Return the spec of a module that was built; None for all others. Protocol of sys.meta_path."""
         package, _, module = name.rpartition(".")
         file = self._built / f"{module}.so"
         return spec_from_file_location(name, file) if package == PACKAGE and file.is_file() else None
 
 
 def use() -> None:
-    """Take what was built, if there is something. Before rp2040py is first imported."""
+    """Use the core that was built, if there is one. Call it before the first import of rp2040py."""
     built = folder()
     if built.is_dir():
         sys.meta_path.insert(0, Finder(built))

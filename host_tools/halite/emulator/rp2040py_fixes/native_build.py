@@ -1,8 +1,8 @@
-"""Builds rp2040py's core once more for this very Python: the same C sources, half the time for each emulated second.
+"""Builds rp2040py's core again for this Python: the same C sources, half the time for each emulated second.
 
 The wheel's core is built for Python's limited API, where each memory access and each attribute is looked up in a
-slow, portable way. The wheel also carries its C sources. With a C compiler and Python's headers at hand they are
-built into the cache; without, or when it fails, the wheel's core serves, with the same results.
+slow, portable way. The wheel also contains its C sources. With a C compiler and Python's headers they are built into
+the cache. Without them, or when the build fails, the wheel's core is used, with the same results.
 """
 
 import shutil
@@ -29,7 +29,7 @@ sys.exit(not _simulator.__file__.startswith(sys.argv[1]))
 
 
 def _compiler() -> list[str]:
-    """The command that compiles one C file for this Python. OSError with what is missing."""
+    """Return the command that compiles one C file for this Python. OSError names a missing part."""
     command = str(sysconfig.get_config_var("CC") or "cc").split()
     headers = sysconfig.get_path("include")
     if not shutil.which(command[0]):
@@ -42,22 +42,22 @@ def _compiler() -> list[str]:
 
 
 def _compile(command: list[str], source: Path, built: Path) -> None:
-    """Compile one module into `built`; OSError with the compiler's first word on it."""
+    """Compile one module into `built`. OSError with the compiler's first line."""
     line = [*command, str(source), "-o", str(built / f"{source.stem}.so")]
     done = subprocess.run(line, capture_output=True, text=True, timeout=_LIMIT_s, check=False)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"{command[0]} ended with {done.returncode}"]
-        raise OSError(f"{source.name}: {said[0]}")
+        output = done.stderr.strip().splitlines() or [f"{command[0]} ended with {done.returncode}"]
+        raise OSError(f"{source.name}: {output[0]}")
 
 
 def _loads(built: Path) -> bool:
-    """Whether a Python of its own takes what is in `built`."""
+    """True when a separate Python process can load the modules in `built`."""
     command = [sys.executable, "-c", _TRY, str(built)]
     return subprocess.run(command, capture_output=True, timeout=_LIMIT_s, check=False).returncode == 0
 
 
 def build() -> None:
-    """Build the core into `folder`, all of it or nothing; nothing to do when it is there. OSError with the reason."""
+    """Build the whole core into `folder`, unless it is already there. OSError with the reason of a failure."""
     target = folder()
     if target.is_dir():
         return
@@ -72,13 +72,13 @@ def build() -> None:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda source: _compile(command, source, built), sources))
         if not _loads(built):
-            raise OSError("what was built does not load")
+            raise OSError("the core that was built does not load")
         if not target.is_dir():  # another set-up may have been faster
             built.rename(target)
 
 
 def build_or_note() -> None:
-    """Build, or print on stderr in one line why the wheel's core stays; never an error of the set-up."""
+    """Build; after a failure print its reason on stderr in one line. The set-up goes on with the wheel's core."""
     try:
         build()
     except (OSError, subprocess.TimeoutExpired) as reason:

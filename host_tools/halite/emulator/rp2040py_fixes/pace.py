@@ -1,8 +1,8 @@
-"""Makes the emulator's inner loop faster without changing what it does; measured 34 -> 17 s per busy emulated second.
+"""Makes the emulator's inner loop faster with the same results; measured 34 -> 17 s per busy emulated second.
 
-rp2040py's compiled core is built for Python's limited API. There each memory access first looks up whether
-Python code overrides the method, and makes a bound method for that; and the batch loop asks both PIO blocks
-for work after every instruction.
+rp2040py's compiled core is built for Python's limited API. Each memory access there first looks up whether Python code
+overrides the method, and makes a bound method for that. The batch loop also asks both PIO blocks for work after every
+instruction.
 """
 
 from typing import cast
@@ -18,7 +18,7 @@ _MEMORY = ("read_uint32", "read_uint16", "read_uint8", "write_uint32", "write_ui
 
 
 def pin_memory_methods(rp2040: RP2040) -> None:
-    """Keep each bound method, so that the lookup finds it made."""
+    """Store each bound method in the object, so that the lookup does not make a new one."""
     for name in _MEMORY:
         setattr(rp2040, name, getattr(rp2040, name))
 
@@ -26,8 +26,8 @@ def pin_memory_methods(rp2040: RP2040) -> None:
 def quicken_divider(rp2040: RP2040) -> None:
     """Answer the divider's registers first: each look-up of a name in a dictionary divides, a million times a second.
 
-    The same registers, results and cycles as in rp2040py's SIO, which asks for them after thirty others; its
-    quotient is a fraction that the core cuts off, here it is whole.
+    Registers, results and cycles are those of rp2040py's SIO, which tests for them after thirty other registers. Its
+    quotient is a fraction that the core truncates; here it is an integer.
     """
     sio = rp2040.sio
     core = rp2040.core
@@ -66,11 +66,11 @@ def quicken_divider(rp2040: RP2040) -> None:
 
 
 class Batches:
-    """Runs batches of instructions whose PIO blocks are driven by alarms, not by the loop.
+    """Runs batches of instructions; alarms drive the PIO blocks, not the batch loop.
 
-    The loop keeps the list of blocks that it finds at its start. An alarm right after the first instruction
-    empties that list and gives the chip another one. It also asks its simulator after every instruction whether it
-    shall stop: this object stands in for that one, as a slot is found in half the time of an attribute.
+    The loop keeps the list of blocks that it finds at its start. An alarm right after the first instruction empties
+    that list and gives the chip another one. After every instruction the loop also reads `stopped` of its simulator.
+    This object replaces the simulator there, because a slot is found in half the time of an attribute.
     """
 
     __slots__ = ("_alarm", "_blocks", "_in_loop", "clock", "rp2040", "stopped")

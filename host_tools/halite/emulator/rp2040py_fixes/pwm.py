@@ -1,8 +1,8 @@
-"""PWM without its edges: what a fan does with 25 kHz is its duty.
+"""PWM without its edges: a fan at 25 kHz follows the duty.
 
-The emulator calls Python three times a PWM period, 75 000 times a second for one fan. Nothing on the board
-counts those edges, so the slices keep counting but toggle no pin, and the load reads its duty from the
-compare and wrap registers (RP2040 data sheet 4.5.3). Compare and wrap values act at once, not at the next wrap.
+rp2040py calls Python three times per PWM period, 75 000 times a second for one fan. No device on the board counts
+those edges. So the slices keep counting but toggle no pin, and the load reads its duty from the compare and wrap
+registers (RP2040 data sheet 4.5.3). Compare and wrap values take effect at once, not at the next wrap.
 """
 
 from rp2040py.peripherals.pwm import CHN_CC, CHN_CSR, CHN_TOP, CSR_EN, PWMChannel
@@ -21,7 +21,7 @@ def quiet_pwm(rp2040: RP2040) -> None:
 
 
 def _never() -> None:
-    """An alarm that is not wanted."""
+    """Replace the schedule method of an alarm that must not fire."""
 
 
 def _apply_at_once(channel: PWMChannel) -> None:
@@ -39,7 +39,7 @@ def _apply_at_once(channel: PWMChannel) -> None:
 
 
 def duty(rp2040: RP2040, pin: int) -> float:
-    """Share of the time that the pin is high, 0..1; 0 unless the pin is a running PWM output."""
+    """Return the share of the time that the pin is high, 0..1; 0 unless the pin is a running PWM output."""
     if rp2040.gpio[pin].function_select != FUNCTION_PWM:
         return 0.0
     channel = rp2040.pwm.channels[pin >> 1 & 7]

@@ -1,7 +1,7 @@
-"""A PL011 UART that takes bus time, in place of the emulator's.
+"""A PL011 UART that takes bus time; it replaces that of rp2040py.
 
-rp2040py keeps the transmit interrupt raised whenever it is looked at, moves bytes in no time and
-never overruns: MicroPython then hangs in an interrupt storm as soon as it makes a `machine.UART`.
+rp2040py keeps the transmit interrupt raised, moves bytes in no time and has no overrun: MicroPython then hangs in an
+interrupt storm as soon as it makes a `machine.UART`.
 Sources: RP2040 data sheet 4.2 (UART) and ARM PL011 Technical Reference Manual DDI 0183, 3.3-3.4.
 """
 
@@ -25,8 +25,10 @@ _TIMEOUT_BITS = 32  # TRM 3.4.3: receive timeout after 32 bit periods without a 
 
 
 class BusUart(RPUART):
-    """`on_byte(byte)` is called at the end of each transmitted frame; feed `receive_frame`
-    at the end of each received one (see SerialLine)."""
+    """A UART. `on_byte(byte)` is called at the end of each transmitted frame.
+
+    Call `receive_frame` at the end of each frame for the board, as SerialLine does.
+    """
 
     def __init__(self, rp2040: RP2040, name: str, irq: int, dreq: IUARTDMAChannels) -> None:
         super().__init__(rp2040, name, irq, dreq)
@@ -40,6 +42,7 @@ class BusUart(RPUART):
         self._timeout_alarm = rp2040.clock.create_alarm(self._receive_timeout)
 
     def reset(self) -> None:
+        """Reset the block: FIFOs, shifter and interrupts are cleared."""
         super().reset()
         self._tx.clear()
         self._rx.clear()
@@ -53,7 +56,7 @@ class BusUart(RPUART):
 
     @property
     def bit_ns(self) -> float:
-        """Time of one bit at the configured divisors, in ns."""
+        """Time of one bit with the configured divisors, in ns."""
         return 16e9 * max(self.baud_divider, 1 / 64) / self.rp2040.clk_peri
 
     @property
@@ -64,6 +67,7 @@ class BusUart(RPUART):
 
     @property
     def flags(self) -> int:
+        """The flag register UARTFR."""
         depth = self._depth
         return (
             (_FR_BUSY if self._shifting is not None else 0)
@@ -86,14 +90,15 @@ class BusUart(RPUART):
         return _LEVELS[min(self._ifls >> 3 & 7, 4)] if self.fifos_enabled else 1
 
     def check_interrupts(self) -> None:
+        """Set the interrupt line from the raised and the enabled interrupts."""
         self.rp2040.set_interrupt(self.irq, bool(self._interrupt_status & self._interrupt_mask))
 
     def feed_byte(self, value: int) -> None:
-        """The emulator's own name for receive_frame."""
+        """Receive one character, by rp2040py's name for it."""
         self.receive_frame(value)
 
     def receive_frame(self, value: int) -> None:
-        """One character has arrived; lost when the receiver is off, an overrun when the FIFO is full."""
+        """Receive one character. It is lost when the receiver is off, and an overrun when the FIFO is full."""
         if not (self.enabled and self.rx_enabled):
             return
         if len(self._rx) >= self._depth:
@@ -108,6 +113,7 @@ class BusUart(RPUART):
         self._publish_dreq()
 
     def read_uint32(self, offset: int) -> int:
+        """Read a register at its byte offset."""
         if offset == _DR:
             return self._read_data()
         if offset == _RSR:
@@ -119,6 +125,7 @@ class BusUart(RPUART):
         return super().read_uint32(offset)
 
     def write_uint32(self, offset: int, value: int) -> None:
+        """Write a register at its byte offset."""
         if offset == _DR:
             self._write_data(value & 0xFF)
         elif offset == _IFLS:
@@ -148,7 +155,7 @@ class BusUart(RPUART):
 
     def _write_data(self, value: int) -> None:
         if len(self._tx) >= self._depth:
-            return  # lost, as on the chip
+            return  # the character is lost, as on the chip
         self._tx.append(value)
         if len(self._tx) > self._tx_trigger:
             self._interrupt_status &= ~INT_TX
@@ -157,8 +164,11 @@ class BusUart(RPUART):
         self._publish_dreq()
 
     def _start_next(self) -> None:
-        """Move a character to the shifter. The interrupt is a transition through the level,
-        not the level itself (TRM 3.4.2): that is what the emulator gets wrong."""
+        """Move a character to the shifter.
+
+        The interrupt is raised by the transition through the level, not by the level (TRM 3.4.2); rp2040py uses the
+        level.
+        """
         if self._shifting is not None or not self._tx or not (self.enabled and self.tx_enabled):
             return
         crossed = len(self._tx) == self._tx_trigger + 1
@@ -189,7 +199,7 @@ class BusUart(RPUART):
 
 
 class SerialLine:
-    """The far end's transmitter: puts bytes on the board's receive line at bus speed."""
+    """The far end's transmitter: sends bytes to the board's receive line at bus speed."""
 
     def __init__(self, uart: BusUart, corrupt: Callable[[int], int | None] | None = None) -> None:
         """corrupt(byte) may return another byte or None for a lost one."""
@@ -202,7 +212,7 @@ class SerialLine:
         self.corrupt = corrupt
 
     def send(self, data: bytes, at_us: float = 0.0) -> None:
-        """Start sending at at_us (emulated), or as soon as the line is free after it."""
+        """Start to send at at_us (emulated time), or as soon as the line is free after that time."""
         frame = self._uart.frame_ns
         ends = max(self._free_ns, at_us * 1000.0, self._clock.nanos)
         for byte in data:
@@ -213,7 +223,7 @@ class SerialLine:
             self._arm()
 
     def clear(self) -> None:
-        """Drop what has not arrived yet (the far end lost its supply or was reset)."""
+        """Drop the bytes that have not arrived yet: the far end lost its supply or was reset."""
         self._queue.clear()
         self._alarm.cancel()
         self._armed = False
