@@ -97,6 +97,7 @@ class Bq79616:
         """Advance by one small step: a read, or some short actions; now_us wraps at 2**30. Does not block."""
         link = self._link
         bringup = self._bringup
+        link.pause_us = 0
         for action in range(_ACTIONS_PER_POLL):
             if action:                         # a few writes take longer than the wait for an answer
                 now_us = self._ticks_us()
@@ -106,23 +107,38 @@ class Bq79616:
                     link.pause_us = left_us
                     break
                 link.wait_us = 0
-            link.pause_us = 0
             state = bringup.state
             program = self._programs[state]
             row = 4 * bringup.step
             if not program[row](now_us, program[row + 1], program[row + 2]):
+                if bringup.state != state:
+                    self._note_state(now_us)
                 break
-            if program[row + 3]:
-                link.pause(now_us, program[row + 3])
+            wait_us = program[row + 3]
+            if wait_us:
+                link.pause(now_us, wait_us)
             if bringup.state == state:
                 bringup.step += 1
+            else:
+                self._note_state(now_us)
             if link.phase:
                 link.phase = 0
                 break
         self.pause_us = link.pause_us
+
+    def _note_state(self, now_us):
+        """Copy the values that change with the state of the bring-up: a property would cost each reader a call.
+
+        After a configuration the first period begins at once.
+        """
+        bringup = self._bringup
         self.state = bringup.state
         self.devices_seen = bringup.devices_seen
         self.link_broken = bringup.link_broken
+        if bringup.configured:
+            bringup.configured = False
+            self._odd_cycles = 0
+            self._period_start = (now_us - self._period_us) & TICKS_MASK
 
     def open_wire(self):
         """Return the cell, from 1, at the first open wire that the last check has found; 0 without one."""
@@ -156,12 +172,6 @@ class Bq79616:
     # -- actions of the cycle
 
     def _await_period(self, now_us, register, value):
-        """Wait for the period to begin; after a configuration it begins at once."""
-        if self._bringup.configured:
-            self._bringup.configured = False
-            self._odd_cycles = 0
-            self._period_start = now_us
-            return True
         passed = (now_us - self._period_start) & TICKS_MASK
         if passed < self._period_us:
             self._link.pause_us = self._period_us - passed
@@ -170,31 +180,27 @@ class Bq79616:
         self._period_start = now_us if late_us >= self._period_us else (now_us - late_us) & TICKS_MASK
         return True
 
-    def _complete(self):
-        """True if every device of the stack is read."""
-        return self._bringup.devices_seen == self._devices
-
     def _read_cells(self, now_us, register, size):
-        if not self._bringup.read(now_us, register, size):
-            return False
         link = self._link
+        if not link.read(now_us, register, size):
+            return False
         side = link.side
         cells = self._cells_mV
         if to_cells(link.rx, link.counts[side], self._cells, cells, len(cells), link.positions[side]):
             return self._bringup.not_as_configured()
         if side or not link.counts[1]:
-            self.cells_ready = self._complete()
+            self.cells_ready = self.devices_seen == self._devices
         return True
 
     def _read_temps(self, now_us, register, size):
-        if not self._bringup.read(now_us, register, size):
-            return False
         link = self._link
+        if not link.read(now_us, register, size):
+            return False
         side = link.side
         temps = self._temps_ddegC
         to_temps(link.rx, link.counts[side], self._temps, temps, len(temps), link.positions[side], self._ntc)
         if not side:
-            self.temps_ready = self._complete()
+            self.temps_ready = self.devices_seen == self._devices
             self.scan_us = (now_us - self._period_start) & TICKS_MASK
         return True
 
@@ -206,9 +212,9 @@ class Bq79616:
 
     def _read_wires(self, now_us, register, size):
         """Read two bytes of each device, high byte first: a bit is set if the upper sense wire of that cell is open."""
-        if not self._bringup.read(now_us, register, size):
-            return False
         link = self._link
+        if not link.read(now_us, register, size):
+            return False
         take_bytes(link.rx, link.counts[link.side], 2, self.open_wires, link.positions[link.side])
         return True
 
@@ -230,10 +236,10 @@ class Bq79616:
         bringup.step = -1
         self.cycles_to_check = self.cycles_to_check - 1 if self.cycles_to_check else _WIRE_CHECK_CYCLES
         self._odd_cycles += 1
-        if not self._complete():
+        if self.devices_seen < self._devices:
             if self._odd_cycles >= _PARTIAL_CYCLES:
                 bringup.restart()
-        elif not bringup.link_broken:
+        elif not self.link_broken:
             self._odd_cycles = 0
         elif self._odd_cycles >= _LOOK_CYCLES:
             self._odd_cycles = 0

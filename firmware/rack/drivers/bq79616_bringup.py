@@ -14,7 +14,7 @@ from micropython import const
 from rack.definitions.codes import AFE_CONFIG, AFE_LOOK, AFE_REVERSE, AFE_RUN, AFE_SEARCH, AFE_WAKE
 from rack.drivers import bq79616_registers as R
 from rack.drivers.bq79616_convert import count_different, first_with, take_bytes
-from rack.drivers.bq79616_frames import READ_DAMAGED, READ_DONE, READ_SILENT
+from rack.drivers.bq79616_frames import READ_DAMAGED, READ_SILENT
 from rack.drivers.bq79616_search import Search
 
 _WAKE_LOW_us = const(2500)           # wake ping: at least 2 ms; from 7 ms on it is a shut-down
@@ -28,7 +28,8 @@ _FRAME_us = const(60)
 class BringUp:
     """The part of rack.drivers.bq79616 that brings a stack to AFE_RUN, and back to it after a failed read.
 
-    link: rack.drivers.bq79616_frames.StackLink. The owner runs the row `step` of the program of `state`.
+    link: rack.drivers.bq79616_frames.StackLink; this part decides what follows a failed read of it.
+    The owner runs the row `step` of the program of `state`. devices_seen and link_broken change only with the state.
     configured: the stack has just been configured; the owner clears it. devices_seen, link_broken, faults, fault: see
     rack.drivers.bq79616. Counters: invalid (a register or result is not as configured), wakes.
     """
@@ -44,6 +45,7 @@ class BringUp:
         self.invalid = 0
         self.wakes = 0
         self._link = link
+        link.on_failure = self._read_failed
         self._search = Search(link)
         self._devices = devices
         self._cells = cells_per_device
@@ -172,14 +174,14 @@ class BringUp:
             self.restart()
             self._woken = True
 
-    def _read_failed(self, result):
+    def _read_failed(self, reason):
         """Silence of a running stack starts the search at once: its last device is asked first."""
-        if result == READ_SILENT and self.state == AFE_RUN:
+        if reason == READ_SILENT and self.state == AFE_RUN:
             self._fail_weight += _LOST_WEIGHT
             self._cold = False
             self._enter(AFE_SEARCH)
         else:
-            self._fail(_DAMAGED_WEIGHT if result == READ_DAMAGED else _LOST_WEIGHT)
+            self._fail(_DAMAGED_WEIGHT if reason == READ_DAMAGED else _LOST_WEIGHT)
 
     def _go_on(self, now_us):
         """After a search: read on at once if only the link has changed, otherwise configure."""
@@ -232,7 +234,7 @@ class BringUp:
 
     def _count_all(self, now_us, register, value):
         """Read the addresses of all devices; the read itself compares them."""
-        if not self.read(now_us, register, 1):
+        if not self._link.read(now_us, register, 1):
             return False
         self.devices_seen = self._devices
         return self._enter(AFE_CONFIG)
@@ -305,24 +307,17 @@ class BringUp:
             link.write_base(now_us, R.COMM_CTRL, R.TOP_STACK if alone else 0)
         return True
 
-    def read(self, now_us, register, size):
-        """Read the side in use; True when all frames are in link.rx. A failed read repeats, or changes the state."""
-        result = self._link.read(now_us, register, size)
-        if result > READ_DONE:
-            self._read_failed(result)
-        return result == READ_DONE
-
     def read_back(self, now_us, register, value):
-        if not self.read(now_us, register, 1):
-            return False
         link = self._link
+        if not link.read(now_us, register, 1):
+            return False
         return not count_different(link.rx, link.counts[link.side], 1, 0xFF, value) or self.not_as_configured()
 
     def read_status(self, now_us, register, size):
         """Check that every main ADC runs, and note the faults that devices report about themselves."""
-        if not self.read(now_us, register, size):
-            return False
         link = self._link
+        if not link.read(now_us, register, size):
+            return False
         count = link.counts[link.side]
         if count_different(link.rx, count, size, R.MAIN_RUN, R.MAIN_RUN):
             return self.not_as_configured()

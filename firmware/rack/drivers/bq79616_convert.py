@@ -118,13 +118,12 @@ def to_cells(rx, frames: int, cells: int, out, count: int, positions) -> int:
         cell = 0
         while cell < cells:
             raw = (int(received[at]) << 8) + int(received[at + 1])
-            if raw == NO_RESULT:
+            if raw >= NO_RESULT:
+                raw -= 2 * NO_RESULT
+            if raw == -NO_RESULT:
                 missing += 1
-            else:
-                if raw > NO_RESULT:
-                    raw -= 65536
-                if index < count:
-                    cells_mV[index] = (raw * 3125 + 8192) >> 14
+            elif index < count:
+                cells_mV[index] = (raw * 3125 + 8192) >> 14
             index -= 1
             at += 2
             cell += 1
@@ -163,8 +162,7 @@ def to_temps(rx, frames: int, temps: int, out, count: int, positions, ntc):
                 else:
                     segment = ratio >> SEGMENT_BITS
                     low = int(table[segment])
-                    rise = (int(table[segment + 1]) - low) * (ratio & SEGMENT_MASK) >> SEGMENT_BITS
-                    value = (low + rise + 5) // 10
+                    value = (low + ((int(table[segment + 1]) - low) * (ratio & SEGMENT_MASK) >> SEGMENT_BITS) + 5) // 10
             if index < count:
                 temps_ddegC[index] = value
             index += 1

@@ -19,12 +19,15 @@ from rack.drivers.bq79616_registers import (
 )
 from rack.drivers.crc16 import TABLE, seal
 
-# results of a read
-READ_PENDING = const(0)
-READ_DONE = const(1)
-READ_DAMAGED = const(2)              # length, address, register or CRC of a frame is wrong
-READ_LATE = const(3)                 # the answer has begun and did not end in time
-READ_SILENT = const(4)               # the answer has not begun in time
+# why a read has failed
+READ_DAMAGED = const(1)              # length, address, register or CRC of a frame is wrong
+READ_LATE = const(2)                 # the answer has begun and did not end in time
+READ_SILENT = const(3)               # the answer has not begun in time
+
+# what is known of the answer of one device
+HEARD_PENDING = const(0)
+HEARD_GOOD = const(1)
+HEARD_NONE = const(2)                # no answer in time, or a damaged one
 
 # phases of a read
 _PHASE_ASK = const(0)
@@ -49,12 +52,14 @@ class StackLink:
 
     uart: see rack.drivers.bq79616. devices: 1..26. longest_answer: data bytes of the longest answer of one device.
     Counters: crc_errors, timeouts. pause_us: the next call has no work to do before this time has passed.
+    on_failure(reason): called with READ_* when a read has failed; its owner sets it.
     """
 
     def __init__(self, uart, devices, longest_answer):
         self.crc_errors = 0
         self.timeouts = 0
         self.pause_us = 0
+        self.on_failure = None
         self.since_us = 0              # start of the present wait or read
         self.wait_us = 0               # the next frame is not sent earlier than this after since_us
         self.phase = _PHASE_ASK
@@ -139,7 +144,7 @@ class StackLink:
     def read(self, now_us, register, size):
         """Read `size` bytes of every device of the side, one phase a call.
 
-        Returns READ_PENDING, READ_DONE in the call in which all frames are in rx and good, or why the read failed.
+        Returns True in the call in which all frames are in rx and good. A read that fails calls on_failure.
         """
         frames = self.counts[self.side]
         if self.phase == _PHASE_ASK:
@@ -149,61 +154,67 @@ class StackLink:
                 self.since_us = now_us
                 self.phase = _PHASE_COLLECT
                 self._taken = 0
-            return READ_PENDING
-        if self.phase == _PHASE_COLLECT:
-            result = self._collect(now_us, frames)
-            if result != READ_DONE:
-                return result
-            if self._expected > _SMALL:
-                return READ_PENDING
+            return False
+        if self.phase == _PHASE_COLLECT and (not self._collect(now_us, frames) or self._expected > _SMALL):
+            return False
         if self.phase == _PHASE_CHECK:
             top = frames if self.side else frames - 1
             if count_good(self.rx, frames, top, size, register, TABLE) < frames:
                 self.crc_errors += 1
-                self.phase = _PHASE_ASK
-                return READ_DAMAGED
+                self._fail(READ_DAMAGED)
+                return False
             self.phase = _PHASE_USE
             if frames > _FRAMES_PER_POLL:
-                return READ_PENDING
-        return READ_DONE
+                return False
+        return True
+
+    def _fail(self, reason):
+        self.phase = _PHASE_ASK
+        self.on_failure(reason)
 
     def _collect(self, now_us, frames):
-        """Take the bytes that have arrived, a few chunks a call; READ_DONE when the whole answer is in rx."""
+        """Take the bytes that have arrived, a few chunks a call; True when the whole answer is in rx."""
+        uart = self._uart
+        taken = self._taken
+        left = self._expected - taken * _CHUNK
         for _ in range(_CHUNKS_PER_POLL):
-            left = self._expected - self._taken * _CHUNK
-            size = min(left, _CHUNK)
-            waiting = self._uart.any()
+            size = left if left < _CHUNK else _CHUNK
+            waiting = uart.any()
             if waiting < size:
-                return self._look_at_clock(now_us, frames, waiting)
-            self._uart.readinto(self._chunks[self._taken], size)
-            self._taken += 1
-            if size == left:
+                self._taken = taken
+                self._look_at_clock(now_us, frames, left, waiting)
+                return False
+            uart.readinto(self._chunks[taken], size)
+            taken += 1
+            left -= size
+            if not left:
                 self.phase = _PHASE_CHECK
-                return READ_DONE
-        return self._look_at_clock(now_us, frames, self._uart.any())
+                return True
+        self._taken = taken
+        self._look_at_clock(now_us, frames, left, uart.any())
+        return False
 
-    def _look_at_clock(self, now_us, frames, waiting):
+    def _look_at_clock(self, now_us, frames, left, waiting):
         """Fail a read whose answer has not begun, or not ended, in time.
 
-        Otherwise the pause lasts until as many bytes have come as one call can take.
+        left: bytes that are not in rx yet. Otherwise the pause lasts until one call can take as many as it may.
         """
-        missing = min(self._expected - self._taken * _CHUNK, _CHUNKS_PER_POLL * _CHUNK) - waiting
+        missing = (left if left < _CHUNKS_PER_POLL * _CHUNK else _CHUNKS_PER_POLL * _CHUNK) - waiting
         if missing <= 0:
-            return READ_PENDING
+            return
+        expected = self._expected
         passed_us = (now_us - self.since_us) & TICKS_MASK
-        left_us = 10 * self._expected + 20 * frames + _ANSWER_us - passed_us
-        if passed_us > _SILENT_us and not waiting and not self._taken:      # also when this call itself is late
+        left_us = 10 * expected + 20 * frames + _ANSWER_us - passed_us
+        if passed_us > _SILENT_us and not waiting and left == expected:     # also when this call itself is late
             self.timeouts += 1
-            self.phase = _PHASE_ASK
             self._uart.pulse_low(_CLEAR_us)
             self.pause(now_us, _CLEARED_us)
-            return READ_SILENT
-        if left_us < 0:
+            self._fail(READ_SILENT)
+        elif left_us < 0:
             self.timeouts += 1
-            self.phase = _PHASE_ASK
-            return READ_LATE
-        self.pause_us = min(10 * missing, left_us + 1)
-        return READ_PENDING
+            self._fail(READ_LATE)
+        else:
+            self.pause_us = min(10 * missing, left_us + 1)
 
     # -- questions to one device
 
@@ -215,13 +226,13 @@ class StackLink:
             self.phase = _PHASE_COLLECT
 
     def heard(self, now_us, device, register):
-        """Result of `ask`: READ_PENDING, READ_DONE for a good answer, READ_SILENT for a bad one or for none."""
+        """Return what is known of the answer to `ask`: HEARD_*."""
         waiting = self._uart.any()
         if waiting < 7:
             if ((now_us - self.since_us) & TICKS_MASK) <= _SILENT_us:
-                return READ_PENDING
+                return HEARD_PENDING
             self.phase = _PHASE_ASK
-            return READ_SILENT
+            return HEARD_NONE
         self.phase = _PHASE_ASK
         self._uart.readinto(self.rx, 7)
-        return READ_DONE if count_good(self.rx, 1, device, 1, register, TABLE) == 1 else READ_SILENT
+        return HEARD_GOOD if count_good(self.rx, 1, device, 1, register, TABLE) == 1 else HEARD_NONE

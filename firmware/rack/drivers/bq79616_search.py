@@ -3,7 +3,7 @@
 The last device is asked first, because noise and a break look alike: one lost answer must not look like a break.
 """
 
-from rack.drivers.bq79616_frames import READ_DONE, READ_PENDING
+from rack.drivers.bq79616_frames import HEARD_GOOD, HEARD_PENDING
 
 
 class Search:
@@ -26,10 +26,10 @@ class Search:
         """Row of a program: ask until lower and upper bound meet."""
         link = self._link
         if link.phase:
-            result = link.heard(now_us, self._asked() - 1 + link.side, register)
-            if result == READ_PENDING:
+            heard = link.heard(now_us, self._asked() - 1 + link.side, register)
+            if heard == HEARD_PENDING:
                 return False
-            self._narrow(result == READ_DONE)
+            self._narrow(heard == HEARD_GOOD)
         if self.found == self._high:
             return True
         link.ask(now_us, self._asked() - 1 + link.side, register)

@@ -127,8 +127,7 @@ def to_temps(aux, devices: int, temps: int, out, count: int, ntc):
                 else:
                     segment = ratio >> SEGMENT_BITS
                     low = int(table[segment])
-                    rise = (int(table[segment + 1]) - low) * (ratio & SEGMENT_MASK) >> SEGMENT_BITS
-                    value = (low + rise + 5) // 10
+                    value = (low + ((int(table[segment + 1]) - low) * (ratio & SEGMENT_MASK) >> SEGMENT_BITS) + 5) // 10
             if device * temps + sensor < count:
                 temps_ddegC[device * temps + sensor] = value
             at += 2

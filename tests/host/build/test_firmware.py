@@ -15,6 +15,8 @@ from halite.config import load
 from halite.common.errors import HaliteError
 from halite.build.fold import CHIPS, constants
 from halite.common.paths import BOARD_CONFIGS, FIRMWARE
+from rack.definitions.codes import AFE_BQ79616, AFE_LTC6813
+from support.ltc_rack import ltc_rack
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,18 @@ def test_a_board_has_no_functions_for_pointers_as_only_viper_functions_use_them(
     assert len(used) > 100 and all(viper for _, viper in used)
     assert not {"rack/base/viper.mpy", "rack/drivers/fast.mpy"} & set(built.files)
     assert not any(".fast import" in source for name, source in build.board_sources().items() if "ports" not in name)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_build_holds_the_driver_of_one_afe_chip(tmp_path, plain):
+    """A rack with a BQ79616 stack has no module of the LTC6813 driver, and the other way round."""
+    names = {}
+    for config in (load("bench_rack"), load(ltc_rack(tmp_path))):
+        names[config["afe_chip"]] = {name.partition(".")[0] for name in build.make(config, plain=plain).files}
+    bq79616, ltc6813 = names[AFE_BQ79616] - names[AFE_LTC6813], names[AFE_LTC6813] - names[AFE_BQ79616]
+    parts = ("", "_bringup", "_convert", "_frames", "_search")
+    assert bq79616 == {f"rack/drivers/bq79616{part}" for part in parts}
+    assert ltc6813 == {"rack/drivers/ltc681x", "rack/drivers/pec15", "rack/hal/rp2_afe_spi"}
 
 
 def test_a_module_that_does_not_compile_is_named():

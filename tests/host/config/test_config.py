@@ -12,7 +12,7 @@ from halite.common.errors import HaliteError
 from halite.common.paths import BOARD_CONFIGS, FIRMWARE
 from halite.config import ConfigProblem, blob, checks, compile_config, flat_tables, load, load_params, rows
 from halite.config.checks import _windows, cross_check
-from halite.config.reader import read
+from halite.config.reader import read, read_toml
 from halite.config.show import as_text, start_from
 from halite.config.validate import validate
 from hypothesis import given, settings
@@ -259,6 +259,60 @@ def test_a_conflict_reaches_the_user_with_the_file(tmp_path):
     with pytest.raises(ConfigProblem) as refused:
         load(file)
     assert refused.value.problems == [f"{file}: [afe] devices 23: 384 cells at 16 each need 24"]
+
+
+def ltc6813(board):
+    """The document of the sodium rack with an LTC6813 stack on a board map."""
+    document = changed("afe", "chip", "ltc6813")
+    document["pins"] = dict(read_toml(BOARD_CONFIGS / "boards" / f"{board}.toml")["pins"])
+    document["modbus"]["enabled"] = False
+    return document
+
+
+def test_an_ltc6813_rack_needs_a_board_map_with_its_pins():
+    """The reference map is refused with each missing pin and the GPIOs that can serve it."""
+    assert conflicts(ltc6813("pico_w_ltc6813")) == []
+    needed = '[afe] chip = "ltc6813" needs this pin'
+    assert conflicts(ltc6813("pico_w")) == [
+        f"[pins] afe_miso = -1: {needed}: allowed is 8, 12, 28",
+        f"[pins] afe_cs = -1: {needed}: allowed is any free GPIO",
+        f"[pins] afe_sck = -1: {needed}: allowed is 10, 14, 26",
+        f"[pins] afe_mosi = -1: {needed}: allowed is 11, 15, 27",
+    ]
+
+
+def test_a_bq79616_rack_is_refused_on_the_map_of_an_ltc6813():
+    """Its UART has no pins there."""
+    document = ltc6813("pico_w_ltc6813")
+    document["afe"]["chip"] = "bq79616"
+    needed = '[afe] chip = "bq79616" needs this pin'
+    assert conflicts(document) == [
+        f"[pins] afe_tx = -1: {needed}: allowed is 0, 12, 16, 28",
+        f"[pins] afe_rx = -1: {needed}: allowed is 1, 13, 17",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chip", "board", "cells", "devices", "allowed"),
+    [
+        ("bq79616", "pico_w", 5, 5, "6 to 16"),
+        ("bq79616", "pico_w", 18, 2, "6 to 16"),
+        ("ltc6813", "pico_w_ltc6813", 18, 2, ""),
+        ("ltc6813", "pico_w_ltc6813", 4, 6, ""),
+    ],
+)
+def test_a_device_has_the_cells_that_its_chip_can_measure(chip, board, cells, devices, allowed):
+    """cells_per_device out of the chip's range is refused with the range."""
+    document = ltc6813(board)
+    document["afe"].update(chip=chip, cells_per_device=cells, devices=devices)
+    document["cell"]["series"] = cells * devices
+    said = f'[afe] cells_per_device = {cells}: allowed is {allowed} with [afe] chip = "{chip}"'
+    assert [line for line in conflicts(document) if line.startswith("[afe]")] == ([said] if allowed else [])
+
+
+def test_an_unknown_afe_chip_is_refused_with_the_two_that_exist():
+    lines = problems(changed("afe", "chip", "bq76952"))
+    assert lines == [f"{SODIUM}: [afe] chip = 'bq76952': allowed is \"bq79616\" or \"ltc6813\""]
 
 
 @pytest.mark.parametrize(
