@@ -125,11 +125,8 @@ def rename(source: str, names: Mapping[str, str]) -> str:
     return "".join(lines)
 
 
-def print_names(wanted: Sequence[str]) -> None:
-    """Print `name of the image  name in the source`, all or the wanted ones."""
-    from halite.build.firmware import board_sources
-
-    modules = board_sources()
+def print_names(modules: Mapping[str, str], wanted: Sequence[str]) -> None:
+    """Print `name of the image  name in the source`, all or the wanted ones. modules: the sources of a board."""
     names = mapping(modules.values(), [modules["boot.py"], modules["main.py"]])
     for name, other in sorted(names.items(), key=lambda item: item[1]):
         if not wanted or other in wanted or name in wanted:

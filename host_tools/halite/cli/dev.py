@@ -15,7 +15,7 @@ def heap(
     lists: Annotated[bool, typer.Option("--lists", help="Measure the modules that the build leaves out.")] = False,
 ) -> None:
     """Measure the heap that each firmware module takes on the emulated board."""
-    from halite.build.heap import print_table
+    from halite.bench.heap import print_table
 
     print_table(config, lists)
 
@@ -28,9 +28,10 @@ def names(
 
     A traceback of a rack names attributes and module variables by the names of the image.
     """
+    from halite.build.firmware import board_sources
     from halite.build.intern import print_names
 
-    print_names(wanted or ())
+    print_names(board_sources(), wanted or ())
 
 
 @app.command(epilog="Example: halite dev generate --check")

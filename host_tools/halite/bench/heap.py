@@ -20,7 +20,8 @@ _BOOT_MS = 1200.0
 _EMULATED_LIMIT_MS = 20_000
 _WALL_LIMIT_S = 600
 _ROOTS = ("rack.app", "rack.hal.rp2_board")  # what rack.start imports once the config is read
-_AFE_ROOTS = ("rack.drivers.bq79616", "rack.drivers.ltc681x", "rack.hal.rp2_afe_spi")  # the build holds those of one chip
+# The build holds the modules of one chip.
+_AFE_ROOTS = ("rack.drivers.bq79616", "rack.drivers.ltc681x", "rack.hal.rp2_afe_spi")
 _LISTS = tuple(sorted(name.removesuffix(".py").replace("/", ".") for name in build.HOST_ONLY))
 
 _MEASURE = """
