@@ -174,7 +174,7 @@ class Recorder:
         The last field is a clock in units of 160 us that wraps at 2**16. Only consistent when frozen.
         """
         m = self._m
-        at = ((m[R.NEXT] - m[R.COUNT] + index) & _RING_MASK) * _WIDTH
+        at = ((m[R.NEXT] + index - m[R.COUNT]) & _RING_MASK) * _WIDTH
         for i in range(_WIDTH):
             value = self._ring[at + i]
             into[i] = value * m[R.UNIT_W] if 1 <= i <= _POWERS else value
