@@ -36,7 +36,7 @@ def params(name: str = "bench", **changed: Any) -> Any:
 
 
 class Rig:
-    """Runs a Controller against the simplest rack there is; `freeze` leaves an input alone."""
+    """Runs a Controller against a very simple rack."""
 
     def __init__(self, name: str = "bench", now_ms: int = 0, **changed: Any) -> None:
         self.params = params(name, **changed)
@@ -47,7 +47,7 @@ class Rig:
         self.cell_mV = 3250 if self.params.rack_chemistry else 3050
         self.bus_dV = 0.0
         self.rack_error_dV = 0          # of the rack's own voltage against its cells
-        self.resistor_J = 0.0           # in the precharge resistor; it cools as the config promises
+        self.resistor_J = 0.0           # energy in the precharge resistor; it cools at the config's rate
         self.aux = True                 # contacts follow their coils
         self.bus = True                 # the bus precharges
         self.silent: set[str] = set()   # "cells", "temps", "current", "pcs"
@@ -124,12 +124,12 @@ class Rig:
         for _ in range(ms // 10):
             self.scan()
 
-    def until(self, true: Any, most_ms: int = 20_000) -> int:
-        """Run until true(); returns the ms it took; fails when it never comes."""
+    def until(self, true: Any, max_ms: int = 20_000) -> int:
+        """Run until true(); returns the ms it took; fails after max_ms."""
         began = self.ms
         while not true():
             at = f"step {self.s[I.STEP]}, trip {self.s[I.TRIP_CODE]}"
-            assert self.ms - began < most_ms, f"not within {most_ms} ms: {at}"
+            assert self.ms - began < max_ms, f"not within {max_ms} ms: {at}"
             self.scan()
         return self.ms - began
 
