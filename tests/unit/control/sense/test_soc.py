@@ -111,7 +111,7 @@ def test_what_nobody_saw_is_counted_by_the_accumulator(seen: int, true: int, bef
     whole = 10 * (seen * before + true * gap)
     soc.metered(whole // 1000, True)
     assert abs(start - _exact(soc) - whole) <= 2000
-    soc.metered(123, True)               # nothing was missed since
+    soc.metered(123, True)               # each scan since then had a current
     assert abs(start - _exact(soc) - whole) <= 2000
 
 
