@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-LEAST, MOST = -(2**30), 2**30 - 1
+MIN, MAX = -(2**30), 2**30 - 1
 
 
 class Overflow(AssertionError):
@@ -14,7 +14,7 @@ def checked(value: Any) -> Any:
     """The value as a Checked; booleans and everything else as they are."""
     if type(value) is bool or not isinstance(value, int):
         return value
-    if not LEAST <= value <= MOST:
+    if not MIN <= value <= MAX:
         raise Overflow(f"{int(value)} needs more than 31 bits")
     return Checked(value)
 

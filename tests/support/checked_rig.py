@@ -1,4 +1,4 @@
-"""The bench rack with a controller all of whose numbers are Checked, and which of its functions were entered."""
+"""The bench rack with a controller whose numbers are all Checked, and a record of the functions that were entered."""
 
 import importlib
 import inspect
@@ -40,7 +40,7 @@ def _check_attributes(what: Any, seen: set[int]) -> None:
 
 
 class CheckedRig(Rig):
-    """The world around it reckons as it likes; needs the fixture `checked_arrays`."""
+    """The simulated world uses plain integers; needs the fixture `checked_arrays`."""
 
     def _controller(self) -> Controller:
         return checked_controller(SimpleNamespace(**vars(self.params)))
@@ -53,7 +53,7 @@ class CheckedRig(Rig):
         self.c.advance_ages(checked(self.now_ms))
 
     def _heat(self, coils: int, before_dV: int, dt: int) -> None:
-        """Nobody asks for the resistor here."""
+        """These tests do not read the resistor's energy."""
 
 
 def functions() -> dict[str, FunctionType]:
@@ -73,9 +73,9 @@ def _of(module: Any) -> Iterator[tuple[str, FunctionType]]:
 
 
 class Entered:
-    """Which functions of the control core are entered meanwhile.
+    """Records which functions of the control core are entered inside the `with` block.
 
-    Each has, until then, a code that tells of it and puts its own back: so it costs one call of each.
+    Each function gets a code that records the call and then restores the original code, so it costs one call of each.
     """
 
     def __init__(self) -> None:

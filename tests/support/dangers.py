@@ -1,7 +1,7 @@
-"""What must not last: every cause of a trip that a test can bring about, and how long a coil may stay on with it.
+"""Dangers: every cause of a trip that a test can bring about, and how long a coil may stay on with it.
 
-Read from the world and not from the alarms. An alarm's time in the config is counted from the first scan that can see
-the cause; what comes by a scan of the AFE is seen one of its periods later.
+The dangers are read from the simulated world, not from the alarms. An alarm's time in the config counts from the first
+scan that can detect the cause; a cause in the AFE's data is detected up to one AFE period later.
 """
 
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from rack.definitions.alarms import code_of
 from rack.definitions.codes import COIL_NEG, COIL_POS, IN_AUX_NEG, IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK, NO_OPEN
 from rack.generated import ids as I
 
-_STEP_ddegC = 90            # what a cell may just warm between two scans of the AFE (plausible_jump_dK)
+_STEP_ddegC = 90            # largest plausible warming between two scans of the AFE (plausible_jump_dK)
 _RISE_ddegC = 7             # of sensor 0 in 100 ms, when it runs away: too slow to be over-temperature first
-_LEAST_ddegC, _MOST_ddegC = -600, 2000     # a reading outside this is a broken wire
+_MIN_ddegC, _MAX_ddegC = -600, 2000     # a reading outside this is a broken wire
 _SEEN_IN = ("cells", "temps")
 
 
 class Danger(NamedTuple):
-    """An alarm and its cause; level: the alarm's, from the config.
+    """An alarm and its cause. level: the alarm's set value, from the config.
 
-    there: is the cause there? cause: brings it about, before each scan of step_ms; needs: what must not be silent
-    meanwhile, as that is a danger of its own; scans: more of them until the alarm can see what the inputs say.
+    there: True while the cause exists; cause: creates it, before each scan of step_ms; needs: inputs that must not be
+    silent during it, because silence is another danger; scans: scans until the alarm can detect the cause.
     """
 
     key: str
@@ -60,7 +60,7 @@ def _one_cell(rig: Rig, level: int) -> None:
 
 
 def _two_cells(first: int, second: int) -> Callable[[Rig, int], None]:
-    """One at the upper end of its window, one at the lower, or less far away where that is enough."""
+    """One cell at the upper end of its window, one at the lower end, or closer where that is enough."""
 
     def cause(rig: Rig, level: int) -> None:
         high = level_of(rig.params, "cell_high_trip") - 10
@@ -110,9 +110,9 @@ def _charging(d: "Dangers") -> bool:
 
 def _sensors_lost(d: "Dangers", level: int) -> bool:
     temps = d.rig.c.temps_ddegC
-    if min(temps) >= _LEAST_ddegC and max(temps) <= _MOST_ddegC:
+    if min(temps) >= _MIN_ddegC and max(temps) <= _MAX_ddegC:
         return False
-    return sum(not _LEAST_ddegC <= value <= _MOST_ddegC for value in temps) >= level
+    return sum(not _MIN_ddegC <= value <= _MAX_ddegC for value in temps) >= level
 
 
 def _lose_sensors(rig: Rig, level: int) -> None:
@@ -127,7 +127,7 @@ def _run_away(rig: Rig, level: int) -> None:
 
 
 def _overload(way: int) -> Callable[[Rig, int], None]:
-    """The largest current that is no over-current."""
+    """The largest current below the over-current trip."""
 
     def cause(rig: Rig, level: int) -> None:
         key = "discharge_current_trip" if way > 0 else "charge_current_trip"

@@ -1,4 +1,4 @@
-"""No deadline per example: the machine's load is no property of the code."""
+"""No deadline per example: the load of the machine is not a property of the code."""
 
 import os
 from array import array
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import Phase, settings
 
 settings.register_profile("control", deadline=None)
-# A mutant only has to be noticed, in each run alike: nothing is shrunk, remembered or left to the luck of a draw.
+# A mutant must be noticed in every run: examples are not shrunk or remembered, and their choice is fixed.
 settings.register_profile(
     "mutant", deadline=None, phases=[Phase.explicit, Phase.generate], database=None, derandomize=True
 )

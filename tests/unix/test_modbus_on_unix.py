@@ -13,6 +13,7 @@ from rack.definitions import sunspec
 from rack.definitions.codes import TASK_MODBUS
 from rack.drivers.crc16 import TABLE, crc16
 from rack.generated import alarm_output as O
+from rack.generated import controller_times as T
 from rack.generated import ids as I
 from support.modbus_rig import Slave, address, long, read_request, sealed, single_request, write_request
 
@@ -185,7 +186,7 @@ def test_no_request_and_no_noise_allocates(on_unix: Callable[[str], str], frames
     for at in range(81):
         slave.c.alarms.active[at] = at % 4 if at % 4 != 2 else 0
     slave.c.alarms.out[O.LATCHED] = 20
-    slave.c._w[0] = 0  # its time, as no scan has run over there
+    slave.c.times[T.NOW_ms] = 0  # its time, as no scan has run over there
     slave.modbus._text = bytes(48)  # the build's commit
     for frame, (answer, _) in zip(frames, lines, strict=True):
         assert (bytes.fromhex(answer)[:-2] if answer != "-" else b"") == slave.ask(frame), frame.hex()

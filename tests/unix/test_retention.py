@@ -87,23 +87,23 @@ def test_two_damaged_copies_are_an_alarm(deep: bytes) -> None:
             return list(asked(board, "alarms")["alarms"])
 
     newest = max((0, STORE_BYTES // 2), key=lambda at: int.from_bytes(deep[at : at + 4], "little"))
-    assert not any("memory" in alarm["text"] for alarm in with_damage(newest + 9))
-    assert any("memory" in alarm["text"] for alarm in with_damage(9, STORE_BYTES // 2 + 9))
+    assert not any("FRAM" in alarm["text"] for alarm in with_damage(newest + 9))
+    assert any("FRAM" in alarm["text"] for alarm in with_damage(9, STORE_BYTES // 2 + 9))
 
 
 def test_a_silent_fram_is_a_warning() -> None:
     """A new board has no alarm; a FRAM that stops answering has one until it answers again."""
     with UnixPort(BENCH) as board:
         board.run_for(800)
-        assert not any("memory" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
+        assert not any("FRAM" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
         board.chips.fram.faults.missing = True
         board.send("close\n")
         board.run_for(1200)
         assert board.coils == CLOSED  # a warning does not open the rack
-        assert any("memory" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
+        assert any("FRAM" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
         board.chips.fram.faults.missing = False
         board.run_for(6_500)  # it is tried again every 5 s
-        assert not any("memory" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
+        assert not any("FRAM" in alarm["text"] for alarm in asked(board, "alarms")["alarms"])
 
 
 def test_an_open_wire_trips_and_names_its_cell() -> None:

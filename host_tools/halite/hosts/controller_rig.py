@@ -132,12 +132,12 @@ class Rig:
         for _ in range(ms // 10):
             self.scan()
 
-    def until(self, true: Any, most_ms: int = 20_000) -> int:
-        """Run until true() and return the ms; AssertionError after most_ms."""
+    def until(self, true: Any, max_ms: int = 20_000) -> int:
+        """Run until true() and return the ms; AssertionError after max_ms."""
         began = self.ms
         while not true():
             at = f"step {self.s[I.STEP]}, trip {self.s[I.TRIP_CODE]}"
-            assert self.ms - began < most_ms, f"not within {most_ms} ms: {at}"
+            assert self.ms - began < max_ms, f"not within {max_ms} ms: {at}"
             self.scan()
         return self.ms - began
 

@@ -129,7 +129,7 @@ def test_a_deep_discharge_of_an_earlier_firmware_is_latched() -> None:
 
 
 def test_a_restart_does_not_close_what_an_operator_has_opened() -> None:
-    """`open` is what the operator is told to use before somebody works on the rack."""
+    """The manual demands `open` before a person works on the rack."""
     rig = Rig(rack_auto_close=1).close()
     rig.c.command(CMD_OPEN)
     rig.run(1_000)

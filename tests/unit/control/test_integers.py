@@ -1,4 +1,4 @@
-"""Rule R1: no result of the control core leaves 31 bits, no float appears, whatever the inputs and the config."""
+"""Rule R1: for any inputs and config, no result of the control core leaves 31 bits, and no float appears."""
 
 from typing import Any
 

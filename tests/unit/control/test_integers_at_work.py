@@ -38,7 +38,7 @@ _SETTINGS = {
     "rack_power_max_W": 2_000_000, "pair_power_W": 2_000_000,      # the most that params.py allows
 }  # fmt: skip
 
-# What the scan and the interrupt never run, and why.
+# Functions that the scan and the interrupt do not run, by reason.
 _NOT_IN_THE_SCAN = {
     "start": (
         "__init__", "overcurrent.overload", "frequency.", "limits.Limits.start", "mains.set_up", "services.make",
@@ -54,7 +54,7 @@ _NOT_IN_THE_SCAN = {
 
 
 class Work(CheckedRig):
-    """Its mains, its PCS and what records and explains it."""
+    """A rack with mains, PCS, recorder and reasons."""
 
     def __init__(self, **changed: int) -> None:
         super().__init__("bench", 2**30 - 5_000, **{**_SETTINGS, **changed})
@@ -64,7 +64,7 @@ class Work(CheckedRig):
         self.phases = self.params.grid_phases
 
     def work(self, ms: int, dt: int = 100) -> None:
-        """A period of each phase each 20 ms, unless there is no mains; scans each dt."""
+        """A period of each phase each 20 ms while mains is present; a scan each dt."""
         for _ in range(ms // dt):
             for _ in range(dt // 20 if self.mHz else 0):
                 for phase in range(self.phases):
@@ -75,7 +75,7 @@ class Work(CheckedRig):
             self.scan(dt)
             self.recorder.scan()
             self.reasons.list()
-            # what the application asks for
+            # the queries of the application
             assert (self.c.now_ms, self.c.response.request_W) == (self.now_ms, self.c.response.state[K.REQUEST])
             assert self.c.response.doubtful in (True, False)
 
@@ -161,7 +161,7 @@ def trips(rig: Work) -> None:
     assert rig.c.command(CMD_OPEN) == 0
     rig.work(1_500)
     rig.s[I.CURRENT_dA] = 0
-    for bus, tau in ((False, 50), (True, 1), (True, 10_000)):      # never charged, too fast, too slow
+    for bus, tau in ((False, 50), (True, 1), (True, 10_000)):      # a bus that stays empty, one too fast, one too slow
         rig.bus, rig.params.precharge_tau_ms = bus, tau
         rig.c.command(CMD_CLOSE)
         rig.work(4_000, 20)

@@ -46,7 +46,7 @@ _SURROUNDINGS = (I.GAS_mV, I.INSULATION_KOHM, I.COOLANT_ddegC, I.BOARD_ddegC, I.
 _SETTINGS = {
     "contactor_settle_ms": 200,
     "precharge_cooldown_ms": 500,
-    # what else would hide behind another trip
+    # faults that another trip would hide otherwise
     "plausible_wire_mV": 200,
     "runaway_temp_ddegC": 450,
     **dict.fromkeys(("overcurrent_charge_dA", "overcurrent_discharge_dA"), 100),
@@ -75,7 +75,7 @@ class Lithium:
         self.response.scan(c.now_ms)
 
     def check(self) -> bool:
-        """Both shares, before limits and without what each adds of its own, are the request. True: neither is 0."""
+        """The sum of both shares, before limits and without each rack's base, is the request. True: neither is 0."""
         sodium, lithium = self.rig.c.response.state, self.response.state
         one, other = (k[K.WANTED] - k[K.BASE] for k in (sodium, lithium))
         assert one + other == sodium[K.RESPONSE] == lithium[K.RESPONSE], (one, other)
@@ -104,7 +104,7 @@ class Machine(RuleBasedStateMachine):
             self.it_is_repaired_and_closed()
 
     def _begin(self, now_ms: int) -> None:
-        """A controller that has just got power, and a resistor that has cooled meanwhile."""
+        """A controller that has just got power, and a precharge resistor that has cooled."""
         self.rig = Rig(self.name, now_ms, **self.changed)
         self.dangers = Dangers(self.rig, self.met)
         self.lithium = Lithium(self.rig)
@@ -280,7 +280,7 @@ class Machine(RuleBasedStateMachine):
         self.time_passes(1000)
         self.it_is_repaired_and_closed()
 
-    # what always holds
+    # invariants
 
     @invariant()
     def in_range(self) -> None:
@@ -302,7 +302,7 @@ class Machine(RuleBasedStateMachine):
             assert s[I.ALARM_LEVEL] < TRIP
 
     def _check_resistor(self, dt: int) -> None:
-        """No more than its budget, what comes until the scan that sees it, and what counting whole volts loses."""
+        """At most its budget, plus the energy until the next scan, plus the rounding to whole volts."""
         p, volts = self.rig.params, self.rig.rack_dV / 10
         late_J = volts * volts / p.precharge_ohm * min(dt, p.deadman_window_ms) / 1000
         most_J = p.precharge_energy_J * (1 + 3 / max(10, volts)) + late_J

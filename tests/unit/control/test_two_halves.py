@@ -43,7 +43,7 @@ def lost() -> Rig:
 
 
 def play(rig: Rig, groups: list[int]) -> dict[int, dict[str, int]]:
-    """One plan after each group of protects; by time, what it leaves."""
+    """One plan after each group of protects; returns the state after each plan, by time."""
     seen = {}
     turns, k = rig.c.slots, rig.c.response.state
     for protects in groups:

@@ -45,7 +45,7 @@ LIMITS = b"rated power|cold|hot|core hot|cell voltage|SoC|alarm|tripped|rising"
 
 @micropython.viper
 def _next(active: ptr32, rows: ptr8, at: int, latched: int, actions: int) -> int:
-    """The first active alarm from `at` on with one of the actions, ALARMS if there is none.
+    """The first active alarm from `at` on with one of the actions, or ALARMS.
 
     latched: LATCHED for latched alarms, 0 for the others.
     """

@@ -155,7 +155,7 @@ def _evt1() -> dict[str, int]:
             for symbol in point["symbols"]}  # fmt: skip
 
 
-#   part of the signal's name: what the bit's name then says
+# part of the signal's name: part that the bit's name must then have
 _BIT_WORDS = (
     ("charge_temp_max", "OVER_TEMP"), ("charge_temp_min", "UNDER_TEMP"),
     ("temp_max", "OVER_TEMP"), ("core_max", "OVER_TEMP"), ("rise", "OVER_TEMP"),

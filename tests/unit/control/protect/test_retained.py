@@ -1,4 +1,4 @@
-"""Retained data: what a restart takes over from the FRAM's words, and which values it refuses."""
+"""Retained data: the words of the FRAM that a restart takes over, and the values that it refuses."""
 
 from array import array
 

@@ -27,7 +27,7 @@ def test_an_age_starts_again_with_its_message_only(age: int) -> None:
 
 
 def test_an_age_stops_at_its_maximum() -> None:
-    """A gap of half the clock's range leaves AGE_NEVER, so that a sum never leaves 31 bits."""
+    """A gap of half the clock's range leaves AGE_NEVER, so that sums stay within 31 bits."""
     s = image()
     message_ages.arrived(s, I.CELLS_AGE_ms)
     for ms in (AGE_NEVER - 1, 1, 1, 2**29):

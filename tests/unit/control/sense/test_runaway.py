@@ -1,4 +1,4 @@
-"""Thermal runaway: what counts as one, and what a broken sensor cannot fake."""
+"""Thermal runaway: its evidence, and the sensor faults that must not pass for it."""
 
 from array import array
 from typing import Any

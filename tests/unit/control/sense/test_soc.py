@@ -56,7 +56,7 @@ def test_throughput_counts_both_directions(steps: list[tuple[int, int]]) -> None
     told_in = k[W.IN_Ah] * 36_000 + k[W.IN_dAs]
     told_out = k[W.OUT_Ah] * 36_000 + k[W.OUT_dAs]
     assert k[W.IN_dAs] < 36_000 and k[W.OUT_dAs] < 36_000
-    # the carried remainder floors each step: what one direction counts more, the other counts more too
+    # the carried remainder floors each step, so both directions count the same excess
     assert abs((told_out - told_in) * 1000 + soc.rest_dAms - (moved_out - moved_in)) < 1000
     assert told_in * 1000 - moved_in <= 1000 * len(steps)
 
@@ -111,7 +111,7 @@ def test_what_nobody_saw_is_counted_by_the_accumulator(seen: int, true: int, bef
     whole = 10 * (seen * before + true * gap)
     soc.metered(whole // 1000, True)
     assert abs(start - _exact(soc) - whole) <= 2000
-    soc.metered(123, True)               # nothing was missed since
+    soc.metered(123, True)               # each scan since then had a current
     assert abs(start - _exact(soc) - whole) <= 2000
 
 

@@ -1,4 +1,4 @@
-"""Temperature sensors: which values are used, and what replaces a lost sensor."""
+"""Temperature sensors: the values that are used, and the replacement of a lost sensor."""
 
 from array import array
 
@@ -151,7 +151,7 @@ def test_with_every_sensor_lost_the_extremes_stay() -> None:
 @settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(-32768, 32767), min_size=_N, max_size=_N), max_size=6))
 def test_any_raw_values_leave_possible_extremes(scans: list[list[int]]) -> None:
-    """Whatever the drivers deliver, the extremes are possible temperatures."""
+    """For any values of the drivers the extremes are possible temperatures."""
     bench = Bench()
     for values in scans:
         for at, value in enumerate(values):
