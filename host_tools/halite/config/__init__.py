@@ -1,4 +1,4 @@
-"""Board configs: TOML → validated → what the board receives (rule R9: refused, never repaired)."""
+"""Board configs: TOML files, their checks, and config.bin for the board. A wrong config is refused (rule R9)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ["ConfigProblem", "RackConfig", "compile_config", "load", "load_params
 
 
 class ConfigProblem(HaliteError):
-    """A config that is refused; `problems` has one line each."""
+    """A refused config; `problems` has one line for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -28,7 +28,7 @@ class RackConfig:
     """A validated board config.
 
     values: every scalar of rack.definitions.params by its full name; tables: every table as a flat list of ints;
-    chip: of the board; sections: the merged document as it is written in TOML, with numbers for names.
+    chip: microcontroller of the board; sections: the merged TOML document, with numbers instead of named values.
     """
 
     path: Path
@@ -41,12 +41,12 @@ class RackConfig:
     sections: Mapping[str, Any]
 
     def __getitem__(self, name: str) -> int:
-        """config["precharge_tau_ms"]"""
+        """A scalar by its full name: config["precharge_tau_ms"]."""
         return self.values[name]
 
 
 def flat_tables(sections: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Every table of a validated document as flat ints; the alarms in the order of rack.definitions.alarms."""
+    """Every table of a validated document as flat integers; the alarms are in the order of rack.definitions.alarms."""
     tables = {}
     for table in rows.tables():
         if table.name == "alarms_levels":
@@ -58,7 +58,7 @@ def flat_tables(sections: Mapping[str, Any]) -> dict[str, list[int]]:
 
 
 def load(path: str | Path) -> RackConfig:
-    """Read and check a board config; ConfigProblem has every problem in a line of its own."""
+    """Read and check a board config. ConfigProblem has one line for each problem."""
     file = find_config(path)
     sections, problems = validate(file, read(file))
     if problems:
@@ -86,7 +86,7 @@ def compile_config(config: RackConfig) -> bytes:
 
 
 def load_params(path: str | Path) -> Any:
-    """The parameters as the board has them: rack.config.Params, through the very bytes that the board receives."""
+    """The parameters as rack.config.Params, read from the bytes that the board receives."""
     use_firmware()
     from rack.config import load as board_load
 

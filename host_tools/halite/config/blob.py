@@ -11,7 +11,7 @@ MAGIC = b"HLT1"
 
 
 def layout_crc() -> int:
-    """CRC-32 of the names: a blob compiled for other rows is refused by the board."""
+    """CRC-32 of the names. The board refuses a config that was compiled for other rows."""
     names = ",".join(row.name for row in rows.scalars()) + ";" + ",".join(table.name for table in rows.tables())
     return binascii.crc32(names.encode())
 
@@ -21,7 +21,7 @@ def _counted(data: bytes) -> bytes:
 
 
 def pack(scalars: Sequence[int], tables: Sequence[Sequence[int]], name: str, maintenance_key: bytes) -> bytes:
-    """scalars in the order of SCALARS, tables as flat ints in the order of TABLES → the blob."""
+    """The blob of scalars in the order of SCALARS and tables, as flat integers, in the order of TABLES."""
     use_firmware()
     from rack.definitions.params import VERSION
 
@@ -37,11 +37,11 @@ def pack(scalars: Sequence[int], tables: Sequence[Sequence[int]], name: str, mai
 
 
 def flat(entries: Sequence[int | Sequence[int]]) -> list[int]:
-    """Entries of a table as one list of ints."""
+    """Entries of a table as one list of integers."""
     return [value for entry in entries for value in ([entry] if isinstance(entry, int) else entry)]
 
 
 def pack_values(values: Mapping[str, int], tables: Mapping[str, Sequence[int]], name: str, key: bytes) -> bytes:
-    """The same from values by name."""
+    """As `pack`, with values by name."""
     ordered = [values[row.name] for row in rows.scalars()]
     return pack(ordered, [tables[table.name] for table in rows.tables()], name, key)

@@ -1,4 +1,4 @@
-"""What one row cannot say: which values of a board config fight each other. One small function per rule."""
+"""Conflicts between the values of a board config. One small function for each rule."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -20,13 +20,13 @@ Check = Callable[[Values, Tables], Iterator[str]]
 _INA228_BUS_V = 85  # INA228 data sheet, common-mode range
 _INA228_SHUNT_uV = 163_840  # the same, ADCRANGE 0
 _INA228_BIT_uV = 5  # of SOVL and SUVL
-_ALERT_BITS = 100  # the alert comes up to two bits early: within 2 % of its level; engineering judgement
-_WINDOW_SAMPLES, _ROCOF_SAMPLES = 48, 100  # most that rack.control.response.frequency sums up
+_ALERT_BITS = 100  # the alert may come two bits early, which is within 2 % of this; engineering judgement
+_WINDOW_SAMPLES, _ROCOF_SAMPLES = 48, 100  # maximum samples that rack.control.response.frequency sums up
 _NOMINALS_mHz = (50_000, 60_000)  # rack.control.response.frequency has a factor for these
-_CURVE_MOST_mHz = 20_000  # keeps the kernel's products in 31 bits; a droop of 10 % saturates at 6 Hz
-_REST_MOST_permille = 100  # FCR-N answers so much at its insensitivity of 10 mHz; beyond that: engineering judgement
-_AFE_AGES = ("cells_lost", "temps_lost")  # a rack that reads them more seldom trips as soon as it is closed
-_AGE_MOST_ms = {"grid_age_ms": 60_000}  # maximum age in rack.control.response.mains; the others stop at AGE_NEVER
+_MAX_CURVE_mHz = 20_000  # keeps the kernel's products in 31 bits; a droop of 10 % saturates at 6 Hz
+_MAX_REST_permille = 100  # response of FCR-N at its insensitivity of 10 mHz; as a limit: engineering judgement
+_AFE_AGES = ("cells_lost", "temps_lost")  # with a longer period a rack would trip as soon as it closes
+_MAX_AGE_ms = {"grid_age_ms": 60_000}  # maximum age in rack.control.response.mains; the others stop at AGE_NEVER
 _WINDOW_SCANS = 2  # one late scan must not open the contactors
 
 
@@ -65,11 +65,11 @@ def _curves(values: Values, tables: Tables) -> Iterator[str]:
     for name in _CURVES:
         section, key = rows.split(name)
         along, value = _columns(tables.get(name, ()))
-        fewest = 2 if name == "response_curve" else 1
-        if len(along) < fewest:
-            yield f"[{section}] {key}: at least {fewest} {'entries' if fewest > 1 else 'entry'}"
+        minimum = 2 if name == "response_curve" else 1
+        if len(along) < minimum:
+            yield f"[{section}] {key}: at least {minimum} {'entries' if minimum > 1 else 'entry'}"
         knots = pairwise(zip(along, value, strict=True))
-        if any(abs((x1 - x0) * (y1 - y0)) > rows.INT_MOST for (x0, y0), (x1, y1) in knots):
+        if any(abs((x1 - x0) * (y1 - y0)) > rows.INT_MAX for (x0, y0), (x1, y1) in knots):
             yield f"[{section}] {key}: an entry is too far from the one before: the board has numbers of 31 bits"
         if not _rises(along):
             yield f"[{section}] {key}: the first numbers must rise from entry to entry"
@@ -82,41 +82,41 @@ def _curves(values: Values, tables: Tables) -> Iterator[str]:
 
 
 def _droop(values: Values, tables: Tables) -> Iterator[str]:
-    """Knots written as frequencies, not as deviations, would ask for full power on a healthy grid."""
+    """Knots written as frequencies instead of deviations would request full power on a healthy grid."""
     along, value = _columns(tables["response_curve"])
-    if any(abs(mHz) > _CURVE_MOST_mHz for mHz in along):
-        yield f"[response] curve: allowed is -{_CURVE_MOST_mHz} to {_CURVE_MOST_mHz} mHz"
+    if any(abs(mHz) > _MAX_CURVE_mHz for mHz in along):
+        yield f"[response] curve: allowed is -{_MAX_CURVE_mHz} to {_MAX_CURVE_mHz} mHz"
     if len(along) > 1 and _rises(along) and _at(0, along, value):
         yield (
-            "[response] curve asks for power at nominal frequency: knots are [deviation from nominal mHz, permille], "
+            "[response] curve requests power at nominal frequency: knots are [deviation from nominal mHz, permille], "
             "allowed is 0 permille at 0 mHz"
         )
 
 
 def _services(values: Values, tables: Tables) -> Iterator[str]:
-    """A service that can be triggered and armed again; a grid that rests where next to nothing is answered."""
+    """The step service can be triggered and armed again, and the response at rest is small enough for a recovery."""
     along, value = _columns(tables["response_curve"])
     rest, below = values["response_rest_mHz"], values["response_step_below_mHz"]
     if values["response_step_permille"]:
         plausible = values["grid_plausible_mHz"]
-        for name, most, other in (
+        for name, limit, other in (
             ("response_step_below_mHz", plausible, "[grid] plausible_mHz"),
             ("response_step_rearm_mHz", below, "step_below_mHz"),
             ("response_rest_mHz", below, "step_below_mHz"),
         ):
-            if values[name] >= most:
-                yield f"[response] {rows.split(name)[1]} {values[name]} must be below {other} {most}"
+            if values[name] >= limit:
+                yield f"[response] {rows.split(name)[1]} {values[name]} must be below {other} {limit}"
     if values["response_duration_s"] or values["response_recovery_permille"]:
         answer = max((abs(_at(mHz, along, value)) for mHz in (-rest, rest)), default=0) if along else 0
-        if answer > _REST_MOST_permille:
+        if answer > _MAX_REST_permille:
             yield (
-                f"[response] rest_mHz {rest}: the curve answers there with {answer:.0f} permille, "
-                f"where energy is recovered; allowed is at most {_REST_MOST_permille} permille"
+                f"[response] rest_mHz {rest}: the curve gives {answer:.0f} permille there, "
+                f"where energy is recovered; allowed is at most {_MAX_REST_permille} permille"
             )
 
 
 def _at(x: int, along: Sequence[int], value: Sequence[int]) -> float:
-    """A curve at x, saturated beyond its ends."""
+    """The value of a curve at x, constant beyond its ends."""
     for (x0, y0), (x1, y1) in pairwise(zip(along, value, strict=True)):
         if x0 < x <= x1:
             return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
@@ -151,11 +151,11 @@ def _hysteresis(values: Values, tables: Tables) -> Iterator[str]:
 
 
 def _ages(values: Values, tables: Tables) -> Iterator[str]:
-    """An age stands still at some time: a level beyond it would be an alarm that never comes."""
+    """Each age has a maximum. An alarm with a level above it could not occur."""
     for key, signal, _, _, (set_at, *_) in _levels(tables):
-        most = _AGE_MOST_ms.get(signal, AGE_NEVER)
-        if signal.endswith("_age_ms") and set_at > most:
-            yield f"[alarms] {key}: set {set_at} is never reached: allowed is at most {most} ms"
+        maximum = _MAX_AGE_ms.get(signal, AGE_NEVER)
+        if signal.endswith("_age_ms") and set_at > maximum:
+            yield f"[alarms] {key}: set {set_at} cannot be reached: allowed is at most {maximum} ms"
 
 
 def _level_order(values: Values, tables: Tables) -> Iterator[str]:
@@ -164,11 +164,11 @@ def _level_order(values: Values, tables: Tables) -> Iterator[str]:
         for other, other_signal, other_direction, other_level, (other_at, *_) in found:
             same = (signal, direction) == (other_signal, other_direction)
             if same and level < other_level and (other_at - set_at) * direction <= 0:
-                yield f"[alarms] {other}: set {other_at} must lie beyond {key}, set {set_at}"
+                yield f"[alarms] {other}: set {other_at} must be beyond {key}, set {set_at}"
 
 
 def _trips_in_window(values: Values, tables: Tables) -> Iterator[str]:
-    """A cell is disconnected before it leaves its window."""
+    """The rack opens before a cell leaves its voltage window."""
     ends = (("cell_max_mV", "cell_voltage_max_mV", 1), ("cell_min_mV", "cell_voltage_min_mV", -1))
     for signal, limit, direction in ends:
         sets = [at for _, of, _, level, (at, *_) in _levels(tables) if of == signal and level == TRIP]
@@ -188,7 +188,8 @@ def _precharge(values: Values, tables: Tables) -> Iterator[str]:
     farad = values["precharge_tau_ms"] / 1000 / values["precharge_ohm"]
     joule = farad * (values["cell_series"] * values["cell_voltage_max_mV"] / 1000) ** 2 / 2
     if joule > values["precharge_energy_J"]:
-        yield f"[precharge] energy_J {values['precharge_energy_J']} is less than one precharge takes: {joule:.0f} J"
+        energy = values["precharge_energy_J"]
+        yield f"[precharge] energy_J {energy} is less than the energy of one precharge: {joule:.0f} J"
 
 
 def _times(values: Values, tables: Tables) -> Iterator[str]:
@@ -205,7 +206,7 @@ def _times(values: Values, tables: Tables) -> Iterator[str]:
 
 
 def _mains(values: Values, tables: Tables) -> Iterator[str]:
-    """One missing edge must not look like a loss of mains, which is found by an age in whole scans."""
+    """One missing edge must not look like a loss of mains, which the rack detects by an age in steps of a scan."""
     scan, nominal = values["rack_scan_ms"], values["grid_nominal_mHz"]
     if nominal not in _NOMINALS_mHz:
         yield f"[grid] nominal_mHz = {nominal}: allowed is {' or '.join(map(str, _NOMINALS_mHz))}"
@@ -215,13 +216,13 @@ def _mains(values: Values, tables: Tables) -> Iterator[str]:
 
 
 def _windows(values: Values, tables: Tables) -> Iterator[str]:
-    """The measurement's windows hold as many samples as asked for; the firmware would shorten longer ones."""
+    """The windows of the measurement fit the firmware, which would shorten longer windows."""
     rate = values["grid_nominal_mHz"] // 1000 * values["grid_phases"]
-    for name, most in (("grid_window_ms", _WINDOW_SAMPLES), ("grid_rocof_ms", _ROCOF_SAMPLES)):
-        if values[name] * rate // 1000 > most:
+    for name, maximum in (("grid_window_ms", _WINDOW_SAMPLES), ("grid_rocof_ms", _ROCOF_SAMPLES)):
+        if values[name] * rate // 1000 > maximum:
             yield (
-                f"[grid] {rows.split(name)[1]} {values[name]}: allowed is at most {most * 1000 // rate} ms, "
-                f"{most} samples at {rate} a second"
+                f"[grid] {rows.split(name)[1]} {values[name]}: allowed is at most {maximum * 1000 // rate} ms, "
+                f"{maximum} samples at {rate} a second"
             )
 
 
@@ -258,10 +259,10 @@ def _thermal(values: Values, tables: Tables) -> Iterator[str]:
 
 
 def _ranges(values: Values, tables: Tables) -> Iterator[str]:
-    """The sensors see whatever the alarms judge."""
+    """The ranges of the sensors include the levels of the alarms."""
     bus_V = values["cell_series"] * values["cell_voltage_max_mV"] / 10 / values["sensor_divider_pct"]
     if bus_V > _INA228_BUS_V:
-        yield f"[sensor] divider_pct leaves {bus_V:.0f} V at the INA228, which takes {_INA228_BUS_V} V"
+        yield f"[sensor] divider_pct leaves {bus_V:.0f} V at the INA228, whose limit is {_INA228_BUS_V} V"
     for key, signal, _, _, (set_at, *_) in _levels(tables):
         if signal == "current_dA" and abs(set_at) > values["overcurrent_sensor_dA"]:
             yield f"[alarms] {key}: set {set_at} is beyond [overcurrent] sensor_dA {values['overcurrent_sensor_dA']}"
@@ -271,9 +272,9 @@ _ALERTS = (("sensor_alert_charge_A", "charge_current_trip"), ("sensor_alert_disc
 
 
 def _alerts(values: Values, tables: Tables) -> Iterator[str]:
-    """The sensor cuts an over-current itself, at the trip level or below, and at a level that it can resolve."""
+    """The alert of the sensor is at or below the trip level, and high enough for the resolution of the sensor."""
     shunt = values["sensor_shunt_uohm"]
-    least = -(-_ALERT_BITS * _INA228_BIT_uV // shunt)
+    minimum = -(-_ALERT_BITS * _INA228_BIT_uV // shunt)
     trips = {key: abs(set_at) for key, _, _, _, (set_at, *_) in _levels(tables)}
     for name, trip in _ALERTS:
         key, amps = rows.split(name)[1], values[name]
@@ -282,14 +283,14 @@ def _alerts(values: Values, tables: Tables) -> Iterator[str]:
                 f"[sensor] {key} = {amps} A: allowed is at most {trips[trip] / 10:g} A, "
                 f"the trip level of [alarms] {trip}"
             )
-        if amps < least:
-            yield f"[sensor] {key} = {amps} A: allowed is at least {least} A with shunt_uohm {shunt}"
+        if amps < minimum:
+            yield f"[sensor] {key} = {amps} A: allowed is at least {minimum} A with shunt_uohm {shunt}"
     full_uV = values["overcurrent_sensor_dA"] * shunt // 10
     if full_uV > _INA228_SHUNT_uV:
-        most = 10 * _INA228_SHUNT_uV // shunt
+        maximum = 10 * _INA228_SHUNT_uV // shunt
         yield (
-            f"[overcurrent] sensor_dA = {values['overcurrent_sensor_dA']} x 0.1 A: allowed is at most {most} x 0.1 A, "
-            f"what the INA228 reads with shunt_uohm {shunt}"
+            f"[overcurrent] sensor_dA = {values['overcurrent_sensor_dA']} x 0.1 A: "
+            f"allowed is at most {maximum} x 0.1 A, the range of the INA228 with shunt_uohm {shunt}"
         )
 
 

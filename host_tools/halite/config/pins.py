@@ -1,4 +1,4 @@
-"""Which GPIO of an RP2040 can serve which signal: a pin map that fights the chip is refused.
+"""The GPIOs of an RP2040 that each signal can use. A pin map that does not fit the chip is refused.
 
 RP2040 data sheet, section 1.4.3 (GPIO functions).
 """
@@ -29,7 +29,7 @@ AFE_SPI = ("afe_miso", "afe_cs", "afe_sck", "afe_mosi")
 OPTIONAL = {
     "rs485_tx", "rs485_rx", "rs485_de", "zero_crossing_b", "zero_crossing_c", "coolant_flow", *AFE_UART, *AFE_SPI
 }  # fmt: skip
-SAFE_AT_BOOT = ("coil_enable", "coil_precharge", "coil_main_pos", "coil_main_neg", "heater")  # low before anything else
+SAFE_AT_BOOT = ("coil_enable", "coil_precharge", "coil_main_pos", "coil_main_neg", "heater")  # low first at start
 _NEIGHBOURS = ("hvil", "estop", "oc_alert")  # one PIO instruction reads all three
 
 
@@ -39,7 +39,7 @@ def _function(pins: Mapping[str, int]) -> Iterator[str]:
             if name not in OPTIONAL:
                 yield f"[pins] {name} must be connected"
         elif pin in RESERVED:
-            yield f"[pins] {name} = {pin}: GP{pin} belongs to the board"
+            yield f"[pins] {name} = {pin}: GP{pin} is used by the board itself"
         elif pin not in ALLOWED.get(name, {pin}):
             yield f"[pins] {name} = {pin}: allowed is one of {', '.join(map(str, sorted(ALLOWED[name])))}"
 
@@ -48,12 +48,12 @@ def _conflicts(pins: Mapping[str, int]) -> Iterator[str]:
     users: dict[int, str] = {}
     for name, pin in pins.items():
         if pin >= 0 and pin in users:
-            yield f"[pins] {name} and {users[pin]} both want GP{pin}"
+            yield f"[pins] {name} and {users[pin]} both use GP{pin}"
         users[pin] = name
 
 
 def check_pins(pins: Mapping[str, int]) -> Iterator[str]:
-    """Every conflict of a pin map (signal → GPIO, -1 not connected), one line each."""
+    """Every conflict of a pin map, one line each. pins: GPIO by signal, -1 not connected."""
     yield from _function(pins)
     yield from _conflicts(pins)
     first = pins[_NEIGHBOURS[0]]

@@ -1,4 +1,4 @@
-"""Read a board config and merge what it refers to: the board's pin map and the response service's preset."""
+"""Read a board config and merge the files that it refers to: pin map of the board, preset of the grid service."""
 
 import tomllib
 from pathlib import Path
@@ -8,15 +8,15 @@ from halite.common.errors import HaliteError
 from halite.common.paths import BOARD_CONFIGS, FIRMWARE
 
 Document = dict[str, Any]
-_MOST_BYTES = 1_000_000  # no config is that large; a device file never ends
+_MAX_BYTES = 1_000_000  # far above any config; a device file would have no end
 
 
 def parse_toml(path: Path) -> Document:
-    """Parse a TOML file. HaliteError names the file and the line; OSError when it cannot be opened."""
+    """Parse a TOML file. HaliteError names the file and the line; OSError if the file cannot be opened."""
     with path.open("rb") as file:
-        data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise HaliteError(f"{path}: larger than {_MOST_BYTES} bytes, that is no TOML file of Halite")
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise HaliteError(f"{path}: larger than {_MAX_BYTES} bytes, so not a config of Halite")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))  # some editors put a byte order mark first
     except UnicodeDecodeError as error:
@@ -40,7 +40,7 @@ def read_toml(path: Path) -> Document:
 
 
 def find_config(given: str | Path) -> Path:
-    """The file given, or the shipped config of that name (`sodium_rack` or `sodium_rack.toml`)."""
+    """The given file, or the shipped config of this name (`sodium_rack` or `sodium_rack.toml`)."""
     path = Path(given)
     if path.exists() or path.name != str(given):
         return path
@@ -49,7 +49,7 @@ def find_config(given: str | Path) -> Path:
 
 
 def _part(config: Path, folder: str, name: object, key: str) -> Document:
-    """boards/NAME.toml or grid_services/NAME.toml, beside the config or shipped."""
+    """boards/NAME.toml or grid_services/NAME.toml, from the folder of the config or shipped."""
     for root in (config.parent, BOARD_CONFIGS):
         path = root / folder / f"{name}.toml"
         if isinstance(name, str) and name.isidentifier() and path.exists():
@@ -72,26 +72,26 @@ def chip_of(config: Path, board: str) -> str:
 
 
 def _below(base: object, own: object) -> Document:
-    """A preset's keys with the rack's own keys over them."""
+    """The keys of a preset, overridden by the rack's own keys."""
     return {**(base if isinstance(base, dict) else {}), **(own if isinstance(own, dict) else {})}
 
 
 def _service(path: Path, document: Document, name: object) -> Document:
-    """A preset's keys for [response]; HaliteError when it is made for another grid than the rack's."""
+    """The keys of a preset for [response]. HaliteError if the preset is for another nominal frequency."""
     preset = _part(path, "grid_services", name, "[response] grid_service")
     preset = _below(preset.get("response", preset), {})
     made_for = preset.pop("nominal_mHz", None)
     grid = document.get("grid")
     nominal = grid.get("nominal_mHz") if isinstance(grid, dict) else None
     if None not in (made_for, nominal) and nominal != made_for:
-        said = f"[response] grid_service = {name!r} is for {made_for} mHz, [grid] nominal_mHz is {nominal}"
-        hint = f"a preset of your own, grid_services/NAME.toml beside {path.name}, may do without its nominal_mHz"
-        raise HaliteError(f"{path}: {said}", hint)
+        problem = f"[response] grid_service = {name!r} is for {made_for} mHz, [grid] nominal_mHz is {nominal}"
+        hint = f"a preset of your own, grid_services/NAME.toml next to {path.name}, may leave out nominal_mHz"
+        raise HaliteError(f"{path}: {problem}", hint)
     return preset
 
 
 def read(path: Path) -> Document:
-    """The config with board and service merged in; the rack's own keys win."""
+    """The config merged with its board and grid service. The rack's own keys override theirs."""
     document = read_toml(path)
     rack = document.get("rack")
     if isinstance(rack, dict) and "board" in rack:

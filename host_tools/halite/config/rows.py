@@ -1,6 +1,6 @@
-"""What a board config may hold, read from the firmware's own lists: there is no second list on the host.
+"""The keys that a board config may have, from the lists of the firmware. The host has no list of its own.
 
-`precharge_tau_ms` of rack.definitions.params is key `tau_ms` of section `[precharge]`; its unit is its suffix.
+`precharge_tau_ms` of rack.definitions.params is key `tau_ms` of section `[precharge]`. The suffix is the unit.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 from halite.common.paths import use_firmware
 
-INT_LEAST, INT_MOST = -(2**30), 2**30 - 1  # MicroPython's small integers on a 32-bit board
+INT_MIN, INT_MAX = -(2**30), 2**30 - 1  # MicroPython's small integers on a 32-bit board
 
 UNITS = {
     "mV": "mV", "dV": "x 0.1 V", "V": "V", "dA": "x 0.1 A", "mA": "mA", "A": "A", "W": "W", "kW": "kW", "Wh": "Wh",
@@ -22,7 +22,7 @@ UNITS = {
     "mKps": "mK/s", "mKpmin": "mK/min", "mKpW": "mK/W", "JpK": "J/K", "A2s": "A^2 s",
 }  # fmt: skip
 
-# Numbers that are names: the TOML says the name.
+# Numbers that have names in the TOML file.
 NAMED_VALUES = {
     "rack_chemistry": {"sodium": 0, "lfp": 1},
     "modbus_parity": {"none": 0, "odd": 1, "even": 2},
@@ -32,40 +32,40 @@ NAMED_VALUES = {
 
 @dataclass(frozen=True)
 class Scalar:
-    """One integer: least..most in the unit of its suffix."""
+    """One integer: minimum..maximum in the unit of its suffix."""
 
     name: str
-    least: int
-    most: int
+    minimum: int
+    maximum: int
 
     @property
     def allowed(self) -> str:
-        """What may be written, in words."""
+        """The allowed values in words."""
         if self.name in NAMED_VALUES:
             return " or ".join(f'"{word}"' for word in NAMED_VALUES[self.name])
-        if (self.least, self.most) == (0, 1):
+        if (self.minimum, self.maximum) == (0, 1):
             return "true or false"
-        return f"{self.least} to {self.most} {unit_of(self.name)}".rstrip()
+        return f"{self.minimum} to {self.maximum} {unit_of(self.name)}".rstrip()
 
 
 @dataclass(frozen=True)
 class Table:
-    """A list of entries of `width` integers each, `most` entries at the most."""
+    """A list of up to `maximum` entries of `width` integers each."""
 
     name: str
     width: int
-    most: int
+    maximum: int
 
     @property
     def allowed(self) -> str:
         if self.name == "response_curve":
-            return f"up to {self.most} knots [deviation from nominal mHz, permille], whole numbers"
+            return f"up to {self.maximum} knots [deviation from nominal mHz, permille], whole numbers"
         entry = f"lists of {self.width} whole numbers" if self.width > 1 else "whole numbers"
-        return f"up to {self.most} {entry}"
+        return f"up to {self.maximum} {entry}"
 
 
 def unit_of(name: str) -> str:
-    """The unit a name ends in, written out; "" for a plain number."""
+    """The unit at the end of a name, written out; "" for a plain number."""
     parts = name.split("_")
     return next((UNITS[unit] for at in range(len(parts)) if (unit := "_".join(parts[at:])) in UNITS), "")
 
@@ -92,7 +92,7 @@ def tables() -> tuple[Table, ...]:
 
 @cache
 def alarm_rows() -> tuple[tuple[object, ...], ...]:
-    """The rows of rack.definitions.alarms, each beginning with its key, signal, direction and level."""
+    """The rows of rack.definitions.alarms. Each starts with key, signal, direction and level."""
     use_firmware()
     if find_spec("rack.definitions.alarms") is None:
         return ()

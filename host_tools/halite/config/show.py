@@ -1,4 +1,4 @@
-"""Print a config for people, and start a new one from a shipped one."""
+"""Print a config for people, and make a new config from a shipped one."""
 
 import re
 import secrets
@@ -23,7 +23,7 @@ def _value(name: str, value: object) -> str:
 
 
 def as_text(config: RackConfig) -> str:
-    """Every section with its values and units; the maintenance key is not printed."""
+    """Every section with its values and units, without the maintenance key."""
     lines = []
     for section, body in config.sections.items():
         lines.append(f"[{section}]")
@@ -40,7 +40,7 @@ def start_from(preset: str, file: Path, name: str) -> None:
         shipped = ", ".join(path.stem for path in sorted(BOARD_CONFIGS.glob("*.toml")))
         raise HaliteError(f"{preset}: no such config to start from", f"shipped with Halite: {shipped}")
     if not _PLAIN_NAME.fullmatch(name):
-        raise HaliteError(f"{name!r} cannot be a rack's name", "1 to 32 printable ASCII characters, no quotes or \\")
+        raise HaliteError(f"{name!r} is not a valid rack name", "1 to 32 printable ASCII characters, no quotes or \\")
     text = _NAME.sub(f'name = "{name}"', source.read_text(encoding="utf-8"), count=1)
     text = _KEY.sub(f'key_hex = "{secrets.token_hex(32)}"', text, count=1)
     try:

@@ -1,6 +1,6 @@
-"""Check a merged config document with pydantic models made from the firmware's rows.
+"""Check a merged config document with pydantic models that are made from the rows of the firmware.
 
-Every problem becomes one line: file, section and key, value, unit, what is allowed.
+Every problem becomes one line: file, section and key, value, unit, allowed values.
 """
 
 import difflib
@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from halite.config import rows
 from halite.config.reader import Document
 
-_Int = Annotated[int, Field(strict=True, ge=rows.INT_LEAST, le=rows.INT_MOST)]
-_Name = Annotated[str, Field(strict=True, min_length=1, max_length=32, pattern=r"^[!-~][ -~]*$")]  # the console's set
+_Int = Annotated[int, Field(strict=True, ge=rows.INT_MIN, le=rows.INT_MAX)]
+_Name = Annotated[str, Field(strict=True, min_length=1, max_length=32, pattern=r"^[!-~][ -~]*$")]  # as the console
 _KeyHex = Annotated[str, Field(strict=True, pattern=r"^[0-9a-fA-F]{64}$")]
 
 _ASKS = re.compile(r": (?:unit \S+ is wrong here|the unit is missing): use (\S+)|: did you mean (?P<name>\S+)")
 
-# Keys that are not integers: (type, is it needed, what is allowed).
+# Keys that are not integers: (type, required, allowed values).
 TEXT_KEYS: Mapping[str, tuple[Any, bool, str]] = {
     "rack_name": (_Name, True, "1 to 32 printable ASCII characters"),
     "rack_board": (str, True, "the name of a file in boards/"),
@@ -30,19 +30,19 @@ TEXT_KEYS: Mapping[str, tuple[Any, bool, str]] = {
 }
 
 
-def _table_type(width: int, most: int) -> Any:
+def _table_type(width: int, maximum: int) -> Any:
     entry = Annotated[list[_Int], Field(min_length=width, max_length=width)] if width > 1 else _Int
-    return Annotated[list[entry], Field(max_length=most)]  # type: ignore[valid-type]
+    return Annotated[list[entry], Field(max_length=maximum)]  # type: ignore[valid-type]
 
 
 def _fields() -> dict[str, dict[str, Any]]:
-    """Per section the pydantic field of each key."""
+    """The pydantic field of each key, by section."""
     types: dict[str, Any] = {name: (kind, ... if needed else None) for name, (kind, needed, _) in TEXT_KEYS.items()}
     for row in rows.scalars():
-        types[row.name] = (Annotated[int, Field(strict=True, ge=row.least, le=row.most)], ...)
+        types[row.name] = (Annotated[int, Field(strict=True, ge=row.minimum, le=row.maximum)], ...)
     for table in rows.tables():
         if table.name != "alarms_levels":
-            types[table.name] = (_table_type(table.width, table.most), ...)
+            types[table.name] = (_table_type(table.width, table.maximum), ...)
     sections: dict[str, dict[str, Any]] = {}
     for name, field in types.items():
         section, key = rows.split(name)
@@ -55,7 +55,7 @@ def _fields() -> dict[str, dict[str, Any]]:
 
 @cache
 def document_model() -> type[BaseModel]:
-    """The model of a whole config: one sub-model per section, nothing else allowed."""
+    """The model of a config: one sub-model per section, without other keys."""
     strict = ConfigDict(extra="forbid")
     parts: dict[str, Any] = {}
     for section, fields in _fields().items():
@@ -64,7 +64,7 @@ def document_model() -> type[BaseModel]:
 
 
 def _numbered(document: Document) -> Document:
-    """The document with named values and booleans of 0..1 rows as the integers they stand for."""
+    """The document with integers instead of named values, and instead of booleans in rows of 0..1."""
     result = {name: dict(body) if isinstance(body, dict) else body for name, body in document.items()}
     for row in rows.scalars():
         section, key = rows.split(row.name)
@@ -75,13 +75,13 @@ def _numbered(document: Document) -> Document:
         if row.name in rows.NAMED_VALUES:
             if isinstance(value, str):
                 body[key] = rows.NAMED_VALUES[row.name].get(value, value)
-        elif isinstance(value, bool) and (row.least, row.most) == (0, 1):
+        elif isinstance(value, bool) and (row.minimum, row.maximum) == (0, 1):
             body[key] = int(value)
     return result
 
 
 def _allowed() -> dict[str, str]:
-    """What is allowed, in words, per full name."""
+    """The allowed values in words, by full name."""
     words = {name: text for name, (_, _, text) in TEXT_KEYS.items()}
     words.update({row.name: row.allowed for row in rows.scalars()})
     words.update({table.name: table.allowed for table in rows.tables()})
@@ -96,7 +96,7 @@ def _stem(key: str) -> str:
 
 
 def _unknown(where: str, key: str, known: Mapping[str, str]) -> str:
-    """Say what an unknown key should have been: another unit of it, a near name, or the whole list."""
+    """A line for an unknown key that proposes the right unit, a similar name, or all keys."""
     unit = key.rpartition("_")[2]
     for name, allowed in known.items():
         if name != key and _stem(name) == _stem(key):
@@ -114,7 +114,7 @@ def _shown(value: object) -> str:
 
 
 def _line(error: Any, document: Document, allowed: Mapping[str, str], sections: list[str]) -> str:
-    """One problem of pydantic's as one line of ours."""
+    """One problem of pydantic as one line for the user."""
     section, *rest = (str(part) for part in error["loc"])
     if not rest:
         return _section_line(error, section, sections)
@@ -147,7 +147,8 @@ def _section_line(error: Any, section: str, sections: list[str]) -> str:
 def validate(path: Path, document: Document) -> tuple[dict[str, Any], list[str]]:
     """Check a merged document.
 
-    Returns the validated document ({} when anything is wrong) and the problems, one line each, with the file's name.
+    Returns the validated document and the problems, one line each with the name of the file. With problems the
+    document is {}.
     """
     model = document_model()
     try:
@@ -160,7 +161,7 @@ def validate(path: Path, document: Document) -> tuple[dict[str, Any], list[str]]
 
 
 def _without_echo(lines: list[str]) -> list[str]:
-    """Leave out "missing" for a key that another line asks for in the right unit."""
+    """Remove "missing" for a key that another line already proposes with the right unit."""
     asked = set()
     for line in lines:
         if found := _ASKS.search(line):

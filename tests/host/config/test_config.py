@@ -71,14 +71,14 @@ def test_a_rack_without_an_ems_s_link_needs_no_pins_for_it():
 
 # -- what the host refuses
 
-NUMBERS = [row for row in SCALARS if row.name not in rows.NAMED_VALUES and row.most > 1]
+NUMBERS = [row for row in SCALARS if row.name not in rows.NAMED_VALUES and row.maximum > 1]
 
 
 @given(st.sampled_from(NUMBERS), st.integers(1, 10**6), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_a_value_out_of_range_is_refused_with_key_value_and_what_is_allowed(row, beyond, high):
     section, key = rows.split(row.name)
-    value = row.most + beyond if high else row.least - beyond
+    value = row.maximum + beyond if high else row.minimum - beyond
     lines = problems(changed(section, key, value))
     written = f"[{section}] {key} = {value} {rows.unit_of(row.name)}".rstrip()
     assert lines == [f"{SODIUM}: {written}: allowed is {row.allowed}"]
@@ -154,13 +154,13 @@ def test_any_document_gives_single_lines_and_no_exception(document):
 @pytest.mark.parametrize(
     ("section", "key", "value", "said"),
     [
-        ("alarms", "cell_high_derate", [3_860, 3_800, 200, 5_000], "must lie beyond cell_high_warn"),
+        ("alarms", "cell_high_derate", [3_860, 3_800, 200, 5_000], "must be beyond cell_high_warn"),
         ("alarms", "hot_trip", [600, 600, 200, 5_000], "clear 600 must be below set 600"),
         ("alarms", "cold_trip", [-400, -500, 200, 5_000], "clear -500 must be above set -400"),
         ("alarms", "ems_lost", [1_000_000, 5_000, 0, 0], None),
-        ("alarms", "ems_lost", [1_000_001, 5_000, 0, 0], "is never reached: allowed is at most 1000000 ms"),
+        ("alarms", "ems_lost", [1_000_001, 5_000, 0, 0], "cannot be reached: allowed is at most 1000000 ms"),
         ("alarms", "grid_lost", [60_000, 60, 0, 1_000], None),
-        ("alarms", "grid_lost", [60_001, 60, 0, 1_000], "set 60001 is never reached: allowed is at most 60000 ms"),
+        ("alarms", "grid_lost", [60_001, 60, 0, 1_000], "set 60001 cannot be reached: allowed is at most 60000 ms"),
         ("alarms", "cell_high_trip", [3_960, 3_800, 0, 5_000], "no trip at 3950 mV"),
         ("alarms", "cell_low_trip", [1_700, 2_100, 0, 5_000], "no trip at 1800 mV"),
         ("alarms", "discharge_current_trip", [6_100, 1_000, 0, 1_000], "beyond [overcurrent] sensor_dA"),
@@ -168,7 +168,7 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("cell", "ocv", [[0, 2_500], [5_000, 2_400], [10_000, 3_900]], "the voltage must rise"),
         ("cell", "ocv", [[0, 2_500], [10_000, 3_900], [9_000, 3_910]], "the SoC must rise"),
         ("precharge", "early_ms", 700, "must enclose 599 ms"),
-        ("precharge", "energy_J", 1_000, "less than one precharge takes"),
+        ("precharge", "energy_J", 1_000, "less than the energy of one precharge"),
         ("deadman", "wdt_ms", 200, "must be longer than window_ms 200"),
         ("deadman", "window_ms", 20, None),
         ("rack", "scan_ms", 12, None),
@@ -200,11 +200,11 @@ def test_any_document_gives_single_lines_and_no_exception(document):
         ("limit", "charge_cell", [[3_780, 1_000], [3_960, 0]], "must end with 0 at 3950 mV"),
         ("limit", "discharge_temp", [[0, 1_000], [-10, 0]], "must rise"),
         ("pins", "can_sck", 19, "allowed is one of 2, 6, 18, 22"),
-        ("pins", "heater", 23, "belongs to the board"),
-        ("pins", "pump_pwm", 20, "both want GP20"),
-        ("pins", "coolant_flow", 22, "both want GP22"),
+        ("pins", "heater", 23, "is used by the board itself"),
+        ("pins", "pump_pwm", 20, "both use GP20"),
+        ("pins", "coolant_flow", 22, "both use GP22"),
         ("pins", "estop", 12, "must be neighbours"),
-        ("pins", "coil_enable", 21, "both want GP21"),
+        ("pins", "coil_enable", 21, "both use GP21"),
         ("pins", "hvil", -1, "must be connected"),
         ("cooling", "cool_off_ddegC", 330, "must be below cool_on_ddegC"),
         ("modbus", "baud", 14_400, "[modbus] baud = 14400: allowed is one of 9600, 19200, 38400, 57600, 115200"),
@@ -406,12 +406,12 @@ def test_garbage_and_cut_configs_are_refused_by_the_board(data):
         board.load(data)
 
 
-WITHIN = st.fixed_dictionaries({row.name: st.integers(row.least, row.most) for row in SCALARS})
+WITHIN = st.fixed_dictionaries({row.name: st.integers(row.minimum, row.maximum) for row in SCALARS})
 CONTENTS = st.fixed_dictionaries(
     {
-        table.name: st.integers(0, min(table.most, 4)).flatmap(
+        table.name: st.integers(0, min(table.maximum, 4)).flatmap(
             lambda entries, width=table.width: st.lists(
-                st.integers(rows.INT_LEAST + 1, rows.INT_MOST), min_size=entries * width, max_size=entries * width
+                st.integers(rows.INT_MIN + 1, rows.INT_MAX), min_size=entries * width, max_size=entries * width
             )
         )
         for table in TABLES
@@ -432,7 +432,7 @@ def test_whatever_is_compiled_is_read_back_equal(values, tables, name, key):
 @settings(max_examples=20, deadline=None)
 def test_the_board_checks_the_ranges_again(row, high):
     config = load("bench_rack")
-    values = {**config.values, row.name: row.most + 1 if high else row.least - 1}
+    values = {**config.values, row.name: row.maximum + 1 if high else row.minimum - 1}
     with pytest.raises(board.ConfigError, match=row.name):
         board.load(blob.pack_values(values, config.tables, "x", bytes(32)))
 
@@ -527,7 +527,7 @@ FFR = {"step_permille": 1_000, "step_below_mHz": 300, "step_rearm_mHz": 100, "re
         ("response", {**FFR, "step_below_mHz": 3_000}, ""),
         ("response", {"curve": [[0, 0]]}, "curve: at least 2 entries"),
         ("response", {"curve": [[-600_000, 1_000], [600_000, -1_000]]}, "curve: allowed is -20000 to 20000 mHz"),
-        ("response", {"rest_mHz": 69}, "rest_mHz 69: the curve answers there with 102 permille"),
+        ("response", {"rest_mHz": 69}, "rest_mHz 69: the curve gives 102 permille"),
         ("response", {"rest_mHz": 1_000, "recovery_permille": 0, "duration_s": 0}, ""),
         ("grid", {"nominal_mHz": 55_000}, "nominal_mHz = 55000: allowed is 50000 or 60000"),
         ("limit", {"charge_soc": []}, "charge_soc: at least 1 entry"),
@@ -553,4 +553,4 @@ def test_an_age_stands_still_where_the_check_of_the_levels_says():
     controller = Controller(load_params("bench_rack"))
     for now_ms in range(0, 70_000, 100):
         controller.scan(now_ms)
-    assert 0 <= controller.s[I.GRID_AGE_ms] - checks._AGE_MOST_ms["grid_age_ms"] < 100
+    assert 0 <= controller.s[I.GRID_AGE_ms] - checks._MAX_AGE_ms["grid_age_ms"] < 100
