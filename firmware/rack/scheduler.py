@@ -64,22 +64,6 @@ def _next(rows: ptr32, ran: int, end: int, now_us: int, register: ptr32) -> int:
     return 0
 
 
-@micropython.viper
-def _overdue(rows: ptr32, now_us: int) -> int:
-    """Number of critical tasks overdue by more than their period + GRACE_US; updates WAITED as _next does."""
-    overdue = 0
-    at = H.HEAD
-    while at < rows[H.BACKGROUND]:
-        waited = (now_us - rows[at + R.NEXT]) & TICKS_MASK
-        if waited < TICKS_HALF:
-            if waited > rows[H.WAITED]:
-                rows[H.WAITED] = waited
-            if waited > rows[at + R.PERIOD] + GRACE_US:
-                overdue += 1
-        at += R.COLUMNS
-    return overdue
-
-
 class Scheduler:
     """Runs the tasks that `add` has entered. names: their names in order of priority; an index counts in this order.
 
@@ -169,18 +153,35 @@ class Scheduler:
         left = (rows[H.HEAD + index * R.COLUMNS + R.NEXT] - now_us) & TICKS_MASK
         return left if left < TICKS_HALF else 0
 
-    def on_schedule(self, now_us):
-        """True if no critical task is overdue by more than its period + GRACE_US. Checked before each feed."""
-        return _overdue(self.rows, now_us) == 0
+    @micropython.viper
+    def on_schedule(self, now_us: int) -> int:
+        """1 if no critical task is overdue by more than its period + GRACE_US, else 0. Checked before each feed.
+
+        Updates WAITED as _next does. In viper, as the scan calls it. Does not allocate.
+        """
+        rows = ptr32(self.rows)
+        overdue = 0
+        at = H.HEAD
+        while at < rows[H.BACKGROUND]:
+            waited = (now_us - rows[at + R.NEXT]) & TICKS_MASK
+            if waited < TICKS_HALF:
+                if waited > rows[H.WAITED]:
+                    rows[H.WAITED] = waited
+                if waited > rows[at + R.PERIOD] + GRACE_US:
+                    overdue += 1
+            at += R.COLUMNS
+        return 0 if overdue else 1
 
     def runs(self, index):
         """Completed runs of a task since the start or `clear`."""
         return self.rows[H.HEAD + index * R.COLUMNS + R.RUNS]
 
-    def take_late_us(self):
+    @micropython.viper
+    def take_late_us(self) -> int:
         """Longest time that a critical task has waited beyond its due time since the last call, µs."""
-        late_us = self.rows[H.WAITED]
-        self.rows[H.WAITED] = 0
+        rows = ptr32(self.rows)
+        late_us = rows[H.WAITED]
+        rows[H.WAITED] = 0
         return late_us
 
     def mean_us(self, index):

@@ -27,11 +27,7 @@ def main():
         from rack.app import App
         from rack.hal.rp2_board import Rp2Board
 
-        if params.modbus_enabled:
-            from rack.comms import modbus_slave
-            from rack.hal import rp2_rs485
-
-            del modbus_slave, rp2_rs485     # loaded before the code is searched in flash
+        _load_selected_modules(params)
         _run_code_from_flash()
         port = Rp2Board(params)
         app = App(params, port, crc)
@@ -78,6 +74,15 @@ def _read_config():
         _unload_module("rack", "config")
         _unload_module("rack.definitions", "params")
     return params, crc32(data)
+
+
+def _load_selected_modules(params):
+    """Load the modules that the config selects: the code of modules that load later would stay in the heap."""
+    from rack.drivers import bq79616  # noqa: F401
+
+    if params.modbus_enabled:
+        from rack.comms import modbus_slave  # noqa: F401
+        from rack.hal import rp2_rs485  # noqa: F401
 
 
 def _run_code_from_flash():

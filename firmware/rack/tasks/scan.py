@@ -4,17 +4,39 @@ Hazard: outputs that stay on while the schedule has stopped. The dead-man and th
 scan in which every critical task is on schedule, and at no other place.
 """
 
+import micropython
 from micropython import const
 
 from rack.generated import ids as I
 from rack.generated import pcs_link_state as L
 from rack.base.clock import TICKS_MASK
+from rack.base.viper import ptr32
 from rack.control.controller import may_request_power
 from rack.definitions import pcs_codes
 from rack.definitions.codes import MAINS_SILENT_ms, STATE_CLOSED
 
 _HEALTHY_SCANS = const(50)      # fed scans after which the application reports itself as healthy
 _FEEDS_APART_US = const(2_000)  # twice the closed time of the dead-man's window, see rack.hal.rp2_pio
+
+
+@micropython.viper
+def _update_flags(signals: ptr32, link: ptr32, permitted: int) -> int:
+    """Set the flags of the next request. 1 if it must be sent at once: permission changed, or no mains sends it.
+
+    permitted: 1 while the rack may request power.
+    """
+    flags = 0
+    if signals[I.STATE] == STATE_CLOSED:
+        flags = pcs_codes.FLAG_ENABLE | pcs_codes.FLAG_CLOSE_BUS
+    if permitted:
+        flags |= pcs_codes.FLAG_PERMIT
+    if signals[I.RESPONSE_W]:
+        flags |= pcs_codes.FLAG_RESPONSE
+    changed = (flags ^ link[L.FLAGS]) & pcs_codes.FLAG_PERMIT
+    link[L.FLAGS] = flags
+    if changed or signals[I.GRID_AGE_ms] > MAINS_SILENT_ms:
+        return 1
+    return 0
 
 
 def _read(shunt):
@@ -74,10 +96,12 @@ class ScanTask:
         port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
         if self._storage.busy():    # after the coils, so that no opening waits for its log record
             self._unlocked(self._record, now_ms)
-        self._update_link()
+        if _update_flags(s, self._link, may_request_power(s)):
+            self._fast_path.send()
         if self.may_feed(now_us) and port.feed():
             self.fed_us = now_us
-            self._count_fed()
+            if not self.healthy:
+                self._count_fed()
         self._collector.plan(now_us)
 
     def may_feed(self, now_us):
@@ -101,25 +125,9 @@ class ScanTask:
         unfed_us = ((now_us - self.fed_us) & TICKS_MASK) - self._period_us
         return late_us if late_us > unfed_us else unfed_us
 
-    def _update_link(self):
-        """Set the flags of the next request; send a request at once when they change, or when no mains sends them."""
-        s = self._s
-        flags = 0
-        if s[I.STATE] == STATE_CLOSED:
-            flags = pcs_codes.FLAG_ENABLE | pcs_codes.FLAG_CLOSE_BUS
-            if may_request_power(s):
-                flags |= pcs_codes.FLAG_PERMIT
-        if s[I.RESPONSE_W]:
-            flags |= pcs_codes.FLAG_RESPONSE
-        link = self._link
-        changed = (flags ^ link[L.FLAGS]) & pcs_codes.FLAG_PERMIT
-        link[L.FLAGS] = flags
-        if changed or s[I.GRID_AGE_ms] > MAINS_SILENT_ms:
-            self._fast_path.send()
-
     def _count_fed(self):
-        if self._fed < _HEALTHY_SCANS:
-            self._fed += 1
-            if self._fed == _HEALTHY_SCANS:
-                self.healthy = True
-                self._unlocked(self._announce, "healthy")
+        """Report the application as healthy after enough fed scans."""
+        self._fed += 1
+        if self._fed == _HEALTHY_SCANS:
+            self.healthy = True
+            self._unlocked(self._announce, "healthy")
