@@ -3,9 +3,14 @@
 It defends against the same hazard by the same rule. A scan counts as arrived only when the PEC of every register group
 of every device is right and every result is from this scan; the driver clears the registers before each conversion.
 
-Commands, order of bytes, LSB: LTC6813-1 data sheet. `spi` needs transfer(tx, rx, n): n bytes in one chip
-select, here up to 4 + 8 × devices (212 bytes, 1.7 ms at 1 Mbit/s, for 26). Kernels use the received bytes in a poll of
-their own, so that no poll takes 2 ms (tests/emulated/test_same_bits_on_chip.py).
+Commands, order of bytes, LSB: LTC6813-1 data sheet. `spi` needs transfer(tx, rx, n): n bytes in one chip select, here
+4; begin(tx, rx, n): the same without waiting for its end, here 4 + 8 × devices (212 bytes, 1.7 ms at 1 Mbit/s, for 26);
+done(): true when that has ended. Kernels use the received bytes in a poll of their own, so that no poll takes 2 ms
+(tests/emulated/test_same_bits_on_chip.py).
+
+A port of the chain that has been silent for tIDLE sleeps, and takes its next command only for a wake. In the
+application any pause between two polls may be that long (a collection, a scan). Without a wake of its own, a start
+of a conversion would be lost there, and its cleared results would look like broken sensors.
 """
 
 import micropython
@@ -25,6 +30,8 @@ _CONFIG = b"\xfc\x00\x00\x00\x00\x00"    # GPIO pull-downs off, reference stays 
 
 _WAKE_us = const(400)                # tWAKE 300 µs
 _READY_us = const(10)                # tREADY of one device
+_IDLE_us = const(4_000)              # tIDLE: 4.3 ms or more
+_BYTE_us = const(8)
 _CELLS_us = const(2_600)             # 2.3 ms
 _AUX_us = const(4_300)               # 3.9 ms
 _MAX_RETRIES = const(3)              # failed groups in a row before the driver gives the scan up
@@ -85,17 +92,24 @@ def count_unconfigured(rx, devices: int) -> int:
 
 
 @micropython.viper
-def take_aux(rx, devices: int, group: int, aux):
-    """Keep one aux group, 0..3, of each device; the four groups of a device are neighbours in aux."""
+def take_aux(rx, devices: int, group: int, aux) -> int:
+    """Keep one aux group, 0..3, of each device; the four groups of a device are neighbours in aux.
+
+    Returns the number of devices whose first result is missing.
+    """
     received = ptr8(rx)
     target = ptr8(aux)
+    missing = 0
     device = 0
     while device < devices:
         i = 0
         while i < 6:
             target[24 * device + 6 * group + i] = int(received[4 + 8 * device + i])
             i += 1
+        if int(received[4 + 8 * device]) + (int(received[5 + 8 * device]) << 8) == C.CLEARED:
+            missing += 1
         device += 1
+    return missing
 
 
 @micropython.viper
@@ -170,6 +184,8 @@ class Ltc681x:
         self._aux = bytearray(24 * devices)
         self._since_us = 0
         self._wait_us = 0
+        self._sent_us = 0              # when the last command left
+        self._busy = False             # a transfer has begun, and its end was not seen
         self._period_start = 0
         self._started = False
         self._step = 0
@@ -185,7 +201,7 @@ class Ltc681x:
             aux += ((self._ask, _READ_AUX[group], 0, 0), (self._take_aux, 0, group, 0))
         return (
             (self._await_period, 0, 0, _WAKE_us),
-            (self._start, C.RDCFGA, 0, _READY_us * self._devices),     # wakes the ports that slept in between
+            (self._start, C.RDCFGA, 0, _READY_us * self._devices),     # the ports of chips that have slept for 2 s
             (self._write_config, 0, 0, 0),
             (self._ask, C.RDCFGA, 0, 0),
             (self._check_config, 0, 0, 0),
@@ -201,19 +217,26 @@ class Ltc681x:
 
     def poll(self, now_us):
         """Advance by one row; now_us wraps at 2**30. At most one SPI transfer."""
+        self.pause_us = 0
+        if self._busy:
+            if not self._spi.done():
+                return
+            self._busy = False
         left_us = self._wait_us - ((now_us - self._since_us) & TICKS_MASK)
         if left_us > 0:
             self.pause_us = left_us
             return
-        self.pause_us = 0
         action, command, value, wait_us = self._rows[self._step]
         if not action(now_us, command, value):
             return
-        self._since_us = now_us
-        self._wait_us = wait_us
+        self._pause(now_us, wait_us)
         self._step += 1
         if self._step == len(self._rows):
             self._step = 0
+
+    def _pause(self, now_us, wait_us):
+        self._since_us = now_us
+        self._wait_us = wait_us
 
     def open_wire(self):
         """Return 0: this driver has no open-wire check."""
@@ -229,12 +252,32 @@ class Ltc681x:
         seal(command, 2)
         return command + bytes(config) * self._devices
 
-    def _command(self, command, count):
+    def _make_command(self, command):
         tx = self._tx
         tx[0] = command >> 8
         tx[1] = command & 0xFF
         seal(tx, 2)
-        self._spi.transfer(tx, self._rx, count)
+
+    def _wake(self, now_us):
+        """Wake the ports of the chain: the devices do not take this command, only its edges."""
+        self._make_command(C.RDCFGA)
+        self._spi.transfer(self._tx, self._rx, 4)
+        self._sent_us = now_us
+
+    def _awake(self, now_us):
+        """True if the ports are awake; otherwise wake them, and let the row of the program repeat."""
+        if (now_us - self._sent_us) & TICKS_MASK < _IDLE_us:
+            self._sent_us = now_us
+            return True
+        self._wake(now_us)
+        self._pause(now_us, _READY_us * self._devices)
+        return False
+
+    def _begin(self, frame):
+        """Send a frame as long as all register groups; the next poll comes when it has ended."""
+        self._busy = True
+        self._spi.begin(frame, self._rx, len(frame))
+        self.pause_us = _BYTE_us * len(frame)
 
     def _retry(self, rows):
         """Go back by `rows` rows; after too many retries in a row give the scan up and begin the next one."""
@@ -265,21 +308,29 @@ class Ltc681x:
         keep_phase = self._started and late_us < self._period_us
         self._period_start = (now_us - late_us) & TICKS_MASK if keep_phase else now_us
         self._started = True
-        self._command(C.RDCFGA, 4)                   # an edge on the select line wakes sleeping chips
+        self._wake(now_us)
         return True
 
     def _start(self, now_us, command, value):
-        self._command(command, 4)
+        if not self._awake(now_us):
+            return False
+        self._make_command(command)
+        self._spi.transfer(self._tx, self._rx, 4)
         return True
 
     def _ask(self, now_us, command, value):
         """Read one register group of every device into rx."""
-        self._command(command, len(self._tx))
+        if not self._awake(now_us):
+            return False
+        self._make_command(command)
+        self._begin(self._tx)
         return True
 
     def _write_config(self, now_us, command, value):
         """Write the configuration in each scan: a chip that slept has lost it."""
-        self._spi.transfer(self._config, self._rx, len(self._config))
+        if not self._awake(now_us):
+            return False
+        self._begin(self._config)
         return True
 
     def _check_config(self, now_us, command, value):
@@ -309,7 +360,9 @@ class Ltc681x:
         """Keep the group; the ratio needs the reference, which comes in the second one."""
         if not self._received(1):
             return False
-        take_aux(self._rx, self._devices, group, self._aux)
+        if take_aux(self._rx, self._devices, group, self._aux):
+            self.invalid += 1
+            return self._retry(1)
         self._retries = 0
         return True
 

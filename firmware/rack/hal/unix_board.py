@@ -68,13 +68,18 @@ class _AfeUart:
 
 
 class _AfeSpi:
-    """The member of rack.hal.rp2_afe_spi.AfeSpi."""
+    """The members of rack.hal.rp2_afe_spi.AfeSpi; a transfer takes no simulated time."""
 
     def __init__(self, pipe):
         self._pipe = pipe
 
     def transfer(self, tx, rx, count):
         rx[:count] = self._pipe.ask(op.OP_AFE_SPI, struct.pack("<H", count) + bytes(tx[:count]), count)
+
+    begin = transfer
+
+    def done(self):
+        return 1
 
 
 class _CanSpi:
