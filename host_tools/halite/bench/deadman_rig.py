@@ -32,6 +32,7 @@ p = Pins()
 for name, pin in {pins}: setattr(p, 'pins_' + name, pin)
 p.deadman_window_ms = {window}
 p.contactor_hold_pct = 100
+p.rack_scan_ms = 10
 p.grid_phases = 1
 p.modbus_enabled = 0
 p.afe_chip = 0
