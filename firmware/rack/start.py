@@ -37,7 +37,7 @@ def main():
     except _Refused as refused:
         reason = str(refused)
     except Exception as error:
-        sys.print_exception(error)
+        sys.print_exception(error)  # type: ignore[attr-defined]  # MicroPython's own; sys takes no stub
         reason = "%s: %s" % (type(error).__name__, error)
     if app is not None:
         app.stop()

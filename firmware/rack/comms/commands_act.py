@@ -33,7 +33,7 @@ class ActingCommands:
         self._port = port
         self._enter_without_port = enter_without_port
         self._challenge = None
-        self.table = {"maintenance": (self._maintenance, "")}
+        self.table: dict = {"maintenance": (self._maintenance, "")}
         if app is not None:
             self._challenge = Challenge(app.params.maintenance_key, _random)
             self.table.update(
@@ -99,7 +99,7 @@ class ActingCommands:
     def _maintenance(self, words):
         """Without a word: a nonce. With the nonce's HMAC: enter maintenance mode, unless current flows."""
         if self._challenge is None:         # standby: without a config the contactors cannot close
-            self._enter_maintenance()
+            return self._enter_maintenance()
         if not words:
             return (',"nonce":"%s"' % self._challenge.ask(),)
         self._prove(words)
@@ -109,7 +109,7 @@ class ActingCommands:
         return self._enter_maintenance()
 
     def _prove(self, words):
-        if len(words) != 1 or not self._challenge.accepts(words[0]):
+        if self._challenge is None or len(words) != 1 or not self._challenge.accepts(words[0]):
             raise ValueError("wrong answer: ask for a new nonce")
 
     def _unlock(self, words):

@@ -62,10 +62,8 @@ class Commands:
         self._reset = "unknown"
         if self._port:
             self._reset = piece(RESETS, self._port.reset_reason() if app is None else app.reset_reason)
-        self.table = {
-            "version": self._version,
-        }
-        self.table.update(ActingCommands(app, self._port, enter_maintenance).table)
+        self.table = ActingCommands(app, self._port, enter_maintenance).table
+        self.table["version"] = self._version
         if app is not None:
             self.table.update(
                 {

@@ -91,7 +91,7 @@ class Console:
         elif self._stdio.room() < 2 * _PIECE:
             self._stdio.drain()
         else:
-            self._continue()
+            self._continue(self._answer)
         self.busy = self._ended or self._answer is not None
 
     def _listen(self):
@@ -156,8 +156,8 @@ class Console:
     def _refuse(self, command, reason):
         self._stdio.write('{"re":%s,"error":%s}\n' % (quote(command), quote(reason)))
 
-    def _continue(self):
-        piece = next(self._answer, None)
+    def _continue(self, answer):
+        piece = next(answer, None)
         if piece is None:
             self._answer = None
             self._stdio.write("}\n")

@@ -95,7 +95,6 @@ class Modbus:
         self._text = _padded(VERSION, 16) + _padded(params.rack_name, _TEXT - 16)
         self._x = array("i", [0] * M.WORDS)
         self._reasons = Reasons(controller, memoryview(self._x)[M.X_REASONS + 1 :])
-        self._scheduler = None
         self._task = 0
         self._step = _QUIET
         self._received = line.received

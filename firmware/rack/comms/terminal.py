@@ -79,7 +79,7 @@ class Stdio(Terminal):
 
     def __init__(self):
         super().__init__()
-        self._in = sys.stdin.buffer
+        self._read_into = sys.stdin.buffer.readinto     # type: ignore[union-attr]  # sys takes no stub
         self._out = sys.stdout.buffer
         self._poll_in = select.poll()
         self._poll_in.register(sys.stdin, select.POLLIN)
@@ -95,7 +95,7 @@ class Stdio(Terminal):
         return False
 
     def read(self):
-        return self._one[0] if self.has_come() and self._in.readinto(self._one) else -1
+        return self._one[0] if self.has_come() and self._read_into(self._one) else -1
 
     def _send(self, byte):
         for _ in self._poll_out.ipoll(0):

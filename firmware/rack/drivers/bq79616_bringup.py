@@ -108,7 +108,8 @@ class BringUp:
         write, check = self._link.write_all, self.read_back
         config = ((R.ACTIVE_CELL, self._cells - 6), (R.GPIO_CONF1, R.GPIO_RATIO), (R.GPIO_CONF1 + 1, R.GPIO_RATIO),
                   (R.GPIO_CONF1 + 2, R.GPIO_RATIO), (R.GPIO_CONF1 + 3, R.GPIO_RATIO), (R.CONTROL2, R.TSREF_EN))
-        written, checked = (), ()
+        written: tuple = ()     # MicroPython skips the types: they are for the type check
+        checked: tuple = ()
         for register, value in config:
             written += (write, register, value, 0)
             checked += (check, register, value, 0)

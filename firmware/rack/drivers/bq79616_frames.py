@@ -52,14 +52,12 @@ class StackLink:
 
     uart: see rack.drivers.bq79616. devices: 1..26. longest_answer: data bytes of the longest answer of one device.
     Counters: crc_errors, timeouts. pause_us: the next call has no work to do before this time has passed.
-    on_failure(reason): called with READ_* when a read has failed; its owner sets it.
     """
 
     def __init__(self, uart, devices, longest_answer):
         self.crc_errors = 0
         self.timeouts = 0
         self.pause_us = 0
-        self.on_failure = None
         self.since_us = 0              # start of the present wait or read
         self.wait_us = 0               # the next frame is not sent earlier than this after since_us
         self.phase = _PHASE_ASK
@@ -73,6 +71,10 @@ class StackLink:
         self._expected = 0             # bytes of the present answer
         self._broadcast_frame = bytearray(6)
         self._single_frame = bytearray(7)
+
+    def on_failure(self, reason):
+        """A read has failed for this reason, READ_*. The owner of the link puts its own function here."""
+        raise NotImplementedError
 
     def pause(self, now_us, wait_us):
         """Send no frame before wait_us have passed."""

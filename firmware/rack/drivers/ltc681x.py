@@ -194,7 +194,8 @@ class Ltc681x:
 
     def _cycle_rows(self):
         """(action, command, value, wait in µs afterwards), one row a call."""
-        cells, aux = (), ()
+        cells: tuple = ()       # MicroPython skips the types: they are for the type check
+        aux: tuple = ()
         for group in range((self._cells + 2) // 3):
             cells += ((self._ask, _READ_CELLS[group], 0, 0), (self._take_cells, 0, 3 * group, 0))
         for group in range(max(_AUX_GROUPS[self._temps - 1], 2)):      # the second group holds the reference

@@ -204,6 +204,9 @@ class Rp2Board:
 
             self.rs485 = Rs485(p)
         self._wdt = None
+        self._make_periods(p)
+
+    def _make_periods(self, p):
         crossings = (p.pins_zero_crossing_a, p.pins_zero_crossing_b, p.pins_zero_crossing_c)
         self._periods = tuple(rp2.StateMachine(_PERIOD_SM + at, rp2_pio.period, jmp_pin=Pin(crossings[at], Pin.IN))
                               for at in range(p.grid_phases))

@@ -27,7 +27,6 @@ class AfeTask:
         self._unlocked = app.unlocked
         self._judging_us = 0
         self._runaway_due = False   # temperatures are evaluated, the thermal runaway is not yet
-        self._scheduler = None
         self._index = 0
 
     def begin(self, scheduler):

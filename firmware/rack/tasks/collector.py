@@ -60,7 +60,6 @@ class Collector:
         values = app.params.__dict__
         self._tables = tuple(values[name] for name in values if isinstance(values[name], array))
         self._crc = self._tables_crc()
-        self._scheduler = None
         self._index = 0
 
     def begin(self, scheduler):

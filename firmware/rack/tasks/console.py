@@ -41,7 +41,6 @@ class ConsoleTask:
         _, self._late_ms, self._lost_ms = cell_times(app.params)
         self._pieces = 0        # of answers since a collection was requested
         self._postponed = 0     # calls of `run` that have waited for a scan
-        self._scheduler = None
         self._index = self._scan_index = 0
 
     def begin(self, scheduler):

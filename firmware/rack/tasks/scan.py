@@ -67,7 +67,6 @@ class ScanTask:
         self._period_us = app.params.rack_scan_ms * 1000
         self._fed = 0
         self._coils = 0
-        self._scheduler = None
 
     def begin(self, scheduler):
         """Before the loop."""

@@ -60,3 +60,26 @@ ConfigOption = Annotated[str, typer.Option("--config", "-c", metavar="FILE", hel
 PortOption = Annotated[str, typer.Option("--port", "-p", help="Serial port; optional while one board is connected.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 SeedOption = Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Seed of spread and noise.")]
+
+# of `halite simulate`
+ScenarioArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="SCENARIO", help="A scenario file, or the name of a shipped scenario.")
+]
+OptionalSeedOption = Annotated[
+    int | None, typer.Option(parser=whole_number, metavar="N", help="Seed of spread and noise (1).")
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        parser=report_file,
+        metavar="FILE",
+        help="Write a .html, .json or .csv file (compliance: .html); with several scenarios, one for each name.",
+    ),
+]
+ListOption = Annotated[bool, typer.Option("--list", help="List the shipped scenarios.")]
+FaultsOption = Annotated[bool, typer.Option("--faults", help="List the faults that a scenario may name.")]
+GridServiceOption = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="Suite compliance: only this grid service; may be repeated.")
+]
+QuickOption = Annotated[bool, typer.Option("--quick", help="Suite compliance: skip the cases that last minutes.")]
+FiguresOption = Annotated[Path | None, typer.Option(help="Suite board: JSON file of the figures.")]

@@ -1,11 +1,22 @@
 """`halite simulate`: scenarios on the control logic, and the suites that judge all of them."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from halite.cli.options import CONFIG_HELP, JsonOption, report_file, whole_number
+from halite.cli.options import (
+    ConfigOption,
+    FaultsOption,
+    FiguresOption,
+    GridServiceOption,
+    JsonOption,
+    ListOption,
+    OptionalSeedOption,
+    QuickOption,
+    ReportOption,
+    ScenarioArgument,
+    whole_number,
+)
 from halite.common.errors import MisuseError
 
 app = typer.Typer()
@@ -33,6 +44,14 @@ def _processes(text: str) -> int:
     return number
 
 
+SuiteOption = Annotated[
+    str | None, typer.Option(parser=_suite, metavar="NAME", help="Run a whole suite: board or compliance.")
+]
+ProcessesOption = Annotated[
+    int | None, typer.Option(parser=_processes, metavar="N", help="Suite board: boards that run at a time (2).")
+]
+
+
 def _refuse_foreign(suite: str, given: dict[str, Any]) -> None:
     """MisuseError for an option that belongs to another suite; it would be ignored without a word."""
     for name, value in given.items():
@@ -43,36 +62,18 @@ def _refuse_foreign(suite: str, given: dict[str, Any]) -> None:
 
 @app.command(epilog="Example: halite simulate demo --config sodium_rack --report demo.html")
 def simulate(
-    scenarios: Annotated[
-        list[str] | None, typer.Argument(metavar="SCENARIO", help="A scenario file, or the name of a shipped scenario.")
-    ] = None,
-    suite: Annotated[
-        str | None, typer.Option(parser=_suite, metavar="NAME", help="Run a whole suite: board or compliance.")
-    ] = None,
-    config: Annotated[str, typer.Option("--config", "-c", metavar="FILE", help=CONFIG_HELP)] = "",
-    seed: Annotated[
-        int | None, typer.Option(parser=whole_number, metavar="N", help="Seed of spread and noise (1).")
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            parser=report_file,
-            metavar="FILE",
-            help="Write a .html, .json or .csv file (compliance: .html); with several scenarios, one for each name.",
-        ),
-    ] = None,
+    scenarios: ScenarioArgument = None,
+    suite: SuiteOption = None,
+    config: ConfigOption = "",
+    seed: OptionalSeedOption = None,
+    report: ReportOption = None,
     as_json: JsonOption = False,
-    list_scenarios: Annotated[bool, typer.Option("--list", help="List the shipped scenarios.")] = False,
-    list_faults: Annotated[bool, typer.Option("--faults", help="List the faults that a scenario may name.")] = False,
-    grid_service: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Suite compliance: only this grid service; may be repeated."),
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Suite compliance: skip the cases that last minutes.")] = False,
-    processes: Annotated[
-        int | None, typer.Option(parser=_processes, metavar="N", help="Suite board: boards that run at a time (2).")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Suite board: JSON file of the figures.")] = None,
+    list_scenarios: ListOption = False,
+    list_faults: FaultsOption = False,
+    grid_service: GridServiceOption = None,
+    quick: QuickOption = False,
+    processes: ProcessesOption = None,
+    out: FiguresOption = None,
 ) -> None:
     """Run scenarios on the control logic, faster than real time.
 
