@@ -11,6 +11,8 @@ from binascii import crc32
 import micropython
 from micropython import const
 
+from rack.definitions.codes import AFE_LTC6813
+
 _COLLECT_BYTES = const(32_768)  # allocations between two collections while modules load, against fragmentation
 
 CONFIG_PATH = "config.bin"
@@ -78,8 +80,11 @@ def _read_config():
 
 def _load_selected_modules(params):
     """Load the modules that the config selects: the code of modules that load later would stay in the heap."""
-    from rack.drivers import bq79616  # noqa: F401
-
+    if params.afe_chip == AFE_LTC6813:
+        from rack.drivers import ltc681x  # noqa: F401
+        from rack.hal import rp2_afe_spi  # noqa: F401
+    else:
+        from rack.drivers import bq79616  # noqa: F401
     if params.modbus_enabled:
         from rack.comms import modbus_slave  # noqa: F401
         from rack.hal import rp2_rs485  # noqa: F401

@@ -10,8 +10,10 @@ from halite.config.pins import AFE_SPI, AFE_UART, ALLOWED, check_pins
 
 use_firmware()
 
-from rack.definitions.alarms import ABOVE, TRIP  # noqa: E402 - only after use_firmware
+from rack.control.response.frequency import MAX_SLOPE_WINDOW, MAX_WINDOW  # noqa: E402 - only after use_firmware
+from rack.definitions.alarms import ABOVE, TRIP  # noqa: E402
 from rack.definitions.codes import AGE_NEVER  # noqa: E402
+from rack.tasks.collector import ANSWER_ms, COLLECT_ms, LOST_MAX_ms  # noqa: E402
 
 Values = Mapping[str, int]
 Tables = Mapping[str, Sequence[int]]
@@ -21,7 +23,6 @@ _INA228_BUS_V = 85  # INA228 data sheet, common-mode range
 _INA228_SHUNT_uV = 163_840  # the same, ADCRANGE 0
 _INA228_BIT_uV = 5  # of SOVL and SUVL
 _ALERT_BITS = 100  # the alert may come two bits early, which is within 2 % of this; engineering judgement
-_WINDOW_SAMPLES, _ROCOF_SAMPLES = 48, 100  # maximum samples that rack.control.response.frequency sums up
 _NOMINALS_mHz = (50_000, 60_000)  # rack.control.response.frequency has a factor for these
 _MAX_CURVE_mHz = 20_000  # keeps the kernel's products in 31 bits; a droop of 10 % saturates at 6 Hz
 _MAX_REST_permille = 100  # response of FCR-N at its insensitivity of 10 mHz; as a limit: engineering judgement
@@ -198,11 +199,18 @@ def _times(values: Values, tables: Tables) -> Iterator[str]:
         yield f"[deadman] window_ms {window} must be at least two scans, {_WINDOW_SCANS * scan} ms"
     if wdt <= window:
         yield f"[deadman] wdt_ms {wdt} must be longer than window_ms {window}"
-    if values["afe_period_ms"] <= scan:
-        yield f"[afe] period_ms {values['afe_period_ms']} must be longer than [rack] scan_ms {scan}"
-    for key, _, _, _, (set_at, *_) in _levels(tables):
+    shortest = scan + COLLECT_ms + ANSWER_ms
+    if values["afe_period_ms"] <= shortest:
+        yield (
+            f"[afe] period_ms {values['afe_period_ms']} must be longer than {shortest} ms: [rack] scan_ms {scan}, "
+            f"a collection of {COLLECT_ms} ms and the evaluation of {ANSWER_ms} ms"
+        )
+    for key, _, _, _, (set_at, _, set_ms, _) in _levels(tables):
         if key in _AFE_AGES and values["afe_period_ms"] >= set_at:
             yield f"[afe] period_ms {values['afe_period_ms']} must be shorter than [alarms] {key}, {set_at} ms"
+        if key == "cells_lost" and set_at + set_ms + COLLECT_ms + 2 * scan > LOST_MAX_ms:
+            longest = LOST_MAX_ms - COLLECT_ms - 2 * scan
+            yield f"[alarms] {key} = {set_at} + {set_ms} ms is too slow: allowed is up to {longest} ms in all"
 
 
 def _mains(values: Values, tables: Tables) -> Iterator[str]:
@@ -218,7 +226,7 @@ def _mains(values: Values, tables: Tables) -> Iterator[str]:
 def _windows(values: Values, tables: Tables) -> Iterator[str]:
     """The windows of the measurement fit the firmware, which would shorten longer windows."""
     rate = values["grid_nominal_mHz"] // 1000 * values["grid_phases"]
-    for name, maximum in (("grid_window_ms", _WINDOW_SAMPLES), ("grid_rocof_ms", _ROCOF_SAMPLES)):
+    for name, maximum in (("grid_window_ms", MAX_WINDOW), ("grid_rocof_ms", MAX_SLOPE_WINDOW)):
         if values[name] * rate // 1000 > maximum:
             yield (
                 f"[grid] {rows.split(name)[1]} {values[name]}: allowed is at most {maximum * 1000 // rate} ms, "
