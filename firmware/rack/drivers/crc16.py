@@ -1,7 +1,7 @@
 """CRC-16 of the BQ79616 frames (and of Modbus RTU): poly 0x8005 reflected, initial value 0xFFFF.
 
 A flipped bit on the daisy chain must never become a cell voltage; every frame passes here first.
-Source: TI SLVAE86B (frames in tests/drivers/vectors). The byte table costs half a kilobyte and halves the time.
+Source: TI SLVAE86B (frames in tests/unit/drivers/vectors). The byte table costs half a kilobyte and halves the time.
 """
 
 from array import array
