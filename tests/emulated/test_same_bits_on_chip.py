@@ -94,8 +94,8 @@ groups = (group(b"\\xfc\\0\\0\\0\\0\\0"), group(b"\\x98\\x3a" * 3), group(b"\\x9
 cells, temps, spi = array("i", [0] * 468), array("i", [0] * 234), Spi()
 ltc = Ltc681x(spi, (26, 18, 9), (cells, temps, array("i", range(25600, -100, -100))))
 now_us = longest_us = 0
-for poll in range(80):
-    now_us += 5000
+for poll in range(100):
+    now_us += 3000                  # less than the ports take to fall asleep
     spi.us = 0
     state = disable_irq()
     begin = ticks_us()

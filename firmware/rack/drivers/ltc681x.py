@@ -32,6 +32,8 @@ _WAKE_us = const(400)                # tWAKE 300 µs
 _READY_us = const(10)                # tREADY of one device
 _IDLE_us = const(4_000)              # tIDLE: 4.3 ms or more
 _BYTE_us = const(8)
+_ROWS_PER_POLL = const(2)            # use one group, and ask for the next
+_NEXT_POLL_us = const(1)             # no second kernel in this poll, and no pause before the readings are judged
 _CELLS_us = const(2_600)             # 2.3 ms
 _AUX_us = const(4_300)               # 3.9 ms
 _MAX_RETRIES = const(3)              # failed groups in a row before the driver gives the scan up
@@ -199,7 +201,7 @@ class Ltc681x:
         for group in range((self._cells + 2) // 3):
             cells += ((self._ask, _READ_CELLS[group], 0, 0), (self._take_cells, 0, 3 * group, 0))
         for group in range(max(_AUX_GROUPS[self._temps - 1], 2)):      # the second group holds the reference
-            aux += ((self._ask, _READ_AUX[group], 0, 0), (self._take_aux, 0, group, 0))
+            aux += ((self._ask, _READ_AUX[group], 0, 0), (self._take_aux, 0, group, _NEXT_POLL_us))
         return (
             (self._await_period, 0, 0, _WAKE_us),
             (self._start, C.RDCFGA, 0, _READY_us * self._devices),     # the ports of chips that have slept for 2 s
@@ -210,14 +212,14 @@ class Ltc681x:
             (self._start, C.CLRAUX, 0, 0),
             (self._start, C.ADCV | C.MODE_7kHz, 0, _CELLS_us),         # all cells, discharge off
         ) + cells + (
-            (self._cells_done, 0, 0, 0),
+            (self._cells_done, 0, 0, _NEXT_POLL_us),
             (self._start, C.ADAX | C.MODE_7kHz, 0, _AUX_us),           # all GPIOs and the reference
-        ) + aux + ((self._temps_done, 0, 0, 0),)
+        ) + aux + ((self._temps_done, 0, 0, _NEXT_POLL_us),)
 
     # -- called by the application
 
     def poll(self, now_us):
-        """Advance by one row; now_us wraps at 2**30. At most one SPI transfer."""
+        """Advance by one or two rows; now_us wraps at 2**30. Waits only for short SPI transfers."""
         self.pause_us = 0
         if self._busy:
             if not self._spi.done():
@@ -227,13 +229,16 @@ class Ltc681x:
         if left_us > 0:
             self.pause_us = left_us
             return
-        action, command, value, wait_us = self._rows[self._step]
-        if not action(now_us, command, value):
-            return
-        self._pause(now_us, wait_us)
-        self._step += 1
-        if self._step == len(self._rows):
-            self._step = 0
+        for _ in range(_ROWS_PER_POLL):
+            action, command, value, wait_us = self._rows[self._step]
+            if not action(now_us, command, value):
+                return
+            self._step += 1
+            if self._step == len(self._rows):
+                self._step = 0
+            if wait_us or self._busy:
+                self._pause(now_us, wait_us)
+                return
 
     def _pause(self, now_us, wait_us):
         self._since_us = now_us
@@ -274,11 +279,12 @@ class Ltc681x:
         self._pause(now_us, _READY_us * self._devices)
         return False
 
-    def _begin(self, frame):
+    def _begin(self, now_us, frame):
         """Send a frame as long as all register groups; the next poll comes when it has ended."""
         self._busy = True
         self._spi.begin(frame, self._rx, len(frame))
         self.pause_us = _BYTE_us * len(frame)
+        self._sent_us = (now_us + self.pause_us) & TICKS_MASK
 
     def _retry(self, rows):
         """Go back by `rows` rows; after too many retries in a row give the scan up and begin the next one."""
@@ -324,14 +330,14 @@ class Ltc681x:
         if not self._awake(now_us):
             return False
         self._make_command(command)
-        self._begin(self._tx)
+        self._begin(now_us, self._tx)
         return True
 
     def _write_config(self, now_us, command, value):
         """Write the configuration in each scan: a chip that slept has lost it."""
         if not self._awake(now_us):
             return False
-        self._begin(self._config)
+        self._begin(now_us, self._config)
         return True
 
     def _check_config(self, now_us, command, value):
