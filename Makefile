@@ -53,9 +53,9 @@ flash: $(READY)  ## put firmware and config on a board: make flash PORT=/dev/tty
 console: $(READY)  ## watch a running rack: make console PORT=/dev/ttyACM0
 	@$(RUN)halite console $(if $(PORT),--port $(PORT))
 
-generate: $(READY)  ## write the files that are made from the one lists
+generate: $(READY)  ## write the files that are generated from the lists of the firmware
 	@$(RUN)halite dev generate
-	@$(RUN)python -m halite.generate.reaction_times
+	@$(RUN)halite dev reaction-times
 
 clean:  ## remove everything that was built
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,7 +4,7 @@ import random
 
 import pytest
 from halite.build import firmware as build
-from halite.build import flash_index as in_place
+from halite.build import flash_index
 from halite.common.image import image_path
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
@@ -67,7 +67,7 @@ def test_functions_move_once_and_compute_the_same(found):
 def test_code_in_the_second_block_is_behind_its_pointer(files, found):
     """Code in the second block of a file lies behind the pointer that littlefs keeps at the start of that block."""
     mpy = files["rack/hal/rp2_board.mpy"]
-    last = in_place.functions(mpy)[-1]
+    last = flash_index.functions(mpy)[-1]
     assert last.offset > _BLOCK
     address = found[4][1]
     assert address % _BLOCK == last.offset - _BLOCK + 4
@@ -78,7 +78,7 @@ def test_each_part_of_a_file_lies_behind_its_blocks_pointers():
     data = random.Random(1).randbytes(5 * _BLOCK)
     flash = with_files(EmulatedBoard(image_path()).flash_snapshot(), {"large": data})
     blocks = [flash[at : at + _BLOCK] for at in range(0, len(flash), _BLOCK)]
-    parts = list(in_place._blocks(len(data)))
+    parts = list(flash_index._blocks(len(data)))
     assert [skip for _, _, skip in parts] == [0, 4, 8, 4, 12, 4]
     for first, end, skip in parts:
         assert any(block[skip:].startswith(data[first:end]) for block in blocks)
@@ -86,7 +86,7 @@ def test_each_part_of_a_file_lies_behind_its_blocks_pointers():
 
 def test_an_index_of_another_build_moves_no_function(files):
     """An index of another build moves no function and does no harm."""
-    index = bytearray(files[in_place.INDEX])
+    index = bytearray(files[flash_index.INDEX])
     at = 0
     while at < len(index):
         rows_at = at + 3 + index[at] + 32
@@ -94,5 +94,5 @@ def test_an_index_of_another_build_moves_no_function(files):
         for row in range(rows_at, end, 8):
             index[row + 4] = (index[row + 4] + 4) % 256  # each function four bytes off
         at = end
-    size, _, _, values, at = moved({**files, in_place.INDEX: bytes(index)})
+    size, _, _, values, at = moved({**files, flash_index.INDEX: bytes(index)})
     assert (size, values, [address >> 28 for address in at]) == (0, [10, 10, 20, 30, 30], [_RAM, _RAM])

@@ -2,7 +2,7 @@
 
 import re
 
-from halite.build import intern as names
+from halite.build import intern
 from halite.emulator.repl import run_code
 
 _ASK = """
@@ -22,7 +22,7 @@ def counted(board, asked):
 
 def test_the_image_has_every_rom_name(shared_board):
     """The image has every name of the list."""
-    rom = sorted(names.rom_names())
+    rom = sorted(intern.rom_names())
     assert sum(counted(shared_board, rom[at : at + 200]) for at in range(0, len(rom), 200)) == 0
 
 

@@ -17,7 +17,7 @@ from halite.build.firmware import strip_native
 from halite.build.fold import constants, inline
 from halite.common.paths import FIRMWARE
 from halite.hosts.response_rig import DC_LOW, Rig, parameters
-from rack.comms import pcs_codec as pcs_can
+from rack.comms import pcs_codec
 from rack.control.response.recorder import Recorder
 
 _RESPONSE = ("measure_kernel", "request_kernel", "phases", "mains", "grid_services", "pair", "recorder")
@@ -39,7 +39,7 @@ SCRIPT = """
 import binascii, micropython, sys
 from array import array
 from rack.generated import ids as I
-from rack.comms import pcs_codec as pcs_can
+from rack.comms import pcs_codec
 from rack.control.response.recorder import Recorder
 from rack.control.response.response import Response
 
@@ -69,12 +69,12 @@ for i in range(len(counts)):
             now += 10
             response.scan(now)
     out[i] = response.on_period(counts[i], phases[i])
-    pcs_can.encode_request(frame, out[i], i, 3)
+    pcs_codec.encode_request(frame, out[i], i, 3)
     recorder.on_period()
     response.scan(now)
     recorder.scan()
     response.set_limits(200_000, 180_000 + i, i % 97)
-    pcs_can.decode_status(frame, s)
+    pcs_codec.decode_status(frame, s)
     now += 20
 micropython.heap_unlock()
 for line in recorder.lines():
@@ -141,12 +141,12 @@ def test_cpython_and_micropython_agree_to_the_bit(unix_answer):
                 now += 10
                 response.scan(now)
         requests.append(response.on_period(count, phase))
-        pcs_can.encode_request(frame, requests[-1], i, 3)
+        pcs_codec.encode_request(frame, requests[-1], i, 3)
         recorder.on_period()
         response.scan(now)
         recorder.scan()
         response.set_limits(200_000, 180_000 + i, i % 97)
-        pcs_can.decode_status(frame, s)
+        pcs_codec.decode_status(frame, s)
         now += 20
     crc = 0
     for line in recorder.lines():

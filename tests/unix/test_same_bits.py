@@ -80,7 +80,7 @@ def test_a_recorded_scenario_has_the_same_bits_on_unix(
 CAN_UNDER_LOCK = """
 import micropython
 from array import array
-from rack.comms import pcs_codec as pcs_can
+from rack.comms import pcs_codec
 from rack.comms.pcs_link import PcsLink
 from rack.drivers.mcp2515 import Mcp2515
 
@@ -124,7 +124,7 @@ class Chip:
                 rx[1], rx[2], rx[5] = {identifier} >> 3, ({identifier} & 7) << 5, 8
                 for i in range(8):
                     self.good[i] = rx[6 + i]
-                rx[13] = pcs_can.crc8(self.good)
+                rx[13] = pcs_codec.crc8(self.good)
 
 s = array("i", [0] * 256)
 can = Mcp2515(Chip(), 16, PcsLink.ACCEPT)

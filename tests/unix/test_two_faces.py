@@ -59,7 +59,7 @@ def on_the_application(name: str, at: int, value: float) -> Seen:
 
 def on_values(name: str, at: int, value: float) -> Seen:
     from rack.control.controller import Controller
-    from rack.definitions import codes as bits
+    from rack.definitions import codes
     from rack.generated import ids as I
 
     params = load_params(load(BENCH).path)
@@ -67,7 +67,7 @@ def on_values(name: str, at: int, value: float) -> Seen:
     seen = Seen()
     face.on_scan = lambda us: seen.look(us / 1000, face.controller.s[I.COILS])
     face.run_to(1000.0 * CLOSE_ms)
-    assert face.controller.command(bits.CMD_CLOSE) == 0
+    assert face.controller.command(codes.CMD_CLOSE) == 0
     face.run_to(1000.0 * FAULT_ms)
     face.rack.start_fault(name, at, value, at_us=1000.0 * FAULT_ms)
     face.run_to(1000.0 * END_ms)

@@ -11,7 +11,7 @@ from micropython import const
 from rack.generated import ids as I
 from rack.generated import pcs_link_state as L
 from rack.definitions import pcs_codes
-from rack.comms import pcs_codec as pcs_can
+from rack.comms import pcs_codec
 from rack.control.sense.message_ages import arrived
 from rack.drivers.mcp2515 import LOAD_TX0, LOAD_TX1
 
@@ -43,7 +43,7 @@ class PcsLink:
         self._s = s
         self.request = _prepared(LOAD_TX0, pcs_codes.REQUEST_ID)
         self.request_data = memoryview(self.request)[6:]
-        self.encode_request = pcs_can.encode_request     # for the fast path of the board
+        self.encode_request = pcs_codec.encode_request     # for the fast path of the board
         self._limits = _prepared(LOAD_TX1, pcs_codes.LIMITS_ID)
         self._limits_data = memoryview(self._limits)[6:]
         self._received = bytearray(13)
@@ -53,13 +53,13 @@ class PcsLink:
     def send_request(self, power_W):
         """Send one request with the present flags, on ports without a fast path."""
         state = self.state
-        pcs_can.encode_request(self.request_data, power_W, state[L.SENT], state[L.FLAGS])
+        pcs_codec.encode_request(self.request_data, power_W, state[L.SENT], state[L.FLAGS])
         count = L.SENT if self._can.send_fast(self.request) else L.UNSENT
         state[count] = (state[count] + 1) & 0xFFFF
 
     def send_limits(self):
         """Send the limits; the counter advances when the controller accepts the frame. Main loop."""
-        pcs_can.encode_limits(self._limits_data, self._s, self._limits_sequence)
+        pcs_codec.encode_limits(self._limits_data, self._s, self._limits_sequence)
         self._limits_sequence = (self._limits_sequence + self._can.send(self._limits)) & 15
 
     def poll(self, now_us):
@@ -80,5 +80,5 @@ class PcsLink:
             return
         if received[4] != pcs_codes.LENGTH or received[1] & _REMOTE:
             s[I.PCS_REJECTED] = (s[I.PCS_REJECTED] + 1) & 0xFFF_FFFF
-        elif pcs_can.decode_status(self._received_data, s) == pcs_can.OK:
+        elif pcs_codec.decode_status(self._received_data, s) == pcs_codec.OK:
             arrived(s, I.PCS_AGE_ms)

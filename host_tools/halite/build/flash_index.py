@@ -1,7 +1,7 @@
-"""Where the code of functions and the long texts lie in the .mpy files of a build, for rack.hal.rp2_run_from_flash.
+"""Make the index of function code and long texts in the .mpy files of a build, for rack.hal.rp2_run_from_flash.
 
-Format: py/persistentcode.c of MicroPython, .mpy version 6. A raw code is a number (size * 8 + has children * 4 +
-kind), the code, for native kinds one more number, then the count of its children and the children.
+The format of .mpy version 6 is in py/persistentcode.c of MicroPython. A raw code has these parts in order: a number
+(size * 8 + has children * 4 + kind), the code, one more number for native kinds, the count of children, the children.
 """
 
 import struct
@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 INDEX = "code.bin"
-# Code that runs while the board starts, and code that a hard interrupt runs: in the heap no cache miss delays it.
+# These modules stay in the heap: code that runs while the board starts, and code of hard interrupts, which a miss of
+# the flash cache would delay.
 IN_HEAP = {
     "rack/start.mpy",
     "rack/hal/rp2_run_from_flash.mpy",
@@ -19,19 +20,19 @@ IN_HEAP = {
     "rack/hal/rp2_fast_path.mpy",
 }
 
-_BLOCK = 4096  # what is in one block of a file lies in one piece
-_INLINE = 512  # littlefs keeps smaller files among its metadata: an eighth of a block
-_HEAD = 32  # bytes that the board recognises a block by
+_BLOCK = 4096  # littlefs keeps each block of a file in one piece
+_INLINE = 512  # littlefs keeps smaller files in its metadata: an eighth of a block
+_HEAD = 32  # the board recognises a block by these first bytes
 _BYTECODE, _VIPER = 0, 2
-_ONE_OBJECT = 4  # object kinds up to it are without contents: fun table, None, False, True, Ellipsis
+_MAX_EMPTY = 4  # object kinds up to this one have no contents: fun table, None, False, True, Ellipsis
 _STRING, _BYTES, _TUPLE = 5, 6, 10
 _ALIGNMENT = 4  # of native code
-_TEXT_LEAST = 64  # shorter texts are not worth a row
+_TEXT_MIN = 64  # a shorter text does not save enough heap for a row of the index
 
 
 @dataclass(frozen=True)
 class Function:
-    """The code of one function in an .mpy file: where its header begins, where its code does, its size in bytes."""
+    """The code of one function in an .mpy file. header, offset: begin of its header and of its code; size in bytes."""
 
     header: int
     offset: int
@@ -47,7 +48,7 @@ class _Reader:
         strings, objects = self.number(), self.number()
         for _ in range(strings):
             size = self.number()
-            if not size & 1:  # otherwise one of the interpreter's own strings, by its number
+            if not size & 1:  # an odd number stands for a string of the interpreter
                 self.at += (size >> 1) + 1
         for _ in range(objects):
             self._skip_object()
@@ -64,7 +65,7 @@ class _Reader:
     def _skip_object(self) -> None:
         kind = self.data[self.at]
         self.at += 1
-        if kind <= _ONE_OBJECT:
+        if kind <= _MAX_EMPTY:
             return
         size = self.number()
         if kind == _TUPLE:
@@ -76,7 +77,7 @@ class _Reader:
         self.at += size + (kind in (_STRING, _BYTES))
 
     def functions(self, depth: int = 0) -> Iterator[Function]:
-        """Every raw code below the module's own, in the order of the file."""
+        """Return every raw code below that of the module, in the order of the file."""
         header = self.at
         packed = self.number()
         kind, size = packed & 3, packed >> 3
@@ -91,7 +92,7 @@ class _Reader:
 
 
 def functions(mpy: bytes) -> list[Function]:
-    """The functions of an .mpy file; ValueError when the file is not read to its end."""
+    """Return the functions of an .mpy file. ValueError if the last function does not end with the file."""
     reader = _Reader(mpy)
     found = list(reader.functions())
     if reader.at != len(mpy):
@@ -100,26 +101,26 @@ def functions(mpy: bytes) -> list[Function]:
 
 
 def align(mpy: bytes) -> bytes:
-    """The same module with its native code at multiples of four: a number may begin with digits of zero."""
+    """Move native code to multiples of four. The padding is zero digits before a number, which the format allows."""
     found = functions(mpy)
     for at in range(len(found)):
         pad = -found[at].offset % _ALIGNMENT if found[at].native else 0
         if pad:
             mpy = mpy[: found[at].header] + b"\x80" * pad + mpy[found[at].header :]
-            found = functions(mpy)  # all that follows has moved
+            found = functions(mpy)  # the functions behind this one have moved
     return mpy
 
 
 def texts(mpy: bytes) -> list[tuple[int, int]]:
-    """Offset and size of the long text and bytes objects of an .mpy file."""
-    return [(offset, size) for offset, size in _Reader(mpy).texts if size >= _TEXT_LEAST]
+    """Return offset and size of the long text and bytes objects of an .mpy file."""
+    return [(offset, size) for offset, size in _Reader(mpy).texts if size >= _TEXT_MIN]
 
 
 def _blocks(size: int) -> Iterator[tuple[int, int, int]]:
-    """First and end offset of the part of a file in each of its blocks, and how many bytes of pointers stand before it.
+    """Return for each block of a file: first and end offset of its part of the file, bytes of pointers before the part.
 
-    A block after the first begins with pointers to blocks before it, one, and one more for each time that its number
-    can be halved (DESIGN.md of littlefs, CTZ skip-lists).
+    Each block after the first begins with pointers to earlier blocks. It has one pointer, and one more for each time
+    that the block's number can be halved (DESIGN.md of littlefs, CTZ skip-lists).
     """
     first = number = 0
     while first < size:
@@ -130,7 +131,7 @@ def _blocks(size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _rows(places: list[tuple[int, int]], mpy: bytes, first: int, end: int, skip: int) -> list[bytes]:
-    """Per function and text that lies whole in one block: its first word, offset in the block, and size."""
+    """Return a row for each function or text that is whole in this block: first word, offset in the block, size."""
     return [
         mpy[offset : offset + 4] + struct.pack("<HH", offset - first + skip, size)
         for offset, size in places
@@ -139,7 +140,7 @@ def _rows(places: list[tuple[int, int]], mpy: bytes, first: int, end: int, skip:
 
 
 def _entries(name: str, mpy: bytes) -> Iterator[bytes]:
-    """The blocks of a file in the index, those in which something is of use."""
+    """Return the index entries of a file: one for each block with at least one row."""
     places = [(found.offset, found.size) for found in functions(mpy)] + texts(mpy)
     module = name.removesuffix(".mpy").replace("/", ".").encode()
     for first, end, skip in _blocks(len(mpy)):
@@ -149,9 +150,12 @@ def _entries(name: str, mpy: bytes) -> Iterator[bytes]:
 
 
 def index(files: Mapping[str, bytes]) -> bytes:
-    """The index over the .mpy files of a build: per block the lengths of name and table, the bytes before the
-    file's own, the module's name, how its part of the file begins, and per function or text its first word, offset
-    and size."""
+    """Return the index over the .mpy files of a build.
+
+    An entry describes one block. It has the length of the module's name, the number of rows, and the bytes of
+    pointers before the file's part; then the name, the first 32 bytes of the part, and the rows. A row is the first
+    word, the offset and the size of a function or text.
+    """
     return b"".join(
         entry
         for name, data in files.items()

@@ -1,8 +1,8 @@
-"""Put the values of shared constants in place of their names in the code that goes to a board.
+"""Replace the names of shared constants by their values in the code for a board.
 
-mpy-cross folds `const` only within one module; a constant from another module costs a dictionary
-entry, a name in the heap and two look-ups at each use. The build therefore folds the modules that hold
-nothing but constants, and leaves them out. Lines keep their numbers, for tracebacks.
+mpy-cross folds `const` only inside one module. A constant of another module takes a dictionary entry, a name in the
+heap and two look-ups at each use. The build therefore folds the modules that contain only constants, and leaves them
+out. The lines keep their numbers, for tracebacks.
 """
 
 import ast
@@ -33,12 +33,12 @@ def path_of(module: str) -> str:
 
 
 def constants() -> dict[str, dict[str, int]]:
-    """{module: {name: value}} of the constant modules; ValueError when one holds anything else."""
+    """Return {module: {name: value}} of the constant modules. ValueError if a module contains any other statement."""
     return {module: _values((FIRMWARE / path_of(module)).read_text()) for module in CONSTANT_MODULES}
 
 
 def of_chip(chip: str) -> dict[str, dict[str, int]]:
-    """The same for code that is written with the numbers of the RP2040 and built for `chip`."""
+    """Return the constants for `chip`. The sources name the RP2040 module, which gets the numbers of `chip`."""
     known = constants()
     return {**known, CHIPS["rp2040"]: known[CHIPS[chip]]}
 
@@ -57,7 +57,7 @@ def _values(source: str) -> dict[str, int]:
 
 
 def shared() -> dict[str, dict[str, int]]:
-    """{module: {name: value}} of the public constants in modules that hold code as well."""
+    """Return {module: {name: value}} of the public constants in modules that also contain code."""
     found = {}
     for path in FIRMWARE.rglob("*.py"):
         module = path.relative_to(FIRMWARE).with_suffix("").as_posix().replace("/", ".")
@@ -69,7 +69,7 @@ def shared() -> dict[str, dict[str, int]]:
 
 
 def _public(source: str) -> dict[str, int]:
-    """Constants at module level with public names; those made from another module's constants are left alone."""
+    """Return the public constants of a module, without those that depend on another module."""
     known: dict[str, int] = {}
     for node in ast.parse(source).body:
         match node:
@@ -80,9 +80,9 @@ def _public(source: str) -> dict[str, int]:
 
 
 def fold(source: str, module: str, public: dict[str, dict[str, int]]) -> str:
-    """Source with the public constants of other modules replaced by their values, and its own made private.
+    """Replace the public constants of other modules by their values, and make the module's own constants private.
 
-    mpy-cross keeps a private constant off the board; a public one costs a name and a dictionary entry.
+    mpy-cross removes a private constant from the code; a public one takes a name and a dictionary entry.
     """
     aliases: dict[str, dict[str, int]] = {}
     names: dict[str, int] = {}
@@ -103,7 +103,7 @@ def _without_constants(
     aliases: dict[str, dict[str, int]],
     names: dict[str, int],
 ) -> str | None:
-    """Note what an import brings; the import without the constants, None when it brings none."""
+    """Add the constants of an import to `aliases` and `names`; return the import without them, None if unchanged."""
     for item in node.names:
         if f"{node.module}.{item.name}" in public:
             aliases[item.asname or item.name] = public[f"{node.module}.{item.name}"]
@@ -130,7 +130,7 @@ def _rename(source: str, names: dict[str, str]) -> str:
 
 
 def inline(source: str, known: dict[str, dict[str, int]]) -> str:
-    """Source with every imported constant replaced by its value, and the imports of it removed."""
+    """Replace every imported constant by its value, and remove the imports of the constant modules."""
     aliases: dict[str, dict[str, int]] = {}
     names: dict[str, int] = {}
     gone: list[tuple[int, int]] = []
@@ -151,7 +151,10 @@ def _take(
     aliases: dict[str, dict[str, int]],
     names: dict[str, int],
 ) -> bool:
-    """Note what an import brings; True when it brings constants and nothing else."""
+    """Add the constants of an import to `aliases` and `names`; return True if it imports only constants.
+
+    ValueError if it imports constant modules together with others.
+    """
     if node.module in known:
         for item in node.names:
             names[item.asname or item.name] = known[node.module][item.name]
@@ -167,7 +170,7 @@ def _take(
 
 
 def _replace(source: str, aliases: dict[str, dict[str, int]], names: dict[str, int], partly: bool = False) -> str:
-    """partly: the aliased modules hold more than constants."""
+    """Replace each use of a constant by its value. partly: the aliased modules also contain other names."""
     if not aliases and not names:
         return source
     lines = source.splitlines(keepends=True)
@@ -180,7 +183,7 @@ def _replace(source: str, aliases: dict[str, dict[str, int]], names: dict[str, i
 def _uses(
     source: str, aliases: dict[str, dict[str, int]], names: dict[str, int], partly: bool
 ) -> Iterator[tuple[tuple[int, int], int, int]]:
-    """(start, end column, value) of every use, each on one line."""
+    """Return (start, end column, value) of every use of a constant; no use spans two lines."""
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     for at, token in enumerate(tokens):
         if token.type != tokenize.NAME or (at and tokens[at - 1].string == "."):

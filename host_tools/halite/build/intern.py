@@ -1,6 +1,6 @@
-"""Rename identifiers of the firmware to strings that are already interned in the MicroPython image, to save heap.
+"""Rename identifiers of the firmware to strings that the MicroPython image already has interned, to save heap.
 
-Every other name costs about 20 bytes of the board's heap permanently. The build renames attributes, arguments and
+Every other name takes about 20 bytes of the board's heap permanently. The build renames attributes, arguments and
 variables of modules. Functions, classes and modules keep their names for tracebacks. Config parameters, keyword
 arguments and names of the interpreter's own objects stay the same. `halite dev names` prints the names.
 """
@@ -15,24 +15,24 @@ from pathlib import Path
 from zlib import crc32
 
 _ROM = Path(__file__).with_name("rom_names.txt")
-# in functions of PIO assembler every name is an instruction or a register
+# decorator of PIO assembler; each name in such a function is an instruction or a register
 _ASSEMBLER = "asm_pio"
 
 
 @cache
 def rom_names() -> frozenset[str]:
-    """Names that the image of MicroPython 1.27 for the Pico W keeps in flash: tests/emulated/test_rom_names.py."""
+    """Return the names that MicroPython 1.27 for the Pico W has in flash: tests/emulated/test_rom_names.py."""
     return frozenset(_ROM.read_text(encoding="utf-8").split())
 
 
 class _Found(ast.NodeVisitor):
-    """What a module does with its names."""
+    """The names of all modules by their use."""
 
     def __init__(self) -> None:
-        self.stored: set[str] = set()  # attributes that we assign, variables of modules and classes
+        self.stored: set[str] = set()  # attributes that the firmware assigns, variables of modules and classes
         self.arguments: set[str] = set()
         self.fixed: set[str] = set()  # functions, classes, modules, keywords, strings, constants
-        self.read: set[str] = set()  # attributes, whoever they belong to
+        self.read: set[str] = set()  # attributes of any object that the firmware reads
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         (self.stored if isinstance(node.ctx, ast.Store) else self.read).add(node.attr)
@@ -69,7 +69,7 @@ class _Found(ast.NodeVisitor):
 
 
 def _variables(body: list[ast.stmt]) -> tuple[set[str], set[str]]:
-    """Names assigned in a module or class: variables, and constants that the compiler keeps off the board."""
+    """Return the names that a module or class assigns: variables, and constants, which the compiler folds."""
     variables: set[str] = set()
     constants: set[str] = set()
     for node in body:
@@ -87,9 +87,9 @@ def _identifiers(source: str) -> set[str]:
 
 
 def mapping(sources: Iterable[str], kept: Iterable[str] = ()) -> dict[str, str]:
-    """{name: name of the image} for the sources of a board; small changes of them change few entries.
+    """Return {name: name of the image} for the sources of a board. A small change of a source changes few entries.
 
-    kept: sources whose names stay as they are.
+    kept: sources whose names stay the same.
     """
     found = _Found()
     used: set[str] = set()
@@ -102,7 +102,7 @@ def mapping(sources: Iterable[str], kept: Iterable[str] = ()) -> dict[str, str]:
         found.stored |= variables
         found.fixed |= constants
         used |= _identifiers(source)
-    foreign = found.read - found.stored  # an attribute that we never assign is the interpreter's
+    foreign = found.read - found.stored  # the interpreter has the attributes that the firmware does not assign
     ours = (found.stored | found.arguments) - found.fixed - foreign - rom_names()
     wanted = {name for name in ours if not name.startswith("__")}
     free = {name for name in rom_names() - used if not keyword.iskeyword(name)}
@@ -115,7 +115,7 @@ def mapping(sources: Iterable[str], kept: Iterable[str] = ()) -> dict[str, str]:
 
 
 def rename(source: str, names: Mapping[str, str]) -> str:
-    """Source with the names replaced; lines keep their numbers."""
+    """Replace the names in a source; the lines keep their numbers."""
     lines = source.splitlines(keepends=True)
     for token in reversed(list(tokenize.generate_tokens(io.StringIO(source).readline))):
         if token.type == tokenize.NAME and token.string in names:
@@ -126,7 +126,10 @@ def rename(source: str, names: Mapping[str, str]) -> str:
 
 
 def print_names(modules: Mapping[str, str], wanted: Sequence[str]) -> None:
-    """Print `name of the image  name in the source`, all or the wanted ones. modules: the sources of a board."""
+    """Print lines of `name of the image  name in the source`. modules: the sources of a board.
+
+    wanted: print only the lines with these names, of either column; an empty sequence prints all.
+    """
     names = mapping(modules.values(), [modules["boot.py"], modules["main.py"]])
     for name, other in sorted(names.items(), key=lambda item: item[1]):
         if not wanted or other in wanted or name in wanted:

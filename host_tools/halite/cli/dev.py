@@ -6,7 +6,7 @@ import typer
 
 from halite.cli.options import CONFIG_HELP
 
-app = typer.Typer(no_args_is_help=True, help="For developers: heap cost, interned names, generated files.")
+app = typer.Typer(no_args_is_help=True, help="For developers: heap cost, interned names, generated files, figures.")
 
 
 @app.command(epilog="Example: halite dev heap --config lfp_rack")
@@ -22,11 +22,11 @@ def heap(
 
 @app.command(epilog="Example: halite dev names deviation")
 def names(
-    wanted: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these, of either side.")] = None,
+    wanted: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these; image or firmware.")] = None,
 ) -> None:
-    """Print which name of the MicroPython image stands for which name of the firmware.
+    """Print the names of the MicroPython image that replace names of the firmware.
 
-    A traceback of a rack names attributes and module variables by the names of the image.
+    A traceback of a rack shows attributes and module variables with the names of the image.
     """
     from halite.build.firmware import board_sources
     from halite.build.intern import print_names
@@ -38,10 +38,27 @@ def names(
 def generate(
     check: Annotated[bool, typer.Option("--check", help="Compare only; the status is 1 when a file is stale.")] = False,
 ) -> None:
-    """Write the generated files from their lists."""
+    """Write the files that are generated from the lists of the firmware."""
     from halite.generate.outputs import write
 
     raise typer.Exit(write(check))
+
+
+@app.command("reaction-times", epilog="Example: halite dev reaction-times")
+def reaction_times() -> None:
+    """Measure the reaction times of the controller and write docs/reaction_times.md. This takes about 20 s."""
+    from halite.generate.reaction_times import write
+
+    write()
+
+
+@app.command("measurement-figures", epilog="Example: halite dev measurement-figures")
+def measurement_figures() -> None:
+    """Print noise, delay and jumps of the frequency measurement, as docs/response.md has them."""
+    from halite.generate.measurement_figures import figures
+
+    for line in figures():
+        print(line)
 
 
 @app.command("native-core", epilog="Example: halite dev native-core")

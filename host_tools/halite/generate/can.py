@@ -24,8 +24,8 @@ _NODES = {"rack": "RACK", "pcs": "PCS"}
 
 _PAGE_HEAD = """# Rack and PCS on CAN
 
-Generated from `firmware/rack/definitions/pcs_frames.py` by `make generate`; the same definition as a CAN database:
-[pcs_can.dbc](pcs_can.dbc).
+`make generate` writes this page from `firmware/rack/definitions/pcs_frames.py`. [pcs_can.dbc](pcs_can.dbc) is the same
+definition as a CAN database.
 
 CAN 2.0A, {bitrate} kbit/s, 11-bit identifiers, {length} data bytes, little-endian (Intel) fields. **Positive power
 discharges the rack** (export to the grid).
@@ -33,14 +33,14 @@ discharges the rack** (export to the grid).
 | rule | |
 |---|---|
 | CRC | byte 7: CRC-8 SAE J1850 over bytes 0 to 6: polynomial 0x1D, start and final XOR 0xFF; `123456789` gives 0x4B |
-| sequence | 4 bits, one up in each frame of an identifier; a frame that repeats the last one is stale and refused |
-| request stops | without a valid, new request for {request_timeout} ms the PCS goes to zero, state {timeout_state} |
+| sequence | 4 bits; each frame of an identifier adds 1. The receiver refuses a frame with the last sequence as stale |
+| request stops | after {request_timeout} ms without a valid, new request the PCS goes to zero, state {timeout_state} |
 | states {timeout_state}, {fault_state} | the rack warns ("{fault_text}") and stays closed |
-| status stops | the rack trips ("{status_text}") after the time of `[alarms] pcs_lost`; shipped: {status_lost} ms |
+| status stops | the rack trips ("{status_text}") after the time in `[alarms] pcs_lost`; shipped: {status_lost} ms |
 | not permitted | while flag {permit} or {enable} is clear, the PCS goes to zero at once and ignores the power field |
-| remote frames | rack and PCS do not answer them: each sends its frames unasked |
+| remote frames | rack and PCS do not answer them; each sends its frames without a request |
 
-Both times are engineering judgement: five requests in a row, twelve status frames.
+Both times are engineering judgement: they allow for five lost requests in a row, or twelve lost status frames.
 """
 
 
@@ -50,7 +50,7 @@ def _bounds(bits: int, signed: bool, scale: float) -> tuple[float, float]:
 
 
 def _signals(fields: Iterable[Field]) -> Iterator[Field]:
-    """The fields as signals of a CAN tool: each flag is a signal, and the unused bits are one more."""
+    """Return the fields as signals of a CAN tool: each flag is a signal, and the unused bits are one more signal."""
     for field in fields:
         name, first, bits, *_ = field
         if name != "flags":
@@ -67,11 +67,12 @@ def _values(texts: Iterable[str]) -> str:
 
 
 def _note() -> str:
-    """The comment of the database: common properties of the frames, and the reactions when they stop."""
+    """Return the comment of the database: common properties of the frames, and the reactions when frames stop."""
     return (
         f"Halite rack and its PCS: CAN 2.0A at {pcs_codes.BITRATE // 1000} kbit/s, positive power discharges the rack. "
-        f"CRC: SAE J1850, polynomial 0x1D, start and final XOR 0xFF. A repeated sequence is stale. Without a "
-        f"valid request for {pcs_codes.REQUEST_TIMEOUT_MS} ms the PCS goes to zero; without a status the rack trips."
+        f"CRC: SAE J1850, polynomial 0x1D, start and final XOR 0xFF. A repeated sequence is stale. "
+        f"After {pcs_codes.REQUEST_TIMEOUT_MS} ms without a valid request the PCS goes to zero; "
+        f"without a status the rack trips."
     )
 
 
@@ -101,7 +102,7 @@ def _dbc_lines() -> Iterator[str]:
 
 
 def dbc_text() -> str:
-    """The CAN database."""
+    """Return the CAN database."""
     return "\n".join(_dbc_lines()) + "\n"
 
 
@@ -115,7 +116,7 @@ def _frame_page(identifier: int, name: str, sender: str, period_ms: int, meaning
 
 
 def page_text() -> str:
-    """The protocol page."""
+    """Return the protocol page."""
     shipped = read_toml(BOARD_CONFIGS / "sodium_rack.toml")
     head = _PAGE_HEAD.format(
         bitrate=pcs_codes.BITRATE // 1000,
@@ -130,9 +131,9 @@ def page_text() -> str:
         enable=pcs_codes.FLAG_ENABLE,
     )
     note = (
-        f"\nA request follows each zero crossing of the mains, so its period is that of the mains, or a third of it "
-        f"with three phases. Without mains the rack sends one in each scan ({shipped['rack']['scan_ms']} ms). When the "
-        f"permission changes, a request follows at once.\n"
+        f"\nThe rack sends a request after each zero crossing of the mains. The period of the requests is therefore "
+        f"one mains period, or a third of it with three phases. Without mains the rack sends a request in each scan "
+        f"({shipped['rack']['scan_ms']} ms). It also sends a request at once when the permission changes.\n"
     )
     flags = "\n## Request flags\n\n| value | signal of the database | meaning |\n|---|---|---|\n"
     flags += "".join(f"| {value} | {name} | {text} |\n" for value, name, text in pcs_frames.FLAGS)
@@ -142,5 +143,5 @@ def page_text() -> str:
 
 
 def outputs() -> dict[Path, str]:
-    """Every generated file with the text it must have."""
+    """Return every generated file with the text that it must have."""
     return {DBC_FILE: dbc_text(), PAGE_FILE: page_text()}

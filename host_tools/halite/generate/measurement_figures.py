@@ -1,9 +1,7 @@
-"""Noise, delay and jumps of the frequency measurement for docs/response.md, one figure a line.
+"""Noise, delay and jumps of the frequency measurement for docs/response.md: `halite dev measurement-figures`.
 
-    python -m halite.generate.measurement_figures
-
-The firmware's response runs under CPython. The noise figures use edges with 5 us rms of seeded jitter, the others
-exact edges. Every run prints the same figures.
+The firmware's response runs under CPython. The noise figures use edges with 5 us rms of seeded jitter, the others use
+exact edges. Every run gives the same figures.
 """
 
 from collections.abc import Iterator
@@ -20,20 +18,20 @@ from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
 from rack.generated import response_state as K  # noqa: E402
 
 _JITTER_s = 5e-6
-_RAMP_Hzps = 0.1  # slow enough that the longest window does not start again
+_RAMP_Hzps = 0.1  # a faster ramp would start the longest window again
 _WINDOWS_ms = (100, 200, 400, 800)
 _PLACES = 100  # positions of a step or a jump in a period
 _WIDE = ("aemo_very_fast", "eirgrid_ffr", "csg_primary", "nordic_fcr_d")
 
 
 def _counts(edges_s: np.ndarray, phases: int) -> list[int]:
-    """For each edge of all phases in turn: timer counts since the previous edge of the same phase."""
+    """Return the timer counts between each edge and the previous edge of the same phase. The phases take turns."""
     counts: list[int] = np.rint((edges_s[phases:] - edges_s[:-phases]) * 1e9 / PERIOD_TICK_NS).astype(int).tolist()
     return counts
 
 
 def _noise(Hz: float, nominal_Hz: int = 50, phases: int = 1, window_ms: int = 200) -> tuple[float, float]:
-    """Three sigma of frequency (mHz) and of RoCoF (mHz/s)."""
+    """Return three sigma of the frequency (mHz) and of RoCoF (mHz/s)."""
     rig = Rig(grid_nominal_mHz=nominal_Hz * 1000, grid_phases=phases, grid_window_ms=window_ms)
     edges_s = np.arange(9_000) / Hz / phases + np.random.default_rng(7).normal(0, _JITTER_s, 9_000)
     seen = []
@@ -45,7 +43,7 @@ def _noise(Hz: float, nominal_Hz: int = 50, phases: int = 1, window_ms: int = 20
 
 
 def _delay_ms(window_ms: int) -> float:
-    """Delay of the measured frequency against a slow ramp, at the newest edge."""
+    """Return the delay of the measured frequency behind a slow ramp, at the newest edge."""
     rig, at_s, cycles = Rig(grid_window_ms=window_ms), [0.0], 0
     while at_s[-1] < 3:
         cycles += 1
@@ -56,7 +54,7 @@ def _delay_ms(window_ms: int) -> float:
 
 
 def _jump(degrees: float) -> tuple[float, float]:
-    """Largest deviation (Hz) and RoCoF (Hz/s) after a jump of the phase angle in either direction."""
+    """Return the largest deviation (Hz) and RoCoF (Hz/s) after a jump of the phase angle in either direction."""
     seen = []
     for turn in (1 - degrees / 360, 1 + degrees / 360):
         rig = Rig()
@@ -69,13 +67,13 @@ def _jump(degrees: float) -> tuple[float, float]:
 
 
 def _step_ms(service: str) -> float:
-    """Longest time from a step of -500 mHz to a changed request, over the position of the step in a period."""
+    """Return the longest time from a step of -500 mHz to a changed request, over its position in a period."""
     curve = [number for knot in preset(service)["curve"] for number in knot]
     longest = 0.0
     for place in range(_PLACES):
         rig = Rig(curve=curve)
         rig.periods(50.0, 60)
-        left = 1 - place / _PLACES  # of the period, at 49.5 Hz
+        left = 1 - place / _PLACES  # the rest of the period, at 49.5 Hz
         since_ms = 1000 * left / 49.5
         moved = rig.period(1 / (place / _PLACES / 50 + left / 49.5))
         while not moved:
@@ -86,7 +84,7 @@ def _step_ms(service: str) -> float:
 
 
 def figures() -> Iterator[str]:
-    """Every figure of the document, one line each."""
+    """Return every figure of the document, one line each."""
     for window_ms in _WINDOWS_ms:
         frequency, _ = _noise(49.9, window_ms=window_ms)
         yield f"window {window_ms} ms: {_delay_ms(window_ms):.0f} ms late, {frequency:.1f} mHz (3 sigma)"
@@ -98,7 +96,3 @@ def figures() -> Iterator[str]:
         yield f"jump of {degrees} degrees: {deviation:.2f} Hz, {rocof * 1000 / degrees:.0f} mHz/s a degree"
     for service in ("sodium_fast", *_WIDE):
         yield f"step to request, {service}: {_step_ms(service):.1f} ms maximum"
-
-
-if __name__ == "__main__":
-    print(*figures(), sep="\n")

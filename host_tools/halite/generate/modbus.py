@@ -1,6 +1,6 @@
 """Generate the Modbus registers for board, integrator and SunSpec client from rack.definitions.sunspec.
 
-`halite.generate.outputs` writes the files; the vendor model's definition goes to any client that reads SunSpec JSON.
+`halite.generate.outputs` writes the files. A client that reads SunSpec JSON can use the definition of the vendor model.
 """
 
 import json
@@ -27,7 +27,7 @@ HEAD_FILE = Path(__file__).with_name("modbus_page.md")
 MODEL_FILE = PROTOCOLS / f"model_{sunspec.VENDOR}.json"
 
 _KIND = {name: number for number, name in enumerate(sunspec.KINDS)}
-# act of a writable point: the index of a value of the EMS, or one of these numbers above them
+# act of a writable point: the index of an EMS value, or one of these numbers, which are above all indices
 _ACTS = {name: ems.VALUES + number for number, name in enumerate(("CTRL_HB", "ALM_RST", "SET_OP"))}
 
 Row = tuple[int, int, int]
@@ -35,7 +35,7 @@ Row = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a model at its place in the map. offset: from the base; source: as in rack.definitions.sunspec."""
+    """One point of a model. offset: registers from the base of the map; source: as in rack.definitions.sunspec."""
 
     model: int
     name: str
@@ -50,17 +50,17 @@ class Point:
 
     @property
     def writable(self) -> str:
-        """The act of a write, as in rack.definitions.sunspec; "" for a read-only point."""
+        """Return the act of a write, as in rack.definitions.sunspec; "" for a read-only point."""
         return next((act for model, name, act in sunspec.WRITABLE if (model, name) == (self.model, self.name)), "")
 
 
 def length_of(points: Any) -> int:
-    """L of a model: its number of registers after ID and L."""
+    """Return L of a model: its number of registers after ID and L."""
     return sum(sunspec.REGISTERS[kind] for _, kind, *_ in points)
 
 
 def points() -> list[Point]:
-    """Every point of every model, ID and L included, in the order of their registers."""
+    """Return every point of every model, with ID and L, in the order of their registers."""
     found = []
     offset = len(sunspec.SUNS)
     for model, _, rows in sunspec.MODELS:
@@ -72,7 +72,7 @@ def points() -> list[Point]:
 
 
 def layout() -> int:
-    """A number that changes with the points of the rack's own model."""
+    """Return a number that changes when the points of the rack's own model change."""
     names = ",".join(f"{name}:{kind}" for name, kind, *_ in sunspec.MODELS[-1][2]).encode()
     return int(crc16(names, 0, len(names), TABLE))
 
@@ -107,11 +107,11 @@ def _rows(point: Point) -> list[Row]:
             if point.registers == 2:
                 return [(_KIND["SIGNAL_HIGH"], index, 0), (_KIND["SIGNAL_LOW"], index, 0)]
             return [(_KIND["SIGNAL_SIGNED" if point.kind == "int16" else "SIGNAL_UNSIGNED"], index, 0)]
-    raise ValueError(f"{point.name}: no such source: {point.source!r}")
+    raise ValueError(f"{point.name}: unknown source: {point.source!r}")
 
 
 def map_rows() -> list[Row]:
-    """Three bytes a register, from the base to the end model."""
+    """Return three bytes for each register, from the base to the end model."""
     rows = [row for number in sunspec.SUNS for row in _number_rows(number, 1)]
     for point in points():
         rows += _rows(point)
@@ -119,7 +119,10 @@ def map_rows() -> list[Row]:
 
 
 def writable_rows() -> list[tuple[int, int, int, int]]:
-    """Per writable point: offset in two bytes, registers, act. ValueError unless each value of the EMS has a point."""
+    """Return for each writable point: offset in two bytes, registers, act.
+
+    ValueError if the number of points differs from the number of EMS values.
+    """
     rows = []
     value = 0
     for point in points():
@@ -139,7 +142,7 @@ def _bytes(rows: list[Any], per_line: int = 8) -> str:
 
 
 def firmware_text() -> str:
-    """The map for the board, as bytes that it reads directly from flash."""
+    """Return the module of the map for the board, with bytes that the board reads directly from flash."""
     at = {(point.model, point.name): point.offset for point in points()}
     rows = map_rows()
     own = sunspec.VENDOR
@@ -169,7 +172,7 @@ def firmware_text() -> str:
     )  # fmt: skip
 
 
-# -- for people and clients
+# -- protocol page and model for EMS engineers and clients
 
 
 def _model_point(point: Point) -> dict[str, Any]:
@@ -186,7 +189,7 @@ def _model_point(point: Point) -> dict[str, Any]:
 
 
 def model_text() -> str:
-    """The rack's own model as SunSpec JSON."""
+    """Return the rack's own model as SunSpec JSON."""
     own, name, _ = sunspec.MODELS[-1]
     group = {
         "name": name,
@@ -224,7 +227,10 @@ def _table(model: int) -> Iterator[str]:
 
 
 def page_text() -> str:
-    """The protocol page: modbus_page.md with its values filled in, then the registers."""
+    """Return the protocol page: modbus_page.md with its values, then the registers.
+
+    ValueError if modbus_page.md has an unknown @NAME@.
+    """
     lost = read_toml(BOARD_CONFIGS / "sodium_rack.toml")["alarms"]["ems_lost"]
     at = {(point.model, point.name): sunspec.BASE + point.offset for point in points()}
     end = sunspec.BASE + len(map_rows()) - len(sunspec.END)
@@ -245,5 +251,5 @@ def page_text() -> str:
 
 
 def outputs() -> dict[Path, str]:
-    """Every generated file with the text it must have."""
+    """Return every generated file with the text that it must have."""
     return {MAP_FILE: firmware_text(), PAGE_FILE: page_text(), MODEL_FILE: model_text()}

@@ -1,6 +1,7 @@
-"""Write the files that are generated from the one lists (rule R8); `--check` only compares.
+"""Write the files that are generated from the lists of rack.definitions (rule R8), or compare them with the lists.
 
-`rack/generated/ids.py` gives firmware modules an index per signal without the names in the board's heap.
+`rack/generated/ids.py` gives the firmware an index for each signal, without the names in the heap of the board. The
+modules of `rack/generated` are written first. The other generators import them, directly or through the firmware.
 """
 
 import json
@@ -9,10 +10,7 @@ from pathlib import Path
 
 from halite import __version__
 from halite.common.paths import FIRMWARE, use_firmware
-from halite.generate import can as pcs_dbc
-from halite.generate import layouts, response_parameters
-from halite.generate import modbus as modbus_map
-from halite.generate import response_plots as response_svg
+from halite.generate import layouts
 from halite.generate import texts as code_texts
 
 _IDS_HEAD = '''"""Index of each signal in the process image. `make generate` writes it from definitions/signals.py."""
@@ -30,7 +28,7 @@ from micropython import const
 
 
 def constant_name(signal: str) -> str:
-    """`cell_max_mV` → `CELL_MAX_mV`: capitals, the unit suffix as it is."""
+    """Return the constant of a signal: `cell_max_mV` → `CELL_MAX_mV`. A unit suffix keeps its letters."""
     stem, _, unit = signal.rpartition("_")
     if (stem and any(letter.isupper() for letter in unit)) or unit in ("ms", "ddegC", "cpct", "pct", "bits", "mm"):
         return f"{stem.upper()}_{unit}"
@@ -38,7 +36,10 @@ def constant_name(signal: str) -> str:
 
 
 def ids_text() -> str:
-    """Constants only: the build puts their values in place of their names, so they cost the board nothing."""
+    """Return the text of ids.py, which has only constants.
+
+    The build replaces each name by its value, so the constants take no memory on the board.
+    """
     use_firmware()
     from rack.definitions.alarms import ROWS
     from rack.definitions.signals import SIGNALS
@@ -59,7 +60,10 @@ def _escaped(data: bytes | bytearray) -> str:
 
 
 def tables_text() -> str:
-    """Alarm rows as bytes and all names and texts as two strings: a tenth of the heap that tuples would take."""
+    """Return the text of tables.py: alarm rows as bytes, all names and texts as two strings.
+
+    They take a tenth of the heap that tuples would take.
+    """
     use_firmware()
     from rack.definitions.alarms import ABOVE, ROWS
     from rack.definitions.signals import SIGNALS
@@ -83,24 +87,49 @@ def tables_text() -> str:
 
 
 def version_text() -> str:
+    """Return the text of version.py."""
     return f'"""Version of the firmware; the host tools carry the same."""\n\nVERSION = "{__version__}"\n'
 
 
+def firmware_outputs() -> dict[Path, str]:
+    """Return path and text of each generated module that needs only rack.definitions."""
+    names = {"ids.py": ids_text(), "tables.py": tables_text(), "version.py": version_text()}
+    ours = {FIRMWARE / "rack" / "generated" / name: text for name, text in names.items()}
+    return ours | layouts.outputs() | code_texts.outputs()
+
+
+def other_outputs() -> dict[Path, str]:
+    """Return path and text of each other generated file: Modbus map, protocols, documents, plots.
+
+    These generators import the modules of `rack/generated`, so these modules must be written before the call.
+    """
+    from halite.generate import can, modbus, response_parameters, response_plots
+
+    parts = (can, modbus, response_parameters, response_plots)
+    return {path: text for part in parts for path, text in part.outputs().items()}
+
+
 def outputs() -> dict[Path, str]:
-    """Every generated file with the text it must have."""
-    texts = {"ids.py": ids_text(), "tables.py": tables_text(), "version.py": version_text()}
-    ours = {FIRMWARE / "rack" / "generated" / name: text for name, text in texts.items()}
-    parts = (layouts, code_texts, pcs_dbc, modbus_map, response_parameters, response_svg)
-    return ours | {path: text for part in parts for path, text in part.outputs().items()}
+    """Return every generated file with the text that it must have."""
+    return firmware_outputs() | other_outputs()
+
+
+def _is_stale(path: Path, text: str) -> bool:
+    return not path.exists() or path.read_text(encoding="utf-8") != text
 
 
 def write(check: bool = False) -> int:
-    """Write stale files, or with check name them on stderr and return 1."""
-    stale = [path for path, text in outputs().items() if not path.exists() or path.read_text() != text]
-    if check:
-        for path in stale:
-            print(f"{path.name} is stale: run `make generate`", file=sys.stderr)
-        return 1 if stale else 0
-    for path in stale:
-        path.write_text(outputs()[path])
+    """Write the stale files and return 0. With `check`, name them on stderr instead and return 1 if there are any.
+
+    While a firmware module is stale, `check` does not compare the other files: they are made with the stale module.
+    """
+    for part in (firmware_outputs, other_outputs):
+        stale = {path: text for path, text in part().items() if _is_stale(path, text)}
+        for path, text in stale.items():
+            if check:
+                print(f"{path.name} is stale: run `make generate`", file=sys.stderr)
+            else:
+                path.write_text(text, encoding="utf-8")
+        if check and stale:
+            return 1
     return 0

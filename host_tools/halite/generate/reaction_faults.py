@@ -1,4 +1,4 @@
-"""The causes whose reaction times are measured, and what the board takes meanwhile: data of `reaction_times`."""
+"""Data of `reaction_times`: the faults whose reaction times are measured, and the times that the board's work takes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,51 +15,54 @@ from rack.generated import overload as O  # noqa: E402
 
 SCAN_ms = round(BARS["scan_10ms_us_max"].limit / 1000)
 COLLECT_ms = round(BARS["gc_collect_ms"].limit)
-# what a scan may find running when it is due: it waits for the whole of it at most
+# the longest slice that may run when a scan is due; the scan waits for its end
 SLICE_ms = round(max(BARS[name].limit for name in ("scan_wait_us_max", "answer_slice_us_max")) / 1000)
 TAKE_OVER_ms = round(BARS["afe_longest_slice_us"].limit / 1000)
-HARDWARE_us = round(BARS["interlock_drop_us"].limit)    # a pin of the interlock to the coils' supply
-CONVERSION_us = 540     # INA228 as configured: shunt and bus in turn; a level counts that fills a whole conversion, so
-ALERT_us = HARDWARE_us + 3 * CONVERSION_us      # the one that runs, the one of the bus, and a whole one of the shunt
-CURRENT_ms = 2          # the same, before the scan that reads it
+HARDWARE_us = round(BARS["interlock_drop_us"].limit)    # from a pin of the interlock to the coils' supply
+CONVERSION_us = 540     # INA228 as configured: it converts shunt and bus in turn
+# A level counts when it fills a whole conversion. The rest of the running conversion, one of the bus, one of the shunt:
+ALERT_us = HARDWARE_us + 3 * CONVERSION_us
+CURRENT_ms = 2          # the same three conversions, before the scan that reads the current
 RELEASE_ms = 12         # TE EVC500, Gigavac HX21: release at most 12 ms
 PERIOD_ms = 10
 LATE_ms = SCAN_ms + COLLECT_ms - PERIOD_ms
-CELLS_ms = 20           # of 26 devices, from the request until they are judged: test_afe_ring
+CELLS_ms = 20           # from the request to 26 devices until the cells are judged: test_afe_ring
 TEMPS_ms = 22
-STATUS_ms = 20          # period of the PCS status; the task that takes it over runs each 10 ms
+STATUS_ms = 20          # period of the PCS status; the task that reads it runs each 10 ms
 SLOW_ms = 100           # period of the task that reads the gas sensor
-# causes after what they just miss: a sample or a status, the answers of the AFE; each with a scan before it or without
-_SAMPLE_ms, _CELLS_SAID_ms, _TEMPS_SAID_ms = ((ms + 1, SCAN_ms + ms + 1) for ms in
+# Times of the causes: just after a sample or a status, or after the cells or temperatures of the AFE have arrived, so
+# that the cause just misses them. Each time is there twice: without and with a scan before it.
+_SAMPLE_ms, _CELLS_READ_ms, _TEMPS_READ_ms = ((ms + 1, SCAN_ms + ms + 1) for ms in
                                               (0, CELLS_ms - TAKE_OVER_ms, TEMPS_ms - TAKE_OVER_ms))
-CHECK_ms = 10_000       # period of the AFE's check of its wires, and of the collection that takes the config's CRC
-RUNAWAY_ms = 4_000      # 3 s of rise in steps of half a second, the first and the last of them cut
+CHECK_ms = 10_000       # period of the AFE's wire check, and of the collection that checks the CRC over the config
+RUNAWAY_ms = 4_000      # 3 s of rise in steps of half a second; the first and the last step are incomplete
 
 
 @dataclass
 class World:
-    """What is true at the rack, before any sensor: a change here is the cause."""
+    """The physical state of the rack, before any sensor. A fault changes it."""
 
     rig: Rig
     current_dA: int = 0
     in_bits: int = 0
-    slow: dict[int, int] = field(default_factory=lambda: {I.GAS_mV: 0})     # what the slow task reads
+    slow: dict[int, int] = field(default_factory=lambda: {I.GAS_mV: 0})     # read by the slow task
     late_ms: int = 0
     waits: bool = False
     cell: int | None = None
     heat_ddegC: int = 0
     one_ddegC: int = 0      # heat at one sensor
-    broken: int = 0         # sensors
+    broken: int = 0         # number of broken sensors
     silent: str = ""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A row: what happens, the alarm that answers, its bar in ms, and foxBMS 2's time for comparison.
+    """A row of the page: the fault, its alarm, the bar in ms, and the time of foxBMS 2 for comparison.
 
-    hardware_us: to the open command without the scan, 0 none. after_ms: when it comes after the begin of an AFE
-    period or a status, () when it only minds the scan. played: set and clear value that the row is played with, without
-    its debounce, which is added; None: it is played as configured. wait_ms: until the cause is looked at, added too.
+    hardware_us: time to the open command without the scan; 0: only the scan opens. after_ms: times of the cause after
+    the start of an AFE period or a status; (): only the phase against the scan counts. played: set and clear value for
+    the simulation, which runs without debounce; `measure` adds the debounce. None: the configured row. wait_ms: time
+    until the firmware checks the cause, which `measure` adds too.
     """
 
     text: str
@@ -75,7 +78,7 @@ class Fault:
 
     @property
     def on_afe(self) -> bool:
-        """Its phase is that of the AFE's period, so that collections are where `rack.app` lets them be."""
+        """True if the cause has a phase against the AFE's period; collections then follow the collector's rules."""
         return bool(self.after_ms) and self.key != "pcs_lost"
 
 
@@ -88,7 +91,7 @@ def _set(**changes: object) -> Callable[[World], None]:
 
 
 def _signal(signal: int, change: int) -> Callable[[World], None]:
-    """A signal of the process image moves."""
+    """Change a signal of the process image."""
 
     def cause(world: World) -> None:
         world.rig.s[signal] += change
@@ -97,7 +100,7 @@ def _signal(signal: int, change: int) -> Callable[[World], None]:
 
 
 def _spent(world: World) -> None:
-    """The whole budget of an overload is used up, and more than a scan without current would take back."""
+    """Use up the whole budget of an overload, and more than a scan without current restores."""
     used = world.rig.c.overcurrent.charge
     used[O.USED_A2s] = 2 * used[O.BUDGET_A2s]
 
@@ -119,8 +122,8 @@ FAULTS = (
     Fault("cell under-voltage", "cell_low_trip", _set(cell=2400), 150, "700", after_ms=_SAMPLE_ms),
     Fault("over-temperature", "hot_trip", _set(heat_ddegC=15), 500, "6 000", after_ms=_SAMPLE_ms, start_ddegC=590),
     Fault("under-temperature", "cold_trip", _set(heat_ddegC=-15), 500, "6 000", after_ms=_SAMPLE_ms, start_ddegC=-190),
-    Fault("cell voltages not read (AFE)", "cells_lost", _set(silent="cells"), 200, "150", after_ms=_CELLS_SAID_ms),
-    Fault("temperatures not read (AFE)", "temps_lost", _set(silent="temps"), None, "150", after_ms=_TEMPS_SAID_ms),
+    Fault("cell voltages not read (AFE)", "cells_lost", _set(silent="cells"), 200, "150", after_ms=_CELLS_READ_ms),
+    Fault("temperatures not read (AFE)", "temps_lost", _set(silent="temps"), None, "150", after_ms=_TEMPS_READ_ms),
     Fault("current sensor silent", "current_lost", _set(silent="current"), 100, "1 200"),
     Fault("PCS silent", "pcs_lost", _set(silent="pcs"), 300, "1 200", after_ms=_SAMPLE_ms),
     Fault("open cell wire", "wire_trip", _set(cell=-1), None, "", after_ms=_SAMPLE_ms),
@@ -138,19 +141,20 @@ FAULTS = (
     Fault("thermal runaway, rise and witness", "runaway_trip", _signal(I.RUNAWAY, 2),
           wait_ms=RUNAWAY_ms + 100 + TEMPS_ms),
     Fault("controller too hot", "board_trip", _set(slow={I.GAS_mV: 0, I.BOARD_ddegC: 900}), played=(850, 750)),
-    Fault("insulation fault, once told", "insulation_trip", _signal(I.INSULATION_KOHM, -999_900), played=(150, 300)),
+    Fault("insulation fault, from the message of the EMS", "insulation_trip", _signal(I.INSULATION_KOHM, -999_900),
+          played=(150, 300)),
     Fault("main contact falls open", "stuck", _open(IN_AUX_POS)),
     Fault("open cell wire, the AFE's own check", "wire_check_trip", _set(slow={I.WIRE_CHECK: 7}), wait_ms=CHECK_ms),
     Fault("config damaged in memory", "config_bad", _signal(I.CONFIG_BAD, 1), wait_ms=CHECK_ms),
 )
 
-# The other trips, and why they have no row.
+# The other trips, and the reasons why they have no row.
 NO_ROW = {
-    "deep_discharge": "`cell_low_trip` has opened long before; it latches beyond that",
-    "current_bad": "a reading beyond the sensor's range is an over-current first",
-    "discharge_i2t_trip": "as `charge_i2t_trip`",
-    "welded": "found after the open command",
-    "precharge_fast_trip": "found while closing; the failed precharge itself has taken the coils off",
-    "precharge_slow_trip": "the same",
-    "time_trip": "the first scan after the gap; the dead-man has opened after its window",
+    "deep_discharge": "`cell_low_trip` opens much earlier, at a higher voltage; `deep_discharge` then adds its latch",
+    "current_bad": "a reading beyond the sensor's range raises an over-current trip first",
+    "discharge_i2t_trip": "the same as `charge_i2t_trip`",
+    "welded": "the controller finds it after the open command",
+    "precharge_fast_trip": "the controller finds it while it closes; the failed precharge has switched the coils off",
+    "precharge_slow_trip": "the same as `precharge_fast_trip`",
+    "time_trip": "the first scan after the gap raises it; the dead-man has opened at the end of its window",
 }

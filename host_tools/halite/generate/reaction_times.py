@@ -1,10 +1,9 @@
-"""Reaction times of the controller in simulated time, and the table of them: docs/reaction_times.md.
+"""Measure the reaction times of the controller in simulated time, for docs/reaction_times.md.
 
-    python -m halite.generate.reaction_times      # writes the page, takes about 20 s
-
-From the physical cause to the open command and to the open contact, worst case over the phase of the cause against
-the schedule and over where a collection falls. The processor does one thing at a time: while it scans or collects,
-nothing is taken over; what was due meanwhile comes late.
+`halite dev reaction-times` writes the page in about 20 s. A reaction time is the time from the physical cause to the
+open command or to the open contact. It is the worst case over the phase of the cause against the schedule, and over the
+place of a collection. The processor does one thing at a time: it reads no message during a scan or a collection, and
+work that becomes due in this time comes late.
 """
 
 import copy
@@ -43,19 +42,20 @@ from rack.definitions.codes import NO_OPEN  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
 from rack.tasks.collector import cell_times  # noqa: E402
 
-DUE_ms, _, LOST_ms = cell_times(load_params("lfp_rack"))     # no collection begins while cells are so old
+# No collection begins while the age of the cells is between these two.
+DUE_ms, _, LOST_ms = cell_times(load_params("lfp_rack"))
 DOC = ROOT / "docs" / "reaction_times.md"
 
-_START_ms = 200         # of the causes: the schedule has settled
-_SHIFTS_ms = (0, 3, 6, 7, 8)    # of AFE and PCS against the scan: of all ten those that make the slowest rows, and two
+_START_ms = 200         # the causes begin after this time, when the schedule has settled
+_SHIFTS_ms = (0, 3, 6, 7, 8)    # AFE and PCS against the scan: of all ten, those of the slowest rows and two more
 _LONGEST_ms = 3000
-_FEW = 45               # scans, behind any of which the collection may come; beyond, around cause and decision
+_FEW = 45               # up to this number of scans, try a collection after each; else around cause and decision
 
 
 class Board:
-    """Plays a closed rack with the board's schedule, in steps of 1 ms, and one fault in it.
+    """Simulates a closed rack with the board's schedule and one fault, in steps of 1 ms.
 
-    shift_ms: of the AFE's period and the PCS's status against the scan.
+    shift_ms: phase of the AFE's period and of the PCS's status against the scan.
     """
 
     def __init__(self, rig: Rig, start_ddegC: int, shift_ms: int) -> None:
@@ -71,7 +71,7 @@ class Board:
         self._scanned = 0
         self._busy_until = self._collects_from = 0
         self._afe_due = shift_ms
-        self._read_ms = TEMPS_ms            # of the present AFE scan, less what collections have taken
+        self._read_ms = TEMPS_ms            # time in this AFE scan, without the time of collections
         self._cells_here = self._temps_here = True
         self._answered: set[str] = set()
         self._sampled: tuple[list[int], list[int]] = ([], [])
@@ -87,9 +87,9 @@ class Board:
         return self
 
     def react(self, fault: Fault, cause_ms: int, collect_after: int) -> int:
-        """ms from the cause to the end of the scan that opens.
+        """Return the ms from the cause to the end of the scan that opens. AssertionError if the rack stays closed.
 
-        collect_after: number of the scan that one follows, if it may; -1: none.
+        collect_after: number of the scan that a collection follows, if it may; -1: no collection.
         """
         self.collect_after, self.planned = collect_after, fault.on_afe
         self.settle(cause_ms - 1)
@@ -98,10 +98,10 @@ class Board:
         while self._now < _LONGEST_ms:
             if self._step() and self.rig.s[I.COILS] == 0:
                 return self._now + SCAN_ms - cause_ms
-        raise AssertionError(f"{fault.text}: never opened")
+        raise AssertionError(f"{fault.text}: the rack stays closed")
 
     def _step(self) -> bool:
-        """The next millisecond; True when a scan begins in it."""
+        """Simulate the next millisecond; return True if a scan begins in it."""
         self._now = now = self._now + 1
         self._pass(now)
         if now < self._busy_until:
@@ -114,7 +114,7 @@ class Board:
         return True
 
     def _pass(self, now: int) -> None:
-        """What a millisecond does without the processor."""
+        """Simulate a millisecond of the hardware: ages, status frames of the PCS, answers of the AFE."""
         s, silent = self.rig.s, self.world.silent
         message_ages.advance(s, 1)
         self.world.late_ms += self.world.waits
@@ -128,7 +128,7 @@ class Board:
                 self._answered.add(name)
 
     def _afe(self, now: int) -> None:
-        """Sample when due, take over what has been read."""
+        """Read the cells and temperatures that have arrived; start a new AFE scan when it is due."""
         rig = self.rig
         if self._read_ms >= CELLS_ms and not self._cells_here and "cells" in self._answered:
             self._cells_here = True
@@ -176,7 +176,7 @@ class Board:
                 s[signal] = value
 
     def _scan(self, now: int) -> None:
-        """What it decides is out at its end. A scan that was missed is not made up for."""
+        """Run a scan. Its decision is at the coils when it ends. A scan that was missed is not repeated."""
         rig, s, world = self.rig, self.rig.s, self.world
         self._scan_due = now - now % PERIOD_ms + PERIOD_ms
         self._collects_from = self._busy_until = now + SCAN_ms
@@ -204,14 +204,18 @@ def closed(start_ddegC: int) -> Rig:
 
 
 def _causes(fault: Fault, shift_ms: int) -> list[int]:
-    """When the fault comes, ms."""
+    """Return the times at which the fault comes, ms."""
     if fault.after_ms:
         return [_START_ms + shift_ms + after for after in fault.after_ms]
     return [_START_ms + after for after in range(1, PERIOD_ms + 1)]
 
 
 def _reactions(settled: Board, fault: Fault, cause_ms: int) -> list[int]:
-    """Without a collection, and with one around the cause or after one of the last scans before the decision."""
+    """Return the reaction times of one cause, ms.
+
+    The first is without a collection. In the others a collection follows a scan around the cause, or one of the last
+    scans before the decision.
+    """
     def play(collect_after: int) -> tuple[int, Board]:
         board = copy.deepcopy(settled)
         if fault.played:
@@ -231,7 +235,7 @@ def _reactions(settled: Board, fault: Fault, cause_ms: int) -> list[int]:
 
 
 def measure() -> dict[str, int]:
-    """Worst time to the open command per alarm key, ms."""
+    """Return the worst time to the open command for each alarm key, ms."""
     settled = {}
     for start in {fault.start_ddegC for fault in FAULTS}:
         rack = closed(start)
@@ -241,72 +245,78 @@ def measure() -> dict[str, int]:
     for fault in FAULTS:
         times = [ms for shift in (_SHIFTS_ms if fault.after_ms else (0,)) for cause_ms in _causes(fault, shift)
                  for ms in _reactions(settled[fault.start_ddegC, shift], fault, cause_ms)]
-        worst[fault.key] = max(times) + 1 + SLICE_ms + fault.wait_ms    # 1: the causes come at whole milliseconds
-        if fault.played:    # the scan that ends the debounce may come a period and a collection later
+        worst[fault.key] = max(times) + 1 + SLICE_ms + fault.wait_ms    # 1: causes come at whole milliseconds
+        if fault.played:    # the scan that ends the debounce may come one period and one collection later
             worst[fault.key] += debounce_ms(fault.key) + PERIOD_ms + LATE_ms
     return worst
 
 
 def level(key: str) -> int:
-    """The set value of an alarm in the config."""
+    """Return the set value of an alarm in the config."""
     return int(Rig("lfp").params.alarms_levels[4 * (code_of(key) - 1)])
 
 
 def debounce_ms(key: str) -> int:
-    """The part of the time that the config's set_ms has."""
+    """Return the part of a reaction time that is set_ms of the config."""
     return int(Rig("lfp").params.alarms_levels[4 * (code_of(key) - 1) + 2])
 
 
 _HEAD = f"""# Reaction times
 
-Worst case in simulated time from the physical cause to the open command, and to the open contact
-{RELEASE_ms} ms later (release time of TE EVC500 and Gigavac HX21), over the phase of the cause against the
-schedule, with the levels and times of `lfp_rack.toml` and its 26 AFE devices. Generated by
-`make generate`; a test fails when a row becomes slower than its bar or than this page.
+`make generate` writes this page. A time is the worst case, in simulated time, over the phase of the cause against the
+schedule. It runs from the physical cause to the open command, and to the open contact {RELEASE_ms} ms later (release
+time of TE EVC500 and Gigavac HX21). Levels and times are those of `lfp_rack.toml` with 26 AFE devices. A test fails
+when a row becomes slower than its bar or than this page.
 
-Counted in:
+The times include:
 
-* a scan each {PERIOD_ms} ms that takes {SCAN_ms} ms and finds another task running when it is due, for {SLICE_ms} ms
-  more: a slice of the AFE, the CAN controller, the memory, or of an answer on the console;
-* one collection of {COLLECT_ms} ms, wherever in the reaction it does most harm. It begins right after a scan, so
-  the next scan is late by {SCAN_ms} + {COLLECT_ms} - {PERIOD_ms} = {LATE_ms} ms; what AFE, PCS or gas sensor have said
-  meanwhile is taken over after that scan. Two collections are half a second apart (`tasks/collector.py`), so only a row
-  slower than that could meet two. None begins while cells are due, {DUE_ms} to {LOST_ms} ms after the last: that is
-  counted where the cause meets the AFE's period, elsewhere a collection may come at any scan;
-* the AFE period of 100 ms, {CELLS_ms} ms from the request of voltages and {TEMPS_ms} ms from that of temperatures
-  until they are judged (slices of {TAKE_OVER_ms} ms included, `tests/unit/drivers/test_afe_ring.py`),
-  a PCS status each {STATUS_ms} ms that waits up to {PERIOD_ms} ms for its task,
-  the gas sensor each {SLOW_ms} ms;
+* a scan each {PERIOD_ms} ms that takes {SCAN_ms} ms, and {SLICE_ms} ms more when another task runs while it becomes
+  due: a slice of the AFE, the CAN controller, the memory, or an answer on the console;
+* one collection of {COLLECT_ms} ms at the worst place in the reaction. It begins right after a scan, so the next scan
+  is late by {SCAN_ms} + {COLLECT_ms} - {PERIOD_ms} = {LATE_ms} ms. The controller reads messages of AFE, PCS and gas
+  sensor from this time only after that scan. Two collections are at least half a second apart (`tasks/collector.py`),
+  so only a slower row could meet two. A collection does not begin while cells are due, {DUE_ms} to {LOST_ms} ms after
+  the last. The measurement applies this rule where the cause has a phase against the AFE's period; in the other rows a
+  collection may come after any scan;
+* the AFE period of 100 ms; {CELLS_ms} ms from the request to the judged voltages, {TEMPS_ms} ms to the judged
+  temperatures, with slices of {TAKE_OVER_ms} ms (`tests/unit/drivers/test_afe_ring.py`); a PCS status each
+  {STATUS_ms} ms that waits up to {PERIOD_ms} ms for its task; the gas sensor each {SLOW_ms} ms;
 * {CURRENT_ms} ms of current conversion: a reading counts when a whole conversion of the shunt ({CONVERSION_us} µs)
-  has begun after the cause and ended.
+  has begun and ended after the cause.
 
-{SCAN_ms}, {SLICE_ms}, {TAKE_OVER_ms} and {COLLECT_ms} ms are the bars of `scan_10ms_us_max`, of `scan_wait_us_max` and
-`answer_slice_us_max`, of `afe_longest_slice_us` and of `gc_collect_ms` in `make bench`, which measures them on the
-emulated board with the largest rack; a board that misses one has slower rows than this page says. Not counted: the
-shunt's and the sensor's tolerance, answers that were damaged on a bus and are asked for again, the proof of a
-`maintenance` or `unlock` key, and a collection that MicroPython begins by itself because the heap is full
-(`heap_free_lowest_bytes` says how far away that is).
+{SCAN_ms}, {SLICE_ms}, {TAKE_OVER_ms} and {COLLECT_ms} ms are bars of `make bench`: `scan_10ms_us_max`;
+`scan_wait_us_max` and `answer_slice_us_max`; `afe_longest_slice_us`; `gc_collect_ms`. The bench measures them on the
+emulated board with the largest rack. A board that misses a bar has slower rows than this page shows.
 
-Interlock, emergency stop and over-current cut the coils' supply in hardware; their time through the scan stands
-beside it. A low pin cuts within {HARDWARE_us} µs. The current sensor compares each conversion of the shunt with the
-trip levels itself (`[sensor] alert_charge_A`, `alert_discharge_A`) and pulls its pin at most {3 * CONVERSION_us} µs
-after the cause: the conversion that runs, the one of the bus voltage, and a whole one of the shunt.
-While a task waits too long nothing is fed: the dead-man opens within its window (50 ms), `late_trip` says why.
+The times do not include:
 
-*Debounce* is the `set_ms` of the row in the config and part of the time: a config that raises it slows the row
-by as much. *foxBMS 2* is detection and reaction with its published settings
+* the tolerance of the shunt and of the current sensor;
+* answers that are damaged on a bus, and the new request for them;
+* the check of a `maintenance` or `unlock` key;
+* a collection that MicroPython begins because the heap is full; `heap_free_lowest_bytes` is the distance to it.
+
+Interlock, emergency stop and over-current switch the coils' supply off in hardware; their time through the scan is in
+brackets. A low pin switches off within {HARDWARE_us} µs. The current sensor itself compares each conversion of the
+shunt with the trip levels (`[sensor] alert_charge_A`, `alert_discharge_A`). It pulls its pin low at most
+{3 * CONVERSION_us} µs after the cause: the rest of the running conversion, one of the bus voltage, and a whole one of
+the shunt. While a task waits too long, the controller does not feed the dead-man. The dead-man opens at the end of its
+window (50 ms), and `late_trip` gives the reason.
+
+*Debounce* is `set_ms` of the row in the config. The time includes it, so a config with a longer debounce makes the row
+slower by the difference. *foxBMS 2* is detection and reaction with its published settings
 (`src/app/engine/config/diag_cfg.c`), without its 50 ms for the actuator.
 
-Rows with a debounce of seconds are played without it, and it is added with one more period and collection. A thermal
-runaway counts from where rise and witness are there: 3 s in steps of half a second, and the temperatures' own way. The
-AFE's check of its wires and the CRC over the config come round each {CHECK_ms // 1000} s.
+Rows with a debounce of seconds are simulated without it; the time adds it, one more period and one more collection. The
+time of a thermal runaway begins when rise and witness are there. It includes 3 s in steps of half a second and the
+reading of the temperatures. Each {CHECK_ms // 1000} s the AFE checks its wires, and the controller checks its config
+with a CRC.
 
 | fault | alarm | open command, ms | open contact, ms | bar, ms | debounce, ms | foxBMS 2, ms |
 |---|---|---|---|---|---|---|
 """
 
 _OTHERS_HEAD = """
-Trips without a row of their own: another row stands for them, or they are not what opens a closed rack:
+These trips have no row. Another row includes them, or another trip opens a closed rack first:
 
 | alarm | because |
 |---|---|
@@ -315,10 +325,10 @@ Trips without a row of their own: another row stands for them, or they are not w
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the page: a fault and its worst times in ms.
+    """One row of the page: a fault and its worst times in ms, from the cause.
 
-    scan_ms: to the open command through the scan. command_ms: to the open command, in hardware where there is such a
-    way. contact_ms: to the open contact.
+    scan_ms: to the open command through the scan. command_ms: to the open command, in hardware if the fault has a
+    hardware path. contact_ms: to the open contact.
     """
 
     fault: Fault
@@ -342,20 +352,21 @@ class Row:
 
 
 def rows(worst: dict[str, int]) -> dict[str, Row]:
-    """The rows of the page by alarm key; worst: result of `measure`."""
+    """Return the rows of the page by alarm key. worst: result of `measure`."""
     return {fault.key: Row(fault, worst[fault.key]) for fault in FAULTS}
 
 
 def bars_ms() -> dict[str, int]:
-    """The maximum time to the open command by alarm key, ms, where one is asked for."""
+    """Return the bars, by alarm key: the maximum time to the open command, ms. Faults without a bar are left out."""
     return {fault.key: fault.bar_ms for fault in FAULTS if fault.bar_ms is not None}
 
 
 def table(worst: dict[str, int]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     others = [f"| `{key}` | {why} |\n" for key, why in NO_ROW.items()]
     return "".join((_HEAD, *map(str, rows(worst).values()), _OTHERS_HEAD, *others))
 
 
-if __name__ == "__main__":
+def write() -> None:
+    """Measure all faults and write the page."""
     DOC.write_text(table(measure()), encoding="utf-8")

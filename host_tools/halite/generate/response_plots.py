@@ -1,7 +1,7 @@
-"""docs/response_gb.svg: what the firmware delivers inside the published bounds of GB Dynamic Containment;
-docs/response_pair.svg: what each rack of a pair delivers.
+"""Draw the power that the firmware's response delivers.
 
-Drawn by the response that the compliance suite judges; plain SVG, so that it diffs.
+docs/response_gb.svg: the power inside the published bounds of GB Dynamic Containment. docs/response_pair.svg: the
+power of each rack of a pair. The compliance suite judges the same response. Plain SVG gives readable diffs.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ PAIR_FILE = ROOT / "docs" / "response_pair.svg"
 _PANELS = (("step", "Step 50.0 → 49.5 Hz", 1.5), ("ramp1hzs", "Ramp −1 Hz/s", 1.5))  # bounds, title, s shown
 _BEFORE_S = 0.1
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 300.0, 180.0, 46.0, 34.0, 60.0
-_POWER_MOST = 1.1
+_POWER_MAX = 1.1
 _SHARES = (1_000, 600)  # share_permille of the pair's two panels
 _PAIR_TAU_MS, _PAIR_S = 5_000, 20.0
 _RACKS = ((1, "power"), (2, "low"), (0, "whole"))  # role, style: sodium, lithium, one rack that does it all
@@ -34,7 +34,7 @@ _STYLE = (
 
 
 class _Panel:
-    """Maps s since the event and pu to the drawing."""
+    """Converts s since the step or ramp, and pu, to coordinates of the drawing."""
 
     def __init__(self, left: float, until_s: float) -> None:
         self.left = left
@@ -44,7 +44,7 @@ class _Panel:
         return self.left + (t_s + _BEFORE_S) * self._scale
 
     def y(self, pu: float) -> float:
-        return _TOP + _HEIGHT * (1 - pu / _POWER_MOST)
+        return _TOP + _HEIGHT * (1 - pu / _POWER_MAX)
 
     def points(self, t_s: Array, pu: Array) -> str:
         return " ".join(f"{self.x(t):.1f},{self.y(p):.1f}" for t, p in zip(t_s, pu, strict=True))
@@ -55,7 +55,7 @@ def _axes(panel: _Panel, title: str, until_s: float, tick_s: float = 0.5) -> lis
     parts = [
         f'<text x="{left:.0f}" y="20">{title}: delivered power, pu</text>',
         f'<path class="axis" d="M{left:.1f} {_TOP:.1f}V{bottom:.1f}H{right:.1f}"/>',
-        f'<text x="{right:.0f}" y="{bottom + 32:.0f}" text-anchor="end">s after the event</text>',
+        f'<text x="{right:.0f}" y="{bottom + 32:.0f}" text-anchor="end">s after the change</text>',
     ]
     for pu in (0.0, 0.5, 1.0):
         parts.append(f'<text x="{left - 6:.0f}" y="{panel.y(pu) + 4:.0f}" text-anchor="end">{pu:g}</text>')
@@ -84,7 +84,7 @@ def _panel(name: str, title: str, until_s: float, left: float) -> list[str]:
 
 
 def _pair_panel(share_permille: int, left: float) -> list[str]:
-    """A step of 500 mHz for each role; the firmware of either rack knows nothing of the other."""
+    """Draw a step of 500 mHz for each role. The racks run separately; neither gets a message from the other."""
     panel, parts = _Panel(left, _PAIR_S), []
     params = parameters("sodium_fast")
     params.pair_tau_ms, params.pair_share_permille = _PAIR_TAU_MS, share_permille
@@ -96,20 +96,20 @@ def _pair_panel(share_permille: int, left: float) -> list[str]:
         track = run(params, grid, EVENT_S + _PAIR_S)
         since_s = track.t_s - EVENT_S
         shown = since_s >= -_BEFORE_S - 1e-9
-        shown &= (since_s < 0.2) | (np.arange(len(shown)) % 20 == 0)  # what is slow needs few points
+        shown &= (since_s < 0.2) | (np.arange(len(shown)) % 20 == 0)  # the slow part needs few points
         parts.append(f'<polyline class="{style}" points="{panel.points(since_s[shown], track.power[shown])}"/>')
     title = f"share_permille {share_permille}, tau_ms {_PAIR_TAU_MS}"
     return [*parts, *_axes(panel, title, _PAIR_S, 5.0)]
 
 
 def pair_text() -> str:
-    """The pair's drawing."""
+    """Return the drawing of the pair."""
     panels = [_pair_panel(share, _LEFT + at * (_WIDTH + _GAP)) for at, share in enumerate(_SHARES)]
     return _drawing("Sodium and lithium rack of a pair after a step of the frequency", panels)
 
 
 def text() -> str:
-    """The drawing of the GB answers."""
+    """Return the drawing for GB Dynamic Containment."""
     panels = [_panel(*panel, _LEFT + at * (_WIDTH + _GAP)) for at, panel in enumerate(_PANELS)]
     return _drawing("GB Dynamic Containment: delivered power inside the published bounds", panels)
 
@@ -127,5 +127,5 @@ def _drawing(title: str, panels: list[list[str]]) -> str:
 
 
 def outputs() -> dict[Path, str]:
-    """Every generated file with the text it must have."""
+    """Return every generated file with the text that it must have."""
     return {FILE: text(), PAIR_FILE: pair_text()}

@@ -1,4 +1,4 @@
-"""Generate rack/generated/texts.py: the texts of numbered codes that the board needs, each list as one string."""
+"""Generate rack/generated/texts.py: the texts of those numbered codes that the board prints, one string per list."""
 
 import json
 from pathlib import Path
@@ -21,12 +21,12 @@ _WIDTH = 100
 
 
 def _joined(name: str, rows: tuple[str, ...]) -> str:
-    """One list as a bytes constant over several lines."""
+    """Return one list as a bytes constant over several lines."""
     text = "|".join(rows)
     pieces = [text[at : at + _WIDTH] for at in range(0, len(text), _WIDTH)]
     return f"{name} = (\n" + "".join(f"    b{json.dumps(piece)}\n" for piece in pieces) + ")\n"
 
 
 def outputs() -> dict[Path, str]:
-    """The generated file with the text it must have. ValueError when the codes of a list have gaps."""
+    """Return the generated file with the text that it must have. ValueError if the codes of a list have gaps."""
     return {FILE: _HEAD + "".join(_joined(name, texts(rows)) for name, rows in ON_BOARD.items())}

@@ -19,7 +19,7 @@ from rack.base.clock import TICKS_MASK  # noqa: E402
 from rack.control.controller import Controller, may_request_power  # noqa: E402
 from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
 from rack.control.sense.message_ages import arrived  # noqa: E402
-from rack.definitions import codes as bits  # noqa: E402
+from rack.definitions import codes  # noqa: E402
 from rack.definitions.pcs_codes import STATUS_PERIOD_MS  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
 
@@ -106,7 +106,7 @@ class CpythonHost:
         s, rack = self.controller.s, self.rack
         rack.command_coils(s[I.COILS], us)
         rack.set_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
-        if may_request_power(s) != self._permitted or s[I.GRID_AGE_ms] > bits.MAINS_SILENT_ms:
+        if may_request_power(s) != self._permitted or s[I.GRID_AGE_ms] > codes.MAINS_SILENT_ms:
             self._request(s[I.REQUEST_W], us)  # at once when the permission changes, and from every scan without mains
 
     # inputs
@@ -170,6 +170,6 @@ def quantised_temps(rack: Rack) -> list[int]:
     """Temperatures in 0.1 °C; NO_OPEN or NO_SHORT for a broken sensor."""
     temps = rack.measured_temps_degC()
     finite = np.clip(np.nan_to_num(temps, posinf=0.0, neginf=0.0), -50.0, 200.0)
-    shorts = np.where(np.isposinf(temps), bits.NO_SHORT, np.round(finite * 10))
-    codes = np.where(np.isneginf(temps), bits.NO_OPEN, shorts)
-    return [int(code) for code in codes]
+    shorts = np.where(np.isposinf(temps), codes.NO_SHORT, np.round(finite * 10))
+    filled = np.where(np.isneginf(temps), codes.NO_OPEN, shorts)
+    return [int(code) for code in filled]

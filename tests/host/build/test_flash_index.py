@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 from halite.build import firmware as build
-from halite.build import flash_index as in_place
+from halite.build import flash_index
 from halite.config import load
 
 
@@ -15,7 +15,7 @@ def files():
 
 def modules(files):
     """(module, skip, head, [(first word, offset, size)]) of the index, read as the board reads it."""
-    index, at = files[in_place.INDEX], 0
+    index, at = files[flash_index.INDEX], 0
     while at < len(index):
         name_at, head_at = at + 3, at + 3 + index[at]
         rows_at, skip = head_at + 32, index[at + 2]
@@ -53,7 +53,7 @@ def test_native_code_begins_at_a_multiple_of_four(files):
         found
         for name, data in files.items()
         if name.endswith(".mpy")
-        for found in in_place.functions(data)
+        for found in flash_index.functions(data)
         if found.native
     ]
     assert len(native) > 20
@@ -62,16 +62,16 @@ def test_native_code_begins_at_a_multiple_of_four(files):
 
 def test_what_starts_the_board_and_what_interrupts_run_stays_in_the_heap(files):
     listed = {module.replace(".", "/") + ".mpy" for module, *_ in modules(files)}
-    assert set(files) >= in_place.IN_HEAP
-    assert not listed & in_place.IN_HEAP
+    assert set(files) >= flash_index.IN_HEAP
+    assert not listed & flash_index.IN_HEAP
 
 
 def test_aligning_twice_changes_nothing(files):
     data = files["rack/control/sense/cells.mpy"]
-    assert in_place.align(data) == data
+    assert flash_index.align(data) == data
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-3], lambda data: data + b"\0"])
 def test_a_file_that_is_not_read_to_its_end_is_refused(files, change):
     with pytest.raises((ValueError, IndexError)):
-        in_place.functions(change(files["rack/control/sense/cells.mpy"]))
+        flash_index.functions(change(files["rack/control/sense/cells.mpy"]))

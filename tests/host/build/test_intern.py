@@ -5,7 +5,7 @@ import keyword
 
 import pytest
 from halite.build import firmware as build
-from halite.build import intern as names
+from halite.build import intern
 
 
 @pytest.fixture(scope="module")
@@ -15,11 +15,11 @@ def modules():
 
 @pytest.fixture(scope="module")
 def mapped(modules):
-    return names.mapping(modules.values(), [modules["boot.py"], modules["main.py"]])
+    return intern.mapping(modules.values(), [modules["boot.py"], modules["main.py"]])
 
 
 def test_each_name_gets_one_of_its_own_that_nobody_uses(modules, mapped):
-    used = set().union(*(names._identifiers(source) for source in modules.values()))
+    used = set().union(*(intern._identifiers(source) for source in modules.values()))
     assert len(mapped) > 400
     assert len(set(mapped.values())) == len(mapped)
     assert not set(mapped.values()) & used
@@ -29,8 +29,8 @@ def test_each_name_gets_one_of_its_own_that_nobody_uses(modules, mapped):
 def test_the_structure_of_every_module_stays_the_same(modules, mapped):
     back = {short: name for name, short in mapped.items()}
     for name, source in modules.items():
-        renamed = names.rename(source, mapped)
-        assert ast.dump(ast.parse(names.rename(renamed, back))) == ast.dump(ast.parse(source)), name
+        renamed = intern.rename(source, mapped)
+        assert ast.dump(ast.parse(intern.rename(renamed, back))) == ast.dump(ast.parse(source)), name
         assert renamed.count("\n") == source.count("\n")
 
 
@@ -44,6 +44,6 @@ def test_names_of_pio_assembler_stay(mapped):
 
 
 def test_one_more_name_moves_few_others(modules, mapped):
-    more = names.mapping([*modules.values(), "def f(entirely_new):\n    pass\n"])
+    more = intern.mapping([*modules.values(), "def f(entirely_new):\n    pass\n"])
     changed = sum(more[name] != short for name, short in mapped.items() if name in more)
     assert changed < 20

@@ -9,6 +9,7 @@ from halite.generate import outputs as generate
 VERBS = [
     "build", "flash", "exec", "unlock", "console", "commission", "boards", "image", "simulate", "emulate", "demo",
     "bench", "config check", "config show", "config new", "dev heap", "dev names", "dev generate", "dev native-core",
+    "dev reaction-times", "dev measurement-figures",
 ]  # fmt: skip
 
 
@@ -64,7 +65,8 @@ def test_generated_files_are_up_to_date(capsys):
 def test_a_stale_generated_file_is_noticed_and_rewritten(tmp_path, monkeypatch, capsys):
     stale = tmp_path / "ids.py"
     stale.write_text("old")
-    monkeypatch.setattr(generate, "outputs", lambda: {stale: "new"})
+    monkeypatch.setattr(generate, "firmware_outputs", lambda: {stale: "new"})
+    monkeypatch.setattr(generate, "other_outputs", dict)
     assert generate.write(check=True) == 1
     assert "ids.py is stale" in capsys.readouterr().err
     assert stale.read_text() == "old"

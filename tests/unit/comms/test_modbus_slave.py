@@ -8,8 +8,7 @@ from halite.generate.modbus import map_rows, points
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.protect import reasons as why
-from rack.definitions import codes as bits
-from rack.definitions import sunspec
+from rack.definitions import codes, sunspec
 from rack.definitions.codes import CMD_CLOSE, IN_ESTOP
 from rack.definitions.signals import SIGNALS
 from rack.generated import ids as I
@@ -249,7 +248,7 @@ def test_bounds_are_those_of_the_console(setpoint: int, insulation: int) -> None
         code = slave.write(name, value)
         refused = typed.said(command, str(value)).startswith("refused")
         assert code == (VALUE if refused else 0)
-        assert slave.value("Refused") == (bits.REFUSED_VALUE if refused else 0)
+        assert slave.value("Refused") == (codes.REFUSED_VALUE if refused else 0)
     assert list(slave.s) == list(typed.s)
 
 
@@ -270,12 +269,12 @@ def test_half_a_value_and_half_a_pair_are_refused() -> None:
     slave = Slave(pair_role=1)
     before = list(slave.s)
     assert slave.code(slave.ask(single_request(address("SetW"), 0)), 6) == VALUE
-    assert slave.value("Refused") == bits.REFUSED_PART
+    assert slave.value("Refused") == codes.REFUSED_PART
     assert slave.code(slave.ask(single_request(address("SetW") + 1, 5)), 6) == ADDRESS
     assert slave.code(slave.ask(write_request(address("SetW"), [0, 5, 0])), 16) == VALUE
     assert slave.code(slave.ask(write_request(address("PairHigh"), [5_000])), 16) == VALUE
     assert slave.code(slave.ask(write_request(address("PairLow"), [5_000, 0, 0, 0])), 16) == VALUE
-    assert slave.value("Refused") == bits.REFUSED_PART
+    assert slave.value("Refused") == codes.REFUSED_PART
     assert list(slave.s) == before
 
 
@@ -283,7 +282,7 @@ def test_a_rack_without_a_pair_refuses_its_values() -> None:
     """A rack with `[pair] role` 0 refuses the values of the pair."""
     slave = Slave(pair_role=0)
     assert slave.write("PairHigh", 4_000, 6_000, 0, 0) == FAILURE
-    assert slave.value("Refused") == bits.REFUSED_ALONE
+    assert slave.value("Refused") == codes.REFUSED_ALONE
     assert slave.s[I.EMS_AGE_ms] == 0
 
 
@@ -302,7 +301,7 @@ def test_every_other_register_is_read_only() -> None:
     before = list(slave.s)
     for at in set(range(REGISTERS)) - WRITABLE:
         assert slave.code(slave.ask(single_request(BASE + at, 1)), 6) == ADDRESS, at
-        assert slave.value("Refused") == bits.REFUSED_ADDRESS
+        assert slave.value("Refused") == codes.REFUSED_ADDRESS
     for at in (-1, REGISTERS):
         assert slave.code(slave.ask(single_request(BASE + at, 1)), 6) == ADDRESS
     assert list(slave.s) == before
@@ -329,14 +328,14 @@ def test_close_open_and_reset_match_the_console() -> None:
     assert slave.value("SetOp", 802) == 2
     assert slave.write("SetOp", 1, model=802) == 0
     assert slave.value("SetOp", 802) == 1
-    slave.rig.until(lambda: slave.s[I.STATE] == bits.STATE_CLOSED)
+    slave.rig.until(lambda: slave.s[I.STATE] == codes.STATE_CLOSED)
     assert (slave.value("State", 802), slave.value("ChaSt", 802)) == (3, 6)
     assert slave.write("AlmRst", 1, model=802) == FAILURE
-    assert slave.value("Refused") == bits.REFUSED_STATE
+    assert slave.value("Refused") == codes.REFUSED_STATE
     slave.rig.in_bits &= ~IN_ESTOP
     slave.rig.run(300)
     assert slave.write("SetOp", 1, model=802) == FAILURE
-    assert slave.value("Refused") == bits.REFUSED_TRIPPED
+    assert slave.value("Refused") == codes.REFUSED_TRIPPED
     assert slave.said("close").startswith("refused: a trip is latched")
     slave.rig.in_bits |= IN_ESTOP
     slave.rig.run(2_000)
@@ -358,7 +357,7 @@ def test_the_ems_does_not_overrule_open_on_the_console() -> None:
     assert slave.said("open") == ',"ok":true'
     for _ in range(2):
         assert slave.write("SetOp", 1, model=802) == FAILURE
-        assert slave.value("Refused") == bits.REFUSED_HELD and slave.value("SetOp", 802) == 2
+        assert slave.value("Refused") == codes.REFUSED_HELD and slave.value("SetOp", 802) == 2
     assert slave.said("close") == ',"ok":true'
     assert slave.value("SetOp", 802) == 1
     assert slave.write("SetOp", 2, model=802) == 0
@@ -370,15 +369,15 @@ def test_an_unknown_operation_is_exception_3(name: str, value: int) -> None:
     """Values of SetOp and AlmRst without a meaning are exception 3."""
     slave = Slave()
     assert slave.write(name, value, model=802) == VALUE
-    assert slave.value("Refused") == bits.REFUSED_VALUE and slave.s[I.EMS_AGE_ms] == 0
+    assert slave.value("Refused") == codes.REFUSED_VALUE and slave.s[I.EMS_AGE_ms] == 0
 
 
 @pytest.mark.parametrize(("frame", "refusal"), [
-    (write_request(BASE + REGISTERS, [1]), bits.REFUSED_ADDRESS),
-    (single_request(BASE - 1, 1), bits.REFUSED_ADDRESS),
-    (sealed(struct.pack(">BBHHB", UNIT, 16, address("SetW"), 2, 3) + bytes(3)), bits.REFUSED_VALUE),
-    (sealed(struct.pack(">BBHHB", UNIT, 6, address("SetOp", 802), 1, 0)), bits.REFUSED_VALUE),
-    (write_request(BASE + REGISTERS, [1], unit=0), bits.REFUSED_ADDRESS),
+    (write_request(BASE + REGISTERS, [1]), codes.REFUSED_ADDRESS),
+    (single_request(BASE - 1, 1), codes.REFUSED_ADDRESS),
+    (sealed(struct.pack(">BBHHB", UNIT, 16, address("SetW"), 2, 3) + bytes(3)), codes.REFUSED_VALUE),
+    (sealed(struct.pack(">BBHHB", UNIT, 6, address("SetOp", 802), 1, 0)), codes.REFUSED_VALUE),
+    (write_request(BASE + REGISTERS, [1], unit=0), codes.REFUSED_ADDRESS),
 ])  # fmt: skip
 def test_refused_shows_malformed_writes_too(frame: bytes, refusal: int) -> None:
     """`Refused` also shows a write outside the map and a write of a wrong length."""
@@ -414,7 +413,7 @@ def test_without_control_all_registers_are_read_only() -> None:
         ("PairHigh", [1, 1, 0, 0], 64_370), ("SetInsulation", [5], 64_370),
     ):  # fmt: skip
         assert slave.write(name, *values, model=model) == FAILURE
-        assert slave.value("Refused") == bits.REFUSED_LOCAL
+        assert slave.value("Refused") == codes.REFUSED_LOCAL
     assert list(slave.s) == before and not slave.c.contactors.wanted
     assert Slave().value("LocRemCtl", 802) == 0
 
@@ -424,7 +423,7 @@ def test_a_broadcast_is_executed_and_not_answered() -> None:
     assert slave.ask(write_request(address("SetW"), long(321), unit=0)) == b""
     assert slave.s[I.SETPOINT_W] == 321
     assert slave.ask(write_request(address("SetW"), long(10**7), unit=0)) == b""
-    assert slave.value("Refused") == bits.REFUSED_VALUE
+    assert slave.value("Refused") == codes.REFUSED_VALUE
 
 
 def test_silence_of_the_ems_ends_the_setpoint() -> None:
@@ -455,10 +454,10 @@ def test_the_reasons_are_those_of_the_console(data: st.DataObject) -> None:
     latched = [at + 1 for at, state in enumerate(slave.c.alarms.active) if state == 3]
     s[I.TRIP_CODE] = data.draw(st.sampled_from(latched)) if latched else 0
     s[I.LIMIT_CHARGE_BY], s[I.LIMIT_DISCHARGE_BY] = (data.draw(st.integers(0, 8)) for _ in range(2))
-    count, *codes = slave.read(address("WhyN"), 1 + sunspec.REASONS)
+    count, *listed = slave.read(address("WhyN"), 1 + sunspec.REASONS)
     told = json.loads("{" + slave.said("why")[1:] + "}")["why"]
-    assert [why.text(code) for code in codes[:count]] == told
-    assert codes[count:] == [0] * (sunspec.REASONS - count)
+    assert [why.text(code) for code in listed[:count]] == told
+    assert listed[count:] == [0] * (sunspec.REASONS - count)
 
 
 def test_evt1_holds_the_bits_of_active_alarms() -> None:

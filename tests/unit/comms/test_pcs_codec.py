@@ -7,7 +7,7 @@ import cantools
 import pytest
 from halite.chips.can_bus import Frame
 from halite.chips.pcs_codec import FirmwareTableCodec
-from halite.generate import can as pcs_dbc
+from halite.generate.can import dbc_text, outputs
 from hypothesis import given
 from hypothesis import strategies as st
 from rack.comms import pcs_codec as pcs
@@ -79,7 +79,7 @@ def test_a_repeated_status_counter_is_stale():
 
 @pytest.fixture(scope="module")
 def database():
-    return cantools.database.load_string(pcs_dbc.dbc_text(), "dbc", strict=True)
+    return cantools.database.load_string(dbc_text(), "dbc", strict=True)
 
 
 def test_the_database_is_complete_for_can_tools(database):
@@ -92,7 +92,7 @@ def test_the_database_is_complete_for_can_tools(database):
             assert signal.comment and "below" not in signal.comment and signal.receivers, signal.name
             measured = signal.name in ("power", "charge", "discharge", "bus_voltage", "rack_voltage")
             assert (signal.unit in ("W", "V")) == measured
-    assert 'CM_ "Halite' in pcs_dbc.dbc_text() and "100 ms" in pcs_dbc.dbc_text()
+    assert 'CM_ "Halite' in dbc_text() and "100 ms" in dbc_text()
 
 
 @given(POWERS, st.integers(0, 15), st.integers(0, 255))
@@ -170,5 +170,5 @@ def test_every_bit_of_every_frame_belongs_to_one_field():
 
 
 def test_the_committed_database_and_page_are_up_to_date():
-    for path, text in pcs_dbc.outputs().items():
+    for path, text in outputs().items():
         assert path.read_text() == text, f"{path.name} is stale: run `make generate`"

@@ -7,7 +7,7 @@ from halite.hosts.controller_rig import Rig
 from hypothesis import given
 from hypothesis import strategies as st
 from rack.control.protect.reasons import LIMITS, Reasons, text
-from rack.definitions import codes as bits
+from rack.definitions import codes
 from rack.definitions.alarms import ROWS, code_of
 from rack.definitions.codes import (
     CMD_CLOSE,
@@ -41,7 +41,7 @@ def test_a_healthy_rack_has_at_most_one_reason() -> None:
     rig.c.command(CMD_CLOSE)
     rig.scan()
     assert _reasons(rig) == [WHY_CLOSING]
-    rig.until(lambda: rig.s[I.STATE] == bits.STATE_CLOSED)
+    rig.until(lambda: rig.s[I.STATE] == codes.STATE_CLOSED)
     assert _reasons(rig) == []
     rig.c.command(CMD_OPEN)
     rig.run(100)
