@@ -14,7 +14,8 @@ from typer.main import get_command
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs" / "how_to").glob("*.md"))
-GUIDES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("operation", "response", "porting", "emulation")))
+_GUIDES = ("README.md", "docs/operation.md", "docs/response.md", "docs/porting.md", "docs/emulation.md")
+GUIDES = [ROOT / name for name in _GUIDES]
 NEW = re.compile(r"NAME|YOUR_|my_story")  # parts of a path that the reader chooses
 PATH = re.compile(r"`((?:firmware|host_tools|board_configs|tests|docs)/[\w./]+)`")
 CONFIGS = ("sodium_rack", "lfp_rack", "bench_rack")
