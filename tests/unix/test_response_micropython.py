@@ -69,7 +69,7 @@ for i in range(len(counts)):
             now += 10
             response.scan(now)
     out[i] = response.on_period(counts[i], phases[i])
-    pcs_codec.encode_request(frame, out[i], i, 3)
+    pcs_codec.encode_request(frame, pcs_codec.CRC_TABLE, out[i], i, 3)
     recorder.on_period()
     response.scan(now)
     recorder.scan()
@@ -141,7 +141,7 @@ def test_cpython_and_micropython_agree_to_the_bit(unix_answer):
                 now += 10
                 response.scan(now)
         requests.append(response.on_period(count, phase))
-        pcs_codec.encode_request(frame, requests[-1], i, 3)
+        pcs_codec.encode_request(frame, pcs_codec.CRC_TABLE, requests[-1], i, 3)
         recorder.on_period()
         response.scan(now)
         recorder.scan()

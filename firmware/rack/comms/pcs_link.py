@@ -44,6 +44,7 @@ class PcsLink:
         self.request = _prepared(LOAD_TX0, pcs_codes.REQUEST_ID)
         self.request_data = memoryview(self.request)[6:]
         self.encode_request = pcs_codec.encode_request     # for the fast path of the board
+        self.crc_table = pcs_codec.CRC_TABLE
         self._limits = _prepared(LOAD_TX1, pcs_codes.LIMITS_ID)
         self._limits_data = memoryview(self._limits)[6:]
         self._received = bytearray(13)
@@ -53,7 +54,7 @@ class PcsLink:
     def send_request(self, power_W):
         """Send one request with the present flags, on ports without a fast path."""
         state = self.state
-        pcs_codec.encode_request(self.request_data, power_W, state[L.SENT], state[L.FLAGS])
+        pcs_codec.encode_request(self.request_data, self.crc_table, power_W, state[L.SENT], state[L.FLAGS])
         count = L.SENT if self._can.send_fast(self.request) else L.UNSENT
         state[count] = (state[count] + 1) & 0xFFFF
 

@@ -18,28 +18,32 @@ from rack.generated import response_state as K  # noqa: E402
 from rack.hal.scratch import MAINTENANCE_MAGIC  # noqa: E402
 
 _KERNEL = """
-import machine, time
+import machine, micropython, time
 from array import array
 from rack.config import load
 with open("config.bin", "rb") as file:
     params = load(file.read())
 from rack.control.response.response import Response
 from rack.control.response.measure_kernel import measure_kernel
+from rack.control.response.request_kernel import request_kernel
 response = Response(params, array("i", [0] * 300))
 response.set_limits(params.rack_power_max_W, params.rack_power_max_W, 1)
 k, rings, curve = response.arrays
 for index, value in {changes}:
     k[index] = value
-def run(count, times):
-    for _ in range(times): measure_kernel(k, rings, curve, count)
-def nothing(k, rings, curve, count): pass
-def time_of(function):
+@micropython.viper
+def address(values) -> ptr32: return ptr32(values)
+at = [address(values) for values in response.arrays]    # as in the interrupt
+def nothing(state, rings, last): return 1
+def run(measure, request, count, times):
+    state, rings, curve = at
     start = time.ticks_us()
-    for _ in range({calls}): function(k, rings, curve, 1_257_000)
+    for _ in range(times):
+        if measure(state, rings, count): request(state, rings, curve)
     return time.ticks_us() - start
-run(1_250_000, 130)
+run(measure_kernel, request_kernel, 1_250_000, 130)
 state = machine.disable_irq()
-took = time_of(measure_kernel) - time_of(nothing)
+took = run(measure_kernel, request_kernel, 1_257_000, {calls}) - run(nothing, nothing, 1_257_000, {calls})
 machine.enable_irq(state)
 print(took, k[{request}])
 """

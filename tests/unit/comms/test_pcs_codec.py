@@ -41,7 +41,7 @@ def status_of(power_W):
 def test_the_simulated_pcs_reads_the_request(power_W, sequence, flags):
     """The simulated PCS reads a request as the firmware has packed it."""
     frame = bytearray(8)
-    pcs.encode_request(frame, power_W, sequence, flags)
+    pcs.encode_request(frame, pcs.CRC_TABLE, power_W, sequence, flags)
     got = CODEC.unpack(Frame(pcs_codes.REQUEST_ID, bytes(frame)))
     assert (got["power"], got["flags"], got["sequence"], got["version"]) == (power_W, flags, sequence, 1)
 
@@ -99,7 +99,7 @@ def test_the_database_is_complete_for_can_tools(database):
 def test_an_independent_decoder_reads_the_request(database, power_W, sequence, flags):
     """cantools reads each request as it was packed; its CRC agrees with a bitwise division."""
     frame = bytearray(8)
-    pcs.encode_request(frame, power_W, sequence, flags)
+    pcs.encode_request(frame, pcs.CRC_TABLE, power_W, sequence, flags)
     seen = database.decode_message("request", frame)
     names = ("permitted", "enable", "bus_closed", "responding")
     bits = {name: flags >> at & 1 for at, name in enumerate(names)}
@@ -156,7 +156,7 @@ def crc_by_bits(data):
 def test_a_request_of_another_version_is_refused(version):
     """The PCS refuses a request with another version and a correct CRC."""
     frame = bytearray(8)
-    pcs.encode_request(frame, 1_000, 1, pcs_codes.FLAG_PERMIT | pcs_codes.FLAG_ENABLE)
+    pcs.encode_request(frame, pcs.CRC_TABLE, 1_000, 1, pcs_codes.FLAG_PERMIT | pcs_codes.FLAG_ENABLE)
     assert CODEC.request(Frame(pcs_codes.REQUEST_ID, bytes(frame))).permitted
     frame[6] = frame[6] & 15 | version << 4
     frame[7] = pcs.crc8(frame)

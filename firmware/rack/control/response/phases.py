@@ -77,9 +77,9 @@ def _samples(state, count: int) -> int:  # noqa: C901 - in an interrupt a call c
 
 
 @micropython.viper
-def phase_kernel(state, ring, knots, count: int) -> int:
-    """Run `measure_kernel` for a count of phase PHASE; returns the request in W. Interrupt context."""
+def phase_kernel(state, rings, count: int) -> int:
+    """Run `measure_kernel` for a count of phase PHASE, with the same arguments and result. Interrupt context."""
     k = ptr32(state)
     if int(_samples(state, count)) == 0:
-        return k[K.REQUEST]
-    return int(measure_kernel(state, ring, knots, k[K.PHASE_PERIOD]))
+        return 0
+    return int(measure_kernel(state, rings, k[K.PHASE_PERIOD]))

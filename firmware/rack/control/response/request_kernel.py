@@ -15,11 +15,12 @@ from rack.generated import response_state as K
 
 
 @micropython.viper
-def request_kernel(k: ptr32, ring: ptr32, knots: ptr32) -> int:  # noqa: C901 - a call costs 7 us
-    """Return the request in W, after the ELAPSED time and the number of SAMPLES in the state.
+def request_kernel(k: ptr32, ring: ptr32, knots: ptr32):  # noqa: C901 - a call costs 7 us
+    """Set REQUEST in the state, in W, after the ELAPSED time and the number of SAMPLES in the state.
 
-    k, ring, knots: array('i') made by `Response`. SAMPLES 0: the scan calls without mains. Does not divide by zero,
-    because `Response` keeps every divisor above zero. Interrupt context, or scan context while LOCKED is set.
+    k, ring, knots: array('i') made by `Response`, or their addresses. SAMPLES 0: the scan calls without
+    mains. Does not divide by zero, because `Response` keeps every divisor above zero. Interrupt context, or scan
+    context while LOCKED is set.
     """
     elapsed = k[K.ELAPSED]
     samples = k[K.SAMPLES]
@@ -134,4 +135,3 @@ def request_kernel(k: ptr32, ring: ptr32, knots: ptr32) -> int:  # noqa: C901 - 
     if k[K.PERMITTED] == 0:
         watt = 0
     k[K.REQUEST] = watt
-    return watt

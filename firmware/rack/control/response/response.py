@@ -112,7 +112,7 @@ class Response:
             k[index] = value
 
     def _kernel_of(self, phases):
-        """Return the kernel for a count whose phase is in the state."""
+        """Return the measurement kernel for a count whose phase is in the state."""
         if phases == 1:
             return measure_kernel
         from rack.control.response.phases import phase_kernel    # imported here to save RAM on other racks
@@ -126,8 +126,11 @@ class Response:
 
     def on_period(self, count, phase=0):
         """Take a period of `count` ticks of PERIOD_TICK_NS of a phase; return the request in W. Interrupt context."""
-        self._k[K.PHASE] = phase
-        return self.kernel(self._k, self._rings, self._curve, count)
+        k = self._k
+        k[K.PHASE] = phase
+        if self.kernel(k, self._rings, count):
+            request_kernel(k, self._rings, self._curve)
+        return k[K.REQUEST]
 
     def update_mains_age(self, now_ms):
         """Update age and loss of the mains, as the first step of a scan; now_ms wraps at 2**30. Scan context.
@@ -206,7 +209,7 @@ class Response:
 
     @property
     def arrays(self):
-        """State, rings and curve: the arguments of `kernel`, for a port that calls it itself."""
+        """State, rings and curve: the arguments of the kernels, for a port that calls them itself."""
         return self._k, self._rings, self._curve
 
     @property

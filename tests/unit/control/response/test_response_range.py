@@ -91,7 +91,8 @@ def test_no_intermediate_of_the_kernel_leaves_31_bits(values, counts, curve, per
         k[K.AUTHORITY] = Small(500 + i % 501)
         k[K.SPENT_DIRECTION] = Small(i % 3 - 1)
         k[K.PHASE] = Small(i * i % 5 % 3)       # in and out of order; not used with one phase
-        assert rig.response.kernel(k, rings, knots, Small(count)) == k[K.REQUEST]
+        if rig.response.kernel(k, rings, Small(count)):
+            request_kernel(k, rings, knots)
         k[K.HOLD] = Small(i & 1)
         k[K.ELAPSED], k[K.SAMPLES] = Small(10_000), Small(0)
         request_kernel(k, rings, knots)
