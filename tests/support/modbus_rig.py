@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from halite.chips.rs485 import SlaveLine
-from halite.generate.modbus import points
+from halite.generate.modbus import map_rows, points
 from halite.hosts.controller_rig import Rig
 from rack.comms.commands_read import Commands
 from rack.comms.ems import Ems
@@ -20,6 +20,9 @@ from support.checked_int import Checked
 PERIOD_US = 20_000
 MASK = 2**30 - 1
 UNIT = 17
+BASE = sunspec.BASE
+REGISTERS = len(map_rows())
+ADDRESS, VALUE, FAILURE = 2, 3, 4       # exception codes
 
 
 def sealed(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """`halite simulate`: scenarios on the control logic, and the suites that judge all of them."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -60,6 +61,24 @@ def _refuse_foreign(suite: str, given: dict[str, Any]) -> None:
             raise MisuseError(f"simulate: {name} does not apply to {where}", "see `halite simulate --help`")
 
 
+def _board(names: list[str], config: str, processes: int | None, out: Path | None, as_json: bool) -> int:
+    """Run the suite `board`; the status of the command."""
+    from halite.scenarios import board_suite
+
+    return board_suite.run(names, config, processes or board_suite.PROCESSES, out or board_suite.OUTPUT, as_json)
+
+
+def _compliance(
+    grid_services: list[str] | None, config: str, quick: bool, report: Path | None, as_json: bool
+) -> int:
+    """Run the suite `compliance`; the status of the command."""
+    from halite.scenarios.compliance import report as compliance
+
+    if report and report.suffix != ".html":
+        raise MisuseError("simulate: --report: allowed endings are .html", "see `halite simulate --help`")
+    return compliance.run(grid_services, config, quick, report, as_json)
+
+
 @app.command(epilog="Example: halite simulate demo --config sodium_rack --report demo.html")
 def simulate(
     scenarios: ScenarioArgument = None,
@@ -85,19 +104,9 @@ def simulate(
              "scenarios": scenarios}  # fmt: skip
     _refuse_foreign(suite or "", {name: value is not None and value is not False for name, value in given.items()})
     if suite == "board":
-        from halite.scenarios import board_suite
-
-        status = board_suite.run(
-            scenarios or [], config or _DEFAULT_CONFIG, processes or board_suite.PROCESSES,
-            out or board_suite.OUTPUT, as_json,
-        )  # fmt: skip
-        raise typer.Exit(status)
+        raise typer.Exit(_board(scenarios or [], config or _DEFAULT_CONFIG, processes, out, as_json))
     if suite == "compliance":
-        from halite.scenarios.compliance import report as compliance
-
-        if report and report.suffix != ".html":
-            raise MisuseError("simulate: --report: allowed endings are .html", "see `halite simulate --help`")
-        raise typer.Exit(compliance.run(grid_service, config, quick, report, as_json))
+        raise typer.Exit(_compliance(grid_service, config, quick, report, as_json))
     from halite.scenarios import simulate as runs
 
     if list_scenarios:

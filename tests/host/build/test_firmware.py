@@ -25,7 +25,8 @@ def built():
     return build.make(load("bench_rack"))
 
 
-def test_a_board_gets_compiled_modules_two_start_files_and_its_config(built):
+def test_a_board_gets_modules_start_files_and_its_config(built):
+    """A board gets the compiled modules, two start files and its config."""
     sources = {name for name in built.files if name.endswith(".py")}
     assert sources == {"boot.py", "main.py"}
     assert {"rack/app.mpy", "rack/control/controller.mpy", "config.bin"} <= set(built.files)
@@ -70,8 +71,8 @@ for name, data in [*built.files.items(), ("manifest", built.manifest)]:
 """
 
 
-def test_the_same_sources_give_the_same_bytes_without_a_trace_of_this_machine(built):
-    """In a process of its own, which has nothing kept and another order in its sets."""
+def test_a_build_repeats_and_shows_no_trace_of_its_machine(built):
+    """The same sources give the same bytes in another process with an empty cache and another order of its sets."""
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     told = subprocess.run([sys.executable, "-c", _HASHES], env=environment, capture_output=True, text=True, check=True)
     files = [*built.files.items(), ("manifest", built.manifest)]
@@ -99,7 +100,8 @@ def _pointers(node, viper=False):
         yield from _pointers(inner, viper)
 
 
-def test_a_board_has_no_functions_for_pointers_as_only_viper_functions_use_them(built):
+def test_a_board_has_no_functions_for_pointers(built):
+    """Only viper functions use the pointer types, so a board needs no functions of these names."""
     used = [use for source in build.board_sources().values() for use in _pointers(ast.parse(source))]
     assert len(used) > 100 and all(viper for _, viper in used)
     assert "rack/base/viper.mpy" not in built.files
@@ -152,7 +154,8 @@ def test_a_folder_that_is_no_build_is_left_alone(built, tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_the_heap_is_measured_module_by_module_each_after_what_it_imports(built):
+def test_the_heap_is_measured_in_the_order_of_the_imports(built):
+    """The heap is measured module by module, and each module follows those that it imports."""
     known = {name.removesuffix(".mpy").replace("/", ".") for name in built.files if name.endswith(".mpy")}
     order = heap.import_order(("rack.app", "rack.hal.rp2_board", "rack.drivers.bq79616"), known)
     assert {"rack.app", "rack.hal.rp2_board", "rack.control.controller", "rack.drivers.bq79616"} <= set(order) <= known
@@ -163,7 +166,8 @@ def test_the_heap_is_measured_module_by_module_each_after_what_it_imports(built)
         assert imported & known <= set(order[:at])
 
 
-def test_what_a_board_does_without_compiles_too_so_that_its_heap_can_be_measured(built):
+def test_modules_that_stay_on_the_host_compile_too(built):
+    """Modules that a board does not get compile too, so that their heap can be measured."""
     more = build.make(load("bench_rack"), lean=False).files
     assert set(more) - set(built.files) == {name.removesuffix(".py") + ".mpy" for name in build.HOST_ONLY}
 
@@ -187,7 +191,7 @@ def test_a_pico_2_gets_code_for_its_core_and_the_same_config(pico_2, built):
         assert native == {0, arch}  # 0: bytecode alone
 
 
-def test_no_register_of_the_rp2040_is_left_in_a_build_for_the_pico_2():
+def test_a_build_for_the_pico_2_has_no_register_of_the_rp2040():
     here, there = (constants()[CHIPS[chip]] for chip in ("rp2040", "rp2350"))
     assert here.keys() == there.keys()
     places = {value for name, value in here.items() if value >= 0x10000000 and value != there[name]}

@@ -60,7 +60,7 @@ def test_native_code_begins_at_a_multiple_of_four(files):
     assert all(found.offset % 4 == 0 for found in native)
 
 
-def test_what_starts_the_board_and_what_interrupts_run_stays_in_the_heap(files):
+def test_code_of_the_start_and_of_interrupts_stays_in_the_heap(files):
     listed = {module.replace(".", "/") + ".mpy" for module, *_ in modules(files)}
     assert set(files) >= flash_index.IN_HEAP
     assert not listed & flash_index.IN_HEAP

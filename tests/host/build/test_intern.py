@@ -34,7 +34,8 @@ def test_the_structure_of_every_module_stays_the_same(modules, mapped):
         assert renamed.count("\n") == source.count("\n")
 
 
-def test_what_tracebacks_the_config_and_the_interpreter_need_keeps_its_name(modules, mapped):
+def test_names_that_others_look_up_are_kept(modules, mapped):
+    """Names that tracebacks, the config or the interpreter need are not shortened."""
     for name in ("Controller", "scan", "rack_power_max_W", "viper", "readfrom_mem_into", "ipoll", "const", "ptr32"):
         assert name not in mapped
 

@@ -68,10 +68,12 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.key)
-def test_no_fault_waits_longer_than_its_source_its_debounce_a_collection_and_its_scans(
-    worst: dict[str, int], fault: Fault
-) -> None:
-    """The scan that holds up, the collection, a period until the next scan, and what runs when it is due."""
+def test_no_fault_waits_longer_than_its_parts_allow(worst: dict[str, int], fault: Fault) -> None:
+    """No fault waits longer than its source, its debounce, a collection and its scans.
+
+    The last term is the scan that holds up, the collection, a period until the next scan, and what runs when it is
+    due.
+    """
     wait_ms = 2 * SCAN_ms + COLLECT_ms + PERIOD_ms + SLICE_ms + (PERIOD_ms + LATE_ms if fault.played else 0)
     assert worst[fault.key] <= SOURCES[fault.key] + debounce_ms(fault.key) + wait_ms
 
@@ -83,7 +85,8 @@ def test_the_slowest_scan_to_open_is_the_one_behind_a_collection(worst: dict[str
 
 
 @pytest.mark.parametrize("shift_ms", range(10))
-def test_a_collection_and_a_repeated_reading_bring_no_age_to_its_alarm(shift_ms: int) -> None:
+def test_a_collection_and_a_repetition_raise_no_age_alarm(shift_ms: int) -> None:
+    """A collection and a repeated reading together do not bring an age to the level of its alarm."""
     settled = Board(closed(250), 250, shift_ms).settle(150)
     for number in range(settled.scans, settled.scans + 12):
         cells = current = pcs = 0

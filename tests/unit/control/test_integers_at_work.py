@@ -124,7 +124,7 @@ def responds(rig: Work) -> None:
             rig.work(100)
             seen.add(services[G.STEP_STATE])
     assert {STEP_READY, STEP_ACTIVE, STEP_SPENT} <= seen
-    assert rig.c.response._balance.bias_W > 0
+    assert rig.c.response.arrays[0][K.PAIR_BIAS] > 0
     rig.s[I.PAIR_OUT] = rig.s[I.SETPOINT_W] = 0
     rig.mHz = 0
     rig.work(1_000)

@@ -116,7 +116,7 @@ class Machine(RuleBasedStateMachine):
         self.lithium.response.on_period(count)
         self.paired["both"] += self.lithium.check()
 
-    def _scan(self, dt: int = 10) -> None:
+    def scan(self, dt: int = 10) -> None:
         rig = self.rig
         before, energised = rig.s[I.STATE], rig.s[I.COILS] != 0
         if rig.ms % 20 == 0:
@@ -138,11 +138,11 @@ class Machine(RuleBasedStateMachine):
     @rule(ms=st.sampled_from([20, 50, 200, 1000]))
     def time_passes(self, ms: int) -> None:
         for _ in range(ms // 10):
-            self._scan()
+            self.scan()
 
     @rule(dt=st.sampled_from([0, 1, 37, 150, 1000, 5000, 2**29]))
     def time_jumps(self, dt: int) -> None:
-        self._scan(dt)
+        self.scan(dt)
 
     @rule(what=st.sampled_from([CMD_OPEN, CMD_CLOSE, CMD_CLOSE, CMD_RESET, CMD_RESET, CMD_UNLOCK, 77]))
     def operator(self, what: int) -> None:
@@ -153,12 +153,12 @@ class Machine(RuleBasedStateMachine):
             self.tripped_since_reset = False
         if what == CMD_CLOSE and accepted:
             assert not self.tripped_since_reset or self.rig.s[I.TRIP_CODE] == 0
-        self._scan()
+        self.scan()
 
     @rule(bit=st.sampled_from([IN_HVIL, IN_ESTOP, IN_OC_OK]))
     def an_input_opens(self, bit: int) -> None:
         self.rig.in_bits &= ~bit
-        self._scan()
+        self.scan()
         assert self.rig.s[I.COILS] == 0
 
     @rule(who=st.sampled_from(["cells", "temps", "current", "pcs"]))
@@ -192,7 +192,7 @@ class Machine(RuleBasedStateMachine):
         self.mains = _period_of(mHz)
         for _ in range(12):
             self._period(self.mains)
-        self._scan()
+        self.scan()
 
     @rule(low=_SOC, high=_SOC, age=st.sampled_from([0, 0, 5_000]))
     def the_ems_tells_of_the_pair(self, low: int, high: int, age: int) -> None:
@@ -204,7 +204,7 @@ class Machine(RuleBasedStateMachine):
         self.it_is_repaired_and_closed()
         self.mains = _period_of(mHz)
         for _ in range(60):
-            self._scan()
+            self.scan()
 
     @rule(key=st.sampled_from(sorted(_DANGERS)))
     def a_closed_rack_meets_a_danger(self, key: str) -> None:
@@ -216,7 +216,7 @@ class Machine(RuleBasedStateMachine):
         while rig.s[I.COILS]:
             assert most > 0, key
             danger.cause(rig, level)
-            self._scan(danger.step_ms)
+            self.scan(danger.step_ms)
             most -= danger.step_ms
         assert self.met[key] == met + 1, key
 
@@ -248,7 +248,7 @@ class Machine(RuleBasedStateMachine):
                 self.tripped_since_reset = False
             rig.c.command(CMD_UNLOCK)
             rig.c.command(CMD_CLOSE)
-            self._scan(10 if rig.s[I.STATE] in _MOVING else 100)
+            self.scan(10 if rig.s[I.STATE] in _MOVING else 100)
         raise AssertionError((rig.s[I.STEP], rig.s[I.TRIP_CODE], rig.s[I.ACTIONS]))
 
     @rule()
@@ -264,7 +264,7 @@ class Machine(RuleBasedStateMachine):
         self.rig.c.restore(kept)
         self.moving_ms = self.deep_scans = self.tripped_scans = 0
         self.tripped_since_reset = bool(tripped)
-        self._scan()
+        self.scan()
         assert not tripped or self.rig.s[I.TRIP_CODE], "a restart is no operator's reset"
         if deep:
             assert self.rig.s[I.TRIP_CODE], "a deep discharge outlives the power"
@@ -345,7 +345,7 @@ def test_the_resistor_takes_no_more_than_its_energy(tau_ms: int, least: float) -
     machine.operator(CMD_CLOSE)
     most_J = 0.0
     for _ in range(300):
-        machine._scan()
+        machine.scan()
         most_J = max(most_J, machine.rig.resistor_J)
     assert most_J > least * machine.rig.params.precharge_energy_J
 
