@@ -37,10 +37,13 @@ sys.exit(pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", *sys.
 
 
 def tests_of(module: str) -> list[str]:
-    """The module's own test file, the others of its folder, then those of the controller; paths from the root."""
+    """The module's own test files, the others of its folder, then those of the controller; paths from the root.
+
+    protect/contactors.py has test_contactors.py, and test_contactors_NAME.py for a topic of its own.
+    """
     folder = (_TESTS / module).parent
-    own = folder / f"test_{Path(module).name}"
-    found = [own] if own.exists() else []
+    stem = Path(module).stem
+    found = [*folder.glob(f"test_{stem}.py"), *sorted(folder.glob(f"test_{stem}_*.py"))]
     found += sorted(folder.glob("test_*.py")) + sorted(_TESTS.glob("test_*.py"))
     return [str(path.relative_to(ROOT)) for path in dict.fromkeys(found)]
 

@@ -1,4 +1,4 @@
-"""Documents of board configs: one with a change, and what the checks find in it."""
+"""Documents of board configs: one with a change, and the findings of the checks in it."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Board configs: what is written arrives, and whatever is wrong is named."""
+"""Board configs: the values of a file arrive on the board, and each mistake is named."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def test_every_chemistry_and_a_bench_are_shipped():
     assert {load(name)["rack_chemistry"] for name in SHIPPED} == {0, 1}
 
 
-# -- what the host refuses
+# -- refused by the host
 
 NUMBERS = [row for row in SCALARS if row.name not in rows.NAMED_VALUES and row.maximum > 1]
 
@@ -193,7 +193,7 @@ def test_show_keeps_the_maintenance_key_secret():
     assert "tau_ms" in text and "200 ms" in text
 
 
-# -- what the board refuses
+# -- refused by the board
 
 BLOB = compile_config(load("bench_rack"))
 
