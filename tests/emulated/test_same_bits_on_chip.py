@@ -15,7 +15,7 @@ from rack.hal.scratch import MAINTENANCE_MAGIC
 SUPPORT = Path(__file__).parents[1] / "support"
 
 from support.ltc_rack import ltc_rack  # noqa: E402
-from support.recorded import SCENARIOS, config_of, record_of, second, told  # noqa: E402
+from support.recorded import SCENARIOS, config_of, has_decided, record_of, second  # noqa: E402
 from support.recording import INPUT_SIGNALS, replayed  # noqa: E402
 
 CONFIGS = {name: config_of(name).path for name in SCENARIOS} | {"second": load("bench_rack").path}
@@ -59,7 +59,7 @@ def test_a_record_has_the_same_bits_on_the_emulated_board(board: EmulatedBoard, 
         decided = digests_on_board(board, name, every=True)
         first = next((at for at, pair in enumerate(zip(expected, decided, strict=False)) if pair[0] != pair[1]), -1)
         pytest.fail(f"{len(decided)} of {len(expected)} scans; scan {first} of {name} is the first that differs")
-    assert name not in SCENARIOS or told(controller, name), "the record ends before what it is recorded for"
+    assert name not in SCENARIOS or has_decided(controller, name), "the record ends before what it is recorded for"
 
 
 def test_all_ten_scenarios_are_replayed_on_the_board() -> None:

@@ -1,7 +1,7 @@
-"""Ways to break the control core, each of which a test must notice.
+"""Faults of the control core. A test must detect each of them.
 
-A row: module below firmware/rack/control; function; operator of syntax_operators.py; number of the match in the
-function, from 1; the fault that the change makes.
+A row has the module below firmware/rack/control, the function, the operator of syntax_operators.py, the number of the
+match in the function (from 1), and the fault that the change makes.
 """
 
 from typing import NamedTuple

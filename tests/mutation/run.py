@@ -1,12 +1,12 @@
-"""Make every mutant of `mutants.py` and show that a test notices it: `make mutants`.
+"""Make every mutant of `mutants.py` and show that a test fails with it: `make mutants`.
 
     python tests/mutation/run.py            all mutants
     python tests/mutation/run.py 3 17       these numbers
-    python tests/mutation/run.py --list     show each change; name each row that finds no place
+    python tests/mutation/run.py --list     show each change, and each row whose place does not exist
 
 Each mutant is a copy of the firmware in a folder of its own. The tests of its module run first, then those of the same
-folder, then those of the whole controller. A mutant that survives is printed and fails the run. A test that fails on
-the unchanged firmware, or that does not end, fails the run too: it cannot notice a mutant.
+folder, then those of the whole controller. The run prints each mutant that survives, and fails. It also fails if a
+test fails on the unchanged firmware or does not end, because such a test cannot detect a mutant.
 """
 
 import ast
@@ -49,7 +49,7 @@ def tests_of(module: str) -> list[str]:
 
 
 def mutate(folder: Path, mutant: Mutant) -> None:
-    """Copy the firmware into `folder` with one change; LookupError if the row finds no place."""
+    """Copy the firmware into `folder` with one change. LookupError if the place of the row does not exist."""
     shutil.copytree(ROOT / "firmware", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     path = folder / CONTROL / mutant.module
     tree, _ = mutated(path.read_text(encoding="utf-8"), *mutant[1:4])
@@ -57,7 +57,7 @@ def mutate(folder: Path, mutant: Mutant) -> None:
 
 
 def noticed(folder: Path, tests: list[str]) -> str:
-    """The first test file that fails on this firmware, "" if all pass."""
+    """Return the first test file that fails on this firmware, "" if all pass. RuntimeError if a test does not end."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "host_tools"),
@@ -80,7 +80,7 @@ def noticed(folder: Path, tests: list[str]) -> str:
 
 
 def try_one(number: int) -> tuple[int, str, str]:
-    """(number, test file that notices it, problem)"""
+    """Return the number, the test file that detects the mutant, and a problem; "" for no test file or no problem."""
     mutant = MUTANTS[number]
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -91,19 +91,19 @@ def try_one(number: int) -> tuple[int, str, str]:
 
 
 def fails_unbroken(test: str) -> str:
-    """The test file if it fails on the unchanged firmware, otherwise ""."""
+    """Return the test file if it fails on the unchanged firmware, otherwise ""."""
     return noticed(ROOT / "firmware", [test])
 
 
 def listing(number: int) -> tuple[str, bool]:
-    """One row with its line before and after the change, or why it finds no place; True if it finds one."""
+    """Return the text of a row and True if its place exists. The text has the changed lines, or the problem."""
     mutant = MUTANTS[number]
     source = (ROOT / "firmware" / CONTROL / mutant.module).read_text(encoding="utf-8")
     row = f"{number:3} {mutant.module} {mutant.function} [{mutant.operator}] {mutant.occurrence}: {mutant.fault}"
     try:
         tree, line = mutated(source, *mutant[1:4])
     except (LookupError, ValueError) as error:
-        return f"{row}\n    NO PLACE: {error}", False
+        return f"{row}\n    NOT FOUND: {error}", False
     before, after = (ast.unparse(each).splitlines() for each in (ast.parse(source), tree))
     gone, made = ([each for each in one if one.count(each) > other.count(each)]
                   for one, other in ((before, after), (after, before)))
@@ -112,16 +112,16 @@ def listing(number: int) -> tuple[str, bool]:
 
 
 def show(numbers: list[int]) -> int:
-    """Print the rows; 1 if any finds no place."""
+    """Print the rows; return 1 if the place of any row does not exist."""
     rows = [listing(number) for number in numbers]
     print(*(text for text, _ in rows), sep="\n")
     lost = sum(not found for _, found in rows)
-    print(f"{lost} of {len(rows)} rows find no place")
+    print(f"the place of {lost} of {len(rows)} rows does not exist")
     return 1 if lost else 0
 
 
 def main(arguments: list[str]) -> int:
-    """Run all mutants, or those whose numbers are given; 0 if a test notices each."""
+    """Run all mutants, or those with the given numbers; return 0 if a test detects each mutant."""
     numbers = [int(word) for word in arguments if word != "--list"] or list(range(len(MUTANTS)))
     if "--list" in arguments:
         return show(numbers)
@@ -130,7 +130,8 @@ def main(arguments: list[str]) -> int:
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         failing = [test for test in pool.map(fails_unbroken, tests) if test]
         if failing:
-            print(f"error: fails without any mutant: {', '.join(failing)} (fix it, then run again)", file=sys.stderr)
+            names = ", ".join(failing)
+            print(f"error: tests fail on the unchanged firmware: {names} (fix them, then run again)", file=sys.stderr)
             return 1
         for number, test, problem in pool.map(try_one, numbers):
             mutant = MUTANTS[number]
@@ -138,7 +139,7 @@ def main(arguments: list[str]) -> int:
             print(f"{number:3} {mutant.module:28} {mutant.fault:60} {result}", flush=True)
             if not test:
                 survived.append(number)
-    print(f"{len(numbers) - len(survived)} of {len(numbers)} mutants noticed")
+    print(f"tests detect {len(numbers) - len(survived)} of {len(numbers)} mutants")
     return 1 if survived else 0
 
 

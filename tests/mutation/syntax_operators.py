@@ -1,8 +1,9 @@
 """Mutation operators: small changes to one node of a function's syntax tree.
 
-A change is named by an operator and by the number of the match inside a function. It survives new formatting and new
-comments. The operators are:
+An operator and the number of the match inside a function identify a change, so new formatting and new comments do not
+move it. The operators are:
 
+```
     A -> B          replace the token A by B: a comparison, an arithmetic or bit operator, `and`, `or`
     A -> B          replace the expression A by B, both as `ast.unparse` writes them
     keep left       replace an operation by its left part: `a + b` by `a`, `a and b and c` by `a and b`
@@ -11,7 +12,7 @@ comments. The operators are:
     swap            exchange both sides of an operation: `a - b` becomes `b - a`
     argument        replace a call by its first argument
     zero            assign 0
-    right zero      put 0 in the place of an operation's right part: `a >= b` becomes `a >= 0`
+    right zero      replace an operation's right part by 0: `a >= b` becomes `a >= 0`
     always, never   run the body of an `if` without its condition, or leave it out; the same for `a if b else c`
     plain           make an augmented assignment plain: `a += b` becomes `a = b`
     first target    assign to the first target only: `a = b = c` becomes `a = c`
@@ -19,6 +20,7 @@ comments. The operators are:
     drop assignment, drop augmented, drop call, drop if, drop return
                     remove a statement of this kind
     unroll          run the body of a `while` once
+```
 """
 
 import ast
@@ -45,7 +47,7 @@ _Change = Callable[[ast.AST], ast.AST | list[ast.stmt] | None]
 
 @dataclass(frozen=True)
 class Place:
-    """A node and where its parent holds it; `index` is -1 for a field that is no list."""
+    """A node and its place in the parent. index: place in a list; -1 if the field is not a list."""
 
     parent: ast.AST
     field: str
@@ -65,7 +67,7 @@ class Place:
 
 
 def places(root: ast.AST, line: int = 0) -> Iterator[Place]:
-    """Every node below `root` in the order of the source; `line` is that of the root."""
+    """Return every node below `root` in the order of the source. line: line of the root."""
     for field, value in ast.iter_fields(root):
         for index, node in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(node, ast.AST):
@@ -75,7 +77,7 @@ def places(root: ast.AST, line: int = 0) -> Iterator[Place]:
 
 
 def functions(tree: ast.Module) -> dict[str, ast.AST]:
-    """Every function by its name, a method as `Class.method`; the module itself is "module"."""
+    """Return every function by its name, a method as `Class.method`, and the module itself as "module"."""
     found: dict[str, ast.AST] = {"module": tree}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
@@ -86,7 +88,7 @@ def functions(tree: ast.Module) -> dict[str, ast.AST]:
 
 
 def _parts(node: ast.AST) -> tuple[list[ast.expr], Callable[[list[ast.expr]], ast.AST]] | None:
-    """The operands of an operation, and a way to make the operation of some of them."""
+    """Return the operands of an operation, and a function that makes the operation with some of them."""
     if isinstance(node, ast.BoolOp):
         op = node.op
         return node.values, lambda left: left[0] if len(left) == 1 else ast.BoolOp(op, left)
@@ -168,7 +170,7 @@ def _unrolled(node: ast.AST) -> list[ast.stmt] | None:
 
 
 def _replaced(old: str, new: str) -> _Change:
-    """Tokens when both are tokens; otherwise expressions."""
+    """Replace a token if both are tokens, otherwise an expression. ValueError for tokens of different kinds."""
     if old in _TOKENS and new in _TOKENS:
         if _TOKENS[old].__base__ is not _TOKENS[new].__base__:
             raise ValueError(f"{old} and {new} are different kinds of operators")
@@ -206,13 +208,16 @@ def _without_element(element: str) -> _Change:
 
 
 def _change(operator: str) -> _Change:
-    """The change that an operator makes to a node, None where it does not apply; ValueError for an unknown operator."""
+    """Return the change of an operator, which returns None for a node without a match.
+
+    ValueError for an unknown operator.
+    """
     if " -> " in operator:
         return _replaced(*operator.split(" -> "))
     if operator.startswith(("drop (", "drop _")):
         return _without_element(operator.removeprefix("drop "))
     if operator not in NAMED:
-        raise ValueError(f"no such operator: {operator}")
+        raise ValueError(f"unknown operator: {operator}")
     return NAMED[operator]
 
 
@@ -234,7 +239,7 @@ NAMED: dict[str, _Change] = {
 
 
 def matches(root: ast.AST, operator: str) -> Iterator[tuple[Place, ast.AST | list[ast.stmt]]]:
-    """Each place below `root` where the operator applies, with the new node."""
+    """Return each place below `root` that the operator matches, with the new node."""
     change = _change(operator)
     for place in places(root):
         new = change(place.node)
@@ -243,7 +248,7 @@ def matches(root: ast.AST, operator: str) -> Iterator[tuple[Place, ast.AST | lis
 
 
 def mutated(source: str, function: str, operator: str, occurrence: int) -> tuple[ast.Module, int]:
-    """The tree of a module with one change, and the line of the change; LookupError if the place does not exist.
+    """Return the tree of a module with one change, and the line of the change. LookupError if no place matches.
 
     occurrence: number of the match inside the function, from 1.
     """
@@ -260,7 +265,7 @@ def mutated(source: str, function: str, operator: str, occurrence: int) -> tuple
 
 
 def _near(known: dict[str, ast.AST], function: str, operator: str) -> str:
-    """The functions with similar names or with places for the operator, for an error text."""
+    """Return the functions with similar names or with matches of the operator, for an error text."""
     counts = {name: len(list(matches(node, operator))) for name, node in known.items() if name != "module"}
     close = difflib.get_close_matches(function, counts, 3, 0.5)
     shown = dict.fromkeys([*close, *(name for name, count in counts.items() if count)])

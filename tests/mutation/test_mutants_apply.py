@@ -1,4 +1,4 @@
-"""The list of `make mutants` fits the code: each row changes its module, and every module has a row."""
+"""The list of `make mutants` agrees with the code: each row changes its module, and every module has a row."""
 
 import ast
 
@@ -12,7 +12,7 @@ CONTROL = FIRMWARE / "rack" / "control"
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.module}: {mutant.fault}")
 def test_each_row_changes_its_module(mutant: Mutant) -> None:
-    """A row finds its place, and the syntax tree after the change differs from the tree before."""
+    """The place of a row exists, and the syntax tree after the change differs from the tree before."""
     source = (CONTROL / mutant.module).read_text(encoding="utf-8")
     tree, _ = mutated(source, *mutant[1:4])
     assert ast.unparse(tree) != ast.unparse(ast.parse(source))

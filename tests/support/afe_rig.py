@@ -1,4 +1,4 @@
-"""What the tests of both AFE families share: known cells and temperatures, outputs that start as nonsense."""
+"""The common part of the tests of both AFE families: known cells and temperatures, and outputs that start at -1."""
 
 import math
 from array import array
@@ -14,11 +14,11 @@ from support.wires import Clock
 A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
 NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)
 LOST_ms = load_params("lfp_rack").alarms_levels[4 * (code_of("cells_lost") - 1)]
-IN_FLIGHT_us = 20_000      # an answer that was on its way when the wire died; the longest takes 10 ms
+IN_FLIGHT_us = 20_000      # an answer that is on the wire when the wire breaks may arrive; the longest takes 10 ms
 
 
 class AfeRig:
-    """A subclass makes the stack, with `look` as what its devices see, and `driver`."""
+    """A subclass makes `driver`, and `stack` with `look` as the source of its voltages."""
 
     def __init__(self, devices, cells, temps, start_us=0):
         self.clock = Clock(start_us)
@@ -44,14 +44,14 @@ class AfeRig:
             self.clock.now_us += max(POLL_US, self.driver.pause_us)
 
     def nothing_read_since(self, since_us):
-        """On a wire that has been dead from since_us on nothing counts as read, and the age trips in its time."""
+        """Return True if no cells arrived on a wire that is broken since since_us, and their age trips in time."""
         dead_us = self.clock.now_us - since_us - IN_FLIGHT_us
         age_ms = (self.clock.now_us - self.scans[-1]) // 1000 if self.scans else LOST_ms
         return all(at_us <= since_us + IN_FLIGHT_us for at_us in self.scans) and (
             dead_us < 1000 * LOST_ms or age_ms >= LOST_ms)
 
     def write_astray(self, device, register, value):
-        """Change a register of one device without a frame, as a disturbance does."""
+        """Change a register of one device without a frame, like a disturbance."""
         self.stack.disturb(device, register, value, self.clock.now_us)
 
     def change_cells(self):

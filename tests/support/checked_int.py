@@ -1,4 +1,4 @@
-"""Integers that raise where an RP2040 would allocate: beyond 31 bits, or on the way to a float (rule R1)."""
+"""Integers that raise an error where an RP2040 would allocate: beyond 31 bits, or for a float result (rule R1)."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ class Overflow(AssertionError):
 
 
 def checked(value: Any) -> Any:
-    """The value as a Checked; booleans and everything else as they are."""
+    """Return an integer as a Checked; return booleans and all other objects unchanged. Overflow beyond 31 bits."""
     if type(value) is bool or not isinstance(value, int):
         return value
     if not MIN <= value <= MAX:

@@ -1,4 +1,4 @@
-"""The bench rack with a controller whose numbers are all Checked, and a record of the functions that were entered."""
+"""The bench rack with a controller whose numbers are all Checked, and a record of the functions that ran."""
 
 import importlib
 import inspect
@@ -18,7 +18,7 @@ MODULES = [importlib.import_module(m.name) for m in pkgutil.walk_packages(rack.c
 
 
 def checked_controller(p: Any) -> Controller:
-    """Made as on the board, where the start may allocate; from then on each parameter and each attribute is checked."""
+    """Return a controller whose parameters and attributes are Checked after its start. The start may allocate."""
     for key, value in vars(p).items():
         if isinstance(value, array):
             setattr(p, key, CheckedArray("i", value))
@@ -30,7 +30,7 @@ def checked_controller(p: Any) -> Controller:
 
 
 def _check_attributes(what: Any, seen: set[int]) -> None:
-    """All integers of an object of the control core and of those it holds."""
+    """Make all integers Checked in an object of the control core and in the objects that it contains."""
     seen.add(id(what))
     for key, value in vars(what).items():
         if type(value).__module__.startswith("rack.control.") and id(value) not in seen:
@@ -57,7 +57,7 @@ class CheckedRig(Rig):
 
 
 def functions() -> dict[str, FunctionType]:
-    """Every function of the control core by module and name."""
+    """Return every function of the control core by module and name."""
     return {f"{module.__name__.rpartition('.')[2]}.{name}": f for module in MODULES for name, f in _of(module)}
 
 
@@ -73,9 +73,9 @@ def _of(module: Any) -> Iterator[tuple[str, FunctionType]]:
 
 
 class Entered:
-    """Records which functions of the control core are entered inside the `with` block.
+    """Records the functions of the control core that run inside the `with` block.
 
-    Each function gets a code that records the call and then restores the original code, so it costs one call of each.
+    Each function gets a code that records the call and then restores the original code, so only its first call is slow.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Dangers: every cause of a trip that a test can bring about, and how long a coil may stay on with it.
+"""Dangers: every cause of a trip that a test can create, and the maximum time that a coil may stay on with it.
 
-The dangers are read from the simulated world, not from the alarms. An alarm's time in the config counts from the first
-scan that can detect the cause; a cause in the AFE's data is detected up to one AFE period later.
+A danger depends on the simulated rack, not on the alarms. An alarm's time in the config counts from the first scan that
+can detect the cause. The controller detects a cause in the AFE's data up to one AFE period later.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from rack.definitions.codes import COIL_NEG, COIL_POS, IN_AUX_NEG, IN_AUX_POS, I
 from rack.generated import ids as I
 
 _STEP_ddegC = 90            # largest plausible warming between two scans of the AFE (plausible_jump_dK)
-_RISE_ddegC = 7             # of sensor 0 in 100 ms, when it runs away: too slow to be over-temperature first
+_RISE_ddegC = 7             # rise of sensor 0 in 100 ms during a runaway; a faster rise would be over-temperature first
 _MIN_ddegC, _MAX_ddegC = -600, 2000     # a reading outside this is a broken wire
 _SEEN_IN = ("cells", "temps")
 
@@ -60,7 +60,7 @@ def _one_cell(rig: Rig, level: int) -> None:
 
 
 def _two_cells(first: int, second: int) -> Callable[[Rig, int], None]:
-    """One cell at the upper end of its window, one at the lower end, or closer where that is enough."""
+    """Put one cell near the over-voltage trip and one near the under-voltage trip, or closer if `level` allows it."""
 
     def cause(rig: Rig, level: int) -> None:
         high = level_of(rig.params, "cell_high_trip") - 10
@@ -72,13 +72,13 @@ def _two_cells(first: int, second: int) -> Callable[[Rig, int], None]:
 
 
 def _wire_open(d: "Dangers", level: int) -> bool:
-    """Two neighbours far from the mean in opposite directions."""
-    cells, most = d.rig.c.cells_mV, d.rig.params.plausible_wire_mV
-    if d.high_mV - d.low_mV <= most:
+    """Return True if two neighbours are far from the mean in opposite directions."""
+    cells, limit_mV = d.rig.c.cells_mV, d.rig.params.plausible_wire_mV
+    if d.high_mV - d.low_mV <= limit_mV:
         return False
     mean = sum(cells) // len(cells)
     pairs = ((one - mean, other - mean) for one, other in pairwise(cells))
-    return any(max(pair) > most and min(pair) < -most for pair in pairs)
+    return any(max(pair) > limit_mV and min(pair) < -limit_mV for pair in pairs)
 
 
 def _sum_cause(rig: Rig, level: int) -> None:
@@ -97,11 +97,11 @@ def _warm(charging: bool) -> Callable[[Rig, int], None]:
 
 
 def _hot(d: "Dangers", level: int) -> bool:
-    return max(d.believed, default=level - 1) >= level
+    return max(d.accepted, default=level - 1) >= level
 
 
 def _cold(d: "Dangers", level: int) -> bool:
-    return min(d.believed, default=level + 1) <= level
+    return min(d.accepted, default=level + 1) <= level
 
 
 def _charging(d: "Dangers") -> bool:
@@ -121,13 +121,16 @@ def _lose_sensors(rig: Rig, level: int) -> None:
 
 
 def _run_away(rig: Rig, level: int) -> None:
-    """From 25 degC sensor 0 is beyond `runaway_temp_ddegC` before the rise has lasted; the gas is the witness."""
+    """Heat sensor 0 and let the gas be the witness.
+
+    From 25 degC the sensor exceeds `runaway_temp_ddegC` before the rise is long enough for the alarm.
+    """
     rig.s[I.GAS_mV] = rig.params.runaway_gas_mV
     rig.c.temps_ddegC[0] += _RISE_ddegC
 
 
 def _overload(way: int) -> Callable[[Rig, int], None]:
-    """The largest current below the over-current trip."""
+    """Set the largest current below the over-current trip."""
 
     def cause(rig: Rig, level: int) -> None:
         key = "discharge_current_trip" if way > 0 else "charge_current_trip"
@@ -184,14 +187,14 @@ DANGERS = (
     Danger("stuck", _stuck, _fall_open, scans=2),
 )  # fmt: skip
 
-# The other trips, and why no rule brings them about while a coil is on.
+# The other trips, and the reasons why no rule creates them while a coil is on.
 NOT_HERE = {
-    "temp_spread_trip": "one AFE: within a module a sensor so much colder counts as lost (sensor_trip)",
-    "current_bad": "a reading beyond the sensor's range is an over-current first",
-    "time_trip": "the gap itself; test_controller.py",
-    "welded": "found after the open command",
-    "precharge_fast_trip": "found while closing; the failed precharge itself has taken the coils off",
-    "precharge_slow_trip": "the same",
+    "temp_spread_trip": "one AFE: a sensor that is much colder than its module counts as lost (sensor_trip)",
+    "current_bad": "a reading beyond the sensor's range raises an over-current trip first",
+    "time_trip": "a gap of the scans is the cause: test_controller.py",
+    "welded": "the controller finds it after the open command",
+    "precharge_fast_trip": "the controller finds it while it closes; the failed precharge has switched the coils off",
+    "precharge_slow_trip": "the same as precharge_fast_trip",
 }
 
 
@@ -199,22 +202,25 @@ def level_of(params: Any, key: str) -> int:
     return int(params.alarms_levels[4 * (code_of(key) - 1)])
 
 
-def most_ms(params: Any, danger: Danger) -> int:
-    """How long the cause may be there before no coil is on."""
-    most = int(params.alarms_levels[4 * (code_of(danger.key) - 1) + 2])
+def max_ms(params: Any, danger: Danger) -> int:
+    """Return the maximum time from the cause until all coils are off."""
+    limit_ms = int(params.alarms_levels[4 * (code_of(danger.key) - 1) + 2])
     if any(need in _SEEN_IN for need in danger.needs):
-        most += params.afe_period_ms
+        limit_ms += params.afe_period_ms
     if danger.key.endswith("_lost"):
-        most += level_of(params, danger.key)
+        limit_ms += level_of(params, danger.key)
     if danger.key == "runaway_trip":
-        most += params.runaway_rise_ms + 1000       # in steps of 500 ms, the first and the last of them cut
+        limit_ms += params.runaway_rise_ms + 1000   # in steps of 500 ms; the first and the last step are incomplete
     if danger.key == "stuck":
-        most += params.contactor_aux_ms
-    return most
+        limit_ms += params.contactor_aux_ms
+    return limit_ms
 
 
 class Dangers:
-    """How long each cause has been there. met: where to count those that came while a coil was on."""
+    """Measures the age of each cause and asserts that the coils are off in time.
+
+    met: gets, by alarm key, the number of causes that came while a coil was on.
+    """
 
     def __init__(self, rig: Rig, met: dict[str, int]) -> None:
         self.rig = rig
@@ -222,16 +228,16 @@ class Dangers:
         self.rises = False
         self._first = True
         self.high_mV = self.low_mV = 0
-        self.believed: list[int] = []
+        self.accepted: list[int] = []           # temperatures that the controller accepts, 0.1 degC
         self._held: dict[str, int] = {}
-        self._late: dict[str, int] = {}         # scans beyond its time
-        self._row = {d.key: (d, level_of(rig.params, d.key), most_ms(rig.params, d)) for d in DANGERS}
+        self._late: dict[str, int] = {}         # scans beyond the maximum time
+        self._row = {d.key: (d, level_of(rig.params, d.key), max_ms(rig.params, d)) for d in DANGERS}
         self._used = {-1: 0, 1: 0}              # of the overload budgets, A2ms
         self._first_ddegC = rig.c.temps_ddegC[0]
 
     def scan(self, dt: int, energised: bool) -> None:
-        """After each scan. dt: its believed ms; energised: a coil was on before it."""
-        if self._first:         # it knows of no time before it
+        """Check after each scan. dt: ms of the scan in the controller's count; energised: a coil was on before."""
+        if self._first:         # the controller counts no time before its first scan
             self._first, dt = False, 0
         self._look(dt)
         for key, (danger, level, _) in self._row.items():
@@ -239,7 +245,7 @@ class Dangers:
             self._count(key, known and danger.there(self, level), dt, energised)
 
     def spent(self, way: int) -> bool:
-        """Is the budget of an overload used up?"""
+        """Return True if the budget of an overload is used up."""
         return self._used[way] >= self._budget(way)
 
     def _budget(self, way: int) -> int:
@@ -250,7 +256,7 @@ class Dangers:
         rig = self.rig
         self.high_mV, self.low_mV = max(rig.c.cells_mV), min(rig.c.cells_mV)
         pairs = zip(rig.c.temps_ddegC, rig.c.temperatures.why, strict=True)
-        self.believed = [value for value, why in pairs if not why]
+        self.accepted = [value for value, why in pairs if not why]
         now = rig.c.temps_ddegC[0]
         self.rises = dt == 100 and now - self._first_ddegC >= _RISE_ddegC and not rig.c.temperatures.why[0]
         self._first_ddegC = now
@@ -265,10 +271,10 @@ class Dangers:
             self._held.pop(key, None)
             self._late.pop(key, None)
             return
-        danger, _, most = self._row[key]
+        danger, _, limit_ms = self._row[key]
         if key not in self._held and energised:
             self.met[key] = self.met.get(key, 0) + 1
         self._held[key] = self._held[key] + dt if key in self._held else 0
-        if self._held[key] >= most:
+        if self._held[key] >= limit_ms:
             self._late[key] = self._late.get(key, -1) + 1
             assert self._late[key] < danger.scans or not self.rig.s[I.COILS], f"{key} for {self._held[key]} ms"

@@ -1,4 +1,4 @@
-"""A Modbus slave on a simulated line: the real slave, controller and EMS's words; scans as a test wants them."""
+"""A Modbus slave on a simulated line, with the real slave, controller and EMS values. The test runs the scans."""
 
 import struct
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ ADDRESS, VALUE, FAILURE = 2, 3, 4       # exception codes
 
 
 def sealed(data: bytes) -> bytes:
-    """A frame with its CRC."""
+    """Return a frame with its CRC."""
     return data + struct.pack("<H", crc16(data, 0, len(data), TABLE))
 
 
@@ -45,17 +45,17 @@ def single_request(first: int, value: int, unit: int = UNIT) -> bytes:
 
 
 def long(value: int) -> tuple[int, int]:
-    """The two registers of a number of 32 bits."""
+    """Return the two registers of a number of 32 bits."""
     return value >> 16 & 0xFFFF, value & 0xFFFF
 
 
 def address(name: str, model: int = sunspec.VENDOR) -> int:
-    """Register of a point."""
+    """Return the register of a point."""
     return next(sunspec.BASE + p.offset for p in points() if (p.model, p.name) == (model, name))
 
 
 class Slave:
-    """`ask` puts a frame on the line and lets time pass until the line is quiet again."""
+    """A slave and its line. `ask` puts a frame on the line and lets time pass until the line is quiet again."""
 
     def __init__(self, name: str = "bench", start_us: int = 0, echo: bool = False, **changed: Any) -> None:
         self.rig = Rig(name, **{"modbus_unit": UNIT, **changed})
@@ -100,7 +100,7 @@ class Slave:
         self.now_us = int(end_us)
 
     def ask(self, frame: bytes) -> bytes:
-        """The answer to a frame, CRC checked and removed; empty without an answer."""
+        """Return the answer to a frame without its CRC, which is checked; empty without an answer."""
         before = len(self.line.sent)
         end_us = self.line.put(frame)
         self.run(end_us - self.now_us + 3 * PERIOD_US)
@@ -118,20 +118,20 @@ class Slave:
         return data[:-2]
 
     def read(self, first: int, count: int) -> list[int]:
-        """The registers; fails on an exception."""
+        """Return the registers. AssertionError if the slave answers with an exception."""
         answer = self.ask(read_request(first, count))
         assert answer[:3] == bytes((UNIT, 3, 2 * count)), answer
         return list(struct.unpack(f">{count}H", answer[3:]))
 
     def value(self, name: str, model: int = sunspec.VENDOR) -> int:
-        """A point's number, with its sign."""
+        """Return the number in a point, with its sign."""
         point = next(p for p in points() if (p.model, p.name) == (model, name))
         words = self.read(sunspec.BASE + point.offset, point.registers)
         number = int.from_bytes(struct.pack(f">{len(words)}H", *words), "big")
         return number - (1 << 16 * len(words)) if point.kind[:3] == "int" and words[0] & 0x8000 else number
 
     def write(self, name: str, *values: int, model: int = sunspec.VENDOR) -> int:
-        """Write points from this one on, as wide as each is; 0, or the exception."""
+        """Write consecutive points, beginning with this one, each with its own size. Return 0 or the exception."""
         rows = [p for p in points() if p.model == model]
         begin = next(at for at, p in enumerate(rows) if p.name == name)
         words: list[int] = []
@@ -141,15 +141,15 @@ class Slave:
 
     @staticmethod
     def code(answer: bytes, function: int) -> int:
-        """The exception in an answer, 0 without an exception."""
+        """Return the exception in an answer, 0 without an exception."""
         assert answer[0] == UNIT
         if answer[1] == function:
             return 0
         assert answer[1] == function | 0x80 and len(answer) == 3
         return answer[2]
 
-    def said(self, command: str, *words: str) -> str:
-        """A console command's answer in one text; "refused: reason" when it is."""
+    def console_answer(self, command: str, *words: str) -> str:
+        """Return the answer of a console command as one text; "refused: REASON" if the rack refuses it."""
         row = self.console[command]
         handler = row[0] if isinstance(row, tuple) else row
         try:

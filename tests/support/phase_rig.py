@@ -1,4 +1,4 @@
-"""A response with three zero-crossing inputs on the simulated mains, whose phases come and go."""
+"""A response with three zero-crossing inputs on the simulated mains, whose phases can fail and return."""
 
 import math
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class PhaseRig(Rig):
         self._clock = 0
 
     def edges(self, until_us: float) -> Iterator[tuple[float, int]]:
-        """Deliver each edge up to this time, scans between them; yields (time, input) after each."""
+        """Deliver each edge up to this time, and the scans between the edges; yield (time, input) after each edge."""
         while True:
             us, at = min((self.next_edge_us(at), at) for at in range(len(self.wires)))
             if us > until_us:
@@ -38,7 +38,7 @@ class PhaseRig(Rig):
         self.now_us = until_us
 
     def next_edge_us(self, at: int) -> float:
-        """Return the time of the next edge of an input, infinity without one."""
+        """Return the time of the next edge of an input; infinity if it has no edge."""
         us = self.grid.next_edge_us((self.last_us[at] or 0.0) + 1.0, self.wires[at])
         return math.inf if us is None else us
 

@@ -2,7 +2,7 @@
 
 Each is a shipped scenario (`board_configs/scenarios`) up to its decision. A scan runs each 10 ms around that decision
 and each 50 ms elsewhere, so that the chip can replay all ten. The millisecond clock wraps at 2**30 in each record.
-Small racks are used where the large one tests the same.
+A record uses a small rack if the large rack tests the same.
 """
 
 from pathlib import Path
@@ -22,14 +22,14 @@ _START_ms = (1 << 30) - 2_000  # so that the clock wraps two seconds later
 class Recorded(NamedTuple):
     """A part of a scenario that is recorded.
 
-    close: (from, to) in ms. A scan runs each FINE_ms in this time; the record ends with it.
-    told: the trip that is latched at the end. It is "" if power is requested instead, None if a precharge has failed.
+    close: (from, to) in ms. A scan runs each FINE_ms in this time. The record ends with it.
+    trip: the trip that is latched at the end. It is "" if the rack requests power instead, None if a precharge failed.
     start: start values that differ from those of the scenario.
     """
 
     config: str
     close: tuple[int, int]
-    told: str | None
+    trip: str | None
     start: tuple[tuple[str, float], ...] = ()
 
 
@@ -52,7 +52,7 @@ def config_of(name: str) -> RackConfig:
 
 
 def record_of(name: str) -> bytes:
-    """The record of a scenario for CPython, the unix port and the board."""
+    """Return the record of a scenario for CPython, the unix port and the board."""
     what = SCENARIOS[name]
     shipped = scenario.load(name)
     script = shipped.model_copy(
@@ -66,13 +66,13 @@ def record_of(name: str) -> bytes:
 
 
 def second(config: str) -> bytes:
-    """One second at the config's own scan period, with inputs of every kind."""
+    """Return the record of one second at the config's own scan period, with inputs of every kind."""
     return record(scenario.load(Path(__file__).parent / "second.toml"), load(config).path)
 
 
-def told(controller: Any, name: str) -> bool:
+def has_decided(controller: Any, name: str) -> bool:
     """True if the rack has made the decision of this scenario at the end of its record."""
-    trip = SCENARIOS[name].told
+    trip = SCENARIOS[name].trip
     s = controller.s
     if trip is None:
         return bool(s[I.PRECHARGE_SLOW])

@@ -1,4 +1,4 @@
-"""Record the calls that the simulated rack makes on the control core, for `replay.py`."""
+"""Record the calls of the simulated rack on the control core, for `replay.py`."""
 
 import io
 import struct
@@ -33,7 +33,7 @@ class _RecordingResponse:
 
 
 class RecordingController:
-    """A Controller that writes down every call made on it."""
+    """A Controller that records every call on it."""
 
     def __init__(self, controller: Any, stream: BinaryIO, inputs: list[int]) -> None:
         self._controller = controller
@@ -78,9 +78,9 @@ def record(
     start_ms: int = 0,
     step_ms: Callable[[float], int] | None = None,
 ) -> bytes:
-    """Every call that a scenario makes on the control core, as `replay` reads it.
+    """Return the record of every call that a scenario makes on the control core, in the format of `replay`.
 
-    step_ms: from the time of a scan in ms to the next one; the config's scan period without it.
+    step_ms: time of a scan in ms → ms until the next scan. Without it the scan period is that of the config.
     """
     params = load_params(config)
     rack = Rack.from_params(params, seed=1, **script.start_state())
@@ -102,7 +102,7 @@ def record(
 
 
 def replayed(stream: bytes, config: str | Path) -> tuple[list[str], Any]:
-    """The digests of a record on CPython, and the controller as it stands at the end."""
+    """Return the digests of a record on CPython, and the controller after the record."""
     controller = Controller(load_params(config))
     digests = replay(controller, io.BytesIO(stream), INPUT_SIGNALS)
     return [f"{crc:08x}" for crc in digests], controller

@@ -1,9 +1,9 @@
 """Replay a record of inputs on the control core and make a digest of its decisions after every scan.
 
-Runs unchanged on CPython, on MicroPython's unix port and on the RP2040, so it imports only modules of all three.
-A record is one opcode byte and its payload of little-endian 32-bit integers, in the order of the
-calls that the application (or the simulated rack) made: see `tests/support/recording.py`. The payload is read
-straight into the core's arrays, so that on the chip the time is that of the core itself.
+The same code runs on CPython, on MicroPython's unix port and on the RP2040, so it imports only modules that all three
+have. A record has an entry for each call on the control core, in the order of the calls: `tests/support/recording.py`.
+An entry is one opcode byte and a payload of little-endian 32-bit integers. `replay` reads the payload directly into
+the core's arrays, so that the time on the chip is that of the core itself.
 """
 
 import binascii
@@ -16,7 +16,7 @@ CELLS_AGAIN, TEMPS_AGAIN = 6, 7  # the same values as before, without payload
 
 
 def runs(inputs):
-    """(first, end) of each run of neighbours among the sorted indices."""
+    """Return (first, end) of each run of consecutive indices. inputs: sorted."""
     found = []
     for index in inputs:
         if found and found[-1][1] == index:
@@ -27,10 +27,10 @@ def runs(inputs):
 
 
 def replay(controller, stream, inputs, guard=None):
-    """Feed every record to `controller`; returns one CRC-32 per scan over the whole process image and those before.
+    """Make every recorded call on `controller`. Return one CRC-32 per scan, over the process images up to this scan.
 
-    inputs: indices of the input signals, in the order of the record's values
-    guard: called with True before and False after each decision, to lock the heap
+    inputs: indices of the input signals, in the order of the record's values.
+    guard: called with True before and False after each decision, to lock the heap. ValueError for a wrong opcode.
     """
     image = memoryview(controller.s)
     parts = [image[first:end] for first, end in runs(inputs)]
@@ -64,7 +64,7 @@ def replay(controller, stream, inputs, guard=None):
 
 
 def _decide(call, guard, argument=None, second=None):
-    """One call under the guard; a call with * would allocate by itself."""
+    """Make one call under the guard. A call with * would allocate in the guard's place, so each case is written out."""
     if guard is not None:
         guard(True)
     try:
@@ -87,7 +87,7 @@ def lock(locked):
         micropython.heap_unlock()
 
 
-_loaded = ["", None]  # the config that was replayed last: on the chip reading one takes as long as eighty scans
+_loaded = ["", None]  # the last config: on the chip, loading a config takes as long as eighty scans
 
 
 def _params(config_path):
@@ -101,7 +101,10 @@ def _params(config_path):
 
 
 def run(config_path, record_path, inputs, locked, every=True):
-    """Replay a file on this interpreter and print the digests, one a line, or the last of them and their number."""
+    """Replay a file on this interpreter and print the digests, one on each line.
+
+    locked: lock the heap during decisions. every: False prints only the last digest and the number of digests.
+    """
     from rack.control.controller import Controller
 
     controller = Controller(_params(config_path))

@@ -1,4 +1,4 @@
-"""A scheduler on simulated time with tasks that only take time."""
+"""A scheduler in simulated time with tasks that only use time."""
 
 from array import array
 
@@ -48,7 +48,7 @@ class ScheduleRig:
             raise TimeIsUp
 
     def ticks(self):
-        """The clock as the board reads it."""
+        """Return the clock of the board, which wraps at 2**30."""
         return self.now_us & TICKS_MASK
 
     @property
@@ -57,7 +57,7 @@ class ScheduleRig:
         return self.register[0] - TASK_MAGIC if self.register[0] else -1
 
     def run(self, us, idle_us=50):
-        """Let time pass; it advances in steps of idle_us while no task is due."""
+        """Let `us` pass. The time advances in steps of idle_us while no task is due."""
         self.end_us = self.now_us + us
 
         def idle(due_us):
@@ -70,14 +70,14 @@ class ScheduleRig:
         assert self.running == -1
 
     def column(self, task, column):
-        """A column of a task's row."""
+        """Return a column of a task's row."""
         return self.scheduler.rows[H.HEAD + task * R.COLUMNS + column]
 
 
 class AppRig(ScheduleRig):
-    """The application's task table at given costs; scan and collector plan collections as the application does.
+    """The application's task table with given costs. The real scan task and collector plan the collections.
 
-    costs: µs by the name of the task. fed: times at which a scan that feeds has ended.
+    costs: row of the table → µs of one run. fed: end times of the scans that feed the dead-man.
     """
 
     def __init__(self, params, costs, **parts):
@@ -92,11 +92,11 @@ class AppRig(ScheduleRig):
         self.fed = []
 
     def index(self, name):
-        """Index of a task."""
+        """Return the index of a task."""
         return self.names.index(name)
 
     def after(self, index, now_us):
-        """The end of a scan, and the beginning of a collection, as far as the schedule depends on them."""
+        """Do the parts of a scan's end and of a collection that influence the schedule."""
         scan, collector = self.app.scan, self.app.collector
         if self.names[index] == "scan":
             if scan.may_feed(now_us):

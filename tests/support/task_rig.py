@@ -19,7 +19,7 @@ from support.wires import settled_response
 
 
 class TaskTable:
-    """Takes the task table instead of a Scheduler: `rows` is a list of namespaces with the columns by name."""
+    """Stores the task table instead of a Scheduler. rows: namespaces with the columns by name."""
 
     def __init__(self):
         self.rows = []
@@ -29,7 +29,7 @@ class TaskTable:
 
 
 def application(params, ticks_us=lambda: 0, **parts):
-    """An application as its tasks see it; every part that is not given is a mock.
+    """Return an application with the attributes that its tasks use. Every part that is not given is a mock.
 
     params: parameters of a rack. parts: attributes such as `afe`, `console`, `modbus`.
     """
@@ -50,20 +50,20 @@ def application(params, ticks_us=lambda: 0, **parts):
 
 
 def begin(app, scheduler):
-    """Give the tasks their scheduler, as rack.app does."""
+    """Give the tasks their scheduler in the same way as rack.app."""
     for task in (app.scan, app.collector, app.afe_task, app.console_task):
         task.begin(scheduler)
 
 
 def table_of(app):
-    """Rows of the application's task table."""
+    """Return the rows of the application's task table."""
     table = TaskTable()
     add_tasks(table, app)
     return table.rows
 
 
 def pacing(scan_ms, passed_us, **parts):
-    """An application in which a scan was due `passed_us` ago, before its answers on the console are paced."""
+    """Return an application for the pacing of console answers. Its last scan was due `passed_us` ago."""
     params = load_params("lfp_rack")
     params.rack_scan_ms = scan_ms
     app = application(params, lambda: passed_us, **parts)

@@ -7,16 +7,16 @@ TICKS_MASK = 0x3FFFFFFF
 
 
 class TimeIsUp(Exception):
-    """Ends `Scheduler.run`, which never ends by itself."""
+    """Ends `Scheduler.run`, which has no other end."""
 
 
 def settled_response():
-    """What the planning of collections asks of a controller whose mains is there."""
+    """Return the part of a controller that the planning of collections reads, with the mains present."""
     return SimpleNamespace(response=SimpleNamespace(doubtful=False))
 
 
 class Clock:
-    """Simulated µs; `ticks` is what a board would read, wrapped at 2**30."""
+    """Simulated µs. `ticks` is the clock of the board, which wraps at 2**30."""
 
     def __init__(self, start_us=0):
         self.now_us = start_us
@@ -29,7 +29,7 @@ class Clock:
 class AfeUart:
     """UART at 1 Mbit/s between rack.drivers.bq79616 and the stack model, as slow as on the emulated board."""
 
-    WRITE_US = 250     # of the processor; 135 to 270
+    WRITE_US = 250     # time of the processor; measured 135 to 270
     FIFO_US = 130      # until the driver can see the first byte
 
     def __init__(self, stack, clock, buffer=1100):
@@ -96,7 +96,7 @@ class CanSpi:
 
 
 class I2c:
-    """machine.I2C as far as the drivers use it."""
+    """The part of machine.I2C that the drivers use."""
 
     def __init__(self, *chips):
         self.chips = {chip.address: chip for chip in chips}

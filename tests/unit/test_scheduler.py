@@ -34,7 +34,7 @@ def test_tasks_keep_their_period_over_any_wrap(start_us, periods_ms):
 @given(st.integers(0, TICKS_MASK), st.lists(st.integers(1, 50_000), min_size=1, max_size=5))
 @settings(max_examples=25)
 def test_idle_gets_the_time_of_the_next_task(start_us, phases_us):
-    """A processor that sleeps until then finds a task that is due and not late."""
+    """A processor that sleeps until this time finds a task that is due and not late."""
     rig = ScheduleRig([(100_000, 1_000, phase_us, 10) for phase_us in phases_us], start_us)
     slept = []
 
@@ -47,7 +47,7 @@ def test_idle_gets_the_time_of_the_next_task(start_us, phases_us):
         rig.scheduler.run(sleep)
     assert all(0 < us <= 100_000 for us in slept)
     for starts, phase_us in zip(rig.starts, phases_us, strict=True):
-        others = len(phases_us) - 1         # of 10 µs each: at most they go before
+        others = len(phases_us) - 1         # each takes 10 µs, and all may run before this one
         assert 0 <= starts[0] - start_us - phase_us <= 10 * others
 
 
@@ -62,7 +62,7 @@ def test_an_overrun_is_a_run_beyond_the_budget(cost, budget):
 
 
 def test_late_is_not_overrun():
-    """A task that another one delays is late; it has not overrun its budget."""
+    """A task is late if another task delays it; this is not an overrun of its budget."""
     rig = ScheduleRig([(10_000, 3_000, 0, 1_000), (100_000, 20_000, 5_000, 18_000)])
     rig.run(1_000_000)
     assert rig.column(0, R.LATE) == 10 and rig.column(0, R.OVERRUN) == 0
@@ -70,7 +70,7 @@ def test_late_is_not_overrun():
 
 
 def test_missed_periods_are_not_caught_up():
-    """After a gap a task runs once, then in its old phase."""
+    """After a gap a task runs once, and then with its old phase."""
     rig = ScheduleRig([(10_000, 3_000, 0, 100)])
     rig.run(50_000)
     rig.now_us += 95_000
@@ -116,7 +116,7 @@ def test_a_task_that_does_not_return_is_named():
 
 
 def test_a_task_is_found_by_its_number():
-    """The index follows the order of the table; a number that was not added is refused."""
+    """The index follows the order of the table. An unknown number raises ValueError."""
     scheduler = Scheduler(lambda: 0, array("i", [0]))
     for task, name in ((5, "first"), (2, "second")):
         scheduler.add(task, name, print, period_us=1_000, budget_us=1, phase_us=0)
@@ -126,7 +126,7 @@ def test_a_task_is_found_by_its_number():
 
 
 def test_a_starved_task_stops_the_feed():
-    """`on_schedule` ends when a task is overdue by more than its period and the grace time."""
+    """`on_schedule` is false when a task is late by more than its period and the grace time."""
     rig = ScheduleRig([(50_000, 1_000, 0, 10)])
     late_us = 50_000 + sched.GRACE_US
     assert rig.scheduler.on_schedule(late_us)
@@ -148,7 +148,7 @@ def test_the_longest_wait_is_reported_once(start_us, stall_us):
 
 
 def test_a_task_that_gets_no_turn_is_late():
-    """A task that others starve counts as waiting although it has not begun."""
+    """`take_late_us` includes a task that has not begun because the other tasks use all the time."""
     rig = ScheduleRig([(10_000, 3_000, 0, 10_000), (20_000, 3_000, 5_000, 100)])
     rig.run(200_000)
     assert rig.starts[1] == []
@@ -178,7 +178,7 @@ def test_a_task_sets_its_next_due_time(now_us, wait_us):
 
 
 def test_only_kernels_and_the_start_mask_a_sum():
-    """A clock plus a time needs 31 bits each time the clock wraps: in the locked loop that ends the application."""
+    """When the clock wraps, the sum of clock and time needs 31 bits, which ends the application in the locked loop."""
     found = set()
     for path in sorted(FIRMWARE.rglob("*.py")):
         source = path.read_text(encoding="utf-8")
@@ -195,7 +195,7 @@ def _last(decorator):
 
 
 def _is_masked_sum(node, wide):
-    """(… + …) & 0x3FFFFFFF, by number or by one of the names in `wide`."""
+    """Return True for (… + …) & 0x3FFFFFFF, with the number or one of the names in `wide`."""
     if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd)):
         return False
     masked = getattr(node.right, "id", "") in wide or getattr(node.right, "value", 0) == TICKS_MASK
@@ -204,7 +204,7 @@ def _is_masked_sum(node, wide):
 
 @pytest.mark.parametrize("background", [False, True])
 def test_the_wait_of_a_background_task_is_no_lateness(background):
-    """A background task neither stops the feed nor raises the lateness; its own counter grows."""
+    """A late background task does not stop the feed and does not count as lateness. Only its own counter grows."""
     rig = ScheduleRig([(10_000, 3_000, 0, 1_000), (5_000, 3_000, 500, 1_000)], background=int(background))
     rig.run(50_000)
     rig.scheduler.ask(0, rig.now_us, 5_000_000)     # only the second is due

@@ -7,7 +7,7 @@ import pytest
 from halite.build.firmware import sources
 from halite.config import compile_config, load
 from halite.scenarios import scenario
-from support.recorded import SCENARIOS, config_of, record_of, second, told
+from support.recorded import SCENARIOS, config_of, has_decided, record_of, second
 from support.recording import INPUT_SIGNALS, replayed
 from support.replay import CELLS
 
@@ -74,7 +74,7 @@ def test_a_recorded_scenario_has_the_same_bits_on_unix(
     decided = on_unix(replay_code(tmp_path / "config.bin", tmp_path / "record.bin", locked=True)).split()
     expected, controller = replayed(stream, config_of(name).path)
     assert decided == expected
-    assert told(controller, name), "the record ends before what it is recorded for"
+    assert has_decided(controller, name), "the record ends before what it is recorded for"
 
 
 CAN_UNDER_LOCK = """

@@ -1,8 +1,8 @@
-"""What each firmware module costs in the heap of the board: `halite dev heap`, on the emulated Pico W.
+"""Measure the heap that each firmware module takes on the emulated Pico W: `halite dev heap`.
 
-Code loaded from the filesystem lives in the heap, so every module takes room from the running rack. The
-modules are imported one after another, each after what it needs; each line is the growth. --lists: those that the
-build leaves out, without the application.
+MicroPython loads code from the filesystem into the heap, so every module takes memory from the running rack. The
+measurement imports the modules one after another, each after the modules that it imports, and records the growth.
+--lists: measure the modules that the build leaves out, without the application.
 """
 
 import ast
@@ -19,7 +19,7 @@ from halite.emulator.repl import at_prompt, run_code
 _BOOT_MS = 1200.0
 _EMULATED_LIMIT_MS = 20_000
 _WALL_LIMIT_S = 600
-_ROOTS = ("rack.app", "rack.hal.rp2_board")  # what rack.start imports once the config is read
+_ROOTS = ("rack.app", "rack.hal.rp2_board")  # rack.start imports these after it has read the config
 # The build holds the modules of one chip.
 _AFE_ROOTS = ("rack.drivers.bq79616", "rack.drivers.ltc681x", "rack.hal.rp2_afe_spi")
 _LISTS = tuple(sorted(name.removesuffix(".py").replace("/", ".") for name in build.HOST_ONLY))
@@ -35,7 +35,7 @@ print("free", gc.mem_free())
 
 
 def _imports(path: Path) -> list[str]:
-    """Modules of the firmware that a module imports at its top, in order."""
+    """Return the firmware modules that a module imports at its top level, in order."""
     found = []
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -46,7 +46,7 @@ def _imports(path: Path) -> list[str]:
 
 
 def import_order(roots: tuple[str, ...], known: set[str]) -> list[str]:
-    """The modules of `known` that the roots load, each after what it needs itself."""
+    """Return the modules of `known` that the roots load, each after the modules that it imports."""
     order: list[str] = []
 
     def visit(name: str) -> None:
@@ -62,7 +62,7 @@ def import_order(roots: tuple[str, ...], known: set[str]) -> list[str]:
 
 
 def _prompt(files: dict[str, bytes]) -> EmulatedBoard:
-    """A board with these files at its prompt; without main.py no application starts."""
+    """Return a board with these files at its prompt. It gets no main.py, so the application does not start."""
     kept = {name: data for name, data in files.items() if name != "main.py"}
     blank = EmulatedBoard(image_path()).flash_snapshot()
     board = EmulatedBoard(image_path(), flash=with_files(blank, kept))
@@ -72,9 +72,9 @@ def _prompt(files: dict[str, bytes]) -> EmulatedBoard:
 
 
 def measure(config: str = "sodium_rack", lists: bool = False) -> dict[str, int]:
-    """{module: bytes of heap}, and "free" for what is left.
+    """Return {module: bytes of heap}, and "free": the bytes of heap that are left.
 
-    lists: of the modules that the build leaves out, and of what these import. All modules together have no room.
+    lists: measure the modules that the build leaves out, and their imports. All modules together do not fit.
     """
     files = build.make(load(config), lean=not lists).files
     known = {name.removesuffix(".mpy").replace("/", ".") for name in files if name.endswith(".mpy")}
@@ -84,7 +84,7 @@ def measure(config: str = "sodium_rack", lists: bool = False) -> dict[str, int]:
 
 
 def print_table(config: str, lists: bool) -> None:
-    """Measure and print; arguments as of `measure`."""
+    """Measure and print; the arguments are those of `measure`."""
     sizes = measure(config, lists)
     free = sizes.pop("free")
     for name, size in sizes.items():

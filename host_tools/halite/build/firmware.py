@@ -195,9 +195,9 @@ def _manifest(config: RackConfig, files: dict[str, bytes]) -> bytes:
 def make(config: RackConfig, plain: bool = False, lean: bool = True, short: bool = True) -> Built:
     """Compile the firmware for a config, in memory. HaliteError names a module that does not compile.
 
-    plain: make sources without viper and native code, for the MicroPython unix port. lean: False also keeps the
-    modules that only the host needs, so that their heap can be measured. short: False keeps every name of the
-    sources, so that code at the REPL can use it.
+    plain: True makes sources without viper and native code, for the MicroPython unix port.
+    lean: False also keeps the modules that only the host needs. Then `halite dev heap` can measure them.
+    short: False keeps every name of the sources, so that code at the REPL can use it.
     """
     files: dict[str, bytes] = {}
     modules = board_sources(plain, lean, config.chip, config["afe_chip"])

@@ -59,10 +59,10 @@ class World:
 class Fault:
     """A row of the page: the fault, its alarm, the bar in ms, and the time of foxBMS 2 for comparison.
 
-    hardware_us: time to the open command without the scan; 0: only the scan opens. after_ms: times of the cause after
-    the start of an AFE period or a status; (): only the phase against the scan counts. played: set and clear value for
-    the simulation, which runs without debounce; `measure` adds the debounce. None: the configured row. wait_ms: time
-    until the firmware checks the cause, which `measure` adds too.
+    hardware_us: time to the open command without the scan. With 0 only the scan opens.
+    after_ms: times of the cause after the start of an AFE period or a status; (): only the phase of the scan counts.
+    played: set and clear value for the simulation, which has no debounce; `measure` adds it. None: the config's row.
+    wait_ms: time until the firmware checks the cause; `measure` adds it.
     """
 
     text: str

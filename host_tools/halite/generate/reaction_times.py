@@ -278,9 +278,9 @@ The times include:
   so only a slower row could meet two. A collection does not begin while cells are due, {DUE_ms} to {LOST_ms} ms after
   the last. The measurement applies this rule where the cause has a phase against the AFE's period; in the other rows a
   collection may come after any scan;
-* the AFE period of 100 ms; {CELLS_ms} ms from the request to the judged voltages, {TEMPS_ms} ms to the judged
-  temperatures, with slices of {TAKE_OVER_ms} ms (`tests/unit/drivers/test_afe_ring.py`); a PCS status each
-  {STATUS_ms} ms that waits up to {PERIOD_ms} ms for its task; the gas sensor each {SLOW_ms} ms;
+* the AFE period of 100 ms. The controller judges voltages {CELLS_ms} ms after their request and temperatures
+  {TEMPS_ms} ms after theirs, with slices of {TAKE_OVER_ms} ms (`tests/unit/drivers/test_afe_ring.py`);
+* a PCS status each {STATUS_ms} ms that waits up to {PERIOD_ms} ms for its task, and the gas sensor each {SLOW_ms} ms;
 * {CURRENT_ms} ms of current conversion: a reading counts when a whole conversion of the shunt ({CONVERSION_us} µs)
   has begun and ended after the cause.
 

@@ -1,6 +1,6 @@
-"""A controller with the simplest rack: healthy inputs, contacts that follow their coils, a bus that precharges.
+"""The controller with a minimal rack: healthy inputs, contacts that follow their coils, a bus that precharges.
 
-Tests and the generator of the reaction times run it under CPython.
+Tests and the generator of the reaction times use it under CPython.
 """
 
 from functools import cache
@@ -38,7 +38,7 @@ def _loaded(name: str) -> Any:
 
 
 def params(name: str = "bench", **changed: Any) -> Any:
-    """The parameters of a shipped config, with some changed."""
+    """Return the parameters of a shipped config with changes."""
     return SimpleNamespace(**{**vars(_loaded(name)), **changed})
 
 
@@ -72,7 +72,7 @@ class Rig:
         return Controller(self.params)
 
     def arrive(self) -> None:
-        """Deliver a complete scan of cells and temperatures, except those that are silent."""
+        """Deliver all cells and temperatures, except silent ones."""
         self.rack_dV = sum(self.c.cells_mV) // 100
         if "cells" not in self.silent:
             self.c.cells_arrived()
@@ -80,14 +80,14 @@ class Rig:
             self.c.temps_arrived()
 
     def _messages(self) -> None:
-        """Current sensor and PCS answer in each scan, unless they are silent."""
+        """Deliver the messages of current sensor and PCS, unless they are silent."""
         if "current" not in self.silent:
             self.c.current_arrived(self.s[I.CURRENT_dA], self.s[I.RACK_dV])
         if "pcs" not in self.silent:
             arrived(self.s, I.PCS_AGE_ms)
 
     def _advance_ages(self, dt: int) -> None:
-        """By dt also when a test moves the clock itself, so that a gap of the scans does not lose the cells."""
+        """Add dt to the ages. A test that moves the clock makes a gap of the scans; the ages do not include it."""
         advance(self.s, dt)
 
     def _wires(self, dt: int) -> None:
@@ -107,7 +107,7 @@ class Rig:
         self.s[I.RACK_dV] = self.rack_dV + self.rack_error_dV
 
     def _heat(self, coils: int, before_dV: int, dt: int) -> None:
-        """Add (rack - bus)^2 / R while the resistor carries current; the bus voltage moves in a straight line."""
+        """Add (rack - bus)^2 / R while the resistor carries current. The bus voltage changes linearly in a scan."""
         p = self.params
         if coils & (COIL_NEG | COIL_PRE | COIL_POS) == COIL_NEG | COIL_PRE:
             one, other = ((self.rack_dV - bus) / 10 for bus in (before_dV, self.s[I.BUS_dV]))
@@ -117,7 +117,7 @@ class Rig:
             self.resistor_J = max(0.0, self.resistor_J - p.precharge_energy_J * min(dt, 1000) / p.precharge_cooldown_ms)
 
     def scan(self, dt: int = 10) -> None:
-        """Run one scan after dt ms. Cells and temperatures arrive each afe_period_ms."""
+        """Let dt ms pass and run one scan. Cells and temperatures arrive each afe_period_ms."""
         self.now_ms = (self.now_ms + dt) & TICKS_MASK
         self.ms += dt
         self._advance_ages(dt)
@@ -128,12 +128,12 @@ class Rig:
         self.c.scan(self.now_ms)
 
     def run(self, ms: int) -> None:
-        """Run the scans of a time."""
+        """Run a scan each 10 ms for this time."""
         for _ in range(ms // 10):
             self.scan()
 
     def until(self, true: Any, max_ms: int = 20_000) -> int:
-        """Run until true() and return the ms; AssertionError after max_ms."""
+        """Run until true() and return the ms. AssertionError after max_ms."""
         began = self.ms
         while not true():
             at = f"step {self.s[I.STEP]}, trip {self.s[I.TRIP_CODE]}"
@@ -142,7 +142,7 @@ class Rig:
         return self.ms - began
 
     def warm(self, to_ddegC: int, sensors: Any = None) -> None:
-        """Move temperatures to a value in steps that are plausible for a cell and too slow for a runaway."""
+        """Move temperatures to a value. The steps are plausible for a cell and too slow for a thermal runaway."""
         temps = self.c.temps_ddegC
         at = list(range(len(temps)) if sensors is None else sensors)
         while any(temps[i] != to_ddegC for i in at):
@@ -151,7 +151,7 @@ class Rig:
             self.run(1200)
 
     def close(self) -> "Rig":
-        """Close the contactors by command, as an operator does."""
+        """Close the contactors with the command of an operator."""
         self.scan()
         assert self.c.command(2) == 0
         self.until(lambda: self.s[I.STATE] == STATE_CLOSED)

@@ -1,6 +1,6 @@
-"""The firmware's frequency response without a rack: parameters to vary, exact periods of any frequency.
+"""The firmware's frequency response without a rack: any parameters, exact periods of any frequency.
 
-Tests and the generators of documents run it under CPython.
+Tests and the generators of documents use it under CPython.
 """
 
 from array import array
@@ -53,7 +53,7 @@ USUAL = {
 
 
 def parameters(curve: Sequence[int] = STRAIGHT, **changes: Any) -> SimpleNamespace:
-    """The parameters that the response needs. The other parameters of a rack have their minimum, but at least 0."""
+    """Return the parameters that the response needs. All other parameters have their minimum, but at least 0."""
     values = {name: max(0, minimum) for name, minimum, _ in SCALARS}
     values.update(USUAL)
     values.update(changes)
@@ -61,19 +61,19 @@ def parameters(curve: Sequence[int] = STRAIGHT, **changes: Any) -> SimpleNamespa
 
 
 def freq_mHz(response: Response) -> int:
-    """The frequency that `publish` would write, at any time between two scans."""
+    """Return the frequency that `publish` would write at this moment, also between two scans."""
     k: Sequence[int] = response.state
     return k[K.FACTOR] * 10_000 + (k[K.DEVIATION] + 5) // 10
 
 
 def rocof_mHzps(response: Response) -> int:
-    """The rate of change of the frequency, mHz/s."""
+    """Return the rate of change of the frequency, mHz/s."""
     k: Sequence[int] = response.state
     return k[K.SLOPE] * k[K.SLOPE_MUL] // k[K.SLOPE_DIV]
 
 
 class Rig:
-    """Calls a response as the board does: a period at each mains edge, a scan every rack_scan_ms.
+    """Calls the response as the board does: a period at each mains edge, a scan each rack_scan_ms.
 
     edge_us: time of the newest edge; next_scan_us: time of the next scan.
     """
@@ -91,13 +91,13 @@ class Rig:
         self.edge_us = 0.0
 
     def scans_until(self, us: float) -> None:
-        """Run every scan that is due until then."""
+        """Run every scan that is due up to this time."""
         while self.next_scan_us <= us:
             self.response.scan(self.next_scan_us // 1000 & TICKS_MASK)
             self.next_scan_us += self.params.rack_scan_ms * 1000
 
     def period(self, Hz: float) -> int:
-        """One mains period at a frequency; returns the request."""
+        """Deliver one mains period at a frequency; return the request."""
         count = round(1e9 / PERIOD_TICK_NS / Hz)
         self.edge_us += count * PERIOD_TICK_NS / 1000
         self.scans_until(self.edge_us)
@@ -105,10 +105,10 @@ class Rig:
         return int(self.response.on_period(count))
 
     def periods(self, Hz: float, number: int) -> list[int]:
-        """The requests of several periods at a frequency."""
+        """Deliver several periods at a frequency; return their requests."""
         return [self.period(Hz) for _ in range(number)]
 
     def silence(self, ms: float) -> None:
-        """Run the scans of a time without mains edges."""
+        """Run the scans of this time without mains edges."""
         self.edge_us += ms * 1000
         self.scans_until(self.edge_us)

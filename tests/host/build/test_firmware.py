@@ -1,4 +1,4 @@
-"""What a board receives: complete, compiled, reproducible, and written whole or not at all."""
+"""The files of a board are complete, compiled and reproducible. A build is written completely or not at all."""
 
 import ast
 import hashlib
@@ -25,8 +25,8 @@ def built():
     return build.make(load("bench_rack"))
 
 
-def test_a_board_gets_modules_start_files_and_its_config(built):
-    """A board gets the compiled modules, two start files and its config."""
+def test_a_board_gets_modules_start_files_and_config(built):
+    """A board gets compiled modules, two start files as source, and its config."""
     sources = {name for name in built.files if name.endswith(".py")}
     assert sources == {"boot.py", "main.py"}
     assert {"rack/app.mpy", "rack/control/controller.mpy", "config.bin"} <= set(built.files)
@@ -34,7 +34,7 @@ def test_a_board_gets_modules_start_files_and_its_config(built):
 
 
 def test_the_start_file_holds_the_outputs_of_this_board_off(built, tmp_path):
-    """The reference hardware's as they stand in the source; another board's need its pin map alone."""
+    """boot.py is unchanged for the reference hardware; for another board its pin map replaces the pins."""
     assert built.files["boot.py"] == (FIRMWARE / "boot.py").read_bytes()
     pins = (BOARD_CONFIGS / "boards" / "pico_w.toml").read_text(encoding="utf-8")
     for old, new in (("coil_main_pos = 10", "coil_main_pos = 22"), ("heater = 22", "heater = 10")):
@@ -48,12 +48,13 @@ def test_the_start_file_holds_the_outputs_of_this_board_off(built, tmp_path):
     assert mine == built.files["boot.py"].replace(b"(8, 9, 10, 11, 22)", b"(8, 9, 22, 11, 10)")
 
 
-def test_no_module_is_there_both_compiled_and_as_source(built):
+def test_no_module_is_there_twice(built):
+    """No module is in the build both compiled and as source."""
     stems = [name.rsplit(".", 1)[0] for name in built.files]
     assert len(stems) == len(set(stems))
 
 
-def test_the_manifest_names_every_file_with_size_and_hash(built):
+def test_the_manifest_has_size_and_hash_of_each_file(built):
     manifest = json.loads(built.manifest)
     assert manifest["version"] == __version__
     assert {row["path"]: (row["size"], row["sha256"]) for row in manifest["files"]} == {
@@ -71,16 +72,20 @@ for name, data in [*built.files.items(), ("manifest", built.manifest)]:
 """
 
 
-def test_a_build_repeats_and_shows_no_trace_of_its_machine(built):
-    """The same sources give the same bytes in another process with an empty cache and another order of its sets."""
+def test_the_same_sources_give_the_same_bytes(built):
+    """A second process, with an empty cache and another order of its sets, makes the same bytes.
+
+    No file contains a path of this machine.
+    """
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    told = subprocess.run([sys.executable, "-c", _HASHES], env=environment, capture_output=True, text=True, check=True)
+    other = subprocess.run([sys.executable, "-c", _HASHES], env=environment, capture_output=True, text=True, check=True)
     files = [*built.files.items(), ("manifest", built.manifest)]
-    assert told.stdout.splitlines() == [f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in files]
+    assert other.stdout.splitlines() == [f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in files]
     assert not any(str(build.FIRMWARE).encode() in data for data in built.files.values())
 
 
-def test_the_plain_build_has_no_native_code_and_the_same_lines():
+def test_the_plain_build_has_no_native_code():
+    """The plain build has no native code, and its sources keep their lines."""
     source = b"import micropython\n\n@micropython.viper\ndef f():\n    @micropython.native\n    def g(): pass\n"
     plain = build.strip_native(source)
     assert b"@micropython" not in plain
@@ -91,7 +96,7 @@ def test_the_plain_build_has_no_native_code_and_the_same_lines():
 
 
 def _pointers(node, viper=False):
-    """(name, whether a viper function holds it) of every use of a viper pointer."""
+    """Return (name, True inside a viper function) for every use of a viper pointer."""
     if isinstance(node, ast.FunctionDef):
         viper = any(ast.unparse(decorator) == "micropython.viper" for decorator in node.decorator_list)
     if isinstance(node, ast.Name) and node.id in ("ptr8", "ptr16", "ptr32"):
@@ -100,8 +105,8 @@ def _pointers(node, viper=False):
         yield from _pointers(inner, viper)
 
 
-def test_a_board_has_no_functions_for_pointers(built):
-    """Only viper functions use the pointer types, so a board needs no functions of these names."""
+def test_only_viper_functions_use_pointers(built):
+    """A board therefore needs no functions with the names of the pointers."""
     used = [use for source in build.board_sources().values() for use in _pointers(ast.parse(source))]
     assert len(used) > 100 and all(viper for _, viper in used)
     assert "rack/base/viper.mpy" not in built.files
@@ -110,7 +115,7 @@ def test_a_board_has_no_functions_for_pointers(built):
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_a_build_holds_the_driver_of_one_afe_chip(tmp_path, plain):
-    """A rack with a BQ79616 stack has no module of the LTC6813 driver, and the other way round."""
+    """A rack with one of the two AFE chips has no module of the driver of the other."""
     names = {}
     for config in (load("bench_rack"), load(ltc_rack(tmp_path))):
         names[config["afe_chip"]] = {name.partition(".")[0] for name in build.make(config, plain=plain).files}
@@ -136,8 +141,8 @@ def test_a_build_replaces_an_earlier_one_completely(built, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["file", "fifo", "link"])
-def test_what_is_no_folder_is_never_replaced(built, tmp_path, kind):
-    """Moving it away would have taken a device file with it."""
+def test_a_path_that_is_not_a_folder_is_refused(built, tmp_path, kind):
+    """The build does not replace a file, a device file or a link."""
     out = tmp_path / "out"
     make = {"file": out.touch, "fifo": lambda: os.mkfifo(out), "link": lambda: out.symlink_to(tmp_path)}
     make[kind]()
@@ -147,15 +152,15 @@ def test_what_is_no_folder_is_never_replaced(built, tmp_path, kind):
     assert out.lstat().st_ino == before
 
 
-def test_a_folder_that_is_no_build_is_left_alone(built, tmp_path):
+def test_a_folder_that_is_no_build_stays_unchanged(built, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(HaliteError, match="not a build"):
         build.write(built, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_the_heap_is_measured_in_the_order_of_the_imports(built):
-    """The heap is measured module by module, and each module follows those that it imports."""
+def test_the_heap_is_measured_in_the_order_of_imports(built):
+    """The heap measurement imports each module after the modules that it imports."""
     known = {name.removesuffix(".mpy").replace("/", ".") for name in built.files if name.endswith(".mpy")}
     order = heap.import_order(("rack.app", "rack.hal.rp2_board", "rack.drivers.bq79616"), known)
     assert {"rack.app", "rack.hal.rp2_board", "rack.control.controller", "rack.drivers.bq79616"} <= set(order) <= known
@@ -166,8 +171,8 @@ def test_the_heap_is_measured_in_the_order_of_the_imports(built):
         assert imported & known <= set(order[:at])
 
 
-def test_modules_that_stay_on_the_host_compile_too(built):
-    """Modules that a board does not get compile too, so that their heap can be measured."""
+def test_modules_that_boards_do_not_need_compile_too(built):
+    """The modules that the build leaves out compile, so that their heap can be measured."""
     more = build.make(load("bench_rack"), lean=False).files
     assert set(more) - set(built.files) == {name.removesuffix(".py") + ".mpy" for name in build.HOST_ONLY}
 
@@ -180,7 +185,8 @@ def pico_2(tmp_path_factory):
     return load(path)
 
 
-def test_a_pico_2_gets_code_for_its_core_and_the_same_config(pico_2, built):
+def test_a_pico_2_gets_code_for_its_core(pico_2, built):
+    """A Pico 2 gets code for its core and the same config as a Pico W."""
     ours = build.make(pico_2)
     files = ours.files
     assert (built.chip, ours.chip) == ("rp2040", "rp2350")
@@ -191,7 +197,8 @@ def test_a_pico_2_gets_code_for_its_core_and_the_same_config(pico_2, built):
         assert native == {0, arch}  # 0: bytecode alone
 
 
-def test_a_build_for_the_pico_2_has_no_register_of_the_rp2040():
+def test_a_pico_2_build_has_no_register_of_the_rp2040():
+    """Every address that differs between the chips is replaced."""
     here, there = (constants()[CHIPS[chip]] for chip in ("rp2040", "rp2350"))
     assert here.keys() == there.keys()
     places = {value for name, value in here.items() if value >= 0x10000000 and value != there[name]}
@@ -204,7 +211,8 @@ def test_a_build_for_the_pico_2_has_no_register_of_the_rp2040():
     assert "0x400D800C" in modules["boot.py"] and "0x4005800C" in build.board_sources()["boot.py"]
 
 
-def test_a_board_with_a_chip_that_has_no_port_is_refused(tmp_path):
+def test_a_board_with_an_unknown_chip_is_refused(tmp_path):
+    """The config refuses a board whose chip has no firmware port."""
     (tmp_path / "boards").mkdir()
     pins = (BOARD_CONFIGS / "boards" / "pico_2.toml").read_text(encoding="utf-8")
     (tmp_path / "boards" / "other.toml").write_text(pins.replace("rp2350", "esp32"), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The index of the code that runs from flash says exactly where the functions are."""
+"""The index of the code that runs from flash has the exact place of each function."""
 
 import itertools
 
@@ -14,7 +14,7 @@ def files():
 
 
 def modules(files):
-    """(module, skip, head, [(first word, offset, size)]) of the index, read as the board reads it."""
+    """Return (module, skip, head, [(first word, offset, size)]) of the index, parsed as on the board."""
     index, at = files[flash_index.INDEX], 0
     while at < len(index):
         name_at, head_at = at + 3, at + 3 + index[at]
@@ -29,6 +29,7 @@ def modules(files):
 
 
 def test_every_row_lies_in_its_file_and_in_one_block(files):
+    """Each row's first word is in its file at the offset, and the function or text ends in the same block."""
     seen = {0: 0, 4: 0}
     for module, skip, head, rows in modules(files):
         data = files[module.replace(".", "/") + ".mpy"]
@@ -60,7 +61,8 @@ def test_native_code_begins_at_a_multiple_of_four(files):
     assert all(found.offset % 4 == 0 for found in native)
 
 
-def test_code_of_the_start_and_of_interrupts_stays_in_the_heap(files):
+def test_code_of_start_and_interrupts_is_not_listed(files):
+    """The code that starts the board, and the code that interrupts run, stays in the heap."""
     listed = {module.replace(".", "/") + ".mpy" for module, *_ in modules(files)}
     assert set(files) >= flash_index.IN_HEAP
     assert not listed & flash_index.IN_HEAP
@@ -72,6 +74,7 @@ def test_aligning_twice_changes_nothing(files):
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-3], lambda data: data + b"\0"])
-def test_a_file_that_is_not_read_to_its_end_is_refused(files, change):
+def test_a_file_with_a_wrong_end_is_refused(files, change):
+    """A file that is too short or too long raises an error."""
     with pytest.raises((ValueError, IndexError)):
         flash_index.functions(change(files["rack/control/sense/cells.mpy"]))

@@ -1,4 +1,4 @@
-"""Renaming for the board changes names and nothing else."""
+"""The build's renaming for the board changes only names."""
 
 import ast
 import keyword
@@ -18,7 +18,8 @@ def mapped(modules):
     return intern.mapping(modules.values(), [modules["boot.py"], modules["main.py"]])
 
 
-def test_each_name_gets_one_of_its_own_that_nobody_uses(modules, mapped):
+def test_each_name_gets_a_free_name_of_its_own(modules, mapped):
+    """No two names share a new name, and no source uses one of the new names."""
     used = set().union(*(intern._identifiers(source) for source in modules.values()))
     assert len(mapped) > 400
     assert len(set(mapped.values())) == len(mapped)
@@ -27,6 +28,7 @@ def test_each_name_gets_one_of_its_own_that_nobody_uses(modules, mapped):
 
 
 def test_the_structure_of_every_module_stays_the_same(modules, mapped):
+    """A module that is renamed and renamed back has the same syntax tree and the same number of lines."""
     back = {short: name for name, short in mapped.items()}
     for name, source in modules.items():
         renamed = intern.rename(source, mapped)
@@ -34,8 +36,8 @@ def test_the_structure_of_every_module_stays_the_same(modules, mapped):
         assert renamed.count("\n") == source.count("\n")
 
 
-def test_names_that_others_look_up_are_kept(modules, mapped):
-    """Names that tracebacks, the config or the interpreter need are not shortened."""
+def test_names_that_other_parts_need_stay(modules, mapped):
+    """Tracebacks, the config and the interpreter need these names."""
     for name in ("Controller", "scan", "rack_power_max_W", "viper", "readfrom_mem_into", "ipoll", "const", "ptr32"):
         assert name not in mapped
 
@@ -45,6 +47,7 @@ def test_names_of_pio_assembler_stay(mapped):
 
 
 def test_one_more_name_moves_few_others(modules, mapped):
+    """A new name in the sources changes fewer than 20 entries."""
     more = intern.mapping([*modules.values(), "def f(entirely_new):\n    pass\n"])
     changed = sum(more[name] != short for name, short in mapped.items() if name in more)
     assert changed < 20

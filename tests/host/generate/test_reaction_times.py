@@ -1,4 +1,4 @@
-"""The table of reaction times holds, and says what the code does."""
+"""The reaction times are within their bars, and the page agrees with the code."""
 
 import copy
 
@@ -36,7 +36,7 @@ def test_every_fault_opens_within_its_bar(worst: dict[str, int], fault: Fault) -
     assert fault.bar_ms is None or time_ms <= fault.bar_ms
 
 
-def test_the_bars_are_those_that_were_asked_for() -> None:
+def test_the_bars_are_the_required_ones() -> None:
     asked = {
         "hvil": 10, "estop": 10, "oc_alert": 10, "discharge_current_trip": 20, "charge_current_trip": 20,
         "cell_high_trip": 150, "cell_low_trip": 150, "hot_trip": 500, "cells_lost": 200, "current_lost": 100,
@@ -46,7 +46,8 @@ def test_the_bars_are_those_that_were_asked_for() -> None:
     assert {key: bars[key] for key in asked} == asked
 
 
-def test_every_trip_has_a_row_or_a_reason_why_it_has_none() -> None:
+def test_every_trip_has_a_row_or_a_reason() -> None:
+    """Every trip has a row, or a reason why it has no row."""
     rows = {fault.key for fault in FAULTS}
     assert rows | set(NO_ROW) == {row[0] for row in ROWS if row[3] == TRIP}
     assert not rows & set(NO_ROW)
@@ -68,25 +69,24 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.key)
-def test_no_fault_waits_longer_than_its_parts_allow(worst: dict[str, int], fault: Fault) -> None:
-    """No fault waits longer than its source, its debounce, a collection and its scans.
+def test_each_time_has_an_upper_bound(worst: dict[str, int], fault: Fault) -> None:
+    """A reaction takes at most: source, debounce, the scan that delays, a collection, a period, a slice, the scan.
 
-    The last term is the scan that holds up, the collection, a period until the next scan, and what runs when it is
-    due.
+    The slice is that of another task when the next scan is due.
     """
     wait_ms = 2 * SCAN_ms + COLLECT_ms + PERIOD_ms + SLICE_ms + (PERIOD_ms + LATE_ms if fault.played else 0)
     assert worst[fault.key] <= SOURCES[fault.key] + debounce_ms(fault.key) + wait_ms
 
 
-def test_the_slowest_scan_to_open_is_the_one_behind_a_collection(worst: dict[str, int]) -> None:
-    """Seen just too late by one scan: that scan, the collection, the next scan."""
+def test_the_slowest_opening_is_behind_a_collection(worst: dict[str, int]) -> None:
+    """A fault just after the inputs are read takes the rest of that scan, the collection and the next scan."""
     assert worst["hvil"] == SCAN_ms + COLLECT_ms + SCAN_ms + SLICE_ms
     assert LATE_ms == 13
 
 
 @pytest.mark.parametrize("shift_ms", range(10))
-def test_a_collection_and_a_repetition_raise_no_age_alarm(shift_ms: int) -> None:
-    """A collection and a repeated reading together do not bring an age to the level of its alarm."""
+def test_a_collection_and_a_retry_raise_no_age_alarm(shift_ms: int) -> None:
+    """A collection and a repeated reading together keep each age below its alarm level."""
     settled = Board(closed(250), 250, shift_ms).settle(150)
     for number in range(settled.scans, settled.scans + 12):
         cells = current = pcs = 0
@@ -103,5 +103,5 @@ def test_a_collection_and_a_repetition_raise_no_age_alarm(shift_ms: int) -> None
         assert pcs + STATUS_ms < level("pcs_lost")
 
 
-def test_the_page_is_what_the_code_does(worst: dict[str, int]) -> None:
+def test_the_page_agrees_with_the_code(worst: dict[str, int]) -> None:
     assert DOC.read_text(encoding="utf-8") == table(worst), "run: make generate"

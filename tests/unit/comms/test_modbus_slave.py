@@ -235,7 +235,7 @@ def test_the_reasons_are_those_of_the_console(data: st.DataObject) -> None:
     s[I.TRIP_CODE] = data.draw(st.sampled_from(latched)) if latched else 0
     s[I.LIMIT_CHARGE_BY], s[I.LIMIT_DISCHARGE_BY] = (data.draw(st.integers(0, 8)) for _ in range(2))
     count, *listed = slave.read(address("WhyN"), 1 + sunspec.REASONS)
-    told = json.loads("{" + slave.said("why")[1:] + "}")["why"]
+    told = json.loads("{" + slave.console_answer("why")[1:] + "}")["why"]
     assert [why.text(code) for code in listed[:count]] == told
     assert listed[count:] == [0] * (sunspec.REASONS - count)
 

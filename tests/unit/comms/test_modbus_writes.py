@@ -52,7 +52,7 @@ def test_bounds_are_those_of_the_console(setpoint: int, insulation: int) -> None
     slave, typed = Slave(), Slave()
     for name, command, value in (("SetW", "setpoint", setpoint), ("SetInsulation", "insulation", insulation)):
         code = slave.write(name, value)
-        refused = typed.said(command, str(value)).startswith("refused")
+        refused = typed.console_answer(command, str(value)).startswith("refused")
         assert code == (VALUE if refused else 0)
         assert slave.value("Refused") == (bits.REFUSED_VALUE if refused else 0)
     assert list(slave.s) == list(typed.s)
@@ -64,7 +64,7 @@ def test_the_pair_is_applied_as_a_whole(soc: list[int], out: int, short: int) ->
     """The four values of the pair are applied together, with the bounds of the console."""
     slave, typed = (Slave(pair_role=1, pair_power_W=1_000) for _ in range(2))
     slave.s[I.SOC_cpct] = typed.s[I.SOC_cpct] = 4_321
-    refused = typed.said("pair", *map(str, (*soc, out, short))).startswith("refused")
+    refused = typed.console_answer("pair", *map(str, (*soc, out, short))).startswith("refused")
     assert slave.write("PairHigh", *soc, out, short) == (VALUE if refused else 0)
     assert list(slave.s) == list(typed.s)
     assert slave.value("Soc") == 4_321
@@ -142,7 +142,7 @@ def test_close_open_and_reset_match_the_console() -> None:
     slave.rig.run(300)
     assert slave.write("SetOp", 1, model=802) == FAILURE
     assert slave.value("Refused") == bits.REFUSED_TRIPPED
-    assert slave.said("close").startswith("refused: a trip is latched")
+    assert slave.console_answer("close").startswith("refused: a trip is latched")
     slave.rig.in_bits |= IN_ESTOP
     slave.rig.run(2_000)
     assert slave.write("AlmRst", 1, model=802) == 0
@@ -160,11 +160,11 @@ def test_the_ems_does_not_overrule_open_on_the_console() -> None:
     slave = Slave()
     slave.rig.run(1_500)
     assert slave.write("SetOp", 1, model=802) == 0
-    assert slave.said("open") == ',"ok":true'
+    assert slave.console_answer("open") == ',"ok":true'
     for _ in range(2):
         assert slave.write("SetOp", 1, model=802) == FAILURE
         assert slave.value("Refused") == bits.REFUSED_HELD and slave.value("SetOp", 802) == 2
-    assert slave.said("close") == ',"ok":true'
+    assert slave.console_answer("close") == ',"ok":true'
     assert slave.value("SetOp", 802) == 1
     assert slave.write("SetOp", 2, model=802) == 0
     assert slave.write("SetOp", 1, model=802) == 0

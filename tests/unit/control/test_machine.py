@@ -34,7 +34,7 @@ from rack.definitions.codes import (
 )
 from rack.generated import ids as I
 from rack.generated import response_state as K
-from support.dangers import DANGERS, NOT_HERE, Dangers, level_of, most_ms
+from support.dangers import DANGERS, NOT_HERE, Dangers, level_of, max_ms
 
 _MOVING = (STATE_PRECHARGE, STATE_OPENING)
 _MOVES_AT_MOST_ms = 4000        # precharge window, contact times and opening bound of the bench rack together
@@ -212,12 +212,12 @@ class Machine(RuleBasedStateMachine):
         self.it_is_repaired_and_closed()
         rig, danger = self.rig, _DANGERS[key]
         met, level = self.met[key], level_of(rig.params, key)
-        most = most_ms(rig.params, danger) + 2000
+        limit_ms = max_ms(rig.params, danger) + 2000
         while rig.s[I.COILS]:
-            assert most > 0, key
+            assert limit_ms > 0, key
             danger.cause(rig, level)
             self.scan(danger.step_ms)
-            most -= danger.step_ms
+            limit_ms -= danger.step_ms
         assert self.met[key] == met + 1, key
 
     @rule()

@@ -1,4 +1,4 @@
-"""When a collection may begin, for the shipped configs and for every other one that the checks accept."""
+"""The times at which a collection may begin, for the shipped configs and for any config that the checks accept."""
 
 from itertools import pairwise
 
@@ -26,7 +26,7 @@ def rack(scan_ms=10, period_ms=100, lost=(160, 140, 0, 500)):
 
 
 def costs(row):
-    """A scan of 3 ms, a collection of its whole budget, the other tasks at a tenth of theirs."""
+    """Return the µs of a task: 3 ms for the scan, the whole budget of a collection, a tenth of any other budget."""
     return {"scan": 3_000, "collect": row.budget_us}.get(row.name, row.budget_us // 10)
 
 
@@ -49,7 +49,7 @@ def test_a_collection_follows_a_scan_at_once(scan_ms, asked_us):
 
 @pytest.mark.parametrize(("age_ms", "begins"), [(0, True), (64, True), (65, False), (199, False), (200, True)])
 def test_no_collection_while_cells_are_due(age_ms, begins):
-    """Cells that are due postpone it, lost cells do not. The ages are those of the shipped configs."""
+    """Cells that are due postpone a collection; lost cells do not. The ages are those of the shipped configs."""
     rig = AppRig(load_params("lfp_rack"), costs)
     rig.app.controller.s[I.CELLS_AGE_ms] = age_ms
     rig.app.collector.requested = True
@@ -71,7 +71,7 @@ def test_a_postponed_collection_comes_with_its_period():
 
 @pytest.mark.parametrize("name", ["sodium_rack", "lfp_rack", "bench_rack"])
 def test_shipped_configs_keep_their_times(name):
-    """The values that docs/reaction_times.md counts on."""
+    """docs/reaction_times.md depends on these values."""
     assert cell_times(load_params(name)) == (65, 110, 200)
 
 
@@ -82,7 +82,7 @@ def test_slow_cells_move_the_times_with_the_config():
 
 @given(st.data())
 def test_the_guard_is_active_until_cells_are_lost(data):
-    """For any config that can work: it begins before cells are due, includes late cells, ends after the trip."""
+    """For any valid config, the guard begins before the cells are due, includes late cells, and ends after the trip."""
     scan_ms = data.draw(st.integers(*RANGES["rack_scan_ms"]))
     shortest_ms = max(RANGES["afe_period_ms"][0], scan_ms + COLLECT_ms + ANSWER_ms + 1)
     period_ms = data.draw(st.integers(shortest_ms, RANGES["afe_period_ms"][1]))
@@ -91,15 +91,15 @@ def test_the_guard_is_active_until_cells_are_lost(data):
     lost_at_ms = data.draw(st.integers(period_ms + 1, longest_ms))
     due_ms, late_ms, lost_ms = cell_times(rack(scan_ms, period_ms, (lost_at_ms, lost_at_ms - 1, set_ms, 500)))
     assert scan_ms < due_ms < period_ms         # the first scan after the cells may be followed by a collection
-    assert due_ms + COLLECT_ms < period_ms      # which ends before the next cells
+    assert due_ms + COLLECT_ms < period_ms      # this collection ends before the next cells
     assert due_ms < late_ms < lost_ms           # there is an interval in which answers are postponed
     assert late_ms >= period_ms + scan_ms       # cells in time are not late, at any phase of the scan
-    assert lost_ms >= lost_at_ms + set_ms + COLLECT_ms + scan_ms    # the trip has come, behind a collection too
+    assert lost_ms >= lost_at_ms + set_ms + COLLECT_ms + scan_ms    # the trip has come, also behind a collection
 
 
 @pytest.mark.parametrize("scan_ms", [5, 10, 20])
 def test_collections_wait_at_most_half_a_period(scan_ms):
-    """A config whose cells are lost only after minutes must not postpone collections for ever, or run them always."""
+    """If cells are lost only after minutes, collections still run, and they do not run all the time."""
     times = cell_times(rack(scan_ms, 1_000, (900_000, 800_000, 60_000, 500)))
     assert times[2] == LOST_MAX_ms
     rig = AppRig(rack(scan_ms, 1_000, (900_000, 800_000, 60_000, 500)), costs)

@@ -1,4 +1,4 @@
-"""Pacing of answers on the console: away from the next scan and from late cells, with a limit to the wait."""
+"""The console postpones pieces of an answer before the next scan and while cells are late, up to a limit."""
 
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -10,7 +10,7 @@ from support.task_rig import pacing
 
 
 def answering(turns):
-    """A console with an endless answer that appends to `turns` for each of its pieces."""
+    """Return a console with an endless answer, which appends to `turns` for each piece."""
     return SimpleNamespace(busy=True, poll=lambda: turns.append(True), notice=None)
 
 
@@ -18,18 +18,18 @@ def answering(turns):
     ("passed_us", "may"), [(0, True), (6_900, True), (7_001, False), (9_999, False), (10_500, False)]
 )
 def test_no_piece_begins_close_before_a_scan(passed_us, may):
-    """The last 3 ms of a scan period of 10 ms are kept free; a scan that is due goes first."""
+    """The console leaves the last 3 ms of a scan period of 10 ms free; a scan that is due runs first."""
     assert pacing(10, passed_us).console_task.may_answer(passed_us) == may
 
 
 @pytest.mark.parametrize(("scan_ms", "passed_us", "may"), [(5, 3_400, True), (5, 3_501, False), (20, 13_900, True)])
 def test_the_kept_share_follows_the_scan_period(scan_ms, passed_us, may):
-    """Three tenths of any scan period are kept free."""
+    """The console leaves three tenths of any scan period free."""
     assert pacing(scan_ms, passed_us).console_task.may_answer(passed_us) == may
 
 
 def test_a_busy_rack_still_answers():
-    """A rack without a quiet moment sends one piece after each 20 postponements."""
+    """A rack without free time sends one piece after each 20 postponements."""
     turns = []
     task = pacing(10, 9_000, console=answering(turns), terminal=SimpleNamespace(waiting=1)).console_task
     served = []
@@ -60,7 +60,7 @@ def test_turns_lost_to_late_cells_are_not_caught_up():
      (0, AFE_WAKE, True), (200, AFE_WAKE, False)],
 )  # fmt: skip
 def test_an_answer_waits_for_late_cells_until_they_are_lost(age_ms, state, late):
-    """Cells are late after a period and a scan, or while the AFEs are being reconfigured; lost cells end the wait."""
+    """Cells are late after a period and a scan, or while the AFEs wake up. The console does not wait for lost cells."""
     app = pacing(10, 0)
     app.controller.s[I.CELLS_AGE_ms], app.afe.state = age_ms, state
     assert app.console_task.cells_are_late() == late

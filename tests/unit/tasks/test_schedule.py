@@ -1,4 +1,4 @@
-"""The application's task table: budgets, feeds of the dead-man, lateness behind a collection."""
+"""The application's task table: budgets, feeds of the dead-man, late tasks after a collection."""
 
 from itertools import pairwise
 from unittest.mock import MagicMock
@@ -19,12 +19,12 @@ SHIPPED = ["sodium_rack", "lfp_rack", "bench_rack"]
 
 
 def level_ms(name, alarm):
-    """The set value of an alarm in a config."""
+    """Return the set value of an alarm in a config, ms."""
     return load_params(name).alarms_levels[4 * (code_of(alarm) - 1)]
 
 
 def at_share(scan_us, share):
-    """Costs of the tasks: a share of each budget, the whole budget of a collection."""
+    """Return the costs of the tasks: scan_us for the scan, a whole budget for the collection, a share of the others."""
     fixed = {"scan": scan_us}
 
     def cost(row):
@@ -43,7 +43,7 @@ def test_budgets_of_scan_and_collection_are_the_bars():
 
 
 def test_each_task_has_the_name_of_its_number():
-    """TASK_SCAN is the task `scan`; the numbers rise with falling priority, and only the console may wait."""
+    """TASK_SCAN is the task `scan`. Higher numbers have lower priority. Only the console is a background task."""
     rows = table_of(application(load_params("lfp_rack"), modbus=MagicMock()))
     numbers = {name.removeprefix("TASK_").lower(): getattr(codes, name) for name in dir(codes) if name[:5] == "TASK_"}
     assert {row.name: row.task for row in rows} == numbers
@@ -53,7 +53,7 @@ def test_each_task_has_the_name_of_its_number():
 
 @pytest.mark.parametrize("scan_us", [300, 700, 900, 1_500])
 def test_two_feeds_are_never_too_close(scan_us):
-    """A collection can delay a scan until the next one is due; the dead-man takes two feeds in 1 ms for a runaway."""
+    """A collection can delay a scan until the next scan is due. Two feeds within 1 ms would trip the dead-man."""
     gaps, skipped = [], 0
     for collect_us in range(15_000, 20_001, 100):
         rig = AppRig(load_params("lfp_rack"), at_share(scan_us, 0.2))
@@ -68,7 +68,7 @@ def test_two_feeds_are_never_too_close(scan_us):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_full_collection_raises_no_lateness_alarm(name):
-    """The scan at its bar or at twice that, and a collection of its whole budget whenever one is requested."""
+    """The scan takes its bar or twice its bar, and each requested collection takes its whole budget."""
     worst_us = 0
     for share, scan_us in ((0.4, 3_000), (0.2, 6_000)):
         rig = AppRig(load_params(name), at_share(scan_us, share))
@@ -82,19 +82,19 @@ def test_a_full_collection_raises_no_lateness_alarm(name):
     assert worst_us < 1000 * level_ms(name, "late_warn") < 1000 * level_ms(name, "late_trip")
 
 
-# µs, means of the largest rack on the emulated board; pieces of a long answer that take as long as one may
+# µs, means of the largest rack on the emulated board. A piece of a console answer takes its maximum.
 TALKING = {"scan": 1_500, "collect": 20_000, "plan": 700, "afe": 700, "pcs": 550, "slow": 1_500, "storage": 200,
            "modbus": 700, "console": 3_000}
 
 
 class TalkingRig(AppRig):
-    """A person reads long answers on the console while an EMS asks without pause: more work than time."""
+    """Long answers on the console and an EMS that sends requests without a pause: more work than time."""
 
     def __init__(self):
         super().__init__(load_params("lfp_rack"), lambda row: TALKING[row.name], modbus=MagicMock())
 
     def after(self, index, now_us):
-        """The AFEs are polled each 1.2 ms; four slices of a Modbus answer, then 10 ms on the line."""
+        """The AFE task runs each 1.2 ms. A Modbus answer has four slices and then takes 10 ms on the line."""
         if self.names[index] == "afe":
             self.scheduler.ask(index, now_us, 1_200)
         elif self.names[index] == "modbus":
@@ -102,7 +102,7 @@ class TalkingRig(AppRig):
 
 
 def test_endless_questions_make_no_task_late():
-    """Console and EMS at full load together: no lateness alarm, and every task but the collection runs."""
+    """Full load by console and EMS together raises no lateness alarm. Every task runs, except the collection."""
     rig = TalkingRig()
     rig.run(5_000_000)
     assert rig.scheduler.take_late_us() < 1000 * level_ms("lfp_rack", "late_warn")
@@ -111,7 +111,7 @@ def test_endless_questions_make_no_task_late():
 
 @pytest.mark.parametrize("pause_us", [0, 100_000])
 def test_the_next_afe_poll_needs_no_large_number(pause_us):
-    """The sum of clock and pause would not fit the locked heap's small integers; the scheduler adds them in viper."""
+    """The sum of clock and pause can exceed a small integer, which allocates. The scheduler therefore adds in viper."""
     asked = []
     afe = MagicMock(cells_ready=False, temps_ready=False, state=AFE_RUN)
     afe.pause_us = Checked(pause_us)
@@ -127,6 +127,6 @@ def test_the_next_afe_poll_needs_no_large_number(pause_us):
 
 
 def test_the_line_cannot_overflow_between_two_polls():
-    """At the fastest baud rate of a config 256 characters of 11 bits take longer than the period of the slave."""
+    """At the highest baud rate of a config, 256 characters of 11 bits take longer than the period of the slave."""
     fastest_baud = next(row[2] for row in params.SCALARS if row[0] == "modbus_baud")
     assert 256 * 11 * 1_000_000 / fastest_baud > application_module.MODBUS_US
