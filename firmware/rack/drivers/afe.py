@@ -1,6 +1,6 @@
-"""Make the driver of the AFE chip that the config names. Runs at start, may allocate.
+"""Make the driver of the AFE chip in the config. This runs at start and may allocate.
 
-Both drivers have the same members, see rack.drivers.bq79616.Bq79616. A build holds the modules of one chip only.
+Both drivers have the same members, see rack.drivers.bq79616.Bq79616. A build contains the modules of one chip only.
 """
 
 from rack.definitions.codes import AFE_LTC6813
@@ -9,8 +9,8 @@ from rack.definitions.codes import AFE_LTC6813
 def make_afe(params, port, controller, ntc_table):
     """Return the AFE driver of this rack.
 
-    params: rack.config.Params; port: of rack.hal, with afe_uart or afe_spi; controller: the owner of the arrays
-    cells_mV and temps_ddegC that the driver fills; ntc_table: of rack.drivers.ntc.make_table.
+    params: rack.config.Params; port: the port of rack.hal, with afe_uart or afe_spi; controller: the owner of the
+    arrays cells_mV and temps_ddegC, which the driver fills; ntc_table: result of rack.drivers.ntc.make_table.
     """
     layout = (params.afe_devices, params.afe_cells_per_device, params.afe_temps_per_device)
     outputs = (controller.cells_mV, controller.temps_ddegC, ntc_table)

@@ -1,15 +1,15 @@
-"""BQ79616 stack on one UART: reads all cells and NTCs every period, once it has brought the stack up.
+"""BQ79616 stack on one UART: bring the stack up, then read all cells and NTCs every period.
 
-Defends against stale or corrupted cell data. A scan counts as arrived only when every frame of every device passed
-the checks of CRC, address and register; any other answer is discarded, counted and asked for again. An answer that
-does not begin, or six damaged ones, start the search for a broken link; the cells are then read from both ends of the
-ring. A base device that does not answer is woken again. Every period the driver asks whether every ADC runs: an ADC
-that has stopped would send its last cells with a good CRC for ever. 1 s after the last fault on the wire the driver
-reads again as before.
+The driver protects the rack against old or corrupted cell data. A scan counts as complete only when every frame of
+every device passed the checks of CRC, address and register. The driver discards and counts any other answer, and asks
+again. An answer that does not begin, or six damaged answers, start the search for a broken link; the driver then reads
+the cells from both ends of the ring. It wakes a base device that does not answer. Every period it checks that every
+ADC runs: a stopped ADC would send its last cells with a good CRC without end. The driver reads as before within 1 s
+after the last fault on the wire.
 
 Parts: rack.drivers.bq79616_frames (the link), rack.drivers.bq79616_bringup, rack.drivers.bq79616_convert (viper).
 Registers and frames: TI data sheet SLUSE81 and SLVAE86B. `uart` needs write(buf), any(), readinto(buf, n) and
-pulse_low(us); none of them may block.
+pulse_low(us); these methods must not block.
 """
 
 from micropython import const
@@ -21,26 +21,29 @@ from rack.drivers.bq79616_bringup import BringUp
 from rack.drivers.bq79616_convert import take_bytes, to_cells, to_temps
 from rack.drivers.bq79616_frames import StackLink
 
-_ACTIONS_PER_POLL = const(6)         # writes, about 0.15 ms each; a read ends the call
-_PARTIAL_CYCLES = const(4)           # with devices missing: wake the whole stack again after this many cycles
-_LOOK_CYCLES = const(20)             # with a broken link: check whether it is whole again
-_WIRE_CHECK_CYCLES = const(100)      # from one open-wire check to the next
+_ACTIONS_PER_POLL = const(6)         # writes, about 0.15 ms each; a read ends the poll
+_PARTIAL_CYCLES = const(4)           # if devices are missing: wake the whole stack after this number of cycles
+_LOOK_CYCLES = const(20)             # if a link is broken: check after this number of cycles whether it is repaired
+_WIRE_CHECK_CYCLES = const(100)      # cycles from one open-wire check to the next
 _FIRST_CHECK_CYCLES = const(2)
 
 
 class Bq79616:
-    """Driver of one stack; `poll` it every 1.2 ms, or after `pause_us` if that is longer; a call takes about 1 ms.
+    """Driver of one stack; call `poll` every 1.2 ms, or after `pause_us` if that is longer. A call takes about 1 ms.
 
-    ticks_us: the clock of poll's now_us. layout: (devices 1..26, cells per device 6..16, temperatures per device 1..8,
-    GPIO1 upwards). outputs: (cells_mV, temps_ddegC, NTC table of rack.drivers.ntc); the first two are array('i'),
-    device by device, and may be shorter than the stack. period_us: from one voltage request to the next.
+    ticks_us: function that returns the time in the clock of poll's now_us.
+    layout: (devices 1..26, cells per device 6..16, temperatures per device 1..8 on GPIO1 upwards).
+    outputs: (cells_mV, temps_ddegC, NTC table of rack.drivers.ntc). The first two are array('i') in the order of the
+    devices, and may be shorter than the stack. period_us: from one voltage request to the next.
 
-    cells_ready, temps_ready: a complete scan is in the outputs; the caller clears them. scan_us: from the start of the
-    period to the last temperature. As of the last poll: state (AFE_* of rack.definitions.codes), pause_us,
-    devices_seen (devices that answer), link_broken (they were reached from both ends).
-    fault: the first device, from 1, that reports a fault of its own, or 0.
-    open_wires: 16 bits a device, high byte first, from the open-wire check; the same check reads back the registers
-    that the cells depend on. cycles_to_check: periods until the next check.
+    cells_ready, temps_ready: a complete scan is in the outputs; the caller clears them.
+    scan_us: from the start of the period to the last temperature.
+    The last poll has set state (AFE_* of rack.definitions.codes), pause_us, devices_seen (devices that answer) and
+    link_broken (the driver reaches the devices from both ends of the ring).
+
+    fault: the first device, counted from 1, that reports an internal fault, or 0.
+    open_wires: result of the open-wire check, 16 bits a device, high byte first. The same check reads back the
+    registers on which the cell values depend. cycles_to_check: periods until the next check.
     Counters: crc_errors, timeouts, invalid, wakes. In state AFE_RUN a poll does not allocate.
     """
 
@@ -63,26 +66,26 @@ class Bq79616:
         self.link_broken = False
         self._devices = devices
         self._period_start = 0
-        self._odd_cycles = 0           # cycles with devices missing or a link broken
+        self._odd_cycles = 0           # cycles with missing devices or a broken link
 
     def _cycle_rows(self):
-        """Read the cells of both sides first: they must not be late."""
+        """Return the rows of a cycle. It reads the cells of both sides first, because they must not be late."""
         bringup, write, check = self._bringup, self._link.write_all, self._bringup.read_back
         cells = (self._read_cells, R.VCELL16_HI + 2 * (16 - self._cells), 2 * self._cells, 0)
         rest = (
             self._read_temps, R.TSREF_HI, 2 + 2 * self._temps, 0,
             bringup.read_status, R.DEV_STAT, 2, 0,
-            write, R.DIAG_COMP_CTRL3, R.OW_OFF, 0,             # once more: the last frame may have been lost
+            write, R.DIAG_COMP_CTRL3, R.OW_OFF, 0,             # again: the last frame may have been lost
             self._skip_check, 0, 9, 0,
             check, R.ACTIVE_CELL, self._cells - 6, 0,
             check, R.CONTROL2, R.TSREF_EN, 0,
             check, R.ADC_CTRL1, R.CONTINUOUS, 0,
             write, R.DIAG_COMP_CTRL2, R.OW_THRESHOLD, 0,
-            write, R.DIAG_COMP_CTRL3, R.OW_VC_SINKS, 4000,     # sinks empty 0.47 µF in 3 ms
+            write, R.DIAG_COMP_CTRL3, R.OW_VC_SINKS, 4000,     # the sinks discharge 0.47 µF in 3 ms
             write, R.DIAG_COMP_CTRL3, R.OW_VC_SINKS | R.OW_VC_CHECK, 1000,
             write, R.DIAG_COMP_CTRL3, R.OW_OFF, 0,
             self._read_wires, R.FAULT_COMP_VCOW1, 2, 0,
-            write, R.FAULT_RST1, 0xFF, 0,                      # only faults that persist are set again
+            write, R.FAULT_RST1, 0xFF, 0,                      # the device sets only persistent faults again
         )  # fmt: skip
         return (
             (self._await_period, 0, 0, 0) + cells
@@ -94,12 +97,12 @@ class Bq79616:
     # -- called by the application
 
     def poll(self, now_us):
-        """Advance by one small step: a read, or some short actions; now_us wraps at 2**30. Does not block."""
+        """Advance by one read or a few short actions, without blocking; now_us wraps at 2**30."""
         link = self._link
         bringup = self._bringup
         link.pause_us = 0
         for action in range(_ACTIONS_PER_POLL):
-            if action:                         # a few writes take longer than the wait for an answer
+            if action:                         # a few writes can take longer than the wait for an answer
                 now_us = self._ticks_us()
             if link.wait_us:
                 left_us = link.wait_us - ((now_us - link.since_us) & TICKS_MASK)
@@ -127,9 +130,9 @@ class Bq79616:
         self.pause_us = link.pause_us
 
     def _note_state(self, now_us):
-        """Copy the values that change with the state of the bring-up: a property would cost each reader a call.
+        """Copy the values that change with the bring-up state, because a property would cost each reader a call.
 
-        After a configuration the first period begins at once.
+        After a configuration the first period begins immediately.
         """
         bringup = self._bringup
         self.state = bringup.state
@@ -141,7 +144,7 @@ class Bq79616:
             self._period_start = (now_us - self._period_us) & TICKS_MASK
 
     def open_wire(self):
-        """Return the cell, from 1, at the first open wire that the last check has found; 0 without one."""
+        """Return the cell, counted from 1, at the first open wire of the last check; 0 if all wires are connected."""
         for device in range(self._devices):
             found = self.open_wires[2 * device] << 8 | self.open_wires[2 * device + 1]
             for cell in range(self._cells):
@@ -223,7 +226,7 @@ class Bq79616:
         if link.counts[1]:
             link.side = 1
             return self._bringup.select(now_us, register, 0)
-        self._bringup.step += rows             # straight to the rest of this side
+        self._bringup.step += rows             # there is one side: go to its remaining rows
         return True
 
     def _first_side(self, now_us, register, value):
@@ -231,7 +234,7 @@ class Bq79616:
         return self._bringup.select(now_us, register, value)
 
     def _finish_cycle(self, now_us, register, value):
-        """Check for missing devices and broken links. Cells never count as read while a device is missing."""
+        """End the cycle: wake the stack if devices are missing too long, and check a broken link regularly."""
         bringup = self._bringup
         bringup.step = -1
         self.cycles_to_check = self.cycles_to_check - 1 if self.cycles_to_check else _WIRE_CHECK_CYCLES

@@ -1,12 +1,12 @@
-"""Bring-up of a BQ79616 stack: wake, address, configure, and reach the devices behind a broken link from the other end.
+"""Bring-up of a BQ79616 stack: wake it, assign addresses, configure it, and read past a broken link from the other end.
 
-A link that breaks under load must not trip the rack. The cells behind it are still there, and a driver that reads
-them from the other end within `[alarms] cells_lost` needs only a warning. Therefore the first answer that does not
-begin starts a search. Only the part that has changed is set up again (addresses, not the configuration), and devices
-that are awake are not woken.
+A link that breaks under load must not trip the rack. The cells beyond the break are intact: if the driver reads them
+from the other end within `[alarms] cells_lost`, a warning is sufficient. Therefore the first answer that does not
+begin starts a search. The driver then sets up only the changed part (the addresses, not the configuration), and does
+not wake devices that are awake.
 
-A program is one flat tuple of rows with four entries: action, register, value, wait in µs afterwards. An action returns
-True when it is done. A flat tuple takes half the heap of a tuple of rows.
+A program is one flat tuple of rows. A row has four entries: action, register, value, and the wait in µs after the
+action. An action returns True when it is complete. A flat tuple takes half the heap of a tuple of rows.
 """
 
 from micropython import const
@@ -17,8 +17,8 @@ from rack.drivers.bq79616_convert import count_different, first_with, take_bytes
 from rack.drivers.bq79616_frames import READ_DAMAGED, READ_SILENT
 from rack.drivers.bq79616_search import Search
 
-_WAKE_LOW_us = const(2500)           # wake ping: at least 2 ms; from 7 ms on it is a shut-down
-_MAX_WEIGHT = const(6)               # failed reads in a row, weighted, before the driver tries something else
+_WAKE_LOW_us = const(2500)           # wake ping: at least 2 ms; a pulse of 7 ms or more shuts the device down
+_MAX_WEIGHT = const(6)               # sum of the weights of consecutive failed reads that starts a search or a wake
 _DAMAGED_WEIGHT = const(1)
 _LOST_WEIGHT = const(2)              # a silent or late answer
 _SYNC_FRAMES = const(8)
@@ -28,10 +28,13 @@ _FRAME_us = const(60)
 class BringUp:
     """The part of rack.drivers.bq79616 that brings a stack to AFE_RUN, and back to it after a failed read.
 
-    link: rack.drivers.bq79616_frames.StackLink; this part decides what follows a failed read of it.
-    The owner runs the row `step` of the program of `state`. devices_seen and link_broken change only with the state.
-    configured: the stack has just been configured; the owner clears it. devices_seen, link_broken, faults, fault: see
-    rack.drivers.bq79616. Counters: invalid (a register or result is not as configured), wakes.
+    link: rack.drivers.bq79616_frames.StackLink. This class chooses the reaction to a failed read of the link.
+    The owner runs row `step` of the program of `state`. The values devices_seen and link_broken change only together
+    with the state.
+
+    configured: the configuration is complete; the owner clears it. faults: two bytes of status a device.
+    devices_seen, link_broken, fault: see rack.drivers.bq79616.
+    Counters: invalid (a register or result differs from the configuration), wakes.
     """
 
     def __init__(self, link, devices, cells_per_device):
@@ -49,15 +52,15 @@ class BringUp:
         self._search = Search(link)
         self._devices = devices
         self._cells = cells_per_device
-        self._synced = 0               # dummy reads that have been sent
+        self._synced = 0               # number of dummy reads sent
         self._fail_weight = 0
-        self._cold = True              # the stack was woken: the devices behind a broken link still sleep
-        self._woken = False            # a second wake in a row that fails leads to the search
+        self._cold = True              # after a wake of the stack: the devices beyond a broken link still sleep
+        self._woken = False            # a second consecutive wake that fails starts the search
 
     # -- programs
 
     def programs(self, cycle):
-        """The program of each state, AFE_WAKE first; cycle: the owner's program for AFE_RUN."""
+        """Return the program of each state, AFE_WAKE first. cycle: the owner's program for AFE_RUN."""
         return (self._wake_rows(), self._search_rows(), self._reverse_rows(), self._config_rows(), cycle,
                 self._look_rows())
 
@@ -82,7 +85,7 @@ class BringUp:
         return (
             self._start_forward, R.CONTROL1, 0, 0,
             self._search.bisect, R.DIR0_ADDR, 0, 0,
-            write_all, R.DIAG_COMP_CTRL3, R.OW_OFF, 0,         # the break may have come during a wire check
+            write_all, R.DIAG_COMP_CTRL3, R.OW_OFF, 0,         # the link may have broken during a wire check
             write_all, R.COMM_CTRL, R.STACK_DEV, 0,
             self._link.write_base, R.COMM_CTRL, 0, 0,
             self._forward_found, R.COMM_CTRL, 0, 0,
@@ -119,13 +122,13 @@ class BringUp:
                write, R.FAULT_RST2, 0xFF, 4000)                # TSREF settles in 1.35 ms
             + checked
             + (write, R.ADC_CTRL1, R.MAIN_GO | R.CONTINUOUS, 3000,      # 8 GPIO rounds
-               check, R.ADC_CTRL1, R.CONTINUOUS, 0,            # MAIN_GO clears itself
+               check, R.ADC_CTRL1, R.CONTINUOUS, 0,            # the device clears MAIN_GO
                self.read_status, R.DEV_STAT, 2, 0,
                self._next_side, 0, 0, 0)
         )  # fmt: skip
 
     def _look_rows(self):
-        """Only frames that pass the broken link turn the devices behind it; the devices in front keep their state."""
+        """Return the rows that check the link: devices beyond the break change direction only if frames pass it."""
         return (
             self._link.write_base, R.CONTROL1, 0, 100,
             self._link.write_reverse, R.CONTROL1, 0, 300,
@@ -142,7 +145,7 @@ class BringUp:
     # -- state machine
 
     def restart(self):
-        """Forget the stack's state: the next poll wakes and addresses it again."""
+        """Discard the state of the stack: the next poll wakes the stack and assigns addresses again."""
         self.devices_seen = 0
         self.link_broken = False
         self._link.side = 0
@@ -151,7 +154,7 @@ class BringUp:
         self._enter(AFE_WAKE)
 
     def _enter(self, state):
-        """Go to the first row of another program; the action that calls this returns True."""
+        """Start the program of `state` at its first row. Return True, which ends the calling action."""
         self.state = state
         self.step = 0
         self._synced = 0
@@ -161,7 +164,7 @@ class BringUp:
         return True
 
     def _fail(self, weight):
-        """Repeat a failed read at once; after too many failures search for the break, or wake the stack."""
+        """Repeat a failed read immediately; after too many failures search for the break or wake the stack."""
         self._link.phase = 0
         self._fail_weight += weight
         if self._fail_weight < _MAX_WEIGHT:
@@ -176,7 +179,7 @@ class BringUp:
             self._woken = True
 
     def _read_failed(self, reason):
-        """Silence of a running stack starts the search at once: its last device is asked first."""
+        """React to a failed read. Silence of a running stack starts the search immediately, with the last device."""
         if reason == READ_SILENT and self.state == AFE_RUN:
             self._fail_weight += _LOST_WEIGHT
             self._cold = False
@@ -185,7 +188,7 @@ class BringUp:
             self._fail(_DAMAGED_WEIGHT if reason == READ_DAMAGED else _LOST_WEIGHT)
 
     def _go_on(self, now_us):
-        """After a search: read on at once if only the link has changed, otherwise configure."""
+        """Continue after a search: read immediately if only the link has changed, otherwise configure."""
         self._link.side = 0
         if self._cold or self._fail_weight >= _MAX_WEIGHT:
             return self._enter(AFE_CONFIG)
@@ -206,11 +209,11 @@ class BringUp:
         return True
 
     def _sync_write(self, now_us, register, value):
-        """Send the dummy writes that synchronise the delay lines after a reset, or in a new direction."""
+        """Send the dummy writes that synchronise the delay lines after a reset or a change of direction."""
         return self._link.write_many(register, _SYNC_FRAMES, 0)
 
     def _sync_read(self, now_us, register, count):
-        """Do the same with reads. Some answers may be missing; all are dropped."""
+        """Send the dummy reads. Some answers may be missing; the driver discards all of them."""
         link = self._link
         if not link.drained():
             return False
@@ -223,18 +226,18 @@ class BringUp:
         return False
 
     def _address(self, now_us, register, count):
-        """Give the addresses 0, 1, …: the base, then the others; count 0: the devices that the search left over."""
+        """Assign addresses from 0, the base, upwards. count 0: the base and the devices that the search has to find."""
         count = count or self._search.top + 1
         self._link.pause(now_us, _FRAME_us * count + 300)
         return self._link.write_many(register, count, 1)
 
     def _write_top(self, now_us, register, count):
-        """Let the last of `count` devices, base included, begin each answer; a base on its own is no stack device."""
+        """Let the last of `count` devices (with the base) begin each answer. A single base is not a stack device."""
         self._link.write_device(count - 1, register, R.TOP_STACK if count == 1 else R.STACK_DEV | R.TOP_STACK)
         return True
 
     def _count_all(self, now_us, register, value):
-        """Read the addresses of all devices; the read itself compares them."""
+        """Read the addresses of all devices; the check of the frames compares them."""
         if not self._link.read(now_us, register, 1):
             return False
         self.devices_seen = self._devices
@@ -247,7 +250,7 @@ class BringUp:
         link.side = 0
         self._search.begin(0, self._devices)
         link.write_base(now_us, register, value)
-        if link.counts[1]:                     # another link may be the broken one now
+        if link.counts[1]:                     # a different link may be broken now
             link.pause(now_us, 300)
             link.write_reverse(now_us, register, value)
         return True
@@ -272,7 +275,7 @@ class BringUp:
         return self._link.write_base(now_us, register, value)
 
     def _wake_reverse(self, now_us, register, value):
-        """After a wake the far side still sleeps. The tone would reset devices that are awake, so they get none."""
+        """Send the wake tone to the far side after a wake. It would reset devices that are awake: they get no tone."""
         if self._cold:
             self._link.write_base(now_us, register, value)
             self._link.pause(now_us, self._tone_us())
@@ -288,19 +291,19 @@ class BringUp:
         return self._go_on(now_us)
 
     def look_again(self):
-        """Check whether the broken link is whole again. Costs two silent answers if it is not."""
+        """Check whether the broken link is repaired. If it is not, the check costs two answer timeouts."""
         self._enter(AFE_LOOK)
         self._search.begin(self._devices - 1, self._devices)
 
     def _look_found(self, now_us, register, value):
         if self._search.found < self._devices:
             return self._run_from(now_us, 0)
-        return self._enter(AFE_SEARCH)         # ends at its first answer and sets up the whole chain
+        return self._enter(AFE_SEARCH)         # ends at its first answer, and sets up the whole chain
 
     # -- actions that the cycle uses too
 
     def select(self, now_us, register, value):
-        """Point the base to the side in use; the base begins the answers only if no other device is reached."""
+        """Set the base to the side in use. The base begins the answers only if it reaches no other device."""
         link = self._link
         if self._devices > 1:
             link.write_base(now_us, register, R.DIR_SEL if link.side else 0)
@@ -315,7 +318,7 @@ class BringUp:
         return not count_different(link.rx, link.counts[link.side], 1, 0xFF, value) or self.not_as_configured()
 
     def read_status(self, now_us, register, size):
-        """Check that every main ADC runs, and note the faults that devices report about themselves."""
+        """Check that every main ADC runs, and store the internal faults that the devices report."""
         link = self._link
         if not link.read(now_us, register, size):
             return False
@@ -328,7 +331,7 @@ class BringUp:
         return True
 
     def not_as_configured(self):
-        """Configure a running stack again, without a wake: its cells would stay as they are, with a good CRC."""
+        """Configure a running stack again without a wake. Otherwise it would send unchanged cells with a good CRC."""
         self.invalid += 1
         if self.state != AFE_RUN:
             self._fail(_DAMAGED_WEIGHT)
@@ -342,7 +345,7 @@ class BringUp:
         if link.counts[1] and not link.side:
             link.side = 1
             self._enter(AFE_CONFIG)
-            self.step = -1                     # the owner goes on to row 0
+            self.step = -1                     # the owner adds 1: row 0 is next
             return True
         link.side = 0
         self.configured = True

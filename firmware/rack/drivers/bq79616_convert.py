@@ -1,8 +1,8 @@
-"""The hot part of the BQ79616 driver: viper kernels that check and convert whole answers, without allocation.
+"""The time-critical part of the BQ79616 driver: viper kernels that check and convert answers without allocation.
 
 Scales: cells 6.25 V / 2**15 = 190.73 µV; GPIO 5 V / 2**15 = 152.59 µV; TSREF 5.5556 V / 2**15 = 169.54 µV
-(TI SLUSE81). Answer frame: data bytes - 1, device, register (2), data, CRC (low byte first); the
-device at the top of the stack answers first.
+(TI SLUSE81). An answer frame is: number of data bytes - 1, device, register (2), data, CRC (low byte
+first). The device at the top of the stack answers first.
 """
 
 import micropython
@@ -20,7 +20,7 @@ _RATIO_SCALE = const(29_491)        # 0.9 * 2**15: 0.9 = 152.59 / 169.54, so 2**
 
 @micropython.viper
 def count_good(rx, frames: int, top: int, size: int, register: int, table) -> int:
-    """Count the good frames in rx up to the first bad one: length, device (top, top - 1, …), register and CRC."""
+    """Count the correct frames in rx before the first bad one: length, device (top, top - 1, …), register and CRC."""
     received = ptr8(rx)
     good = 0
     at = 0
@@ -38,9 +38,9 @@ def count_good(rx, frames: int, top: int, size: int, register: int, table) -> in
 
 @micropython.viper
 def make_writes(out, count: int, register: int, value: int, addresses: int, table) -> int:
-    """Put broadcast writes of one byte, one after the other, into out; returns their length in bytes.
+    """Put consecutive broadcast writes of one byte into out. Return their length in bytes.
 
-    addresses: 1 gives value, value + 1, … to one register, 0 the same value to register, register + 1, …
+    addresses: 1 writes value, value + 1, … to one register; 0 writes the same value to register, register + 1, …
     """
     frame = ptr8(out)
     at = 0
@@ -78,7 +78,7 @@ def take_bytes(rx, frames: int, size: int, out, positions):
 
 @micropython.viper
 def count_different(rx, frames: int, size: int, mask: int, value: int) -> int:
-    """Count the checked frames of `size` bytes whose first byte, under `mask`, is not `value`."""
+    """Count the checked frames of `size` data bytes whose first byte, masked with `mask`, is not `value`."""
     received = ptr8(rx)
     different = 0
     at = 4
@@ -92,7 +92,7 @@ def count_different(rx, frames: int, size: int, mask: int, value: int) -> int:
 
 @micropython.viper
 def first_with(data, count: int, mask: int) -> int:
-    """Return the number, from 1, of the first of `count` byte pairs whose second byte has a bit of mask set, or 0."""
+    """Return the first of `count` byte pairs, from 1, whose second byte has a bit of `mask` set; 0 if all are clear."""
     pairs = ptr8(data)
     at = 0
     while at < count:
@@ -106,7 +106,7 @@ def first_with(data, count: int, mask: int) -> int:
 def to_cells(rx, frames: int, cells: int, out, count: int, positions) -> int:
     """Convert checked voltage frames to mV in out[0:count].
 
-    positions: bytes, position in the stack by device address. Returns the number of cells without a result.
+    positions: bytes, the position in the stack by device address. Return the number of cells without a result.
     """
     received = ptr8(rx)
     position = ptr8(positions)
@@ -134,9 +134,9 @@ def to_cells(rx, frames: int, cells: int, out, count: int, positions) -> int:
 
 @micropython.viper
 def to_temps(rx, frames: int, temps: int, out, count: int, positions, ntc):
-    """Convert checked TSREF + GPIO frames to 0.1 °C in out[0:count] by the NTC table of rack.drivers.ntc.
+    """Convert checked TSREF + GPIO frames to 0.1 °C in out[0:count] with the NTC table of rack.drivers.ntc.
 
-    NO_OPEN and NO_SHORT stand for a broken sensor. NO_VALUE: the reference voltage or the conversion is missing.
+    NO_OPEN and NO_SHORT: the sensor is broken. NO_VALUE: the reference voltage or the conversion is missing.
     """
     received = ptr8(rx)
     temps_ddegC = ptr32(out)
@@ -153,7 +153,7 @@ def to_temps(rx, frames: int, temps: int, out, count: int, positions, ntc):
             value = NO_VALUE
             if reference >= _MIN_REFERENCE and reference < NO_RESULT and raw != NO_RESULT:
                 if raw > NO_RESULT:
-                    raw = 0                              # slightly negative: a short
+                    raw = 0                              # slightly negative: a shorted sensor
                 ratio = raw * _RATIO_SCALE // reference
                 if ratio >= RATIO_OPEN:
                     value = NO_OPEN

@@ -1,8 +1,9 @@
-"""Frames of a BQ79616 stack on its UART: writes of every kind, and reads whose answers are checked.
+"""Frames of a BQ79616 stack on its UART: writes of every kind, and reads with checked answers.
 
-A "side" is the part of the ring that the base device reaches in one direction. No call blocks: a read goes through
-its phases over several calls. A silent stack and a damaged answer have different results: a broken link makes
-silence, and so does a base device whose receiver has lost count. That base gets a communication clear at once.
+A "side" is the part of the ring that the base device reaches in one direction. No call blocks: a read passes through
+its phases in several calls. The link reports a silent stack and a damaged answer separately. A broken link causes
+silence, and so does a base device whose receiver has lost the byte count: the link sends it a communication clear
+immediately.
 """
 
 from micropython import const
@@ -19,12 +20,12 @@ from rack.drivers.bq79616_registers import (
 )
 from rack.drivers.crc16 import TABLE, seal
 
-# why a read has failed
+# reason of a failed read
 READ_DAMAGED = const(1)              # length, address, register or CRC of a frame is wrong
-READ_LATE = const(2)                 # the answer has begun and did not end in time
-READ_SILENT = const(3)               # the answer has not begun in time
+READ_LATE = const(2)                 # the answer began and did not end in time
+READ_SILENT = const(3)               # the answer did not begin in time
 
-# what is known of the answer of one device
+# state of the answer of one device
 HEARD_PENDING = const(0)
 HEARD_GOOD = const(1)
 HEARD_NONE = const(2)                # no answer in time, or a damaged one
@@ -36,44 +37,44 @@ _PHASE_CHECK = const(2)
 _PHASE_USE = const(3)
 
 _ANSWER_us = const(2000)             # margin beyond the bus time before an answer counts as late
-# The first byte of an answer comes 0.4 ms after the poll that asked: 0.1 ms of request, 26 hops to the top and back.
+# The first byte of an answer comes 0.4 ms after the request: 0.1 ms for the request, 26 hops to the top and back.
 _SILENT_us = const(1100)
 _CLEAR_us = const(17)                # communication clear: 15..20 bit times low (SLUSE81)
 _CLEARED_us = const(100)
-_SMALL = const(200)                  # an answer of at most this many bytes is collected, checked and used in one call
+_SMALL = const(200)                  # max bytes of an answer that one call collects, checks and uses
 _CHUNK = const(128)                  # bytes taken from the UART at a time
 _CHUNKS_PER_POLL = const(3)
-_FRAMES_PER_POLL = const(13)         # frames that are checked and converted in one call
-_WRITES = const(8)                   # rx has room for at least this many broadcast writes
+_FRAMES_PER_POLL = const(13)         # frames that one call checks and converts
+_WRITES = const(8)                   # min number of broadcast writes that fit into rx
 
 
 class StackLink:
     """The UART of one stack, and the number of devices that the base reaches in each direction.
 
     uart: see rack.drivers.bq79616. devices: 1..26. longest_answer: data bytes of the longest answer of one device.
-    Counters: crc_errors, timeouts. pause_us: the next call has no work to do before this time has passed.
+    Counters: crc_errors, timeouts. pause_us: time until the next call has work to do.
     """
 
     def __init__(self, uart, devices, longest_answer):
         self.crc_errors = 0
         self.timeouts = 0
         self.pause_us = 0
-        self.since_us = 0              # start of the present wait or read
-        self.wait_us = 0               # the next frame is not sent earlier than this after since_us
+        self.since_us = 0              # start of the current wait or read
+        self.wait_us = 0               # min time from since_us to the next frame
         self.phase = _PHASE_ASK
         self.side = 0                  # direction in use
-        self.counts = bytearray(2)     # devices reached in each direction; the second count excludes the base
+        self.counts = bytearray(2)     # devices reached in each direction; the second count is without the base
         self.positions = (bytes(range(devices)), bytes(devices - address for address in range(devices)))
         self.rx = bytearray(max(devices * (longest_answer + 6), 6 * _WRITES))
         self._uart = uart
         self._chunks = tuple(memoryview(self.rx)[at:at + _CHUNK] for at in range(0, len(self.rx), _CHUNK))
-        self._taken = 0                # chunks of the present answer
-        self._expected = 0             # bytes of the present answer
+        self._taken = 0                # received chunks of the current answer
+        self._expected = 0             # total bytes of the current answer
         self._broadcast_frame = bytearray(6)
         self._single_frame = bytearray(7)
 
     def on_failure(self, reason):
-        """A read has failed for this reason, READ_*. The owner of the link puts its own function here."""
+        """React to a failed read; reason: READ_*. The owner of the link replaces this function."""
         raise NotImplementedError
 
     def pause(self, now_us, wait_us):
@@ -82,7 +83,7 @@ class StackLink:
         self.wait_us = wait_us
 
     def all_in_front(self):
-        """After a wake: every device is expected in the forward direction."""
+        """Expect every device in the forward direction, as after a wake."""
         self.counts[0] = len(self.positions[0])
         self.counts[1] = 0
 
@@ -125,16 +126,16 @@ class StackLink:
         return self._single(SINGLE_WRITE, device, register, value)
 
     def write_many(self, register, count, addresses):
-        """Send broadcast writes in one go, see make_writes; allocates. The UART's own buffer takes 256 bytes."""
+        """Send broadcast writes together, see make_writes; allocates. The buffer of the UART takes 256 bytes."""
         self._uart.write(memoryview(self.rx)[:make_writes(self.rx, count, register, 0, addresses, TABLE)])
         return True
 
     def request_all(self, register):
-        """Ask the whole stack for one byte. Only the delay lines need this read; the caller drops the answers."""
+        """Ask the whole stack for one byte. Only the delay lines need this read; the caller discards the answers."""
         self._broadcast(BROADCAST_READ, register, 0)
 
     def drained(self):
-        """Throw away bytes that belong to no request, at most one buffer full; True when the line is empty."""
+        """Discard bytes that belong to no request, at most one buffer. Return True when the line is empty."""
         waiting = self._uart.any()
         if waiting:
             self._uart.readinto(self.rx, min(waiting, len(self.rx)))
@@ -146,7 +147,7 @@ class StackLink:
     def read(self, now_us, register, size):
         """Read `size` bytes of every device of the side, one phase a call.
 
-        Returns True in the call in which all frames are in rx and good. A read that fails calls on_failure.
+        Return True in the call in which all frames are in rx and correct. A read that fails calls on_failure.
         """
         frames = self.counts[self.side]
         if self.phase == _PHASE_ASK:
@@ -175,7 +176,7 @@ class StackLink:
         self.on_failure(reason)
 
     def _collect(self, now_us, frames):
-        """Take the bytes that have arrived, a few chunks a call; True when the whole answer is in rx."""
+        """Take the received bytes, a few chunks a call. Return True when the whole answer is in rx."""
         uart = self._uart
         taken = self._taken
         left = self._expected - taken * _CHUNK
@@ -197,9 +198,9 @@ class StackLink:
         return False
 
     def _look_at_clock(self, now_us, frames, left, waiting):
-        """Fail a read whose answer has not begun, or not ended, in time.
+        """Fail a read whose answer did not begin, or did not end, in time. Otherwise set the pause.
 
-        left: bytes that are not in rx yet. Otherwise the pause lasts until one call can take as many as it may.
+        left: bytes that are not in rx yet. The pause ends when one call can take its max number of bytes.
         """
         missing = (left if left < _CHUNKS_PER_POLL * _CHUNK else _CHUNKS_PER_POLL * _CHUNK) - waiting
         if missing <= 0:
@@ -207,7 +208,7 @@ class StackLink:
         expected = self._expected
         passed_us = (now_us - self.since_us) & TICKS_MASK
         left_us = 10 * expected + 20 * frames + _ANSWER_us - passed_us
-        if passed_us > _SILENT_us and not waiting and left == expected:     # also when this call itself is late
+        if passed_us > _SILENT_us and not waiting and left == expected:     # also if this call is late
             self.timeouts += 1
             self._uart.pulse_low(_CLEAR_us)
             self.pause(now_us, _CLEARED_us)
@@ -221,14 +222,14 @@ class StackLink:
     # -- questions to one device
 
     def ask(self, now_us, device, register):
-        """Ask one device for one byte, once the line is empty."""
+        """Ask one device for one byte when the line is empty."""
         if self.drained():
             self._single(SINGLE_READ, device, register, 0)
             self.since_us = now_us
             self.phase = _PHASE_COLLECT
 
     def heard(self, now_us, device, register):
-        """Return what is known of the answer to `ask`: HEARD_*."""
+        """Return the state of the answer to `ask`: HEARD_*."""
         waiting = self._uart.any()
         if waiting < 7:
             if ((now_us - self.since_us) & TICKS_MASK) <= _SILENT_us:

@@ -1,12 +1,12 @@
-"""Registers, bits and frame kinds of the BQ79616: the one list for the driver, the chip model and the tests.
+"""Registers, bits and frame kinds of the BQ79616, for the driver, the chip model and the tests.
 
 Sources: TI data sheet SLUSE81 and SLVAE86B; public register headers of the family (BQ79616, BQ75614), which agree.
-Constants only: the build puts their values in place of their names.
+This module has only constants: the build replaces their names by their values.
 """
 
 from micropython import const
 
-# first byte of a frame; the low three bits hold the number of data bytes less one
+# first byte of a frame; the low three bits hold the number of data bytes minus one
 KIND_MASK = const(0xF0)
 SINGLE_READ = const(0x80)
 SINGLE_WRITE = const(0x90)
@@ -14,11 +14,11 @@ STACK_READ = const(0xA0)
 STACK_WRITE = const(0xB0)
 BROADCAST_READ = const(0xC0)
 BROADCAST_WRITE = const(0xD0)
-REVERSE_WRITE = const(0xE0)         # also reaches devices that listen in the other direction
+REVERSE_WRITE = const(0xE0)         # also reaches devices that receive from the other direction
 
 # registers that the controller writes
-ACTIVE_CELL = const(0x003)          # number of cells less 6
-GPIO_CONF1 = const(0x00E)           # two GPIOs each, up to GPIO_CONF4 at 0x011
+ACTIVE_CELL = const(0x003)          # number of cells minus 6
+GPIO_CONF1 = const(0x00E)           # two GPIOs in each register, up to GPIO_CONF4 at 0x011
 DIR0_ADDR = const(0x306)
 DIR1_ADDR = const(0x307)            # the address of a device in the reverse direction
 COMM_CTRL = const(0x308)
@@ -49,7 +49,7 @@ DIETEMP1_HI = const(0x5AE)
 STACK_DEV = const(0x02)
 TOP_STACK = const(0x01)
 # CONTROL1
-DIR_SEL = const(0x80)               # the base talks to the other end of the ring
+DIR_SEL = const(0x80)               # the base sends to the other end of the ring
 SEND_SHUTDOWN = const(0x40)
 SEND_WAKE = const(0x20)
 GOTO_SHUTDOWN = const(0x08)
@@ -61,15 +61,15 @@ TSREF_EN = const(0x01)
 # GPIO_CONF1
 GPIO_RATIO = const(0x12)            # both GPIOs: ADC input, ratiometric
 # ADC_CTRL1
-MAIN_GO = const(0x04)               # clears itself
+MAIN_GO = const(0x04)               # the device clears this bit
 MAIN_MODE = const(0x03)
 CONTINUOUS = const(0x02)
 # DIAG_COMP_CTRL2, DIAG_COMP_CTRL3
 OW_THRESHOLD = const(0x01)          # a cell below 0.8 V counts as open
 OW_OFF = const(0x00)
 OW_SINKS = const(0x30)
-OW_VC_SINKS = const(0x10)           # the sinks of the cell inputs
-OW_VC_CHECK = const(0x05)           # compare now; the sinks stay on
+OW_VC_SINKS = const(0x10)           # the current sinks of the cell inputs
+OW_VC_CHECK = const(0x05)           # start the comparison; the sinks stay on
 # DEV_STAT
 MAIN_RUN = const(0x01)              # the main ADC converts
 # FAULT_SUMMARY
@@ -81,10 +81,10 @@ OWN_FAULTS = const(0xA3)            # PROT, OTP, SYS, PWR; excludes the bits tha
 DRDY_MAIN = const(0x01)
 DRDY_VCOW = const(0x08)
 # FAULT_COMM1, FAULT_SYS
-COMM_BAD_START = const(0x01)        # a frame began with a byte that is no initialisation byte
+COMM_BAD_START = const(0x01)        # a frame did not begin with an initialisation byte
 COMM_CRC = const(0x02)
 DRST = const(0x10)                  # the device has reset
 
 PART = const(0x21)                  # PARTID of a BQ79616
 ADDRESS_MASK = const(0x3F)
-NO_RESULT = const(0x8000)           # a conversion result that does not exist
+NO_RESULT = const(0x8000)           # the device has no conversion result

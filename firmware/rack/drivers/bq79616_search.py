@@ -1,29 +1,29 @@
-"""How many devices of a BQ79616 stack answer from the base on: the place of a broken link, in few questions.
+"""Search for a broken link: find the number of devices of a BQ79616 stack that answer, with few questions.
 
-The last device is asked first, because noise and a break look alike: one lost answer must not look like a break.
+The search asks the last device first, because one answer lost to noise must not look like a broken link.
 """
 
 from rack.drivers.bq79616_frames import HEARD_GOOD, HEARD_PENDING
 
 
 class Search:
-    """Binary search over one side of the ring. link: a StackLink. found: devices that answer, at the end."""
+    """Binary search over one side of the ring. link: a StackLink. found: after the search, the devices that answer."""
 
     def __init__(self, link):
-        self.found = 0                 # lower bound: this many are known to answer
+        self.found = 0                 # lower bound: devices that are known to answer
         self.top = 0                   # devices that should answer
         self._high = 0                 # upper bound
-        self._asked_twice = False      # the first device without an answer was asked a second time
+        self._asked_twice = False      # the search has asked the first silent device again
         self._link = link
 
     def begin(self, low, top):
-        """`low` devices are known to answer, `top` should."""
+        """Start a search: `low` devices are known to answer, and `top` devices should answer."""
         self.found = low
         self._high = self.top = top
         self._asked_twice = False
 
     def bisect(self, now_us, register, value):
-        """Row of a program: ask until lower and upper bound meet."""
+        """Action of a program: ask devices until the lower and the upper bound are equal."""
         link = self._link
         if link.phase:
             heard = link.heard(now_us, self._asked() - 1 + link.side, register)
@@ -36,7 +36,7 @@ class Search:
         return False
 
     def _asked(self):
-        """The device to ask now, counted from 1 at the base."""
+        """Return the device to ask now, counted from 1 at the base."""
         high = self._high
         return high if high == self.top and not self._asked_twice else (self.found + high + 1) // 2
 
@@ -45,7 +45,7 @@ class Search:
         if answered:
             self.found = asked
             if self._asked_twice and asked == self._high:
-                self._high = self.top            # the first silence was noise: search further
+                self._high = self.top            # noise caused the first silence: search further
         else:
             self._high = asked - 1
         if self.found == self._high < self.top and not self._asked_twice:

@@ -1,7 +1,7 @@
 """CRC-16 of the BQ79616 frames (and of Modbus RTU): poly 0x8005 reflected, initial value 0xFFFF.
 
-A flipped bit on the daisy chain must never become a cell voltage; every frame passes here first.
-Source: TI SLVAE86B (frames in tests/unit/drivers/vectors). The byte table costs half a kilobyte and halves the time.
+A flipped bit on the daisy chain must not change a cell voltage: the driver checks every frame with this CRC.
+Source: TI SLVAE86B (frames in tests/unit/drivers/vectors). The byte table takes half a kilobyte and halves the time.
 """
 
 from array import array
@@ -11,7 +11,7 @@ from rack.base.viper import ptr8, ptr16
 
 
 def _byte_table():
-    """The CRC of each byte: of those with one bit, and the sums of these; bit by bit it takes eight times as long."""
+    """Return the CRC of each byte, the XOR of the CRCs of its bits. A loop over all bits takes eight times as long."""
     table = array("H", bytes(512))
     crc = 1
     bit = 128
@@ -28,9 +28,9 @@ TABLE = _byte_table()
 
 @micropython.viper
 def crc16(buffer, start: int, length: int, table) -> int:
-    """CRC over buffer[start:start + length]; 0 over a frame that includes its own CRC (low byte first).
+    """Return the CRC of buffer[start:start + length]. It is 0 for a frame with its correct CRC (low byte first).
 
-    table: TABLE. No bounds check on the board: the caller keeps start + length inside the buffer.
+    table: TABLE. The board does not check the bounds: the caller keeps start + length inside the buffer.
     """
     b = ptr8(buffer)
     t = ptr16(table)
@@ -44,7 +44,7 @@ def crc16(buffer, start: int, length: int, table) -> int:
 
 
 def seal(frame, length):
-    """Write the CRC of frame[:length] behind it, low byte first; returns the whole length."""
+    """Append the CRC of frame[:length], low byte first. Return the total length."""
     crc = crc16(frame, 0, length, TABLE)
     frame[length] = crc & 0xFF
     frame[length + 1] = crc >> 8

@@ -1,13 +1,13 @@
 """INA228 on the shunt: rack current, rack voltage, charge, and the hardware over-current alert.
 
-A current sensor that answers with old or default numbers hides an over-current: the configuration is
-read back now and then and every transfer that fails is counted, never replaced by the last value. The
-chip adds up the charge by itself, also while nobody can read it: a link that failed for a while finds
-the whole of it in the accumulator, which therefore is only cleared with a new configuration.
+A current sensor that answers with old or default numbers hides an over-current. Therefore `check` reads the
+configuration back regularly, and the driver counts every failed transfer and does not report the last value as new.
+The chip accumulates the charge also while the link does not work. After a link failure the accumulator holds the whole
+charge, so the driver clears it only with a new configuration.
 
-Registers: TI SLYS021A (INA228 data sheet); LSBs checked against linux ina238.c where the family shares
-them. `i2c` is a machine.I2C: readfrom_mem_into(address, register, buffer), writeto_mem(…); OSError
-when the chip does not answer.
+Registers: TI SLYS021A (INA228 data sheet). The LSBs that the family shares were compared with linux ina238.c.
+`i2c` is a machine.I2C: readfrom_mem_into(address, register, buffer), writeto_mem(…). It raises OSError when the chip
+does not answer.
 """
 
 import micropython
@@ -27,22 +27,23 @@ _SUVL = const(0x0D)
 _MANUFACTURER = const(0x3E)
 
 _RSTACC = const(0x4000)
-# MODE 1011: continuous shunt and bus; VBUSCT 100, VSHCT 100: 540 µs each; VTCT 101, unused; AVG 000: none. A fresh pair
-# every 1.08 ms, where an average of 4 took 4.3 ms. That doubles the noise (white noise, square root of 4); engineering
-# judgement: still a few bits of 5 µV, some 0.2 A on a shunt of 50 µohm. The charge is counted in the chip either way.
+# MODE 1011: continuous shunt and bus; VBUSCT 100, VSHCT 100: 540 µs each; VTCT 101, unused; AVG 000: no average. The
+# chip has a new pair every 1.08 ms; an average of 4 took 4.3 ms. Without the average the noise doubles (white noise,
+# square root of 4). Engineering judgement: it is still a few bits of 5 µV, about 0.2 A on a shunt of 50 µohm. The
+# setting does not affect the charge, which the chip accumulates.
 _ADC_SETTING = const(0xB928)
 _ALERT_LATCHED = const(0x8000)
 _CURRENT_LSB_mA = const(2)
 _LSB_PER_dAs = const(50)
 _LIMIT_LSB_uV = const(5)
-_CHARGE_MASK = const(0x3FFFFFFF)  # of the 40 bits: what a small integer holds
+_CHARGE_MASK = const(0x3FFFFFFF)  # the part of the 40 bits that fits into a small integer
 _CHARGE_SIGN = const(0x20000000)
-_ALERT_CHECKS = const(20)        # 2 s low, for scans of 10 ms to see; the trip that follows is latched elsewhere
+_ALERT_CHECKS = const(20)        # the pin is low for 2 s, so that 10 ms scans see it; the controller latches the trip
 
 
 @micropython.viper
 def _scaled(three, factor: int, half: int, divisor: int) -> int:
-    """The signed 20 bits of a result register, times factor over divisor, rounded."""
+    """Return the signed 20 bits of a result register, times factor / divisor, rounded."""
     b = ptr8(three)
     raw = (int(b[0]) << 12) | (int(b[1]) << 4) | (int(b[2]) >> 4)
     if raw >= 0x80000:
@@ -51,21 +52,24 @@ def _scaled(three, factor: int, half: int, divisor: int) -> int:
 
 
 def _limit(amps, shunt_uohm):
-    """Bits that a magnitude may reach without an alert: it comes at the level or up to two bits before, never after.
+    """Return the largest magnitude in bits without an alert. The alert comes at the level or up to two bits below it.
 
-    One bit is what the level loses by rounding, one what the chip may lose of the reading before it compares.
+    The rounding of the level takes one bit. The chip may lose another bit of the reading before it compares.
     """
     return min(amps * shunt_uohm // _LIMIT_LSB_uV, 0x7FFF) - 1
 
 
 class Ina228:
-    """shunt_uohm: 1..1250; divider_pct: rack voltage / bus pin voltage times 100 (100..2400);
-    alert_charge_A, alert_discharge_A: magnitudes that pull the alert pin low, latched until `clear_alert` or 2 s of
-    `check`. SLOWALERT stays 0: the chip compares every single conversion of the shunt.
+    """The driver of one INA228.
 
-    After `read`: current_dA (positive discharges the rack), rack_dV. After `read_charge`: charge_dAs,
-    charge_whole. ok: configured, and the last transfer succeeded. errors: failed transfers; starts:
-    configurations written.
+    shunt_uohm: 1..1250; divider_pct: rack voltage / bus pin voltage times 100 (100..2400).
+    alert_charge_A, alert_discharge_A: magnitudes at which the chip pulls the alert pin low. The alert is latched until
+    `clear_alert`, or for up to 2 s of calls of `check`. SLOWALERT stays 0: the chip compares every conversion of the
+    shunt.
+
+    `read` sets current_dA (positive discharges the rack) and rack_dV. `read_charge` sets charge_dAs and charge_whole.
+    ok: the chip is configured, and the last transfer succeeded. errors: failed transfers. starts: configurations
+    written.
     """
 
     def __init__(self, i2c, shunt_uohm, divider_pct, alert_charge_A, alert_discharge_A, address=0x40):
@@ -73,7 +77,7 @@ class Ina228:
         self.current_dA = 0
         self.rack_dV = 0
         self.charge_dAs = 0         # between the last two calls of `read_charge`
-        self.charge_whole = False   # it is: the accumulator was not cleared in between
+        self.charge_whole = False   # the accumulator was not cleared between these calls
         self.errors = 0
         self.starts = 0
         self._i2c = i2c
@@ -84,9 +88,9 @@ class Ina228:
         self._five = bytearray(5)
         self._configured = False
         self._checks = 0
-        self._charge = 0            # low 30 bits of the accumulator as last read
-        self._charge_rest = 0       # below 0.1 As
-        self._cleared = True        # since then
+        self._charge = 0            # low 30 bits of the accumulator at the last read
+        self._charge_rest = 0       # remainder below 0.1 As, in LSBs
+        self._cleared = True        # since the last `read_charge`
         self._setup = (
             (_CONFIG, 0),
             (_ADC_CONFIG, _ADC_SETTING),
@@ -96,9 +100,10 @@ class Ina228:
         )
 
     def configure(self):
-        """Identify, write and read back; True on success. Bounded: a score of short transfers.
+        """Identify the chip, write the configuration and read it back. Return True on success.
 
-        A chip that was only out of reach still holds what was written and is left alone: it has gone on counting.
+        The call needs about 20 short transfers at most. After a link failure the chip still holds its configuration
+        and has accumulated the charge; then the driver does not write to it.
         """
         self._configured = False
         try:
@@ -112,7 +117,7 @@ class Ina228:
                 self._put16(_DIAG_ALRT, _ALERT_LATCHED)
                 if not self._holds():
                     return self._failed()
-                self._get16(_DIAG_ALRT)                       # an alert latched by the default limits ends
+                self._get16(_DIAG_ALRT)                       # ends an alert that the default limits have latched
                 self.starts += 1
         except OSError:
             return self._failed()
@@ -120,9 +125,9 @@ class Ina228:
         return True
 
     def read(self):
-        """Current and voltage into the attributes; True on success. Scan context, two transfers.
+        """Read current and voltage into the attributes. Return True on success. The scan calls this; two transfers.
 
-        Allocates only where `ok` is False: it configures then, and writing does.
+        The call allocates only if the chip is not configured: then it writes the configuration.
         """
         if not self._configured and not self.configure():
             return False
@@ -140,9 +145,9 @@ class Ina228:
         return True
 
     def check(self):
-        """Is the configuration still there? A chip that lost it is configured again by the next read.
+        """Return True if the chip still holds its configuration; otherwise the next `read` configures it again.
 
-        Call it every 100 ms: each _ALERT_CHECKS-th call releases a latched alert whose cause is gone.
+        Call this every 100 ms: each _ALERT_CHECKS-th call releases a latched alert whose cause is gone.
         """
         try:
             self.ok = self._configured = self._configured and self._holds()
@@ -155,10 +160,10 @@ class Ina228:
         return self._configured
 
     def read_charge(self):
-        """Charge since the last call that succeeded, from the chip's own accumulator, into charge_dAs.
+        """Read the charge since the last successful call from the accumulator of the chip into charge_dAs.
 
-        True on success. The accumulator is never cleared while it counts, so nothing falls between read and
-        clear; the difference of its low 30 bits is exact for 17 minutes at 1000 A. Does not allocate.
+        Return True on success. The driver does not clear the accumulator, because charge between read and clear would
+        be lost. The difference of its low 30 bits is exact for 17 minutes at 1000 A. The call does not allocate.
         """
         if not self._configured:
             return False
@@ -180,7 +185,7 @@ class Ina228:
         return True
 
     def clear_alert(self):
-        """Read DIAG_ALRT, which releases the latched alert pin; returns its flags, 0 when it cannot be read."""
+        """Read DIAG_ALRT, which releases the latched alert pin. Return its flags, or 0 if the read fails."""
         try:
             return self._get16(_DIAG_ALRT)
         except OSError:

@@ -1,7 +1,7 @@
-"""NTC on a pull-up to its reference: integer table from the divider ratio to 0.01 °C, made once at start.
+"""NTC with a pull-up to its reference: integer table from the divider ratio to 0.01 °C, made once at start.
 
-A cell temperature that reads too low hides a thermal runaway. Therefore the table is checked to 0.2 °C against the
-Steinhart–Hart equation over -40…125 °C, and a broken or shorted lead never becomes a temperature.
+A cell temperature that is too low hides a thermal runaway. Therefore a test compares the table with the Steinhart–Hart
+equation (0.2 °C over -40…125 °C), and a broken or shorted lead gives a code and not a temperature.
 Only this module uses floats, before the scan starts.
 """
 
@@ -34,7 +34,7 @@ def make_table(a_e10, b_e10, c_e13, pullup_ohm):
     c_e10 = c_e13 * 0.001
     for index in range(1, _SEGMENTS):
         ln_r = log(pullup_ohm * index / (_SEGMENTS - index))
-        # each step of the sum makes an object in the heap: few steps keep the start short
+        # each operation allocates an object on the heap: few operations keep the start short
         value = int(1e12 / (a_e10 + ln_r * (b_e10 + c_e10 * ln_r * ln_r)) - 27314.5)
         if value < _MAX:
             table[index] = value if value > _MIN else _MIN
@@ -42,7 +42,7 @@ def make_table(a_e10, b_e10, c_e13, pullup_ohm):
 
 
 def look_up(table, ratio):
-    """Temperature in 0.1 °C at a divider ratio of 0..32767 (for 0..1), NO_OPEN or NO_SHORT. Does not allocate."""
+    """Return the temperature in 0.1 °C at a ratio of 0..32767 (for 0..1), NO_OPEN or NO_SHORT. Does not allocate."""
     if ratio >= RATIO_OPEN:
         return NO_OPEN
     if ratio <= RATIO_SHORT:

@@ -1,7 +1,7 @@
 """PEC15 of the LTC681x family: poly 0x4599, initial value 0x0010, most significant bit first, shifted left once.
 
-Vectors: foxBMS 2 test_ltc_pec.c, in tests/unit/drivers/vectors. Nibble table: half a byte a step, as a byte table would
-take half a kilobyte more.
+Vectors: foxBMS 2 test_ltc_pec.c, in tests/unit/drivers/vectors. The table serves half a byte a step, because a table
+for whole bytes would take half a kilobyte more.
 """
 
 from array import array
@@ -26,9 +26,9 @@ TABLE = _nibble_table()
 
 @micropython.viper
 def pec15(buffer, start: int, length: int, table) -> int:
-    """PEC over buffer[start:start + length] as it goes on the wire, high byte first (bit 0 is 0).
+    """Return the PEC of buffer[start:start + length] in its form on the wire, high byte first (bit 0 is 0).
 
-    table: TABLE. No bounds check on the board: the caller keeps start + length inside the buffer.
+    table: TABLE. The board does not check the bounds: the caller keeps start + length inside the buffer.
     """
     data = ptr8(buffer)
     remainders = ptr32(table)
@@ -44,7 +44,7 @@ def pec15(buffer, start: int, length: int, table) -> int:
 
 
 def seal(frame, length):
-    """Write the PEC of frame[:length] behind it, high byte first."""
+    """Append the PEC of frame[:length], high byte first."""
     pec = pec15(frame, 0, length, TABLE)
     frame[length] = pec >> 8
     frame[length + 1] = pec & 0xFF

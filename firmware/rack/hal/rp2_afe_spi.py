@@ -1,7 +1,7 @@
-"""SPI1 of an RP2040 board as rack.drivers.ltc681x needs it: the LTC6820 that leads to an LTC681x stack.
+"""SPI1 of an RP2040 board for rack.drivers.ltc681x: the bus to the LTC6820 of an LTC681x stack.
 
-DMA carries long transfers, so that the processor has no part in their 1.7 ms. No other chip is on this bus: the fast
-path sends its request on SPI0 meanwhile. The reason for a bus of its own: board_configs/boards/pico_w_ltc6813.toml.
+DMA carries long transfers, so that their 1.7 ms cost no processor time. No other chip uses this bus: during a transfer
+the fast path can send its request on SPI0. board_configs/boards/pico_w_ltc6813.toml explains the separate bus.
 Registers: RP2040 data sheet 2.3.1.7 (SIO), 2.5.7 (DMA), 4.4.4 (SSP).
 """
 
@@ -18,7 +18,7 @@ _SPI_Hz = const(1_000_000)          # the maximum of the LTC6820
 
 @micropython.viper
 def _connect(in_at: int, out_at: int):
-    """Both DMA channels to the data register. In viper, as such numbers are objects elsewhere."""
+    """Connect both DMA channels to the data register. Viper avoids the objects that such large numbers need."""
     spi = ptr32(chip.SPI1)
     spi[9] = 3                          # SSPDMACR: RXDMAE, TXDMAE
     dma = ptr32(in_at)
@@ -28,7 +28,7 @@ def _connect(in_at: int, out_at: int):
 
 
 class AfeSpi:
-    """p: rack.config.Params. Only the constructor allocates."""
+    """The SPI bus of the AFE. p: rack.config.Params. Only the constructor allocates."""
 
     def __init__(self, p):
         self._select = Pin(p.pins_afe_cs, Pin.OUT, value=1)
@@ -45,19 +45,19 @@ class AfeSpi:
 
     @micropython.viper
     def begin(self, tx, rx, count: int):
-        """Begin a transfer of count bytes, 8 µs each; both buffers stay as they are until `done`."""
+        """Begin a transfer of count bytes, 8 µs each. The caller must not change the buffers until `done` returns 1."""
         sio = ptr32(0xD0000000)
         sio[chip.SIO_OUT_CLR] = int(self._mask)
         dma = ptr32(self._in_at)
         dma[1] = int(ptr8(rx))          # WRITE_ADDR
-        dma[7] = count                  # TRANS_COUNT, and go
+        dma[7] = count                  # TRANS_COUNT, starts the channel
         dma = ptr32(self._out_at)
         dma[0] = int(ptr8(tx))          # READ_ADDR
         dma[7] = count
 
     @micropython.viper
     def done(self) -> int:
-        """1 when the last byte has come; the chip select then rises."""
+        """Return 1 after the last byte, and then raise the chip select; otherwise 0."""
         dma = ptr32(self._in_at)
         if int(dma[3]) & chip.DMA_BUSY:     # CTRL
             return 0
@@ -66,7 +66,7 @@ class AfeSpi:
         return 1
 
     def transfer(self, tx, rx, count):
-        """A whole short transfer; bounded by the shift clock, which never stops."""
+        """Do a whole short transfer. The shift clock, which always runs, limits its time."""
         self.begin(tx, rx, count)
         while not self.done():
             pass
