@@ -24,7 +24,7 @@ from rack.definitions.signals import SIGNALS
 from rack.drivers.crc16 import TABLE, crc16
 from rp2040py.peripherals.timer import RPTimer
 from support.modbus_rig import address, long, read_request, single_request, write_request
-from test_modbus_clients import scanned
+from support.sunspec_client import scanned
 
 BAUD = 115_200
 UNIT = 17  # of scanned

@@ -7,7 +7,6 @@ import threading
 import time
 import tty
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from halite.generate.modbus import PROTOCOLS
@@ -16,9 +15,8 @@ from pymodbus.client import ModbusSerialClient
 from rack.definitions import sunspec
 from rack.definitions.signals import SIGNALS
 from rack.generated import ids as I
-from sunspec2 import device as sunspec_device
-from sunspec2.modbus.client import SunSpecModbusClientDeviceRTU
 from support.modbus_rig import UNIT, Slave, address
+from support.sunspec_client import scanned
 
 _STEP_US = 2_000
 
@@ -73,18 +71,6 @@ def slave() -> Slave:
 def port(slave: Slave) -> Iterator[OnPort]:
     with OnPort(slave) as port:
         yield port
-
-
-def scanned(path: str, timeout: float = 5) -> Any:
-    """The device as pysunspec2 finds it, with the rack's own model from docs/protocols."""
-    kept = sunspec_device.get_model_defs_path()
-    sunspec_device.set_model_defs_path([*kept, str(PROTOCOLS)])
-    try:
-        found = SunSpecModbusClientDeviceRTU(slave_id=UNIT, name=path, baudrate=19_200, timeout=timeout)
-        found.scan()
-    finally:
-        sunspec_device.set_model_defs_path(kept)
-    return found
 
 
 def test_pysunspec2_reads_every_model(port: OnPort, slave: Slave) -> None:
