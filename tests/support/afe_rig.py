@@ -1,4 +1,4 @@
-"""What the tests of both AFE families share: known cells and temperatures, outputs that start as nonsense."""
+"""Shared by the tests of both AFE families: known cells and temperatures, outputs that start as nonsense."""
 
 import math
 from array import array
@@ -18,7 +18,7 @@ IN_FLIGHT_us = 20_000      # an answer that was on its way when the wire died; t
 
 
 class AfeRig:
-    """A subclass makes the stack, with `look` as what its devices see, and `driver`."""
+    """A subclass makes the stack, whose devices read `look`, and `driver`."""
 
     def __init__(self, devices, cells, temps, start_us=0):
         self.clock = Clock(start_us)
@@ -44,7 +44,7 @@ class AfeRig:
             self.clock.now_us += max(POLL_US, self.driver.pause_us)
 
     def nothing_read_since(self, since_us):
-        """On a wire that has been dead from since_us on nothing counts as read, and the age trips in its time."""
+        """True if no scan counts as read on a wire that is dead since since_us, and the age trips in its time."""
         dead_us = self.clock.now_us - since_us - IN_FLIGHT_us
         age_ms = (self.clock.now_us - self.scans[-1]) // 1000 if self.scans else LOST_ms
         return all(at_us <= since_us + IN_FLIGHT_us for at_us in self.scans) and (

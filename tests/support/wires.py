@@ -7,16 +7,16 @@ TICKS_MASK = 0x3FFFFFFF
 
 
 class TimeIsUp(Exception):
-    """Ends `Scheduler.run`, which never ends by itself."""
+    """Ends `Scheduler.run`, which does not end by itself."""
 
 
 def settled_response():
-    """What the planning of collections asks of a controller whose mains is there."""
+    """The controller members that the planning of collections reads, with the mains present."""
     return SimpleNamespace(response=SimpleNamespace(doubtful=False))
 
 
 class Clock:
-    """Simulated µs; `ticks` is what a board would read, wrapped at 2**30."""
+    """Simulated µs; `ticks` is the clock of a board, wrapped at 2**30."""
 
     def __init__(self, start_us=0):
         self.now_us = start_us

@@ -36,11 +36,14 @@ class Bq79616:
     device by device, and may be shorter than the stack. period_us: from one voltage request to the next.
 
     cells_ready, temps_ready: a complete scan is in the outputs; the caller clears them. scan_us: from the start of the
-    period to the last temperature. As of the last poll: state (AFE_* of rack.definitions.codes), pause_us,
-    devices_seen (devices that answer), link_broken (they were reached from both ends).
-    fault: the first device, from 1, that reports a fault of its own, or 0.
-    open_wires: 16 bits a device, high byte first, from the open-wire check; the same check reads back the registers
+    period to the last temperature.
+
+    As of the last poll: state (AFE_* of rack.definitions.codes), pause_us, devices_seen (devices that answer),
+    link_broken (they were reached from both ends). fault: the first device, from 1, with a fault of its own, or 0.
+
+    open_wires: 16 bits a device, high byte first, from the open-wire check. The same check reads back the registers
     that the cells depend on. cycles_to_check: periods until the next check.
+
     Counters: crc_errors, timeouts, invalid, wakes. In state AFE_RUN a poll does not allocate.
     """
 
@@ -231,7 +234,7 @@ class Bq79616:
         return self._bringup.select(now_us, register, value)
 
     def _finish_cycle(self, now_us, register, value):
-        """Check for missing devices and broken links. Cells never count as read while a device is missing."""
+        """Check for missing devices and broken links. Cells do not count as read while a device is missing."""
         bringup = self._bringup
         bringup.step = -1
         self.cycles_to_check = self.cycles_to_check - 1 if self.cycles_to_check else _WIRE_CHECK_CYCLES

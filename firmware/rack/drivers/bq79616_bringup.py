@@ -28,8 +28,11 @@ _FRAME_us = const(60)
 class BringUp:
     """The part of rack.drivers.bq79616 that brings a stack to AFE_RUN, and back to it after a failed read.
 
-    link: rack.drivers.bq79616_frames.StackLink; this part decides what follows a failed read of it.
-    The owner runs the row `step` of the program of `state`. devices_seen and link_broken change only with the state.
+    link: rack.drivers.bq79616_frames.StackLink; after a failed read of it this part chooses the next step.
+
+    The owner runs the row `step` of the program of `state`. The members devices_seen and link_broken change only with
+    the state.
+
     configured: the stack has just been configured; the owner clears it. devices_seen, link_broken, faults, fault: see
     rack.drivers.bq79616. Counters: invalid (a register or result is not as configured), wakes.
     """
@@ -228,7 +231,7 @@ class BringUp:
         return self._link.write_many(register, count, 1)
 
     def _write_top(self, now_us, register, count):
-        """Let the last of `count` devices, base included, begin each answer; a base on its own is no stack device."""
+        """Let the last of `count` devices, base included, begin each answer; a base on its own is not a stack device."""
         self._link.write_device(count - 1, register, R.TOP_STACK if count == 1 else R.STACK_DEV | R.TOP_STACK)
         return True
 
@@ -271,7 +274,7 @@ class BringUp:
         return self._link.write_base(now_us, register, value)
 
     def _wake_reverse(self, now_us, register, value):
-        """After a wake the far side still sleeps. The tone would reset devices that are awake, so they get none."""
+        """After a wake the far side still sleeps. The tone would reset devices that are awake, so it is left out for them."""
         if self._cold:
             self._link.write_base(now_us, register, value)
             self._link.pause(now_us, self._tone_us())

@@ -24,7 +24,7 @@ READ_DAMAGED = const(1)              # length, address, register or CRC of a fra
 READ_LATE = const(2)                 # the answer has begun and did not end in time
 READ_SILENT = const(3)               # the answer has not begun in time
 
-# what is known of the answer of one device
+# the answer of one device so far
 HEARD_PENDING = const(0)
 HEARD_GOOD = const(1)
 HEARD_NONE = const(2)                # no answer in time, or a damaged one
@@ -226,7 +226,7 @@ class StackLink:
             self.phase = _PHASE_COLLECT
 
     def heard(self, now_us, device, register):
-        """Return what is known of the answer to `ask`: HEARD_*."""
+        """Return HEARD_*, the result of `ask` so far."""
         waiting = self._uart.any()
         if waiting < 7:
             if ((now_us - self.since_us) & TICKS_MASK) <= _SILENT_us:

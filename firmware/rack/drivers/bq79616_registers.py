@@ -1,7 +1,7 @@
 """Registers, bits and frame kinds of the BQ79616: the one list for the driver, the chip model and the tests.
 
 Sources: TI data sheet SLUSE81 and SLVAE86B; public register headers of the family (BQ79616, BQ75614), which agree.
-Constants only: the build puts their values in place of their names.
+Constants only: the build replaces their names by their values.
 """
 
 from micropython import const
@@ -81,7 +81,7 @@ OWN_FAULTS = const(0xA3)            # PROT, OTP, SYS, PWR; excludes the bits tha
 DRDY_MAIN = const(0x01)
 DRDY_VCOW = const(0x08)
 # FAULT_COMM1, FAULT_SYS
-COMM_BAD_START = const(0x01)        # a frame began with a byte that is no initialisation byte
+COMM_BAD_START = const(0x01)        # a frame began with another byte than an initialisation byte
 COMM_CRC = const(0x02)
 DRST = const(0x10)                  # the device has reset
 

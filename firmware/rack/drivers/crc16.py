@@ -1,7 +1,7 @@
 """CRC-16 of the BQ79616 frames (and of Modbus RTU): poly 0x8005 reflected, initial value 0xFFFF.
 
-A flipped bit on the daisy chain must never become a cell voltage; every frame passes here first.
-Source: TI SLVAE86B (frames in tests/drivers/vectors). The byte table costs half a kilobyte and halves the time.
+A flipped bit on the daisy chain must not become a cell voltage: the CRC of every frame is checked.
+Source: TI SLVAE86B (frames in tests/unit/drivers/vectors). The byte table costs half a kilobyte and halves the time.
 """
 
 from array import array
@@ -11,7 +11,7 @@ from rack.base.viper import ptr8, ptr16
 
 
 def _byte_table():
-    """The CRC of each byte: of those with one bit, and the sums of these; bit by bit it takes eight times as long."""
+    """The CRC of each byte: first of the bytes with one bit, then their sums. Bit by bit takes eight times as long."""
     table = array("H", bytes(512))
     crc = 1
     bit = 128
@@ -32,13 +32,13 @@ def crc16(buffer, start: int, length: int, table) -> int:
 
     table: TABLE. No bounds check on the board: the caller keeps start + length inside the buffer.
     """
-    b = ptr8(buffer)
-    t = ptr16(table)
+    data = ptr8(buffer)
+    crcs = ptr16(table)
     crc = 0xFFFF
     i = start
     end = start + length
     while i < end:
-        crc = (crc >> 8) ^ int(t[(crc ^ int(b[i])) & 0xFF])
+        crc = (crc >> 8) ^ int(crcs[(crc ^ int(data[i])) & 0xFF])
         i += 1
     return crc
 

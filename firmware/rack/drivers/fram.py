@@ -1,7 +1,7 @@
 """FRAM (MB85RC256V class, 32 KiB) on I²C: bytes that survive power loss without an erase.
 
-Fujitsu MB85RC256V data sheet: two address bytes, no write time, a write cut short keeps the bytes that
-were already acknowledged; whoever writes records protects them by CRC (rack.storage).
+Fujitsu MB85RC256V data sheet: two address bytes, no write time, a write that is cut short keeps the
+acknowledged bytes. rack.storage therefore protects its records by CRC.
 """
 
 from micropython import const

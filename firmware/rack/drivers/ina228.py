@@ -1,9 +1,9 @@
 """INA228 on the shunt: rack current, rack voltage, charge, and the hardware over-current alert.
 
-A current sensor that answers with old or default numbers hides an over-current: the configuration is
-read back now and then and every transfer that fails is counted, never replaced by the last value. The
-chip adds up the charge by itself, also while nobody can read it: a link that failed for a while finds
-the whole of it in the accumulator, which therefore is only cleared with a new configuration.
+A current sensor that answers with old or default numbers hides an over-current. The driver therefore reads the
+configuration back every 100 ms, and counts a failed transfer instead of repeating the last value. The chip adds up the
+charge by itself, also while its link fails: the next reading finds the whole charge in the accumulator. Only a new
+configuration clears the accumulator.
 
 Registers: TI SLYS021A (INA228 data sheet); LSBs checked against linux ina238.c where the family shares
 them. `i2c` is a machine.I2C: readfrom_mem_into(address, register, buffer), writeto_mem(…); OSError
@@ -27,7 +27,7 @@ _SUVL = const(0x0D)
 _MANUFACTURER = const(0x3E)
 
 _RSTACC = const(0x4000)
-# MODE 1011: continuous shunt and bus; VBUSCT 100, VSHCT 100: 540 µs each; VTCT 101, unused; AVG 000: none. A fresh pair
+# MODE 1011: continuous shunt and bus; VBUSCT 100, VSHCT 100: 540 µs each; VTCT 101, unused; AVG 000: no averaging. A fresh pair
 # every 1.08 ms, where an average of 4 took 4.3 ms. That doubles the noise (white noise, square root of 4); engineering
 # judgement: still a few bits of 5 µV, some 0.2 A on a shunt of 50 µohm. The charge is counted in the chip either way.
 _ADC_SETTING = const(0xB928)
@@ -35,7 +35,7 @@ _ALERT_LATCHED = const(0x8000)
 _CURRENT_LSB_mA = const(2)
 _LSB_PER_dAs = const(50)
 _LIMIT_LSB_uV = const(5)
-_CHARGE_MASK = const(0x3FFFFFFF)  # of the 40 bits: what a small integer holds
+_CHARGE_MASK = const(0x3FFFFFFF)  # the bits of the 40 that fit in a small integer
 _CHARGE_SIGN = const(0x20000000)
 _ALERT_CHECKS = const(20)        # 2 s low, for scans of 10 ms to see; the trip that follows is latched elsewhere
 
@@ -43,17 +43,17 @@ _ALERT_CHECKS = const(20)        # 2 s low, for scans of 10 ms to see; the trip 
 @micropython.viper
 def _scaled(three, factor: int, half: int, divisor: int) -> int:
     """The signed 20 bits of a result register, times factor over divisor, rounded."""
-    b = ptr8(three)
-    raw = (int(b[0]) << 12) | (int(b[1]) << 4) | (int(b[2]) >> 4)
+    data = ptr8(three)
+    raw = (int(data[0]) << 12) | (int(data[1]) << 4) | (int(data[2]) >> 4)
     if raw >= 0x80000:
         raw -= 0x100000
     return (raw * factor + half) // divisor
 
 
 def _limit(amps, shunt_uohm):
-    """Bits that a magnitude may reach without an alert: it comes at the level or up to two bits before, never after.
+    """Bits that a magnitude may reach without an alert. The alert comes at the level or up to two bits before it.
 
-    One bit is what the level loses by rounding, one what the chip may lose of the reading before it compares.
+    The level loses one bit by rounding, and the reading may lose one before the chip compares it.
     """
     return min(amps * shunt_uohm // _LIMIT_LSB_uV, 0x7FFF) - 1
 
@@ -73,7 +73,7 @@ class Ina228:
         self.current_dA = 0
         self.rack_dV = 0
         self.charge_dAs = 0         # between the last two calls of `read_charge`
-        self.charge_whole = False   # it is: the accumulator was not cleared in between
+        self.charge_whole = False   # True: the accumulator was not cleared in between
         self.errors = 0
         self.starts = 0
         self._i2c = i2c
@@ -96,9 +96,9 @@ class Ina228:
         )
 
     def configure(self):
-        """Identify, write and read back; True on success. Bounded: a score of short transfers.
+        """Identify, write and read back; True on success. Bounded: about 20 short transfers.
 
-        A chip that was only out of reach still holds what was written and is left alone: it has gone on counting.
+        A chip that was only out of reach still holds its configuration. It keeps it, as it has gone on counting.
         """
         self._configured = False
         try:
@@ -120,9 +120,9 @@ class Ina228:
         return True
 
     def read(self):
-        """Current and voltage into the attributes; True on success. Scan context, two transfers.
+        """Read current and voltage into the attributes; True on success. Scan context, two transfers.
 
-        Allocates only where `ok` is False: it configures then, and writing does.
+        Allocates only while `ok` is False: it then configures the chip, and a write allocates.
         """
         if not self._configured and not self.configure():
             return False
@@ -140,7 +140,7 @@ class Ina228:
         return True
 
     def check(self):
-        """Is the configuration still there? A chip that lost it is configured again by the next read.
+        """Check the configuration. The next `read` configures a chip that has lost it.
 
         Call it every 100 ms: each _ALERT_CHECKS-th call releases a latched alert whose cause is gone.
         """
@@ -155,10 +155,10 @@ class Ina228:
         return self._configured
 
     def read_charge(self):
-        """Charge since the last call that succeeded, from the chip's own accumulator, into charge_dAs.
+        """Read the charge since the last call that succeeded, from the chip's own accumulator, into charge_dAs.
 
-        True on success. The accumulator is never cleared while it counts, so nothing falls between read and
-        clear; the difference of its low 30 bits is exact for 17 minutes at 1000 A. Does not allocate.
+        True on success. The driver does not clear a counting accumulator, so no charge is lost between read and
+        clear. The difference of its low 30 bits is exact for 17 minutes at 1000 A. Does not allocate.
         """
         if not self._configured:
             return False

@@ -157,8 +157,10 @@ class Ltc681x:
     layout: (devices 1..26, cells per device, temperatures per device, GPIO1 upwards). An LTC6811 has up to 12 cells and
     5 temperatures, an LTC6813 up to 18 and 9. outputs, flags and counters: as rack.drivers.bq79616.Bq79616.
     state: AFE_WAKE while the stack does not answer, otherwise AFE_RUN; in neither does a poll allocate.
-    Always 0: fault (this family has no summary of faults), link_broken (there is no ring), timeouts (SPI has none),
-    wakes (every period begins with one), open_wires (an open wire shows in the voltages, see [plausible] wire_mV).
+    Always 0: fault (this family has no summary of faults), link_broken (the chain cannot be read from its other end),
+    timeouts (an SPI transfer always ends), wakes (every period begins with one).
+
+    open_wires is 0, too: an open wire shows in the voltages, see [plausible] wire_mV.
     """
 
     def __init__(self, spi, layout, outputs, period_us=100_000):

@@ -1,6 +1,6 @@
 """Commands of the LTC6811 and LTC6813: the one list for the driver, the chip model and the tests.
 
-Source: LTC6813-1 data sheet. Constants only: the build puts their values in place of their names.
+Source: LTC6813-1 data sheet. Constants only: the build replaces their names by their values.
 """
 
 from micropython import const

@@ -1,21 +1,20 @@
 """MCP2515 CAN controller, 500 kbit/s: bring-up with read-back, bounded polling, bus-off recovery.
 
-A request that waits behind a dead bus, or a controller that silently reset to its defaults, would leave
-the PCS on old power: mode, bit timing, buffer control and error flags are read back every HEALTH_US, and every
-disagreement starts the chip anew. No loop waits for the chip. 2 s after the last fault on SPI or CAN frames pass
+A request that waits for a dead bus, or a controller that has reset to its defaults unnoticed, would leave the PCS on
+old power. The driver therefore reads mode, bit timing, buffer control and error flags back every _HEALTH_US, and
+restarts the chip at every difference. No loop waits for the chip. 2 s after the last fault on SPI or CAN frames pass
 again: the longest pause of a controller that was bus-off, and a bring-up.
 
 Source: Microchip DS20001801, and linux mcp251x.c for the reset time. `spi` needs transfer(tx, rx, n):
-n bytes in one chip select, full duplex, 16 at most, not interruptible by the fast path; and
-send_fast(frame), see ports.
+n bytes in one chip select, full duplex, at most 16, not interruptible by the fast path; and
+send_fast(frame), see rack.hal.
 """
 
 import micropython
 from micropython import const
 
+from rack.base.clock import TICKS_MASK
 from rack.base.viper import ptr8
-
-_TICKS_MASK = const(0x3FFFFFFF)
 
 # instructions
 _RESET = const(0xC0)
@@ -43,7 +42,7 @@ _MODE_NORMAL = const(0x00)
 _MODE_CONFIG = const(0x80)
 _EFLG_TXBO = const(0x20)
 _EFLG_OVERFLOW = const(0xC0)
-_RXB0_MODE = const(0x64)           # filters on, roll over: what `_setup_rows` writes, without what the chip reports
+_RXB0_MODE = const(0x64)           # the bits of RXB0CTRL that `_setup_rows` writes: filters on, roll over
 
 _RESET_US = const(10_000)          # oscillator start-up; linux mcp251x waits 5 ms
 _HEALTH_US = const(20_000)
@@ -64,12 +63,12 @@ _TIMING = {8: (0x01, 0x91, 0x00), 16: (0x03, 0xAC, 0x40)}
 
 @micropython.viper
 def _copy_received(frame, rx):
-    """The 13 bytes behind the instruction."""
-    f = ptr8(frame)
-    r = ptr8(rx)
+    """Copy the 13 bytes after the instruction."""
+    target = ptr8(frame)
+    received = ptr8(rx)
     i = 0
     while i < 13:
-        f[i] = r[i + 1]
+        target[i] = received[i + 1]
         i += 1
 
 
@@ -121,7 +120,7 @@ class Mcp2515:
         self._spi.transfer(self._tx, self._rx, count)
 
     def _read(self, register, count):
-        """Registers into rx[2:2 + count]; count 1..14."""
+        """Read registers into rx[2:2 + count]; count 1..14."""
         self._tx[0] = _READ
         self._tx[1] = register
         self._command(count + 2)
@@ -135,7 +134,7 @@ class Mcp2515:
         self._command(len(data) + 2)
 
     def _holds(self, register, data):
-        """Does the chip read back `data`? The two read-only bits of RXBnCTRL and TXBnCTRL are 0 at start."""
+        """True if the chip reads back `data`. The two read-only bits of RXBnCTRL and TXBnCTRL are 0 at start."""
         self._read(register, len(data))
         for index in range(len(data)):  # noqa: SIM110 - a generator allocates
             if self._rx[index + 2] != data[index]:
@@ -150,13 +149,16 @@ class Mcp2515:
 
     def poll(self, now_us):
         """Advance bring-up, or check health every 20 ms; now_us wraps at 2**30. About ten short transfers at most."""
-        if ((now_us - self._since) & _TICKS_MASK) < self._wait_us:
+        if ((now_us - self._since) & TICKS_MASK) < self._wait_us:
             return
         self._since = now_us
         self._STEPS[self.state](self)
 
     def receive(self, frame):
-        """Copy the oldest received frame into frame[0:13] (SIDH SIDL EID8 EID0 DLC data[8]); how many waited, 0..2."""
+        """Copy the oldest received frame into frame[0:13] (SIDH SIDL EID8 EID0 DLC data[8]).
+
+        Returns the number of frames that waited, 0..2.
+        """
         if self.state != STATE_RUN:
             return 0
         self._tx[0] = _READ_STATUS
@@ -220,7 +222,7 @@ class Mcp2515:
         self._wait(STATE_LISTEN, 1000)
 
     def _step_listen(self):
-        """Normal mode begins after 11 recessive bits; a bus held dominant never gets there."""
+        """Normal mode begins after 11 recessive bits; on a bus that is held dominant it does not begin."""
         self._read(_CANSTAT, 1)
         if self._rx[2] & 0xE0 == _MODE_NORMAL:
             self._stuck[0] = self._stuck[1] = 0
@@ -254,7 +256,10 @@ class Mcp2515:
         self._check_buffers(control)
 
     def _check_buffers(self, control):
-        """What noise may change in normal mode, and frames that do not leave. control: of transmit buffer 0."""
+        """Check the bits that noise may change in normal mode, and frames that do not leave.
+
+        control: TXB0CTRL as read.
+        """
         rx = self._rx
         self._read(_RXB0CTRL, 1)
         kept = rx[2] & _RXB0_MODE == 0x04
@@ -272,9 +277,9 @@ class Mcp2515:
         self._command(4)
 
     def _check_stuck(self, buffer, register, control, priority):
-        """A frame that nobody acknowledges blocks its buffer: take it back, the next one is fresher.
+        """Abort a frame without acknowledge: it blocks its buffer, and the next frame is fresher.
 
-        False: the buffer has lost its priority.
+        Returns False if the buffer has lost its priority.
         """
         if not control & 8:
             self._stuck[buffer] = 0
@@ -287,7 +292,7 @@ class Mcp2515:
         return control & 3 == priority
 
     def _bus_off(self):
-        """Leave the bus at once, come back after a growing pause so that a shorted bus is not hammered."""
+        """Leave the bus at once, come back after a growing pause: a shorted bus gets few frames."""
         self.bus_offs += 1
         self._write(_CANCTRL, b"\x80")
         self._wait(STATE_BACKOFF, self._backoff_us)

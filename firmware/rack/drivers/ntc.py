@@ -1,7 +1,7 @@
 """NTC on a pull-up to its reference: integer table from the divider ratio to 0.01 °C, made once at start.
 
 A cell temperature that reads too low hides a thermal runaway. Therefore the table is checked to 0.2 °C against the
-Steinhart–Hart equation over -40…125 °C, and a broken or shorted lead never becomes a temperature.
+Steinhart–Hart equation over -40…125 °C, and a broken or shorted lead does not become a temperature.
 Only this module uses floats, before the scan starts.
 """
 
