@@ -1,4 +1,4 @@
-"""A rack with an LTC6813 stack on the emulated board: SPI1, the CAN requests beside it, and the cells that arrive."""
+"""A rack with an LTC6813 stack on the emulated board: its cells and sensors arrive over SPI1."""
 
 from pathlib import Path
 

@@ -32,13 +32,13 @@ def crc16(buffer, start: int, length: int, table) -> int:
 
     table: TABLE. The board does not check the bounds: the caller keeps start + length inside the buffer.
     """
-    b = ptr8(buffer)
-    t = ptr16(table)
+    data = ptr8(buffer)
+    crcs = ptr16(table)
     crc = 0xFFFF
     i = start
     end = start + length
     while i < end:
-        crc = (crc >> 8) ^ int(t[(crc ^ int(b[i])) & 0xFF])
+        crc = (crc >> 8) ^ int(crcs[(crc ^ int(data[i])) & 0xFF])
         i += 1
     return crc
 

@@ -15,8 +15,6 @@ from micropython import const
 
 from rack.base.viper import ptr8
 
-_TICKS_MASK = const(0x3FFFFFFF)
-
 # instructions
 _RESET = const(0xC0)
 _READ = const(0x03)
@@ -69,7 +67,7 @@ def _copy_received(frame, rx):
     r = ptr8(rx)
     i = 0
     while i < 13:
-        f[i] = r[i + 1]
+        target[i] = received[i + 1]
         i += 1
 
 

@@ -1,4 +1,4 @@
-"""Join the chip models to a rack: the one place that says which chip measures what.
+"""Join the chip models to a rack: the one place that connects chip inputs to physics.
 
 Both users of the wires face, driver tests under CPython and the emulated board, take their chips from here.
 """

@@ -42,7 +42,7 @@ class Device:
     awake: bool = False
     ready_us: float = 0.0
     converted_us: float | None = None  # None: the main ADC does not run
-    mode: int = 0  # MAIN_MODE as MAIN_GO found it; what is written later waits for the next one
+    mode: int = 0  # MAIN_MODE as MAIN_GO found it; a later value waits for the next MAIN_GO
     sinks_us: float | None = None
 
     def reset(self, ready_us: float) -> None:
@@ -82,11 +82,15 @@ def _raw(volts: float, lsb_V: float) -> int:
 class Bq79616Stack:
     """The stack as the UART sees it.
 
-    inputs(position) -> (cell voltages in V, GPIO ratios to TSREF 0..1) of one device, called when it converts.
-    broken_links: links that do not conduct; link n joins device n-1 and n, link `devices` closes the ring from
-    the top device back to the base. lost_devices(): positions without supply, asked at every frame.
-    open_wires(): (position, cell 0..15) whose upper sense wire is open, found by the open-wire check.
-    dead_adcs(): positions whose main ADC cannot start. on_read(register, now_us): called at each read command.
+    inputs(position): (cell voltages in V, GPIO ratios to TSREF 0..1) of one device, called when it converts.
+
+    broken_links: links that do not conduct. Link n joins device n-1 and n. The link `devices` closes the ring from the
+    top device back to the base.
+
+    lost_devices(): positions without supply, asked at every frame. open_wires(): (position, cell 0..15) whose upper
+    sense wire is open, found by the open-wire check. dead_adcs(): positions whose main ADC cannot start.
+
+    on_read(register, now_us): called at each read command.
     """
 
     def __init__(
@@ -188,7 +192,7 @@ class Bq79616Stack:
         return reached
 
     def _listening(self, now_us: float, reverse: bool = False) -> list[Device]:
-        """Devices that take a frame now: awake, in the frame's direction, none dead in between."""
+        """Devices that take a frame now: awake, in the frame's direction, with only such devices before them."""
         base = self.devices[0]
         heard: list[Device] = []
         for device in self._chain(base.direction):
@@ -229,7 +233,7 @@ class Bq79616Stack:
                 self._act(device, at, value, now_us)
 
     def _act(self, device: Device, register: int, value: int, now_us: float) -> None:
-        """What a register write does at once; self-clearing bits clear."""
+        """Carry out the immediate effect of a register write; self-clearing bits clear."""
         if register == R.CONTROL1:
             self._control1(device, value, now_us)
         elif register == R.ADC_CTRL1 and value & R.MAIN_GO:
@@ -285,7 +289,7 @@ class Bq79616Stack:
         if kind == R.SINGLE_READ:
             answering = [d for d in listening if d.address == device_id][:1]
         else:
-            # the answer starts at the top of the stack; without one nobody begins
+            # the answer starts at the top of the stack; without a top no device begins
             top = next((n for n, d in enumerate(listening) if d.is_top), None)
             if top is None:
                 return

@@ -25,7 +25,7 @@ class Frame:
 
 
 class Node(Protocol):
-    """What the bus needs from a node."""
+    """The members of a node that the bus uses."""
 
     def acknowledges(self) -> bool:
         """Whether it takes part in the bus now (right bit rate, not off, not listening only)."""
@@ -52,7 +52,7 @@ def _crc15(bits: list[int]) -> int:
     return crc
 
 
-@functools.lru_cache(maxsize=256)  # a frame that nobody acknowledges is repeated thousands of times
+@functools.lru_cache(maxsize=256)  # a frame without an acknowledge is repeated thousands of times
 def frame_bits(frame: Frame) -> int:
     """Length of the frame on the bus in bits, stuff bits and the 3 bits between frames included (ISO 11898-1)."""
     dlc = len(frame.data)
@@ -117,8 +117,13 @@ class CanBus:
     def bit_us(self) -> float:
         return 1e6 / self.bit_rate
 
+    @property
+    def pending(self) -> int:
+        """Frames that wait for the bus, and the one on it."""
+        return len(self._waiting) + (self._flying is not None)
+
     def next_event_us(self) -> float:
-        """When `run_to` will next have something to do; inf when never."""
+        """Time of the next event for `run_to`; inf without one."""
         timer = self._timers[0][0] if self._timers else math.inf
         return min(timer, self._wire_event_us())
 

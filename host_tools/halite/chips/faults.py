@@ -1,4 +1,4 @@
-"""Faults on a wire, seeded: what a noisy, loose or shorted connection does to bytes and chips.
+"""Faults on a wire, seeded: the effect of a noisy, loose or shorted connection on bytes and chips.
 
 One `WireFaults` per chip. The chip models ask it about every byte in each direction, so the same fault
 list works on UART, SPI and I²C.
@@ -12,11 +12,19 @@ from dataclasses import dataclass, field
 class WireFaults:
     """Fault rates per byte (0..1) and standing faults. All off by default.
 
-    flip: one bit of a byte turns over; lose: a byte vanishes (on a clocked bus it reads 0xFF);
-    duplicate: a byte comes twice (on a clocked bus in place of the next one); late_us: extra delay of every answer,
-    0..late_us (on a clocked bus every byte comes one place late); truncate: rate per answer, on a clocked bus per
-    byte, of losing the tail; stuck: the line reads this level for ever; missing: the chip is not there;
-    reset_after: the chip resets after so many bytes of the next transfer.
+    flip: one bit of a byte turns over.
+
+    lose: a byte vanishes; on a clocked bus it reads 0xFF.
+
+    duplicate: a byte comes twice; on a clocked bus it replaces the next one.
+
+    late_us: extra delay of every answer, 0..late_us; on a clocked bus every byte comes one place late.
+
+    truncate: rate of losing the tail, per answer; on a clocked bus per byte.
+
+    stuck: the line always reads this level. missing: the chip is not there.
+
+    reset_after: the chip resets after this number of bytes of the next transfer.
     """
 
     seed: int = 1
@@ -56,7 +64,7 @@ class WireFaults:
         return hit
 
     def stuck_byte(self) -> int:
-        """What a receiver makes of the stuck line."""
+        """The byte that a receiver reads from the stuck line."""
         return 0xFF if self.stuck else 0x00
 
     def begins(self) -> None:
@@ -79,7 +87,7 @@ class WireFaults:
         return byte ^ 1 << self._random.randrange(8) if self._strikes(self.flip) else byte
 
     def received(self, byte: int) -> bytes:
-        """What becomes of one UART byte on its way to the chip."""
+        """One UART byte as it arrives at the chip: 0, 1 or 2 bytes."""
         if self.quiet:
             return bytes((byte,))
         if self.missing or self.stuck is not None or self._strikes(self.lose):
@@ -89,7 +97,7 @@ class WireFaults:
         return bytes((byte, byte)) if self._strikes(self.duplicate) else bytes((byte,))
 
     def answered(self, answer: bytes) -> bytes:
-        """What becomes of a whole UART answer on its way to the controller."""
+        """A whole UART answer as it arrives at the controller."""
         if self.quiet:
             return answer
         if self._strikes(self.truncate):

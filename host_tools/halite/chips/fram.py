@@ -1,7 +1,7 @@
 """Fujitsu MB85RC256V: 32 KiB FRAM on I²C (data sheet DS501-00017).
 
-Each byte is stored as soon as it is acknowledged: there is no page, no write time, no wear worth modelling.
-A power cut leaves every byte before it written and nothing after it.
+Each byte is stored as soon as it is acknowledged. The chip has neither pages nor a write time, and its wear is too
+small to model. A power cut keeps every byte before it and loses every byte after it.
 """
 
 from halite.chips.faults import WireFaults
@@ -23,7 +23,7 @@ class Fram:
         self._received = 0
 
     def power_cycle(self) -> None:
-        """Supply back after a cut; the address pointer starts anew."""
+        """Supply returns after a cut; the address pointer is 0 again."""
         self.powered, self.cut_after, self._pointer = True, None, 0
 
     def start(self, read: bool) -> bool:

@@ -77,7 +77,7 @@ class Ina228:
         self.faults = faults or WireFaults()
         self.lost: Callable[[], bool] = lambda: False
         self.registers: dict[int, int] = {}
-        self._charge_lsb = 0.0
+        self.charge_lsb = 0.0
         self._energy_lsb = 0.0
         self._at_us = 0.0
         self._timed = False
@@ -89,7 +89,7 @@ class Ina228:
     def reset(self) -> None:
         """Power-on or RST: registers to their defaults, accumulators to zero."""
         self.registers = {register: 0 for register in _WRITABLE} | _DEFAULTS
-        self._charge_lsb = self._energy_lsb = 0.0
+        self.charge_lsb = self._energy_lsb = 0.0
         self._flags = self._latched = 0
         self._results = dict.fromkeys(_INPUTS, 0)
         self._begin()
@@ -140,7 +140,7 @@ class Ina228:
                 self.reset()
                 return
             if value & _RSTACC:
-                self._charge_lsb = self._energy_lsb = 0.0
+                self.charge_lsb = self._energy_lsb = 0.0
             value &= 0x3FFF
         self.registers[register] = value
         if register == ADC_CONFIG:
@@ -177,7 +177,7 @@ class Ina228:
         if register == POWER:
             return min(0xFFFFFF, round(abs(self._current(vshunt)) * vbus * _BUS_LSB_V / 3.2))
         if register == CHARGE:
-            return _clip(self._charge_lsb, 40)
+            return _clip(self.charge_lsb, 40)
         if register == ENERGY:
             return round(self._energy_lsb) & 0xFFFFFFFFFF
         if register == DIAG_ALRT:
@@ -274,5 +274,5 @@ class Ina228:
             return
         self._convert(now_us)
         current = self._current(self._sample(VSHUNT))
-        self._charge_lsb += current * seconds
+        self.charge_lsb += current * seconds
         self._energy_lsb += abs(current) * self._sample(VBUS) * _BUS_LSB_V / 3.2 / 16 * seconds

@@ -21,7 +21,7 @@ READ_AUX = (C.RDAUXA, C.RDAUXB, C.RDAUXC, C.RDAUXD)
 # The bits of a start command that are not mode, channel, pull-up or discharge
 _ADCV_MASK, _ADOW_MASK, _ADAX_MASK = 0x668, 0x628, 0x678
 
-BYTE_us = 8.0  # 1 Mbit/s, the most that an LTC6820 takes
+BYTE_us = 8.0  # 1 Mbit/s, the maximum of an LTC6820
 _LSB_V = 100e-6
 _VREF2_V = 3.0
 _SLEEP_us, _IDLE_us = 2_000_000.0, 6_700.0
@@ -29,7 +29,7 @@ _WAKE_us, _READY_us = 300.0, 10.0
 # Conversion of all cells and of all GPIOs by MD: 422 Hz, 27 kHz, 7 kHz, 26 Hz
 _CELLS_us = (12_800.0, 1_100.0, 2_300.0, 201_000.0)
 _AUX_us = (21_500.0, 1_800.0, 3_900.0, 335_000.0)
-_OPEN_STEP_V = 0.6  # what the pull currents of ADOW move the inputs beside an open wire: engineering judgement
+_OPEN_STEP_V = 0.6  # shift of the inputs next to an open wire by the pull currents of ADOW: engineering judgement
 
 
 @dataclass
@@ -53,9 +53,10 @@ def _pack(words: Sequence[int]) -> bytes:
 class Ltc6813Stack:
     """A chain of chips behind one chip select.
 
-    inputs(position) -> (cell voltages in V, GPIO ratios to VREF2 0..1). cells_per_device: 12 (LTC6811) or 18.
-    open_wires: (position, n) of sense wires that are open, wire n above cell n, wire 0 below cell 1.
-    lost: number of devices that answer, the rest of the chain is gone; None for all.
+    inputs(position): (cell voltages in V, GPIO ratios to VREF2 0..1). cells_per_device: 12 (LTC6811) or 18.
+
+    open_wires: (position, n) of sense wires that are open; wire n is above cell n, wire 0 below cell 1.
+    reached(): number of devices that answer; the rest of the chain is gone.
     """
 
     def __init__(
@@ -191,7 +192,7 @@ class Ltc6813Stack:
                     device.cells[cell] = _word(self._with_open_wires(device.position, cell + 1, volts, what))
 
     def _with_open_wires(self, position: int, cell: int, volts: float, what: str) -> float:
-        """Cell reading (1-based) beside open wires; pull-up lowers the cell above the wire, pull-down raises it."""
+        """Cell reading (1-based) next to open wires; pull-up lowers the cell above the wire, pull-down raises it."""
         sign = {"up": -1.0, "down": 1.0}.get(what, 0.0)
         if (position, cell - 1) in self.open_wires:
             volts = 0.0 if cell == 1 and what == "up" else volts + sign * _OPEN_STEP_V

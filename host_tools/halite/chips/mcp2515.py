@@ -154,6 +154,10 @@ class Mcp2515:
             address &= 0x0F  # both appear at the end of every row
         return self.registers[address]
 
+    def write_register(self, address: int, value: int) -> None:
+        """Write a register without SPI, as a disturbance does."""
+        self._set(address, value)
+
     def _set(self, address: int, value: int) -> None:
         if address & 0x0F in (CANSTAT, CANCTRL):
             address &= 0x0F
@@ -171,7 +175,7 @@ class Mcp2515:
             self.registers[address] = value
 
     def _set_receive(self, address: int, value: int) -> None:
-        """RXM and BUKT are written; BUKT1 is a copy of BUKT, the rest tells what has been received."""
+        """RXM and BUKT are written; BUKT1 is a copy of BUKT, the other bits describe the received frame."""
         writable = _RXM | (_BUKT if address == RXBCTRL[0] else 0)
         kept = self.registers[address] & ~(writable | (_BUKT1 if writable & _BUKT else 0)) & 0xFF
         value &= writable
@@ -266,7 +270,7 @@ class Mcp2515:
 
     def failed(self, frame: Frame, at_us: float, acknowledged: bool) -> bool:
         if self.mode != NORMAL:
-            return False  # it has left the bus: what is still queued waits for normal mode
+            return False  # it has left the bus: queued frames wait for normal mode
         passive = self.registers[TEC] >= 128
         if acknowledged and passive:
             pass  # an error-passive node does not count a missing acknowledge (ISO 11898-1)

@@ -1,4 +1,4 @@
-"""What rack and PCS tell each other, apart from how it is packed."""
+"""The messages between rack and PCS, without their coding."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +17,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Status:
-    """What the PCS reports."""
+    """The report of the PCS."""
 
     state: int
     bus_dV: int

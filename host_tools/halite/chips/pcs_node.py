@@ -27,9 +27,10 @@ class PcsNode:
         self._counter = 0
         self._last_counter: int | None = None
         bus.nodes.append(self)
-        bus.every(STATUS_PERIOD_US, self._report, STATUS_PERIOD_US)
+        bus.every(STATUS_PERIOD_US, self.report, STATUS_PERIOD_US)
 
-    def _report(self, at_us: float) -> None:
+    def report(self, at_us: float) -> None:
+        """Send one status frame, unless the PCS is silent."""
         self.rack.step_to(at_us)
         if self.rack.pcs.silent:
             return
@@ -54,7 +55,7 @@ class PcsNode:
         self.rack.request(request.power_W, request.permitted, at_us)
 
     def sent(self, frame: Frame, at_us: float) -> None:
-        """Nothing to do: the next status follows in its own time."""
+        """No action: the next status follows in its own time."""
 
     def failed(self, frame: Frame, at_us: float, acknowledged: bool) -> bool:
         """A status that did not get through is not repeated: the next one is newer."""

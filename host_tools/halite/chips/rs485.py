@@ -10,7 +10,7 @@ _LONGEST, _SHORTEST = 256, 5
 
 
 class SlaveLine:
-    """One slave on a line. now_us: the clock. `put` is the far end's voice, `sent` what the slave has said.
+    """One slave on a line. now_us: the clock. `put` sends bytes from the far end; `sent` holds the slave's answers.
 
     sent: (time of the first start bit in us, bytes). echo: True when the slave's receiver stays on while it sends.
     """

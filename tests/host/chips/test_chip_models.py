@@ -86,7 +86,8 @@ class Line:
         return frames
 
 
-def test_a_stack_brought_up_with_the_makers_frames_answers_with_all_its_cells_top_device_first():
+def test_a_stack_answers_with_its_cells_top_device_first():
+    """After the bring-up with the frames that TI publishes."""
     line = Line(3)
     line.bring_up()
     line.send(READ_CELLS)
@@ -102,7 +103,8 @@ def test_a_stack_brought_up_with_the_makers_frames_answers_with_all_its_cells_to
             assert abs(raw * 190.73e-6 - (3.0 + 0.1 * position + 0.01 * cell)) <= 0.5 * 190.73e-6
 
 
-def test_a_stack_is_silent_before_it_is_woken_and_without_a_marked_top():
+def test_a_stack_is_silent_before_its_wake_and_without_a_top():
+    """It answers only after a wake, and when one device is marked as its top."""
     line = Line(3)
     line.send(READ_CELLS)
     assert not line.answers
@@ -131,7 +133,8 @@ def test_results_are_absent_until_the_converter_has_run():
     assert frame[4:6] == b"\x80\x00"
 
 
-def test_gpio_results_are_ratiometric_to_the_reference_and_need_it_switched_on():
+def test_gpio_results_are_ratiometric_and_need_the_reference():
+    """Without TSREF switched on they are 0."""
     line = Line(3)
     line.bring_up()
     for register, value in ((0x00E, 0x12), (0x00F, 0x12), (0x010, 0x12), (0x011, 0x12)):
@@ -147,7 +150,8 @@ def test_gpio_results_are_ratiometric_to_the_reference_and_need_it_switched_on()
         assert abs(volts / reference - 0.5) < 1e-4
 
 
-def test_a_broken_link_leaves_both_halves_readable_from_their_own_side_of_the_ring():
+def test_a_broken_link_leaves_both_halves_readable():
+    """Each half is read from its own side of the ring."""
     line = Line(4)
     line.stack.broken_links.add(2)
     line.wake()
@@ -180,7 +184,8 @@ def test_a_lost_device_silences_the_whole_stack_read():
 
 
 @given(register=st.sampled_from([*range(0x003, 0x030), *range(0x310, 0x330)]), data=st.binary(min_size=1, max_size=8))
-def test_a_written_register_is_read_back_from_the_addressed_device_only(register, data):
+def test_a_register_is_written_in_the_addressed_device_only(register, data):
+    """The value is read back from this device, and not from the others."""
     line = Line(2)
     line.bring_up()
     before = line.ask((0x80, 1, register >> 8, register & 0xFF, len(data) - 1))[0][4:-2]
@@ -204,7 +209,8 @@ def test_a_frame_with_any_single_bit_wrong_is_never_carried_out(frame, bit):
 
 @settings(max_examples=60)
 @given(garbage=st.binary(max_size=200))
-def test_after_any_garbage_a_wake_and_a_bring_up_give_a_working_stack(garbage):
+def test_after_any_garbage_a_wake_gives_a_working_stack(garbage):
+    """A wake and the bring-up are enough after any bytes."""
     line = Line(3)
     line.bring_up()
     line.send(garbage)
@@ -214,7 +220,8 @@ def test_after_any_garbage_a_wake_and_a_bring_up_give_a_working_stack(garbage):
     assert [len(answer) for _, answer in line.answers] == [114]
 
 
-def test_the_open_wire_check_finds_exactly_the_open_wire_once_the_sinks_had_their_time():
+def test_the_open_wire_check_finds_exactly_the_open_wire():
+    """Once the sinks have had the time to empty the input."""
     line = Line(3)
     line.bring_up()
     line.stack.open_wires = lambda: {(1, 4)}
@@ -304,7 +311,8 @@ class Chain:
         return [[int.from_bytes(group[n : n + 2], "little") for n in (0, 2, 4)] for group in groups]
 
 
-def test_a_woken_chain_converts_and_returns_every_cell_first_device_first():
+def test_a_woken_chain_returns_every_cell_first_device_first():
+    """After a wake and a conversion."""
     chain = Chain(3)
     assert set(chain(0x004, size=24)) == {0xFF}, "asleep"
     chain.wake()
@@ -321,7 +329,8 @@ def test_a_woken_chain_converts_and_returns_every_cell_first_device_first():
     assert chain.words(0x004) == [[0xFFFF] * 3] * 3
 
 
-def test_gpio_voltages_and_their_reference_are_in_the_auxiliary_groups():
+def test_the_auxiliary_groups_hold_gpios_and_their_reference():
+    """At the places that the data sheet gives."""
     chain = Chain(1)
     chain.wake()
     chain(0x560)
@@ -333,7 +342,8 @@ def test_gpio_voltages_and_their_reference_are_in_the_auxiliary_groups():
 
 
 @given(data=st.lists(st.binary(min_size=6, max_size=6), min_size=3, max_size=3), broken=st.integers(0, 2))
-def test_configuration_is_written_last_device_first_and_a_wrong_pec_leaves_the_old_one(data, broken):
+def test_configuration_is_written_last_device_first(data, broken):
+    """A device whose PEC is wrong keeps its old configuration."""
     chain = Chain(3)
     chain.wake()
     frames = [group + pec15(group).to_bytes(2, "big") for group in reversed(data)]
@@ -345,7 +355,8 @@ def test_configuration_is_written_last_device_first_and_a_wrong_pec_leaves_the_o
     assert chain.stack.pec_errors == 1
 
 
-def test_an_open_wire_shows_as_the_difference_between_pull_up_and_pull_down():
+def test_an_open_wire_shows_between_pull_up_and_pull_down():
+    """The two readings of the cell differ."""
     chain = Chain(2)
     chain.stack.open_wires = {(1, 7)}
     chain.wake()

@@ -22,12 +22,12 @@ def test_frame_lengths_lie_between_no_stuff_bit_and_one_in_four(identifier, data
 
 
 def test_five_equal_bits_cost_one_stuff_bit():
-    # identifier 0x555 ends in 1, then RTR, IDE, r0 and DLC are seven zeros; the CRC of this frame needs none
+    # identifier 0x555 ends in 1, then RTR, IDE, r0 and DLC are seven zeros; the CRC of this frame needs no stuff bit
     assert frame_bits(Frame(0x555)) == 48
 
 
 class Talker:
-    """A plain CAN node that keeps what it hears."""
+    """A plain CAN node that keeps the frames it receives."""
 
     def __init__(self, bus):
         self.heard, self.alive = [], True
@@ -76,7 +76,8 @@ class Spi:
         self(0x80 | 1 << buffer)
 
 
-def test_a_frame_is_on_the_bus_after_its_true_length_and_its_request_clears():
+def test_a_frame_takes_its_true_length_and_clears_its_request():
+    """The frame is on the bus after the time of its bits; its request then clears."""
     bus = CanBus()
     talker, spi = Talker(bus), Spi(Mcp2515(bus))
     spi.bring_up()
@@ -118,7 +119,8 @@ def test_a_wrong_bit_timing_keeps_the_controller_off_the_bus():
     assert not talker.heard
 
 
-def test_without_a_partner_the_controller_becomes_passive_but_never_bus_off():
+def test_without_a_partner_the_controller_becomes_passive_only():
+    """Missing acknowledges make the controller error-passive, but do not lead to bus-off."""
     bus = CanBus()
     spi = Spi(Mcp2515(bus))
     spi.bring_up()
@@ -128,7 +130,8 @@ def test_without_a_partner_the_controller_becomes_passive_but_never_bus_off():
     assert spi(0x03, mcp2515.EFLG, 0)[2] & 0x30 == 0x10
 
 
-def test_a_shorted_bus_leads_to_bus_off_and_back_when_it_is_repaired():
+def test_a_shorted_bus_leads_to_bus_off_and_back():
+    """After the repair the controller leaves bus-off."""
     bus = CanBus()
     talker, spi = Talker(bus), Spi(Mcp2515(bus))
     spi.bring_up()
@@ -181,12 +184,12 @@ def test_the_lower_identifier_wins_when_two_wait():
 
 
 @given(st.tuples(*[st.integers(0, 3)] * 3), st.permutations(range(3)))
-def test_the_buffer_of_the_highest_priority_goes_first_then_the_one_with_the_highest_number(priorities, asked):
-    """DS20001801, 3.2: whatever their identifiers and the order in which they were asked for."""
+def test_buffers_leave_by_priority_and_then_by_number(priorities, asked):
+    """DS20001801, 3.2: for any identifiers, and any order in which they were asked for."""
     bus = CanBus()
     talker, spi = Talker(bus), Spi(Mcp2515(bus))
     spi.bring_up()
-    bus.send(talker, Frame(0x050, bytes(8)), spi.now_us)      # the bus is busy meanwhile
+    bus.send(talker, Frame(0x050, bytes(8)), spi.now_us)      # the bus is busy during this time
     spi.now_us += 10
     for buffer in asked:
         spi(0x02, mcp2515.TXBCTRL[buffer], priorities[buffer])
@@ -196,7 +199,8 @@ def test_the_buffer_of_the_highest_priority_goes_first_then_the_one_with_the_hig
     assert sent == sorted(range(3), key=lambda buffer: (priorities[buffer], buffer), reverse=True)
 
 
-def test_registers_of_the_configuration_are_locked_outside_its_mode():
+def test_configuration_registers_are_locked_outside_their_mode():
+    """A write outside configuration mode leaves them as they are."""
     spi = Spi(Mcp2515(CanBus()))
     spi.bring_up()
     spi(0x02, mcp2515.CNF1, 0x3F)
@@ -223,7 +227,8 @@ def ina_write(chip, register, value):
 
 
 @given(amps=st.floats(-1000, 1000), volts=st.floats(0, 80), lsb_mA=st.sampled_from([1, 2, 4]))
-def test_current_and_voltage_come_out_as_the_data_sheets_formulas_say(amps, volts, lsb_mA):
+def test_current_and_voltage_follow_the_data_sheet(amps, volts, lsb_mA):
+    """The results are those of the formulas in the data sheet."""
     chip = Ina228(lambda: (amps, volts, 25.0), shunt_ohm=50e-6)
     ina_write(chip, ina228.SHUNT_CAL, round(13107.2e6 * lsb_mA * 1e-3 * 50e-6))
     current = int.from_bytes(ina_read(chip, ina228.CURRENT, 3), "big", signed=True) >> 4
@@ -259,7 +264,8 @@ def test_a_latched_alert_stays_until_its_flags_are_read():
 
 
 @given(st.integers(0, 7), st.integers(0, 7), st.integers(0, 2), st.integers(0, 3), st.floats(0, 1))
-def test_a_step_of_current_is_read_when_the_configured_conversions_have_passed(shunt_ct, bus_ct, avg, turns, share):
+def test_a_step_of_current_is_read_after_its_conversions(shunt_ct, bus_ct, avg, turns, share):
+    """The reading follows after the time of the configured conversions."""
     times_us, averages = (50, 84, 150, 280, 540, 1052, 2074, 4120), (1, 4, 16)
     amps = 0.0
     chip = Ina228(lambda: (amps, 50.0, 25.0), shunt_ohm=50e-6)
@@ -281,7 +287,8 @@ def test_a_step_of_current_is_read_when_the_configured_conversions_have_passed(s
 
 
 @pytest.mark.parametrize(("slow", "alert"), [(0, True), (0x2000, False)])
-def test_the_alert_compares_each_conversion_or_with_slowalert_the_mean(slow, alert):
+def test_the_alert_compares_conversions_or_with_slowalert_means(slow, alert):
+    """Each conversion is compared with the limits; with SLOWALERT the mean is."""
     amps = 0.0
     chip = Ina228(lambda: (amps, 50.0, 25.0), shunt_ohm=50e-6)
     chip.advance(0.0)
@@ -340,13 +347,15 @@ def test_a_power_cut_keeps_exactly_the_bytes_before_it(at, data, cut):
 
 
 @given(degC=st.floats(-45, 150), curved=st.booleans())
-def test_the_ntc_model_is_its_own_inverse_and_falls_with_temperature(degC, curved):
+def test_the_ntc_model_is_inverted_exactly(degC, curved):
+    """Ratio to temperature inverts temperature to ratio; the ratio falls with the temperature."""
     ntc = Ntc(1.129148e-3, 2.34125e-4, 8.76741e-8, 10_000.0) if curved else Ntc()
     assert abs(ntc.degC(ntc.ratio(degC)) - degC) < 1e-6
     assert ntc.ratio(degC) > ntc.ratio(degC + 0.1)
 
 
-def test_the_common_steinhart_hart_sensor_has_ten_kiloohm_at_25_degrees():
+def test_the_common_sensor_has_ten_kiloohm_at_25_degrees():
+    """The Steinhart-Hart coefficients of a common sensor give 10 kohm at 25 °C."""
     assert abs(Ntc(1.129148e-3, 2.34125e-4, 8.76741e-8).ohm(25.0) - 10_000) < 15
     assert Ntc().ratio(-math.inf) == 1.0
     assert Ntc().ratio(math.inf) == 0.0

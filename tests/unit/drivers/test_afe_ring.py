@@ -1,7 +1,7 @@
 """A link that breaks under load: the cells are read from both ends before they count as lost, on the board's schedule.
 
 The application's own tasks, scheduler and planning of collections, each task as long as its bar allows; the driver
-and the stack model are real. What trips is the age that the scan sees, `[alarms] cells_lost`.
+and the stack model are real. The rack trips at the age that the scan sees, `[alarms] cells_lost`.
 """
 
 from array import array
@@ -41,7 +41,7 @@ class BoardRig(AfeRig):
         self.stack = Bq79616Stack(devices, self.look)
         self.driver = Bq79616(AfeUart(self.stack, self.clock), lambda: self.clock.ticks, self.layout, self.outputs)
         self.oldest_ms = self.age_ms = 0
-        self.talking = False       # somebody reads answers without end on the console
+        self.talking = False       # a user reads answers without end on the console
         self.taken_us = {"cells": [], "temps": []}      # from the request until they were judged
         self._asked_us = {}
         self.stack.on_read = self._asked_us.__setitem__
@@ -118,8 +118,8 @@ def well(rig):
 
 @given(st.integers(1, DEVICES - 1), st.integers(0, 99), st.booleans(), st.booleans())
 @settings(max_examples=20, deadline=None)
-def test_a_broken_link_is_a_warning_and_no_trip_whatever_it_meets(link, phase_ms, collection, talking):
-    """Any link, any phase of the AFE period, a collection asked for in the same moment, somebody at the console."""
+def test_a_broken_link_is_a_warning_and_no_trip(link, phase_ms, collection, talking):
+    """Any link, any phase of the AFE period, a collection asked for in the same moment, a user at the console."""
     rig = closed(after_ms=700 + phase_ms)
     rig.talking = talking
     rig.stack.broken_links = {link}
@@ -131,7 +131,7 @@ def test_a_broken_link_is_a_warning_and_no_trip_whatever_it_meets(link, phase_ms
 
 @given(st.integers(1, DEVICES - 1), st.integers(0, 99))
 @settings(max_examples=10, deadline=None)
-def test_a_link_that_is_whole_again_is_found_so_between_two_scans(link, phase_ms):
+def test_a_repaired_link_is_found_between_two_scans(link, phase_ms):
     """The look turns and addresses the devices behind the link, and the first read follows six writes of one poll."""
     rig = closed()
     rig.stack.broken_links = {link}
@@ -172,7 +172,8 @@ def test_a_link_that_breaks_in_the_wire_check_leaves_no_sink_on():
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 80)), min_size=2, max_size=4), st.integers(0, 99))
 @settings(max_examples=10, deadline=None)
-def test_one_break_after_another_is_followed_and_a_whole_link_ends_the_warning(breaks, phase_ms):
+def test_one_break_after_another_is_followed(breaks, phase_ms):
+    """Each broken link is found in its turn; a whole link ends the warning."""
     rig = closed(6, 700 + phase_ms)
     for link, tens in breaks:
         rig.stack.broken_links = {link}
@@ -186,7 +187,8 @@ def test_one_break_after_another_is_followed_and_a_whole_link_ends_the_warning(b
 
 @given(st.integers(0, DEVICES - 1), st.integers(0, 99), st.sampled_from([(ADC_CTRL1, 0x04), (CONTROL2, 0x00)]))
 @settings(max_examples=10, deadline=None)
-def test_a_device_that_has_lost_its_setup_is_set_up_again_before_the_cells_count_as_lost(device, phase_ms, astray):
+def test_a_device_without_setup_gets_it_before_cells_are_lost(device, phase_ms, astray):
+    """A device that has lost its setup is set up again before the cells count as lost."""
     rig = closed(after_ms=700 + phase_ms)
     rig.driver.cycles_to_check = 1
     rig.write_astray(device, *astray)
@@ -196,8 +198,8 @@ def test_a_device_that_has_lost_its_setup_is_set_up_again_before_the_cells_count
 
 
 @pytest.mark.parametrize("link", [None, 1, 13, 25])
-def test_the_longest_scan_with_the_check_of_wires_and_setup_leaves_time_for_the_next(link):
-    """With a broken link it lasts longer than its period when each task takes what it may: the next begins late."""
+def test_the_longest_scan_leaves_time_for_the_next(link):
+    """With a broken link and every task at its budget the scan lasts longer than its period; the next begins late."""
     rig = closed()
     rig.stack.broken_links = {link} if link else set()
     rig.run(300)
@@ -208,7 +210,8 @@ def test_the_longest_scan_with_the_check_of_wires_and_setup_leaves_time_for_the_
     assert rig.oldest_ms <= PERIOD_ms + (3 * SCAN_ms if link else SCAN_ms)
 
 
-def test_a_link_that_stays_broken_is_looked_at_again_and_costs_no_scan():
+def test_checks_of_a_broken_link_cost_no_scan():
+    """A link that stays broken is checked again and again; every period has its scan."""
     rig = closed()
     rig.stack.broken_links = {11}
     rig.run(300)
@@ -219,7 +222,8 @@ def test_a_link_that_stays_broken_is_looked_at_again_and_costs_no_scan():
 
 @given(st.integers(1, 5))
 @settings(max_examples=5, deadline=None)
-def test_a_link_that_is_broken_at_the_start_is_found_and_noticed_when_it_is_whole(link):
+def test_a_link_broken_at_the_start_is_found(link):
+    """The broken link is found, and also its repair."""
     rig = BoardRig(6)
     rig.stack.broken_links = {link}
     rig.run(1_000)
@@ -229,7 +233,8 @@ def test_a_link_that_is_broken_at_the_start_is_found_and_noticed_when_it_is_whol
     assert not rig.driver.link_broken and well(rig)
 
 
-def test_two_breaks_leave_devices_that_nobody_reaches_and_their_cells_do_not_count_as_read():
+def test_with_two_breaks_the_cells_do_not_count_as_read():
+    """Two breaks leave devices that no frame reaches; no scan counts as complete."""
     rig = closed(6)
     rig.stack.broken_links = {2, 4}
     rig.run(200)
@@ -242,7 +247,8 @@ def test_two_breaks_leave_devices_that_nobody_reaches_and_their_cells_do_not_cou
 
 
 @pytest.mark.parametrize("direction", ["to the chip", "from the chip"])
-def test_one_byte_lost_costs_one_answer_and_neither_a_wake_nor_a_trip(direction):
+def test_one_lost_byte_costs_neither_a_wake_nor_a_trip(direction):
+    """The driver asks again for the answer of which one byte was lost."""
     rig = closed()
     rig.stack.faults.lose = 1.0
     if direction == "to the chip":

@@ -18,7 +18,7 @@ from support.wires import AfeUart
 
 RECOVERY_ms = 1_000     # as rack.drivers.bq79616 and docs/wiring.md state it
 FROZEN_ms = 250             # until cells of a device that no longer converts are fresh again
-READ_BACK_ms = 10_000       # what the cells depend on is read back once in this time
+READ_BACK_ms = 10_000       # the registers that the cells depend on are read back once in this time
 LINK_RECOVERY_ms = 3_500    # the same for a link that is whole again, or that noise has made look broken
 
 
@@ -179,7 +179,8 @@ def test_a_single_flipped_bit_discards_the_scan_and_counts_it(data):
 
 @given(st.sets(st.tuples(st.integers(0, 2), st.integers(0, 15)), max_size=4), st.booleans())
 @settings(max_examples=8, deadline=None)
-def test_the_open_wire_check_names_the_wires_and_leaves_the_cells_alone(wires, broken):
+def test_the_wire_check_finds_open_wires_and_leaves_cells_alone(wires, broken):
+    """The open-wire check finds exactly the open wires; the cells are read as before."""
     rig = Rig(devices=3)
     rig.stack.open_wires = lambda: wires
     rig.stack.broken_links = {2} if broken else set()
@@ -191,7 +192,8 @@ def test_the_open_wire_check_names_the_wires_and_leaves_the_cells_alone(wires, b
 
 @given(st.integers(1, 5), st.integers(0, 4), st.sampled_from([0x01, 0x02, 0x04, 0x80]))
 @settings(max_examples=8, deadline=None)
-def test_a_device_that_reports_a_fault_is_named_until_the_fault_has_gone(devices, device, bit):
+def test_a_device_with_a_fault_of_its_own_is_named(devices, device, bit):
+    """`fault` names the device until the fault has gone."""
     rig = Rig(devices=devices)
     device = min(device, devices - 1)
     rig.run(400)
@@ -199,7 +201,7 @@ def test_a_device_that_reports_a_fault_is_named_until_the_fault_has_gone(devices
     rig.stack.devices[device].registers[FAULT_SYS] = bit
     rig.run(250)
     assert rig.driver.fault == device + 1 and rig.cells_right()
-    rig.driver.cycles_to_check = 0         # the next wire check forgets what is no longer there
+    rig.driver.cycles_to_check = 0         # the next wire check clears faults that have gone
     rig.run(500)
     assert rig.driver.fault == 0 and rig.driver.wakes == 1
 
@@ -214,15 +216,15 @@ def test_noise_on_the_wire_is_no_fault_of_a_device():
     assert rig.scans and rig.driver.fault == 0
 
 
-# what a disturbance leaves in one of four devices of 15 cells, and what belongs there
+# a register of one of four devices with 15 cells, its value after a disturbance, and the right one
 _ASTRAY = ((ACTIVE_CELL, 0x0A, 0x09), (CONTROL2, 0x00, 0x01), (ADC_CTRL1, 0x00, 0x02))
 
 
 @pytest.mark.parametrize("broken", [set(), {2}])
 @pytest.mark.parametrize("device", [0, 1, 3])
 @pytest.mark.parametrize(("register", "value", "right"), _ASTRAY)
-def test_what_the_cells_depend_on_is_read_back_on_both_sides_and_set_right_without_a_wake(register, value, right,
-                                                                                         device, broken):
+def test_changed_registers_are_read_back_and_written_again(register, value, right, device, broken):
+    """Registers that the cells depend on are read back on both sides of the ring, and set right without a wake."""
     rig = Rig(cells=15)
     rig.run(400)
     rig.stack.broken_links = broken
@@ -236,7 +238,8 @@ def test_what_the_cells_depend_on_is_read_back_on_both_sides_and_set_right_witho
     assert rig.cells_right() and rig.temps_right() and rig.driver.invalid == 1 and rig.driver.wakes == 1
 
 
-def test_the_read_back_comes_round_in_its_time_and_finds_nothing_where_nothing_is():
+def test_the_read_back_repeats_in_time_without_false_findings():
+    """Registers that are right raise no finding; a changed one is found within READ_BACK_ms."""
     rig = Rig(devices=1)
     rig.run(READ_BACK_ms + 1_000)
     assert rig.driver.invalid == 0 and len(rig.scans) >= 107
@@ -247,7 +250,7 @@ def test_the_read_back_comes_round_in_its_time_and_finds_nothing_where_nothing_i
 
 @given(st.integers(1, 4), st.integers(0, 3), st.integers(0, 99), st.booleans())
 @settings(max_examples=20, deadline=None)
-def test_a_device_that_no_longer_converts_is_noticed_and_runs_again_in_its_time(devices, device, phase_ms, broken):
+def test_a_device_that_stopped_converting_runs_again_in_time(devices, device, phase_ms, broken):
     """A write of MAIN_GO without a mode stops it: it goes on sending its last cells with a good CRC."""
     rig = Rig(devices=devices)
     device = min(device, devices - 1)
@@ -285,7 +288,7 @@ def test_a_device_in_the_middle_that_resets_is_addressed_anew():
     assert rig.scans and rig.cells_right() and rig.driver.devices_seen == 4
 
 
-# what the wire does: (fault, its value, for so many ms)
+# faults of the wire: (fault, its value, duration in ms)
 _RATES = st.floats(0, 0.05)
 _FAULTS = st.lists(st.tuples(st.one_of(
     st.tuples(st.sampled_from(["flip", "lose", "duplicate"]), _RATES),
@@ -297,7 +300,8 @@ _FAULTS = st.lists(st.tuples(st.one_of(
 
 @given(st.integers(0, 2**16), st.integers(1, 4), _FAULTS)
 @settings(max_examples=25, deadline=None)
-def test_no_sequence_of_faults_makes_a_wrong_cell_or_lasts_longer_than_its_recovery(seed, devices, faults):
+def test_no_fault_makes_a_wrong_cell_or_lasts_after_its_recovery(seed, devices, faults):
+    """Any sequence of wire faults: no cell is wrong, and all are right again RECOVERY_ms after the last fault."""
     rig = Rig(devices=devices, seed=seed)
     rig.run(300)
     for (name, value), ms in faults:

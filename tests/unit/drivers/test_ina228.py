@@ -43,10 +43,11 @@ def test_current_and_voltage_are_read_to_a_tenth(amps, volts):
 @given(st.lists(st.tuples(st.floats(-800, 800), st.integers(1, 600)), min_size=1, max_size=30),
        st.sampled_from([2**30, 2**29, 2**24, 0]))
 @settings(max_examples=40)
-def test_charge_adds_up_over_any_wrap_of_the_accumulator_without_clearing_it(legs, wrap):
+def test_charge_adds_up_over_any_wrap_of_the_accumulator(legs, wrap):
+    """The driver does not clear the accumulator for that."""
     rig = Rig()
     rig.driver.read()
-    rig.chip._charge_lsb = float(wrap - 1000)      # the bits that are read are about to wrap
+    rig.chip.charge_lsb = float(wrap - 1000)      # the bits that are read are about to wrap
     assert rig.driver.read_charge() and not rig.driver.charge_whole and rig.driver.charge_dAs == 0
     at_us, taken, true, spread = 0.0, 0, 0.0, 0.0
     rig.chip.advance(at_us)
@@ -63,7 +64,8 @@ def test_charge_adds_up_over_any_wrap_of_the_accumulator_without_clearing_it(leg
     assert taken == pytest.approx(true, abs=1 + 0.04 * total_s + 3e-4 * spread)
 
 
-def test_charge_that_passed_while_the_link_was_gone_is_there_when_it_comes_back():
+def test_charge_during_a_lost_link_is_read_afterwards():
+    """The chip goes on counting while its link is gone; the next reading has the whole charge."""
     rig = Rig()
     rig.amps = 400.0
     rig.driver.read()
@@ -141,7 +143,8 @@ def test_the_count_is_right_whatever_was_not_seen(pieces, reset):
 
 
 @given(st.floats(-1000, 1000))
-def test_the_alert_pin_falls_beyond_the_limit_of_each_direction_and_stays(amps):
+def test_the_alert_pin_falls_beyond_either_limit_and_stays(amps):
+    """One limit for charging and one for discharging; the alert is latched."""
     rig = Rig()
     rig.driver.read()
     rig.amps = amps
@@ -156,7 +159,8 @@ def test_the_alert_pin_falls_beyond_the_limit_of_each_direction_and_stays(amps):
 
 
 @given(st.integers(1, 1250), st.integers(1, 10_000), st.booleans(), st.floats(-60e-6, 60e-6))
-def test_the_alert_comes_at_its_level_or_up_to_two_bits_before_and_never_after(shunt_uohm, level_A, charging, away_V):
+def test_the_alert_comes_at_its_level_or_two_bits_before(shunt_uohm, level_A, charging, away_V):
+    """At its level or up to two bits before, but not after it."""
     amps = 0.0
     chip = Chip(lambda: (amps, 50.0, 25.0), shunt_uohm * 1e-6)
     levels = (level_A, 10_000) if charging else (10_000, level_A)
@@ -167,11 +171,12 @@ def test_the_alert_comes_at_its_level_or_up_to_two_bits_before_and_never_after(s
     amps = (-1 if charging else 1) * beyond_V / (shunt_uohm * 1e-6)
     if beyond_V >= level_V + 0.2e-6:    # half a bit of the result, which it rounds
         assert chip.alert
-    elif 0 <= beyond_V < level_V - 15.2e-6:     # two bits, and what rounding the level has taken
+    elif 0 <= beyond_V < level_V - 15.2e-6:     # two bits, and the rounding of the level
         assert not chip.alert
 
 
-def test_one_conversion_beyond_the_level_is_an_alert_and_a_mean_below_it_does_not_hide_it():
+def test_one_conversion_beyond_the_level_is_an_alert():
+    """A mean below the level does not hide the conversion."""
     rig = Rig()
     rig.chip.advance(0.0)
     rig.driver.read()
@@ -189,7 +194,7 @@ def test_one_conversion_beyond_the_level_is_an_alert_and_a_mean_below_it_does_no
 
 
 @given(st.floats(0, 5_000), st.sampled_from([-501, 701]))
-def test_an_over_current_reaches_the_alert_pin_within_three_conversions_of_any_phase(begins_us, amps):
+def test_an_over_current_reaches_the_pin_in_three_conversions(begins_us, amps):
     """The one that runs, the one of the bus, and a whole one."""
     rig = Rig()
     rig.chip.advance(0.0)
@@ -202,7 +207,8 @@ def test_an_over_current_reaches_the_alert_pin_within_three_conversions_of_any_p
     assert rig.driver.current_dA == pytest.approx(10 * amps, abs=4)
 
 
-def test_a_latched_alert_stays_for_scans_to_see_and_is_released_when_its_cause_is_gone():
+def test_a_latched_alert_is_released_after_its_cause_has_gone():
+    """It stays long enough for several scans to see it."""
     rig = Rig()
     rig.driver.read()
     rig.amps = 900.0
@@ -269,7 +275,8 @@ _WIRE = st.lists(st.tuples(st.one_of(
 
 @given(st.integers(0, 2**16), _WIRE)
 @settings(max_examples=60, deadline=None)
-def test_after_any_sequence_of_faults_current_and_charge_are_right_again_within_three_readings(seed, faults):
+def test_current_and_charge_are_right_soon_after_any_faults(seed, faults):
+    """Any sequence of faults on I²C: within three readings after the last one current and charge are right again."""
     rig = Rig()
     rig.chip.faults = WireFaults(seed)
     rig.amps = 50.0

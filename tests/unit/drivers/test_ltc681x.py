@@ -19,7 +19,7 @@ from support.afe_rig import NTC_TABLE, POLL_US, AfeRig
 
 
 class Spi:
-    """isoSPI at 1 Mbit/s: 8 µs a byte. waited_us: what the caller waited for, in all."""
+    """isoSPI at 1 Mbit/s: 8 µs a byte. waited_us: total waiting time of the caller."""
 
     def __init__(self, stack, clock):
         self.stack, self.clock, self.waited_us, self.ends_us = stack, clock, 0, 0
@@ -168,7 +168,8 @@ _WIRE = st.lists(st.tuples(st.one_of(
 
 @given(st.integers(0, 2**16), _WIRE)
 @settings(max_examples=25, deadline=None)
-def test_no_sequence_of_faults_makes_a_wrong_cell_or_outlives_half_a_second(seed, faults):
+def test_no_fault_makes_a_wrong_cell_or_lasts_over_half_a_second(seed, faults):
+    """Any sequence of wire faults: no cell is wrong, and all are right again 0.5 s after the last fault."""
     rig = Rig(2)
     rig.stack.faults = WireFaults(seed)
     rig.run(150)

@@ -95,8 +95,8 @@ def test_frames_leave_with_their_identifier_and_data(request, limits):
 
 @given(st.booleans(), st.booleans())
 @settings(max_examples=4, deadline=None)
-def test_a_request_passes_the_limits_that_wait_with_a_lower_identifier(limits_first, alone):
-    """Whether the bus is busy with the frame of another node or nobody acknowledges yet."""
+def test_a_request_leaves_before_limits_that_wait(limits_first, alone):
+    """Whether the bus is busy with the frame of another node or no node acknowledges yet."""
     rig = Rig()
     rig.run(30)
     rig.node.alive = not alone
@@ -127,7 +127,8 @@ def test_only_the_accepted_identifier_is_received_in_order(frames):
     assert rig.received == wanted
 
 
-def test_a_pending_request_is_not_overwritten_and_is_taken_back_when_nobody_acknowledges():
+def test_a_pending_request_is_kept_or_aborted_without_answer():
+    """A pending request is not overwritten; without an acknowledge the driver aborts it."""
     rig = Rig()
     rig.run(30)
     rig.node.alive = False
@@ -182,7 +183,8 @@ def test_lost_frames_are_counted():
 @given(st.integers(0, 2**16), st.floats(0, 0.05), st.floats(0, 0.05), st.sampled_from([None, 0, 1]),
        st.one_of(st.none(), st.integers(0, 200)))
 @settings(max_examples=40, deadline=None)
-def test_no_fault_on_spi_escapes_or_waits_and_the_driver_comes_back(seed, flip, lose, stuck, reset_after):
+def test_no_fault_on_spi_raises_or_waits(seed, flip, lose, stuck, reset_after):
+    """Any fault on SPI: no exception and no wait; afterwards the driver runs again."""
     rig = Rig(start_us=2**30 - 50_000)
     rig.chip.faults = WireFaults(seed, flip=flip, lose=lose, stuck=stuck, reset_after=reset_after)
     for _ in range(8):

@@ -56,7 +56,7 @@ class Pcs:
 
 
 class NoisySpi(CanSpi):
-    """`inject`: what the controller's answer becomes on its way; the chip model does the rest."""
+    """`inject`: the controller's answer as it arrives; the chip model does the rest."""
 
     inject = None
 
@@ -148,13 +148,14 @@ FAULTS = {
     "bus shorted": (_short, st.none()), "nobody acknowledges": (_alone, st.none()), "PCS mute": (_mute, st.none()),
 }  # fmt: skip
 _ONE = st.sampled_from(sorted(FAULTS)).flatmap(lambda name: st.tuples(st.just(name), FAULTS[name][1]))
-# without these nothing of the PCS can have been heard
+# without these the rack cannot have heard the PCS
 DEAF = ("late in both directions", "stuck", "missing", "any bytes", "late bytes", "bus shorted", "PCS mute")
 
 
 @given(st.integers(0, 2**16), st.lists(st.tuples(_ONE, st.integers(1, 40)), min_size=1, max_size=6))
 @settings(max_examples=25, deadline=None)
-def test_no_sequence_of_faults_escapes_waits_lies_or_outlives_two_seconds(seed, faults):
+def test_no_fault_raises_waits_or_lasts_after_two_seconds(seed, faults):
+    """Any sequence of faults: no exception, no wait, no wrong frame; frames pass again 2 s after the last fault."""
     rig = Rig(seed)
     rig.run(100)
     assert rig.well()
@@ -164,7 +165,7 @@ def test_no_sequence_of_faults_escapes_waits_lies_or_outlives_two_seconds(seed, 
         rig.run(10 * polls)
         assert rig.s[I.PCS_POWER_W] in POWERS and rig.s[I.BUS_dV] == 11_520
         if name in DEAF:
-            assert rig.s[I.PCS_AGE_ms] >= 10 * polls - 30       # what makes `pcs_lost` come
+            assert rig.s[I.PCS_AGE_ms] >= 10 * polls - 30       # the cause of `pcs_lost` come
         quiet(rig)
     rig.run(RECOVERY_ms)
     rig.pcs.requests.clear()
@@ -193,24 +194,24 @@ def test_a_shorted_bus_is_left_and_a_mute_one_is_not():
 
 
 def test_a_stuck_bus_costs_the_model_a_bounded_number_of_tries():
-    """Repetitions take their time on the bus; modes that change meanwhile make no second request of a frame."""
+    """Repetitions take their time on the bus; mode changes in between do not repeat the request of a frame."""
     rig = Rig()
     rig.run(100)
     rig.pcs.alive = False
     for _ in range(50):
-        rig.chip._set(0x0F, 0x80)
+        rig.chip.write_register(0x0F, 0x80)
         rig.run(10)
-        rig.chip._set(0x0F, 0x00)
+        rig.chip.write_register(0x0F, 0x00)
         rig.run(10)
-        assert len(rig.bus._waiting) + (rig.bus._flying is not None) <= 4
+        assert rig.bus.pending <= 4
 
 
 def test_remote_frames_do_not_make_old_status_frames_new():
-    """They pass the filters, with a length and without data: the buffers still hold what the PCS has said before."""
+    """They pass the filters, with a length and without data: the buffers still hold the earlier message of the PCS."""
     rig = Rig()
     rig.run(100)
     for _ in range(2):      # both buffers get a valid status
-        rig.pcs._report(rig.clock.now_us)
+        rig.pcs.report(rig.clock.now_us)
     rig.run(20)
     rig.pcs.silent = True
     rig.run(20)
@@ -223,7 +224,8 @@ def test_remote_frames_do_not_make_old_status_frames_new():
     assert rig.s[I.PCS_REJECTED] - rejected >= 90
 
 
-def test_the_counter_of_the_limits_has_no_gap_where_a_frame_found_no_room():
+def test_the_counter_of_the_limits_has_no_gap():
+    """A frame of limits that found no room in the controller leaves no gap in their counter."""
     rig = Rig()
     rig.run(100)
     for _ in range(5):
