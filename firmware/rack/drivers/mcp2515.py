@@ -1,18 +1,19 @@
 """MCP2515 CAN controller, 500 kbit/s: bring-up with read-back, bounded polling, bus-off recovery.
 
-If a request waits on a dead bus, or if the controller resets to its defaults without notice, the PCS stays at an old
-power. Therefore the driver reads back mode, bit timing, buffer control and error flags every _HEALTH_US, and starts the
-chip again after each difference. No loop waits for the chip. Frames pass again within 2 s after the last fault on SPI
-or CAN. This time covers the longest pause after bus-off, and a bring-up.
+A request that waits for a dead bus, or a controller that has reset to its defaults unnoticed, would leave the PCS on
+old power. The driver therefore reads mode, bit timing, buffer control and error flags back every _HEALTH_US, and
+restarts the chip at every difference. No loop waits for the chip. 2 s after the last fault on SPI or CAN frames pass
+again: the longest pause of a controller that was bus-off, and a bring-up.
 
-Sources: Microchip DS20001801, and linux mcp251x.c for the reset time. `spi` needs two methods. transfer(tx, rx, n)
-exchanges n bytes, at most 16, full duplex in one chip select; the fast path must not interrupt it. For
-send_fast(frame) see rack.hal.
+Source: Microchip DS20001801, and linux mcp251x.c for the reset time. `spi` needs transfer(tx, rx, n):
+n bytes in one chip select, full duplex, at most 16, not interruptible by the fast path; and
+send_fast(frame), see rack.hal.
 """
 
 import micropython
 from micropython import const
 
+from rack.base.clock import TICKS_MASK
 from rack.base.viper import ptr8
 
 # instructions
@@ -41,18 +42,18 @@ _MODE_NORMAL = const(0x00)
 _MODE_CONFIG = const(0x80)
 _EFLG_TXBO = const(0x20)
 _EFLG_OVERFLOW = const(0xC0)
-_RXB0_MODE = const(0x64)           # filters on, roll over: the bits of `_setup_rows` without the read-only bits
+_RXB0_MODE = const(0x64)           # the bits of RXB0CTRL that `_setup_rows` writes: filters on, roll over
 
 _RESET_US = const(10_000)          # oscillator start-up; linux mcp251x waits 5 ms
 _HEALTH_US = const(20_000)
-_STUCK_CHECKS = const(3)           # health checks that find a frame unsent before the driver aborts it
-_GOOD_CHECKS = const(50)           # health checks without a fault (1 s) before the pause returns to its first length
+_STUCK_CHECKS = const(3)           # health checks with the same frame still unsent before it is aborted
+_GOOD_CHECKS = const(50)           # health checks without a fault, 1 s, before the pause starts small again
 _BACKOFF_FIRST_US = const(50_000)
 _BACKOFF_LAST_US = const(1_600_000)
 
 STATE_RESET = const(0)
 STATE_CONFIG = const(1)
-STATE_LISTEN = const(2)            # normal mode requested, not yet confirmed
+STATE_LISTEN = const(2)            # normal mode requested, not yet seen
 STATE_RUN = const(3)
 STATE_BACKOFF = const(4)
 
@@ -62,9 +63,9 @@ _TIMING = {8: (0x01, 0x91, 0x00), 16: (0x03, 0xAC, 0x40)}
 
 @micropython.viper
 def _copy_received(frame, rx):
-    """Copy the 13 bytes that follow the instruction."""
-    f = ptr8(frame)
-    r = ptr8(rx)
+    """Copy the 13 bytes after the instruction."""
+    target = ptr8(frame)
+    received = ptr8(rx)
     i = 0
     while i < 13:
         target[i] = received[i + 1]
@@ -97,7 +98,7 @@ class Mcp2515:
         self._setup = self._setup_rows(_TIMING[crystal_MHz], accept)
 
     def _setup_rows(self, timing, accept):
-        """Return (register, bytes) pairs, which the driver writes and reads back in configuration mode."""
+        """(register, bytes) written and read back in configuration mode."""
         filters = bytearray()
         for index in range(6):
             identifier = accept[min(index, len(accept) - 1)]
@@ -109,7 +110,7 @@ class Mcp2515:
             (0x20, b"\xff\xe0\x00\x00\xff\xe0\x00\x00"),   # both masks: all 11 bits
             (_RXB0CTRL, b"\x06"),                      # filters on, roll over into RXB1; bit 1 reads as a copy of bit 2
             (_RXB1CTRL, b"\x00"),
-            (_TXB0CTRL, b"\x03"),                      # the power request has the higher priority
+            (_TXB0CTRL, b"\x03"),                      # the power request goes first
             (_TXB1CTRL, b"\x01"),
         )
 
@@ -133,7 +134,7 @@ class Mcp2515:
         self._command(len(data) + 2)
 
     def _holds(self, register, data):
-        """Return True if the chip reads back `data`. The read-only bits of RXBnCTRL and TXBnCTRL are 0 at start."""
+        """True if the chip reads back `data`. The two read-only bits of RXBnCTRL and TXBnCTRL are 0 at start."""
         self._read(register, len(data))
         for index in range(len(data)):  # noqa: SIM110 - a generator allocates
             if self._rx[index + 2] != data[index]:
@@ -147,14 +148,17 @@ class Mcp2515:
         return self.state == STATE_RUN
 
     def poll(self, now_us):
-        """Advance the bring-up, or check the chip every 20 ms; now_us wraps at 2**30. About ten transfers at most."""
-        if ((now_us - self._since) & _TICKS_MASK) < self._wait_us:
+        """Advance bring-up, or check health every 20 ms; now_us wraps at 2**30. About ten short transfers at most."""
+        if ((now_us - self._since) & TICKS_MASK) < self._wait_us:
             return
         self._since = now_us
         self._STEPS[self.state](self)
 
     def receive(self, frame):
-        """Copy the oldest frame into frame[0:13] (SIDH SIDL EID8 EID0 DLC data[8]). Return how many waited, 0..2."""
+        """Copy the oldest received frame into frame[0:13] (SIDH SIDL EID8 EID0 DLC data[8]).
+
+        Returns the number of frames that waited, 0..2.
+        """
         if self.state != STATE_RUN:
             return 0
         self._tx[0] = _READ_STATUS
@@ -168,16 +172,16 @@ class Mcp2515:
         return 2 if status & 3 == 3 else 1
 
     def send_fast(self, frame):
-        """Load TXB0 with frame[0:14] (frame[0] = LOAD_TX0) and request to send, in a hard interrupt.
+        """LOAD TXB0 (frame[0:14], frame[0] = LOAD_TX0) and request to send. Hard interrupt; 1 if handed over.
 
-        Return 1 if the chip has taken the frame, 0 if it does not run or still holds the previous request.
+        0: the chip is not running or still holds the previous request.
         """
         if self.state != STATE_RUN:
             return 0
         return self._spi.send_fast(frame)
 
     def send(self, frame):
-        """Send a frame through TXB1 (frame[0] = LOAD_TX1) from the main loop. Return 1 if the chip has taken it."""
+        """The same through TXB1 (frame[0] = LOAD_TX1) from the main loop; 1 if handed over."""
         if self.state != STATE_RUN:
             return 0
         self._tx[0] = _READ_STATUS
@@ -218,7 +222,7 @@ class Mcp2515:
         self._wait(STATE_LISTEN, 1000)
 
     def _step_listen(self):
-        """Check for normal mode. It begins after 11 recessive bits, so it cannot begin on a dominant bus."""
+        """Normal mode begins after 11 recessive bits; on a bus that is held dominant it does not begin."""
         self._read(_CANSTAT, 1)
         if self._rx[2] & 0xE0 == _MODE_NORMAL:
             self._stuck[0] = self._stuck[1] = 0
@@ -234,7 +238,7 @@ class Mcp2515:
         self._read(_TEC, 2)
         self.tec = rx[2]
         self.rec = rx[3]
-        self._read(_CNF3, 9)          # CNF3, CNF2, CNF1, CANINTE, CANINTF, EFLG, CANSTAT, CANCTRL, TXB0CTRL
+        self._read(_CNF3, 9)                       # to CNF1, CANINTE, CANINTF, EFLG, CANSTAT, CANCTRL, TXB0CTRL
         if rx[8] & 0xE0 != _MODE_NORMAL or rx[2] != timing[0] or rx[3] != timing[1] or rx[4] != timing[2]:
             self._wait(STATE_RESET, 0)
             return
@@ -252,7 +256,10 @@ class Mcp2515:
         self._check_buffers(control)
 
     def _check_buffers(self, control):
-        """Check the bits that noise can change in normal mode, and unsent frames. control: TXB0CTRL."""
+        """Check the bits that noise may change in normal mode, and frames that do not leave.
+
+        control: TXB0CTRL as read.
+        """
         rx = self._rx
         self._read(_RXB0CTRL, 1)
         kept = rx[2] & _RXB0_MODE == 0x04
@@ -270,9 +277,9 @@ class Mcp2515:
         self._command(4)
 
     def _check_stuck(self, buffer, register, control, priority):
-        """Abort a frame that blocks its buffer without an acknowledge: the next frame has newer data.
+        """Abort a frame without acknowledge: it blocks its buffer, and the next frame is fresher.
 
-        Return False if the buffer has lost its priority.
+        Returns False if the buffer has lost its priority.
         """
         if not control & 8:
             self._stuck[buffer] = 0
@@ -285,7 +292,7 @@ class Mcp2515:
         return control & 3 == priority
 
     def _bus_off(self):
-        """Leave the bus immediately. The pause before the return grows, so that a shorted bus gets few attempts."""
+        """Leave the bus at once, come back after a growing pause: a shorted bus gets few frames."""
         self.bus_offs += 1
         self._write(_CANCTRL, b"\x80")
         self._wait(STATE_BACKOFF, self._backoff_us)
