@@ -21,7 +21,7 @@ from rack.drivers.bq79616_bringup import BringUp
 from rack.drivers.bq79616_convert import take_bytes, to_cells, to_temps
 from rack.drivers.bq79616_frames import StackLink
 
-_ACTIONS_PER_POLL = const(6)         # writes, about 0.15 ms each; a read ends the call
+_ACTIONS_PER_POLL = const(5)         # writes, about 0.2 ms each; a read ends the call
 _PARTIAL_CYCLES = const(4)           # with devices missing: wake the whole stack again after this many cycles
 _LOOK_CYCLES = const(20)             # with a broken link: check whether it is whole again
 _WIRE_CHECK_CYCLES = const(100)      # from one open-wire check to the next
