@@ -46,6 +46,8 @@ lint: $(READY)  ## check style, types, import rules and generated files
 	@PYTHONPATH=firmware:host_tools/halite/shim $(RUN)lint-imports --no-cache > build/imports.log 2>&1 \
 		|| { cat build/imports.log; exit 1; }
 	@$(RUN)halite dev generate --check
+	@$(RUN)python tests/style/plain_english.py
+	@$(RUN)python tests/style/layout.py
 
 flash: $(READY)  ## put firmware and config on a board: make flash PORT=/dev/ttyACM0 CONFIG=sodium_rack
 	@$(RUN)halite flash --config $(CONFIG) $(if $(PORT),--port $(PORT))

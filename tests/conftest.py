@@ -1,4 +1,4 @@
-"""Every test imports the firmware's own modules: there is no second copy of any logic."""
+"""Every test imports the firmware's own modules: the tests hold no second copy of any logic."""
 
 from halite.common.paths import use_firmware
 

@@ -31,6 +31,8 @@ from rack.comms.pcs_link import PcsLink
 from rack.control.response.recorder import Recorder
 from rack.drivers.mcp2515 import Mcp2515
 from rack.hal.rp2_board import Rp2Board
+import gc
+gc.collect()
 port = Rp2Board(p)
 can = Mcp2515(port.can_spi, p.sensor_can_crystal_MHz, PcsLink.ACCEPT)
 while not can.running:

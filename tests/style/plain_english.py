@@ -31,6 +31,7 @@ BANNED = re.compile(
     re.IGNORECASE,
 )
 CODE = re.compile(r"`[^`]*`|\"[^\"]*\"|https?://\S+|\([^()]*https?://[^()]*\)")
+_STARTS = re.compile(r"([*-]|\d+\.|#+|>) |[a-z_]\w*(, \w+)*: ")  # a list item, or a described name
 WORD = re.compile(r"[A-Za-z][A-Za-z'’-]*")
 END = re.compile(r"(?<=[.?!])\s+(?=[A-Z`\"(*\d])|(?<=[.?!]\))\s+")
 
@@ -64,7 +65,7 @@ def _blocks(path: str, first: int, lines: list[str]) -> Iterator[Paragraph]:
         elif fenced:
             continue
         table = line.startswith("|")
-        if not line or table or re.match(r"([*-]|\d+\.|#+|>) ", line):
+        if not line or table or _STARTS.match(line):
             if held:
                 yield Paragraph(path, start, " ".join(held))
             start, held = number, []

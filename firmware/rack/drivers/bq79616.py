@@ -21,7 +21,7 @@ from rack.drivers.bq79616_bringup import BringUp
 from rack.drivers.bq79616_convert import take_bytes, to_cells, to_temps
 from rack.drivers.bq79616_frames import StackLink
 
-_ACTIONS_PER_POLL = const(6)         # writes, about 0.15 ms each; a read ends the poll
+_ACTIONS_PER_POLL = const(5)         # writes, about 0.2 ms each; a read ends the poll
 _PARTIAL_CYCLES = const(4)           # if devices are missing: wake the whole stack after this number of cycles
 _LOOK_CYCLES = const(20)             # if a link is broken: check after this number of cycles whether it is repaired
 _WIRE_CHECK_CYCLES = const(100)      # cycles from one open-wire check to the next

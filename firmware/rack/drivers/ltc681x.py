@@ -151,15 +151,21 @@ def to_temps(aux, devices: int, temps: int, out, count: int, ntc):
         device += 1
 
 
+@micropython.viper
+def _later(now_us: int, wait_us: int) -> int:
+    """Return the time `wait_us` after now_us. In viper: before the clock wraps the sum is not a small integer."""
+    return (now_us + wait_us) & TICKS_MASK
+
+
 class Ltc681x:
     """Driver of one stack; `poll` it every 1.2 ms, or after `pause_us` if that is longer.
 
     layout: (devices 1..26, cells per device, temperatures per device, GPIO1 upwards). An LTC6811 has up to 12 cells and
     5 temperatures, an LTC6813 up to 18 and 9. outputs, flags and counters: as rack.drivers.bq79616.Bq79616.
     state: AFE_WAKE while the stack does not answer, otherwise AFE_RUN; in neither does a poll allocate.
-    Always 0: fault (this family has no summary of faults), link_broken (the stack is not a ring), timeouts (an SPI
-    transfer cannot time out), wakes (every period begins with one), open_wires (an open wire shows in the voltages, see
-    [plausible] wire_mV).
+    Members that stay 0 here: fault (this family has no summary of faults), link_broken (the stack is not a ring),
+    timeouts (an SPI transfer cannot time out) and wakes (every period begins with one). The same holds for open_wires:
+    an open wire shows in the voltages, see [plausible] wire_mV.
     """
 
     def __init__(self, spi, layout, outputs, period_us=100_000):
@@ -285,7 +291,7 @@ class Ltc681x:
         self._busy = True
         self._spi.begin(frame, self._rx, len(frame))
         self.pause_us = _BYTE_us * len(frame)
-        self._sent_us = (now_us + self.pause_us) & TICKS_MASK
+        self._sent_us = _later(now_us, self.pause_us)
 
     def _retry(self, rows):
         """Go back by `rows` rows; after too many retries in a row give the scan up and begin the next one."""

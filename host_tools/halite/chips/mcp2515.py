@@ -154,6 +154,10 @@ class Mcp2515:
             address &= 0x0F  # both appear at the end of every row
         return self.registers[address]
 
+    def read_register(self, address: int) -> int:
+        """Return a register as a read over SPI gives it."""
+        return self._get(address)
+
     def write_register(self, address: int, value: int) -> None:
         """Write a register without SPI, as a disturbance does."""
         self._set(address, value)

@@ -132,7 +132,7 @@ def test_a_broken_link_is_a_warning_and_no_trip(link, phase_ms, collection, talk
 @given(st.integers(1, DEVICES - 1), st.integers(0, 99))
 @settings(max_examples=10, deadline=None)
 def test_a_repaired_link_is_found_between_two_scans(link, phase_ms):
-    """The look turns and addresses the devices behind the link, and the first read follows six writes of one poll."""
+    """The look turns and addresses the devices behind the link, and the first read comes one poll after the writes."""
     rig = closed()
     rig.stack.broken_links = {link}
     rig.run(300 + phase_ms)

@@ -66,8 +66,8 @@ def test_the_roll_over_bit_reads_back_with_its_copy():
     """DS20001801 register 4-1: BUKT1, bit 1, is a read-only copy of BUKT; the filter hit below it is read-only, too."""
     chip = Chip(CanBus(), 16_000_000)
     for value, told in ((0x04, 0x06), (0x02, 0x00), (0x65, 0x66)):
-        chip._set(0x60, value)
-        assert chip._get(0x60) == told
+        chip.write_register(0x60, value)
+        assert chip.read_register(0x60) == told
 
 
 @pytest.mark.parametrize("crystal_MHz", [8, 16])

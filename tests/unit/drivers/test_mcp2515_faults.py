@@ -32,9 +32,9 @@ class Pcs:
         self.requests = []
         self._count = 0
         bus.nodes.append(self)
-        bus.every(STATUS_us, self._report, start_us + STATUS_us)
+        bus.every(STATUS_us, self.report, start_us + STATUS_us)
 
-    def _report(self, at_us):
+    def report(self, at_us):
         if self.silent:
             return
         self._count = self._count + 1 & 15
