@@ -17,7 +17,7 @@ WALL_s = 600.0
 
 def test_an_ltc6813_rack_starts_and_reads_its_cells(tmp_path: Path) -> None:
     """Every cell and sensor matches the simulated rack, and a poll of the AFEs stays below its budget of 2 ms."""
-    config = load(ltc_rack(tmp_path, "lfp_rack"))
+    config = load(ltc_rack(tmp_path, "lfp_rack", **{"auto_close = true": "auto_close = false"}))
     flash = with_files(EmulatedBoard(image_path()).flash_snapshot(), make(config).files)
     rack = emulated_rack(config, flash=flash)
     board = rack.board

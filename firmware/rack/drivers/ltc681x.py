@@ -226,7 +226,7 @@ class Ltc681x:
     # -- called by the application
 
     def poll(self, now_us):
-        """Advance by one or two rows; now_us wraps at 2**30. Waits only for short SPI transfers."""
+        """Advance by one or two rows with at most one command; now_us wraps at 2**30. Does not wait for long frames."""
         self.pause_us = 0
         if self._busy:
             if not self._spi.done():
@@ -243,7 +243,7 @@ class Ltc681x:
             self._step += 1
             if self._step == len(self._rows):
                 self._step = 0
-            if wait_us or self._busy:
+            if command or wait_us or self._busy:
                 self._pause(now_us, wait_us)
                 return
 

@@ -82,7 +82,7 @@ def test_cells_and_temperatures_are_read_every_period(cells, temps):
     assert 0 < rig.driver.scan_us < 100_000
 
 
-WAITED_us = 100     # for commands of four bytes; the processor's time: tests/emulated/test_same_bits_on_chip.py
+WAITED_us = 40      # for a command of four bytes; the processor's time: tests/emulated/test_same_bits_on_chip.py
 LINES = 50          # of Python in the two steps of a poll; a loop over 26 devices has at least 52
 
 
