@@ -7,7 +7,7 @@ from halite.build.firmware import make
 from halite.common.image import image_path
 from halite.config import load
 from halite.emulator.board import EmulatedBoard
-from halite.emulator.console import ask
+from halite.emulator.console_client import ask
 from halite.emulator.filesystem import with_files
 from halite.hosts.emulated import emulated_rack
 from support.ltc_rack import ltc_rack
