@@ -20,7 +20,7 @@ from rack.control.controller import Controller
 from rack.control.response.recorder import Recorder
 from rack.definitions import codes
 from rack.drivers import ntc
-from rack.drivers.afe import make_afe
+from rack.drivers.afe_chip import make_afe
 from rack.drivers.ina228 import Ina228
 from rack.drivers.mcp2515 import Mcp2515
 from rack.scheduler import Scheduler

@@ -18,7 +18,8 @@ IO_BANK0_SET = const(0x40016000)    # atomic set and clear aliases
 IO_BANK0_CLR = const(0x40017000)
 DRIVE_LOW = const(0x3200)           # GPIOn_CTRL: OEOVER = enable, OUTOVER = low
 TIMER_RAW = const(0x40054028)       # TIMERAWL
-SIO_OUT_SET = const(5)              # words from SIO_BASE: GPIO_OUT_SET, GPIO_OUT_CLR
+SIO = const(0xD0000000)
+SIO_OUT_SET = const(5)              # words from SIO: GPIO_OUT_SET, GPIO_OUT_CLR
 SIO_OUT_CLR = const(6)
 WATCHDOG_REASON = const(0x40058008) # bit 0 timer, bit 1 forced
 SCRATCH_MODE = const(0x4005800C)    # watchdog scratch 0, also in boot.py

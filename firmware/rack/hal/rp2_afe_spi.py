@@ -46,7 +46,7 @@ class AfeSpi:
     @micropython.viper
     def begin(self, tx, rx, count: int):
         """Begin a transfer of count bytes, 8 µs each. The caller must not change the buffers until `done` returns 1."""
-        sio = ptr32(0xD0000000)
+        sio = ptr32(chip.SIO)
         sio[chip.SIO_OUT_CLR] = int(self._mask)
         dma = ptr32(self._in_at)
         dma[1] = int(ptr8(rx))          # WRITE_ADDR
@@ -61,7 +61,7 @@ class AfeSpi:
         dma = ptr32(self._in_at)
         if int(dma[3]) & chip.DMA_BUSY:     # CTRL
             return 0
-        sio = ptr32(0xD0000000)
+        sio = ptr32(chip.SIO)
         sio[chip.SIO_OUT_SET] = int(self._mask)
         return 1
 

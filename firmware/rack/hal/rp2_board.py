@@ -21,7 +21,7 @@ from rack.definitions import codes
 from rack.base.viper import ptr8, ptr32
 from rack.hal import chip_rp2040 as chip
 from rack.hal import rp2_pio
-from rack.hal.rp2_fast_path import FastPath, send_fast
+from rack.hal.rp2_fast_path import FastPath
 from rack.hal.scratch import Scratch
 
 _CLOSED_US = const(1000)                     # shortest time between two feeds of a working schedule
@@ -49,7 +49,7 @@ def _spi_burst(tx, rx, count: int, select: int) -> int:
     out = ptr8(tx)
     back = ptr8(rx)
     spi = ptr32(chip.SPI0)
-    sio = ptr32(0xD0000000)
+    sio = ptr32(chip.SIO)
     sio[chip.SIO_OUT_CLR] = select
     sent = 0
     got = 0
@@ -77,7 +77,7 @@ def _feed_window() -> int:
 @micropython.viper
 def _read_pins(pins, masks, count: int) -> int:
     """Bits masks[i] of the pins that are high; an input without a pin (-1) counts as healthy."""
-    sio = ptr32(0xD0000000)
+    sio = ptr32(chip.SIO)
     p = ptr32(pins)
     m = ptr32(masks)
     level = int(sio[1])
@@ -144,10 +144,6 @@ class CanSpi:
         state = disable_irq()
         _spi_burst(tx, rx, count, self.mask)
         enable_irq(state)
-
-    def send_fast(self, frame):
-        """Load a frame into transmit buffer 0 and send it, unless it is pending; 1 if sent. Interrupts disabled."""
-        return send_fast(frame, self.mask)
 
 
 def enter_maintenance():

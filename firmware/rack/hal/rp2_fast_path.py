@@ -32,18 +32,15 @@ def _address(values) -> ptr8:
 
 
 @micropython.viper
-def send_fast(frame, select: int) -> int:
-    """READ STATUS, then LOAD TXB0 and RTS unless TXB0 is still pending; 1 if sent. Call with interrupts disabled.
+def _finish_send(frame, select: int) -> int:
+    """End READ STATUS, which `edge` has begun, then LOAD TXB0 and RTS unless TXB0 is still pending; 1 if sent.
 
     frame: 14 bytes or their address, the first is LOAD TXB0; select: bit of the chip-select pin. The shift clock,
-    which always runs, bounds the waits.
+    which always runs, bounds the waits. Interrupts disabled.
     """
     b = ptr8(frame)
     spi = ptr32(chip.SPI0)                   # 2 SSPDR, 3 SSPSR with bit 2: something received
-    sio = ptr32(0xD0000000)
-    sio[chip.SIO_OUT_CLR] = select
-    spi[2] = 0xA0
-    spi[2] = 0
+    sio = ptr32(chip.SIO)
     got = 0
     status = 0
     while got < 2:
@@ -76,6 +73,15 @@ def send_fast(frame, select: int) -> int:
     return 1
 
 
+@micropython.viper
+def _leave_bus(select: int):
+    """End a transfer that has failed, and drop its answer: the next transfer would read it as its own."""
+    spi = ptr32(chip.SPI0)
+    ptr32(chip.SIO)[chip.SIO_OUT_SET] = select
+    while int(spi[3]) & 4:
+        select = int(spi[2])
+
+
 class FastPath:
     """Answers each mains period with a request (`edge`), and sends one when its flags have changed (`send`)."""
 
@@ -96,7 +102,7 @@ class FastPath:
             _address(link.state), _address(k), _address(rings), _address(curve),
             response.kernel, request_kernel, overhead,
             link.can, link.encode_request, _address(link.request_data), _address(link.crc_table),
-            send_fast, _address(link.request), select, record_kernel, m, entries,
+            _finish_send, _address(link.request), select, record_kernel, m, entries,
         )  # fmt: skip
 
     def start(self):
@@ -127,7 +133,7 @@ class FastPath:
             link_address, state, rings, curve,
             measure, request, overhead,
             can, encode, data, table,
-            send, frame, select, record, m, entries,
+            finish_send, frame, select, record, m, entries,
         ) = self._parts  # fmt: skip
         link = ptr32(int(link_address))
         k = ptr32(int(state))
@@ -150,8 +156,13 @@ class FastPath:
             if periods + asked:              # both 0: `send` has taken the period before its interrupt came
                 sent = 0
                 if int(can.state) == 3:      # STATE_RUN of rack.drivers.mcp2515
+                    sio = ptr32(chip.SIO)
+                    spi = ptr32(chip.SPI0)
+                    sio[chip.SIO_OUT_CLR] = int(select)
+                    spi[2] = 0xA0            # READ STATUS takes its 2 us while the encoder works
+                    spi[2] = 0
                     encode(data, table, int(k[K.REQUEST]), int(link[L.SENT]), int(link[L.FLAGS]))
-                    sent = int(send(frame, select))
+                    sent = int(finish_send(frame, select))
                 if sent:
                     link[L.SENT] = (int(link[L.SENT]) + 1) & 0xFFFF
                 else:
@@ -159,4 +170,5 @@ class FastPath:
             if periods:
                 record(m, entries, state)
         except Exception:
+            _leave_bus(int(select))
             link[L.FAULTS] = (int(link[L.FAULTS]) + 1) & 0xFFFF

@@ -174,7 +174,7 @@ class Rs485:
     def sending(self) -> int:
         """1 from `send` until the driver is off."""
         dma = ptr32(self._out_at)
-        sio = ptr32(0xD0000000)
+        sio = ptr32(chip.SIO)
         busy = int(dma[3]) & chip.DMA_BUSY          # CTRL
         if busy or int(sio[1]) >> int(self._de) & 1:
             return 1

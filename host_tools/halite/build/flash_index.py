@@ -7,18 +7,12 @@ The format of .mpy version 6 is in py/persistentcode.c of MicroPython. A raw cod
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 INDEX = "code.bin"
 # These modules stay in the heap: code that runs while the board starts, and code of hard interrupts, which a miss of
 # the flash cache would delay.
-IN_HEAP = {
-    "rack/start.mpy",
-    "rack/hal/rp2_run_from_flash.mpy",
-    "rack/control/response/measure_kernel.mpy",
-    "rack/control/response/phases.mpy",
-    "rack/control/response/request_kernel.mpy",
-    "rack/hal/rp2_fast_path.mpy",
-}
+IN_HEAP = {"start", "rp2_run_from_flash", "measure_kernel", "phases", "request_kernel", "rp2_fast_path"}
 
 _BLOCK = 4096  # littlefs keeps each block of a file in one piece
 _INLINE = 512  # littlefs keeps smaller files in its metadata: an eighth of a block
@@ -100,15 +94,29 @@ def functions(mpy: bytes) -> list[Function]:
     return found
 
 
-def align(mpy: bytes) -> bytes:
-    """Move native code to multiples of four. The padding is zero digits before a number, which the format allows."""
+def arrange(mpy: bytes) -> bytes:
+    """Move functions so that they can run from flash.
+
+    Native code begins at a multiple of four, a function lies in one block of littlefs, and the file is long enough for
+    a block of its own. The padding is zero digits before a number, which the format allows.
+    """
     found = functions(mpy)
     for at in range(len(found)):
-        pad = -found[at].offset % _ALIGNMENT if found[at].native else 0
+        pad = _padding(found[at], at == 0, mpy)
         if pad:
             mpy = mpy[: found[at].header] + b"\x80" * pad + mpy[found[at].header :]
             found = functions(mpy)  # the functions behind this one have moved
     return mpy
+
+
+def _padding(function: Function, first: bool, mpy: bytes) -> int:
+    """Return the bytes to insert before a function. first: it is the first one of its file."""
+    pad = max(0, _INLINE + 1 - len(mpy)) if first else 0
+    for begin, end, _ in _blocks(len(mpy) + _BLOCK):
+        offset = function.offset + pad
+        if begin <= offset < end < offset + function.size and function.size <= _BLOCK // 2:
+            pad = end - function.offset
+    return pad + (-(function.offset + pad) % _ALIGNMENT if function.native else 0)
 
 
 def texts(mpy: bytes) -> list[tuple[int, int]]:
@@ -159,6 +167,6 @@ def index(files: Mapping[str, bytes]) -> bytes:
     return b"".join(
         entry
         for name, data in files.items()
-        if name.endswith(".mpy") and name not in IN_HEAP and len(data) > _INLINE
+        if name.endswith(".mpy") and PurePosixPath(name).stem not in IN_HEAP and len(data) > _INLINE
         for entry in _entries(name, data)
     )

@@ -29,9 +29,10 @@ def names(
     A traceback of a rack shows attributes and module variables with the names of the image.
     """
     from halite.build.firmware import board_sources
+    from halite.build.flat import flatten
     from halite.build.intern import print_names
 
-    print_names(board_sources(), wanted or ())
+    print_names(flatten(board_sources()), wanted or ())
 
 
 @app.command(epilog="Example: halite dev generate --check")
