@@ -10,7 +10,7 @@ from halite.hosts.emulated import EmulatedRack
 
 use_firmware()
 
-from rack.definitions.pcs_codes import STATUS_ID, STATUS_PERIOD_MS  # noqa: E402
+from rack.definitions.pcs_codes import STATUS_ID, STATUS_PERIOD_MS  # noqa: E402 - only after use_firmware
 from rack.drivers.crc16 import TABLE, crc16  # noqa: E402
 from rack.generated import modbus_map  # noqa: E402
 
