@@ -21,7 +21,7 @@ ANSWER_ms = const(15)           # from the AFEs' answer on the bus to its evalua
 LOST_MAX_ms = const(5_000)      # no collection waits longer for cells: half of its period
 COLLECT_US = const(10_000_000)
 _APART_US = const(500_000)      # between two collections, so that they disturb one fault's reaction only once
-_CELLS_LOST = const(L.WIDTH * (I.ALARM_CELLS_LOST - 1))    # its row in alarms_levels
+_CELLS_LOST = const(L.WIDTH * (I.ALARM_CELLS_LOST - 1))  # its row in alarms_levels
 
 
 def cell_times(params):
