@@ -81,13 +81,13 @@ def _read_config():
 def _load_selected_modules(params):
     """Load the modules that the config selects: the code of modules that load later would stay in the heap."""
     if params.afe_chip == AFE_LTC6813:
-        from rack.drivers import ltc681x  # noqa: F401
-        from rack.hal import rp2_afe_spi  # noqa: F401
+        from rack.drivers import ltc681x  # noqa: F401 - only to load it
+        from rack.hal import rp2_afe_spi  # noqa: F401 - only to load it
     else:
-        from rack.drivers import bq79616  # noqa: F401
+        from rack.drivers import bq79616  # noqa: F401 - only to load it
     if params.modbus_enabled:
-        from rack.comms import modbus_slave  # noqa: F401
-        from rack.hal import rp2_rs485  # noqa: F401
+        from rack.comms import modbus_slave  # noqa: F401 - only to load it
+        from rack.hal import rp2_rs485  # noqa: F401 - only to load it
 
 
 def _run_code_from_flash():

@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator
 from weakref import WeakKeyDictionary
 
 import pytest
+from halite.bench.heap import BOOT_MS
 from halite.common.image import image_path
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.flash_watch import ClosedWatch
 from halite.emulator.repl import at_prompt
-
-BOOT_MS = 1200.0
 
 
 class SessionWatch:

@@ -113,8 +113,8 @@ def test_a_communication_clear_is_low_for_15_to_20_bit_times(rig: Rig) -> None:
     """A communication clear is low for 15 to 20 bit times; the BQ79616 ignores less and takes much more as a wake."""
     edges: list[float] = []
     rig.board.rp2040.gpio[AFE_TX].add_listener(lambda new, old: edges.append(rig.board.now_us))
-    code = "from rack.hal.rp2_board import AfeUart\nu = AfeUart(0, 1)\nfor _ in range(5): u.pulse_low(17); time.sleep_ms(1)"  # noqa: E501
-    rig.run(code)
+    rig.run("from rack.hal.rp2_board import AfeUart\nu = AfeUart(0, 1)")
+    rig.run("for _ in range(5): u.pulse_low(17); time.sleep_ms(1)")
     lows = [edges[at + 1] - edges[at] for at in range(0, len(edges), 2)]
     assert len(lows) == 5 and all(15 <= low <= 20 for low in lows), lows
 

@@ -11,11 +11,13 @@ from halite.build.firmware import make
 from halite.common.image import image_path
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import load, load_params
+from halite.config.rows import levels_at
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
 from halite.hosts.emulated import EmulatedRack, emulated_rack
 from rack.definitions.alarms import code_of
+from rack.generated import alarm_levels
 from rack.generated import ids as I
 from rack.generated import pcs_link_state as L
 from rack.generated import response_state as K
@@ -130,7 +132,7 @@ def test_every_phase_gives_a_sample_each_period(rack: EmulatedRack) -> None:
 def test_a_lost_phase_is_alarmed_and_rocof_stays_right(rack: EmulatedRack) -> None:
     """A lost phase is signalled and alarmed in its time, and RoCoF stays right."""
     board, alarm = rack.board, code_of("phase_lost") - 1
-    set_ms = rack.config.tables["alarms_levels"][4 * alarm + 2]
+    set_ms = rack.config.tables["alarms_levels"][levels_at("phase_lost") + alarm_levels.SET_ms]
     run_code(board, LOSE.format(lost=I.PHASES_LOST, rocof=I.ROCOF_mHzps, faults=L.FAULTS, age=I.GRID_AGE_ms))
     rack.rack.grid.ramp(47.0, 0.5, board.now_us)
     run_code(board, f"_ = scans(60, {alarm}, 0)", 1_000, 300)  # a whole window of the ramp

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from halite.build.firmware import make
+from halite.chips.rs485 import CHARACTER_bits
 from halite.common.image import image_path
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import RackConfig, load
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
-from halite.emulator.rs485_line import BoardLine, CHARACTER_bits
+from halite.emulator.rs485_line import BoardLine
 from halite.emulator.runner import BoardRunner
 from halite.hosts.application import rack_with_application
 from halite.hosts.emulated import EmulatedRack

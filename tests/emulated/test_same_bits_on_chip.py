@@ -11,12 +11,11 @@ from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
 from rack.hal.scratch import MAINTENANCE_MAGIC
+from support.ltc_rack import ltc_rack
+from support.recorded import SCENARIOS, config_of, has_decided, record_of, second
+from support.recording import INPUT_SIGNALS, replayed
 
 SUPPORT = Path(__file__).parents[1] / "support"
-
-from support.ltc_rack import ltc_rack  # noqa: E402
-from support.recorded import SCENARIOS, config_of, has_decided, record_of, second  # noqa: E402
-from support.recording import INPUT_SIGNALS, replayed  # noqa: E402
 
 # Not part of a replay: the records need the blocks of these files.
 _NOT_REPLAYED = ("rack/comms/", "rack/tasks/", "rack/hal/", "rack/storage/")

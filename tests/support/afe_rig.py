@@ -4,16 +4,17 @@ import math
 from array import array
 
 from halite.config import load_params
+from halite.config.rows import levels_at
 from halite.plant.ntc import Ntc
-from rack.definitions.alarms import code_of
 from rack.drivers import ntc
+from rack.generated import alarm_levels as L
 from rack.tasks.afe import POLL_US
 
 from support.wires import Clock
 
 A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
 NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)
-LOST_ms = load_params("lfp_rack").alarms_levels[4 * (code_of("cells_lost") - 1)]
+LOST_ms = load_params("lfp_rack").alarms_levels[levels_at("cells_lost") + L.SET]
 IN_FLIGHT_us = 20_000      # an answer that is on the wire when the wire breaks may arrive; the longest takes 10 ms
 
 

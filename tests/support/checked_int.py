@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-MIN, MAX = -(2**30), 2**30 - 1
+from halite.config.rows import INT_MAX, INT_MIN
 
 
 class Overflow(AssertionError):
@@ -14,7 +14,7 @@ def checked(value: Any) -> Any:
     """Return an integer as a Checked; return booleans and all other objects unchanged. Overflow beyond 31 bits."""
     if type(value) is bool or not isinstance(value, int):
         return value
-    if not MIN <= value <= MAX:
+    if not INT_MIN <= value <= INT_MAX:
         raise Overflow(f"{int(value)} needs more than 31 bits")
     return Checked(value)
 

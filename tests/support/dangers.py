@@ -8,9 +8,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from halite.config.rows import levels_at
 from halite.hosts.controller_rig import Rig
-from rack.definitions.alarms import code_of
 from rack.definitions.codes import COIL_NEG, COIL_POS, IN_AUX_NEG, IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK, NO_OPEN
+from rack.generated import alarm_levels as L
 from rack.generated import ids as I
 
 _STEP_ddegC = 90            # largest plausible warming between two scans of the AFE (plausible_jump_dK)
@@ -199,12 +200,12 @@ NOT_HERE = {
 
 
 def level_of(params: Any, key: str) -> int:
-    return int(params.alarms_levels[4 * (code_of(key) - 1)])
+    return int(params.alarms_levels[levels_at(key) + L.SET])
 
 
 def max_ms(params: Any, danger: Danger) -> int:
     """Return the maximum time from the cause until all coils are off."""
-    limit_ms = int(params.alarms_levels[4 * (code_of(danger.key) - 1) + 2])
+    limit_ms = int(params.alarms_levels[levels_at(danger.key) + L.SET_ms])
     if any(need in _SEEN_IN for need in danger.needs):
         limit_ms += params.afe_period_ms
     if danger.key.endswith("_lost"):

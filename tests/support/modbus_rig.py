@@ -8,6 +8,7 @@ from typing import Any
 from halite.chips.rs485 import SlaveLine
 from halite.generate.modbus import map_rows, points
 from halite.hosts.controller_rig import Rig
+from rack.base.clock import TICKS_MASK
 from rack.comms.commands_read import Commands
 from rack.comms.ems import Ems
 from rack.comms.modbus_slave import Modbus
@@ -18,7 +19,6 @@ from rack.drivers.crc16 import TABLE, crc16
 from support.checked_int import Checked
 
 PERIOD_US = 20_000
-MASK = 2**30 - 1
 UNIT = 17
 BASE = sunspec.BASE
 REGISTERS = len(map_rows())
@@ -83,7 +83,7 @@ class Slave:
         return function(argument)
 
     def _ask(self, task: int, now_us: int, wait_us: int) -> None:
-        assert task == 8 and now_us == self.now_us & MASK
+        assert task == 8 and now_us == self.now_us & TICKS_MASK
         assert 0 < wait_us < 1_000_000
         self.due_us = self.now_us + wait_us
 
@@ -91,7 +91,7 @@ class Slave:
         self.now_us = self.due_us
         self.due_us = self.now_us + PERIOD_US
         self.polls += 1
-        self.modbus.poll(Checked(self.now_us & MASK))  # a larger number would allocate in the locked loop
+        self.modbus.poll(Checked(self.now_us & TICKS_MASK))  # a larger number would allocate in the locked loop
 
     def run(self, us: float) -> None:
         end_us = self.now_us + us

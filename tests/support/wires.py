@@ -3,7 +3,7 @@
 from collections import deque
 from types import SimpleNamespace
 
-TICKS_MASK = 0x3FFFFFFF
+from rack.base.clock import TICKS_MASK
 
 
 class TimeIsUp(Exception):

@@ -8,7 +8,7 @@ Controller.command decides about refusals, and the commands of the maintenance r
 from rack.generated import ids as I
 from rack.comms.auth import Challenge
 from rack.comms.ems import INSULATION, SETPOINT
-from rack.definitions import codes as bits
+from rack.definitions import codes
 from rack.control.protect.reasons import piece
 from rack.generated.texts import REFUSALS
 
@@ -50,22 +50,22 @@ class ActingCommands:
 
     def _do(self, command):
         app = self._app
-        refused = app.acknowledge() if command == bits.CMD_RESET else app.controller.command(command)
+        refused = app.acknowledge() if command == codes.CMD_RESET else app.controller.command(command)
         if refused:
             raise ValueError(piece(REFUSALS, refused))
         return (',"ok":true',)
 
     def _close(self, words):
-        answer = self._do(bits.CMD_CLOSE)
+        answer = self._do(codes.CMD_CLOSE)
         self._app.ems.held = False
         return answer
 
     def _open(self, words):
         self._app.ems.held = True
-        return self._do(bits.CMD_OPEN)
+        return self._do(codes.CMD_OPEN)
 
     def _acknowledge(self, words):
-        return self._do(bits.CMD_RESET)
+        return self._do(codes.CMD_RESET)
 
     def _setpoint(self, words):
         return self._message(SETPOINT, words, "setpoint in W")
@@ -115,7 +115,7 @@ class ActingCommands:
     def _unlock(self, words):
         """Leave the lock-out. Needs the HMAC of a nonce, as `maintenance` does."""
         self._prove(words)
-        return self._do(bits.CMD_UNLOCK)
+        return self._do(codes.CMD_UNLOCK)
 
     def _enter_maintenance(self):
         if self._port is not None:

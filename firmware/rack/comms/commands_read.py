@@ -17,7 +17,7 @@ from rack.comms.commands_act import ActingCommands
 from rack.comms.commands_response import HELP as HELP_RESPONSE
 from rack.comms.commands_response import ResponseCommands
 from rack.comms.console_protocol import quote
-from rack.definitions.codes import TASK_SCAN
+from rack.definitions.codes import REASONS, TASK_SCAN
 from rack.control.protect.alarm_engine import LATCHED
 from rack.control.protect import reasons as why
 from rack.control.protect.reasons import piece
@@ -26,7 +26,6 @@ from rack.generated.tables import ALARM_ROWS, ALARM_TEXTS, ALARMS, SIGNAL_NAMES
 from rack.generated.texts import LEVELS, RESETS, STATES
 from rack.generated.version import VERSION
 
-_REASONS = const(12)
 _REASON = const(144)        # characters of the reason for standby
 _TRIES = const(100)         # slices that an answer waits; a slice comes at least every 5 ms: engineering judgement
 
@@ -142,7 +141,7 @@ class Commands:
         yield "]"
 
     def _why(self, words):
-        reasons = why.Reasons(self._app.controller, array("i", [0] * _REASONS))
+        reasons = why.Reasons(self._app.controller, array("i", [0] * REASONS))
         yield ',"why":['
         for index in range(reasons.list()):
             yield ("," if index else "") + quote(why.text(reasons.codes[index]))

@@ -10,6 +10,7 @@ from micropython import const
 
 from rack.generated import ids as I
 from rack.control.sense.message_ages import arrived
+from rack.control.sense.soc import FULL_cpct
 from rack.definitions.codes import REFUSED_ALONE, REFUSED_PART, REFUSED_VALUE
 
 # the values, in this order
@@ -19,7 +20,6 @@ PAIR = const(2)             # four: both states of charge, out, shortfall; only 
 VALUES = const(6)
 
 _SIGNALS = bytes((I.SETPOINT_W, I.INSULATION_KOHM, I.PAIR_HIGH_cpct, I.PAIR_LOW_cpct, I.PAIR_OUT, I.PAIR_SHORT_W))
-_FULL_cpct = const(10_000)
 _INSULATION_kohm = const(1_000_000)
 
 
@@ -33,7 +33,7 @@ class Ems:
         self.held = False       # opened on the console: an EMS that repeats its `close` must not overrule the operator
         self.values = array("i", [0] * VALUES)
         self.minimum = array("i", (-power, 0, 0, 0, 0, -pair))
-        self.maximum = array("i", (power, _INSULATION_kohm, _FULL_cpct, _FULL_cpct, 1, pair))
+        self.maximum = array("i", (power, _INSULATION_kohm, FULL_cpct, FULL_cpct, 1, pair))
 
     def apply(self, first, end):
         """Apply values[first:end] to the process image. Returns 0; or REFUSED_*, and no signal changes. Main loop."""

@@ -118,6 +118,7 @@ AGE_NEVER = const(1_000_000)    # age of a message before the first one, ms, and
 MAINS_SILENT_ms = const(40)     # at a higher age of the mains the scan sends the requests, because no period does
 
 # reasons besides the alarms' own codes, see rack.control.protect.reasons
+REASONS = const(12)         # how many the console's `why` and the Modbus map list
 WHY_TRIPPED = const(1001)       # latched: reset
 WHY_LOCKED = const(1002)        # locked out: unlock
 WHY_NOT_ASKED = const(1003)     # no command to close was given

@@ -13,6 +13,7 @@ None: not implemented. A number or a text: that constant.
 Tuples are joined without a star, because mpy-cross does not know it and `halite dev heap` compiles this module.
 """
 
+from rack.definitions.codes import REASONS
 from rack.definitions.signals import SIGNALS
 from rack.definitions.texts import REFUSALS as _REFUSALS
 
@@ -20,7 +21,6 @@ BASE = 40_000           # the first of the three addresses that a SunSpec client
 SUNS = (0x5375, 0x6E53)  # "SunS"
 END = (0xFFFF, 0)
 VENDOR = 64_370         # in the range for vendors; not registered with the SunSpec Alliance
-REASONS = 12            # as many as the console's `why` lists
 
 # How the slave fills a register: the first byte of its row in the map, numbered in this order. The other two bytes
 # are the constant, or the index of the signal, of the word or of the text.

@@ -10,6 +10,7 @@ SYSTEM_Hz = const(0)                # clock, set first; 0: keep the 125 MHz of M
 SPI0 = const(0x4003C000)
 SPI1 = const(0x40040000)
 UART1 = const(0x40038000)
+DMA = const(0x50000000)
 UART1_RX_DREQ = const(23)
 SPI1_TX_DREQ = const(18)
 SPI1_RX_DREQ = const(19)

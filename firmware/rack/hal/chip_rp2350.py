@@ -11,6 +11,7 @@ SYSTEM_Hz = const(125_000_000)      # 150 MHz at its start; 125 MHz keeps the pe
 SPI0 = const(0x40080000)
 SPI1 = const(0x40088000)
 UART1 = const(0x40078000)
+DMA = const(0x50000000)
 UART1_RX_DREQ = const(31)
 SPI1_TX_DREQ = const(26)
 SPI1_RX_DREQ = const(27)

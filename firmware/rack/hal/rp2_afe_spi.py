@@ -37,10 +37,10 @@ class AfeSpi:
         self._mask = 1 << p.pins_afe_cs
         self._in = dma = rp2.DMA()
         dma.config(ctrl=dma.pack_ctrl(size=0, inc_read=False, treq_sel=chip.SPI1_RX_DREQ))
-        self._in_at = 0x50000000 + 0x40 * dma.channel
+        self._in_at = chip.DMA + 0x40 * dma.channel
         self._out = dma = rp2.DMA()
         dma.config(ctrl=dma.pack_ctrl(size=0, inc_write=False, treq_sel=chip.SPI1_TX_DREQ))
-        self._out_at = 0x50000000 + 0x40 * dma.channel
+        self._out_at = chip.DMA + 0x40 * dma.channel
         _connect(self._in_at, self._out_at)
 
     @micropython.viper

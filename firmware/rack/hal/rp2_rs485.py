@@ -107,14 +107,14 @@ class Rs485:
         self._in = dma = rp2.DMA()
         dma.config(write=self._ring, ctrl=dma.pack_ctrl(
             size=0, inc_read=False, ring_size=_RING_bits, ring_sel=True, treq_sel=chip.UART1_RX_DREQ))
-        self._in_at = 0x50000000 + 0x40 * dma.channel
+        self._in_at = chip.DMA + 0x40 * dma.channel
         self._marks = bytearray(8)                  # its TRANS_COUNT when an answer begins and ends, see `echoed`
         self._mark = mark = rp2.DMA()
         mark.config(read=self._in_at + 8, write=addressof(self._marks) + 4, count=1,
                     ctrl=mark.pack_ctrl(size=2, inc_read=False, inc_write=False))
         self._out = dma = rp2.DMA()
         dma.config(ctrl=dma.pack_ctrl(size=0, inc_write=False, treq_sel=_TX_DREQ, chain_to=mark.channel))
-        self._out_at = 0x50000000 + 0x40 * dma.channel
+        self._out_at = chip.DMA + 0x40 * dma.channel
         _connect(self._in_at, self._out_at)
         self._de = p.pins_rs485_de
         self._baud = p.modbus_baud

@@ -23,8 +23,8 @@ class _Pipe:
     """Messages wait in a queue until one of them needs an answer."""
 
     def __init__(self, to_host, from_host):
-        self._to_host = open(to_host, "wb")  # noqa: SIM115
-        self._from_host = open(from_host, "rb")  # noqa: SIM115
+        self._to_host = open(to_host, "wb")  # noqa: SIM115 - open until the process ends
+        self._from_host = open(from_host, "rb")  # noqa: SIM115 - open until the process ends
         self._waiting = bytearray()
 
     def queue(self, what, data=b""):

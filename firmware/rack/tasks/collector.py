@@ -11,6 +11,7 @@ from binascii import crc32
 
 from micropython import const
 
+from rack.generated import alarm_levels as L
 from rack.generated import ids as I
 from rack.base.clock import TICKS_MASK
 from rack.definitions.codes import TASK_COLLECT
@@ -20,6 +21,7 @@ ANSWER_ms = const(15)           # from the AFEs' answer on the bus to its evalua
 LOST_MAX_ms = const(5_000)      # no collection waits longer for cells: half of its period
 COLLECT_US = const(10_000_000)
 _APART_US = const(500_000)      # between two collections, so that they disturb one fault's reaction only once
+_CELLS_LOST = const(L.WIDTH * (I.ALARM_CELLS_LOST - 1))  # its row in alarms_levels
 
 
 def cell_times(params):
@@ -36,9 +38,8 @@ def cell_times(params):
     afe_period_ms > rack_scan_ms + COLLECT_ms + ANSWER_ms.
     """
     period_ms, scan_ms = params.afe_period_ms, params.rack_scan_ms
-    row = 4 * (I.ALARM_CELLS_LOST - 1)
     levels = params.alarms_levels
-    lost_ms = levels[row] + levels[row + 2] + COLLECT_ms + 2 * scan_ms
+    lost_ms = levels[_CELLS_LOST + L.SET] + levels[_CELLS_LOST + L.SET_ms] + COLLECT_ms + 2 * scan_ms
     return period_ms - COLLECT_ms - ANSWER_ms, period_ms + scan_ms, min(lost_ms, LOST_MAX_ms)
 
 

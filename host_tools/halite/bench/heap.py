@@ -17,7 +17,7 @@ from halite.emulator.board import EmulatedBoard
 from halite.emulator.filesystem import with_files
 from halite.emulator.repl import at_prompt, run_code
 
-_BOOT_MS = 1200.0
+BOOT_MS = 1200.0
 _EMULATED_LIMIT_MS = 20_000
 _WALL_LIMIT_S = 600
 _ROOTS = ("rack.app", "rack.hal.rp2_board")  # rack.start imports these after it has read the config
@@ -67,7 +67,7 @@ def _prompt(files: dict[str, bytes]) -> EmulatedBoard:
     kept = {name: data for name, data in files.items() if name != "main.py"}
     blank = EmulatedBoard(image_path()).flash_snapshot()
     board = EmulatedBoard(image_path(), flash=with_files(blank, kept))
-    board.run_for(_BOOT_MS)
+    board.run_for(BOOT_MS)
     at_prompt(board)
     return board
 

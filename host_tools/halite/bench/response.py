@@ -18,7 +18,7 @@ from halite.scenarios.compliance.services import BY_NAME
 
 use_firmware()
 
-from rack.definitions.pcs_codes import FLAG_PERMIT  # noqa: E402
+from rack.definitions.pcs_codes import FLAG_PERMIT  # noqa: E402 - only after use_firmware
 
 LARGEST = "lfp_rack"  # 416 cells, 26 AFEs
 _PERIODS = 500

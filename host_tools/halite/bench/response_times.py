@@ -14,7 +14,7 @@ from halite.hosts.emulated import emulated_rack
 
 use_firmware()
 
-from rack.generated import response_state as K  # noqa: E402
+from rack.generated import response_state as K  # noqa: E402 - only after use_firmware
 from rack.hal.scratch import MAINTENANCE_MAGIC  # noqa: E402
 
 _KERNEL = """

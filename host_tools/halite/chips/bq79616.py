@@ -17,7 +17,7 @@ use_firmware()
 
 from rack.drivers import bq79616_registers as R  # noqa: E402 - only after use_firmware
 
-_CELL_LSB_V, _GPIO_LSB_V, _TSREF_LSB_V, _TSREF_V = 190.73e-6, 152.59e-6, 169.54e-6, 5.0
+CELL_LSB_V, _GPIO_LSB_V, _TSREF_LSB_V, _TSREF_V = 190.73e-6, 152.59e-6, 169.54e-6, 5.0
 
 BYTE_US = 10.0  # 1 Mbit/s, ten bits
 _HOP_US = 4.0  # delay per device of the daisy chain: engineering judgement
@@ -327,7 +327,7 @@ class Bq79616Stack:
         active = min(16, (registers[R.ACTIVE_CELL] & 0x0F) + 6)
         for cell in range(16):
             volts = cells_V[cell] if cell < len(cells_V) else 0.0
-            device.set16(R.VCELL16_HI + 2 * (15 - cell), _raw(volts, _CELL_LSB_V) if cell < active else R.NO_RESULT)
+            device.set16(R.VCELL16_HI + 2 * (15 - cell), _raw(volts, CELL_LSB_V) if cell < active else R.NO_RESULT)
         reference_V = _TSREF_V if registers[R.CONTROL2] & R.TSREF_EN else 0.0
         device.set16(R.TSREF_HI, _raw(reference_V, _TSREF_LSB_V))
         for gpio, ratio in enumerate(ratios[:8]):

@@ -5,8 +5,11 @@ small to model. A power cut keeps every byte before it and loses every byte afte
 """
 
 from halite.chips.faults import WireFaults
+from halite.common.paths import use_firmware
 
-SIZE = 32 * 1024
+use_firmware()
+
+from rack.drivers.fram import SIZE  # noqa: E402 - only after use_firmware
 
 
 class Fram:

@@ -10,7 +10,7 @@ from halite.common.paths import use_firmware
 
 use_firmware()
 
-from rack.definitions import pcs_codes, pcs_frames  # noqa: E402
+from rack.definitions import pcs_codes, pcs_frames  # noqa: E402 - only after use_firmware
 
 
 def crc8(data: bytes) -> int:

@@ -5,7 +5,7 @@ For CPython and the unix port; the emulated board has its own pins (halite.emula
 
 from collections.abc import Callable
 
-CHARACTER_bits = 11
+CHARACTER_bits = 11  # start, eight data bits, parity or a second stop bit, stop
 _LONGEST, _SHORTEST = 256, 5
 
 

@@ -13,6 +13,7 @@ use_firmware()
 from rack.control.response.frequency import MAX_SLOPE_WINDOW, MAX_WINDOW  # noqa: E402 - only after use_firmware
 from rack.definitions.alarms import ABOVE, TRIP  # noqa: E402
 from rack.definitions.codes import AGE_NEVER  # noqa: E402
+from rack.generated import alarm_levels as L  # noqa: E402
 from rack.tasks.collector import ANSWER_ms, COLLECT_ms, LOST_MAX_ms  # noqa: E402
 
 Values = Mapping[str, int]
@@ -139,7 +140,8 @@ def _levels(tables: Tables) -> Iterator[tuple[str, str, int, int, Sequence[int]]
     levels = tables.get("alarms_levels", ())
     for index, row in enumerate(rows.alarm_rows()):
         key, signal, direction, level = row[:4]
-        yield str(key), str(signal), int(str(direction)), int(str(level)), levels[4 * index : 4 * index + 4]
+        at = L.WIDTH * index
+        yield str(key), str(signal), int(str(direction)), int(str(level)), levels[at : at + L.WIDTH]
 
 
 def _hysteresis(values: Values, tables: Tables) -> Iterator[str]:

@@ -101,3 +101,14 @@ def alarm_rows() -> tuple[tuple[object, ...], ...]:
 
 def alarm_keys() -> tuple[str, ...]:
     return tuple(str(row[0]) for row in alarm_rows())
+
+
+def levels_at(key: str) -> int:
+    """Index of an alarm's first value in the table `alarms_levels`; ValueError for an unknown key.
+
+    The columns from there are in rack.generated.alarm_levels.
+    """
+    use_firmware()
+    from rack.generated import alarm_levels as L
+
+    return int(L.WIDTH) * alarm_keys().index(key)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from rp2040py.gpio_pin import GPIOPinState
 
+from halite.chips.rs485 import CHARACTER_bits
 from halite.emulator.board import EmulatedBoard
 from halite.emulator.rp2040py_fixes.uart import SerialLine
 
-CHARACTER_bits = 11
 _PARITY = ("none", "odd", "even")
 
 

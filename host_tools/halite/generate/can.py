@@ -11,8 +11,8 @@ from halite.config.reader import read_toml
 
 use_firmware()
 
-from rack.definitions import pcs_codes, pcs_frames  # noqa: E402
-from rack.definitions.alarms import ROWS  # noqa: E402 - the firmware's path must be known first
+from rack.definitions import pcs_codes, pcs_frames  # noqa: E402 - only after use_firmware
+from rack.definitions.alarms import ROWS  # noqa: E402
 from rack.definitions.texts import LEVEL_NAMES  # noqa: E402
 
 DBC_FILE = ROOT / "docs" / "protocols" / "pcs_can.dbc"

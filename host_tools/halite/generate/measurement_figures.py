@@ -14,7 +14,7 @@ from halite.scenarios.compliance.rig import preset
 
 use_firmware()
 
-from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
+from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402 - only after use_firmware
 from rack.generated import response_state as K  # noqa: E402
 
 _JITTER_s = 5e-6

@@ -14,9 +14,9 @@ from halite.config.reader import read_toml
 
 use_firmware()
 
-from rack.comms import ems  # noqa: E402
+from rack.comms import ems  # noqa: E402 - only after use_firmware
 from rack.definitions import sunspec  # noqa: E402
-from rack.definitions.alarms import ROWS  # noqa: E402 - the firmware's path must be known first
+from rack.definitions.alarms import ROWS  # noqa: E402
 from rack.definitions.signals import SIGNALS  # noqa: E402
 from rack.drivers.crc16 import TABLE, crc16  # noqa: E402
 

@@ -9,7 +9,7 @@ from halite.hosts.controller_rig import Rig
 
 use_firmware()
 
-from rack.definitions.codes import IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK  # noqa: E402
+from rack.definitions.codes import IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK  # noqa: E402 - only after use_firmware
 from rack.generated import ids as I  # noqa: E402
 from rack.generated import overload as O  # noqa: E402
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from halite.common.paths import ROOT, use_firmware
 from halite.config import load_params
+from halite.config.rows import levels_at
 from halite.generate.reaction_faults import (
     FAULTS,
     NO_ROW,
@@ -36,9 +37,10 @@ from halite.hosts.controller_rig import Rig
 
 use_firmware()
 
-from rack.control.sense import message_ages  # noqa: E402
-from rack.definitions.alarms import ROWS, code_of  # noqa: E402
+from rack.control.sense import message_ages  # noqa: E402 - only after use_firmware
+from rack.definitions.alarms import ROWS  # noqa: E402
 from rack.definitions.codes import NO_OPEN  # noqa: E402
+from rack.generated import alarm_levels as L  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
 from rack.tasks.collector import cell_times  # noqa: E402
 
@@ -219,9 +221,9 @@ def _reactions(settled: Board, fault: Fault, cause_ms: int) -> list[int]:
     def play(collect_after: int) -> tuple[int, Board]:
         board = copy.deepcopy(settled)
         if fault.played:
-            at = 4 * (code_of(fault.key) - 1)
+            at = levels_at(fault.key)
             levels = board.rig.params.alarms_levels
-            levels[at], levels[at + 1], levels[at + 2] = *fault.played, 0
+            levels[at + L.SET], levels[at + L.CLEAR], levels[at + L.SET_ms] = *fault.played, 0
         ms = board.react(fault, cause_ms, collect_after)
         first = ROWS[board.rig.s[I.TRIP_CODE] - 1][0]
         assert first == fault.key, f"{fault.text}: {first} came first"
@@ -253,12 +255,12 @@ def measure() -> dict[str, int]:
 
 def level(key: str) -> int:
     """Return the set value of an alarm in the config."""
-    return int(Rig("lfp").params.alarms_levels[4 * (code_of(key) - 1)])
+    return int(Rig("lfp").params.alarms_levels[levels_at(key) + L.SET])
 
 
 def debounce_ms(key: str) -> int:
     """Return the part of a reaction time that is set_ms of the config."""
-    return int(Rig("lfp").params.alarms_levels[4 * (code_of(key) - 1) + 2])
+    return int(Rig("lfp").params.alarms_levels[levels_at(key) + L.SET_ms])
 
 
 _HEAD = f"""# Reaction times

@@ -21,7 +21,7 @@ from halite.plant.rack import StartState
 
 use_firmware()
 
-from rack.definitions.pcs_codes import FLAG_PERMIT, REQUEST_ID  # noqa: E402
+from rack.definitions.pcs_codes import FLAG_PERMIT, REQUEST_ID  # noqa: E402 - only after use_firmware
 from rack.drivers.mcp2515 import LOAD_TX0  # noqa: E402
 
 _CLOSE_MS = 12_000.0

@@ -10,6 +10,7 @@ from halite.hosts.emulated import EmulatedRack
 
 use_firmware()
 
+from rack.comms.modbus_frames import READ  # noqa: E402 - only after use_firmware
 from rack.definitions.pcs_codes import STATUS_ID, STATUS_PERIOD_MS  # noqa: E402
 from rack.drivers.crc16 import TABLE, crc16  # noqa: E402
 from rack.generated import modbus_map  # noqa: E402
@@ -17,7 +18,6 @@ from rack.generated import modbus_map  # noqa: E402
 _STREAMED_BYTES_PER_MS = 1.0  # half of the rate of a console that streams without a pause
 _MAX_REGISTERS = 125  # of one request: Modbus application protocol V1.1b3, 6.3
 _MAX_POLL_MS = 250.0  # a request, up to 50 ms of processing, and 255 bytes at 19 200 baud
-_READ_HOLDING = 3
 
 
 def keep_streaming(board: EmulatedBoard, command: bytes = b"cells\n") -> None:
@@ -58,12 +58,12 @@ class Polling:
 
     def _ask(self) -> None:
         self._count = min(_MAX_REGISTERS, modbus_map.REGISTERS - self._at)
-        request = struct.pack(">BBHH", self._unit, _READ_HOLDING, modbus_map.BASE + self._at, self._count)
+        request = struct.pack(">BBHH", self._unit, READ, modbus_map.BASE + self._at, self._count)
         self._line.send(request + struct.pack("<H", _crc(request)))
 
     def _answered(self, frame: bytes) -> None:
         expected = 5 + 2 * self._count
-        if len(frame) != expected or frame[:2] != bytes((self._unit, _READ_HOLDING)) or _crc(frame):
+        if len(frame) != expected or frame[:2] != bytes((self._unit, READ)) or _crc(frame):
             raise HaliteError(f"a wrong answer on RS-485: {frame!r}")
         self.answered_us.append(self._board.now_us)
         self._at = (self._at + self._count) % modbus_map.REGISTERS

@@ -12,7 +12,7 @@ from halite.config import load_params
 
 use_firmware()
 
-from rack.base.clock import TICKS_MASK  # noqa: E402
+from rack.base.clock import TICKS_MASK  # noqa: E402 - only after use_firmware
 from rack.control.controller import Controller  # noqa: E402
 from rack.control.sense.message_ages import advance, arrived  # noqa: E402
 from rack.definitions.codes import (  # noqa: E402

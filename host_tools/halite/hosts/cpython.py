@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from halite.chips.bq79616 import CELL_LSB_V
 from halite.common.paths import use_firmware
 from halite.plant.rack import Rack
 
 use_firmware()
 
-from rack.base.clock import TICKS_MASK  # noqa: E402
+from rack.base.clock import TICKS_MASK  # noqa: E402 - only after use_firmware
 from rack.control.controller import Controller, may_request_power  # noqa: E402
 from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
 from rack.control.sense.message_ages import arrived  # noqa: E402
@@ -23,7 +24,6 @@ from rack.definitions import codes  # noqa: E402
 from rack.definitions.pcs_codes import STATUS_PERIOD_MS  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
 
-_CELL_LSB_V = 190.73e-6
 # Time from the zero crossing to the request at the PCS: 75 µs for interrupt and kernel, measured on the emulated board;
 # 13 µs for the SPI burst and 250 µs for the CAN frame.
 REQUEST_LATENCY_us = 340
@@ -162,7 +162,7 @@ class CpythonHost:
 
 def quantised_cells(rack: Rack) -> list[int]:
     """Cell voltages in mV, rounded to the AFE's counts of 190.73 µV as the driver converts them."""
-    raw = np.clip(np.round(rack.measured_cells_V() / _CELL_LSB_V), -32767, 32767).astype(np.int64)
+    raw = np.clip(np.round(rack.measured_cells_V() / CELL_LSB_V), -32767, 32767).astype(np.int64)
     return [int(mV) for mV in (raw * 3125 + 8192) >> 14]
 
 

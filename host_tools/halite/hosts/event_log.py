@@ -6,9 +6,9 @@ from halite.common.paths import use_firmware
 
 use_firmware()
 
-from rack.control.protect import reasons as why  # noqa: E402
+from rack.control.protect import reasons as why  # noqa: E402 - only after use_firmware
 from rack.definitions import codes  # noqa: E402
-from rack.definitions.alarms import ROWS  # noqa: E402 - only after use_firmware
+from rack.definitions.alarms import ROWS  # noqa: E402
 from rack.definitions.texts import LEVEL_NAMES, STATE_NAMES  # noqa: E402
 
 _FIELDS = ("sequence", "boot", "ms", "kind", "code", "value", "current_dA", "rack_dV", "request_W")

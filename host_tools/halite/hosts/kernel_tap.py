@@ -10,7 +10,7 @@ from halite.emulator.board import EmulatedBoard
 
 use_firmware()
 
-from rack.base.period_count import OVERHEAD_TICKS  # noqa: E402
+from rack.base.period_count import OVERHEAD_TICKS  # noqa: E402 - only after use_firmware
 
 
 class Taken(NamedTuple):

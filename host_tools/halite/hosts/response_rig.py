@@ -12,7 +12,7 @@ from halite.common.paths import use_firmware
 
 use_firmware()
 
-from rack.base.clock import TICKS_MASK  # noqa: E402
+from rack.base.clock import TICKS_MASK  # noqa: E402 - only after use_firmware
 from rack.control.response.response import PERIOD_TICK_NS, Response  # noqa: E402
 from rack.definitions.params import SCALARS  # noqa: E402
 from rack.generated import ids as I  # noqa: E402

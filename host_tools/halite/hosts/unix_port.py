@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from halite.build import firmware as build
 from halite.chips.attach import chips_of, coolant_ratio
+from halite.chips.bq79616 import BYTE_US
 from halite.chips.rs485 import SlaveLine
 from halite.common.errors import HaliteError
 from halite.common.paths import use_firmware
@@ -33,7 +34,6 @@ from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
 from rack.hal import unix_ops as op  # noqa: E402
 
 _HANG_s = 5.0  # real time without a request after which the application counts as hung
-_BYTE_us = 10.0  # a byte of the AFE's UART: 10 bits at 1 Mbit/s
 _MAX_WAITING = 1100  # bytes in the receive buffer of the AFE's UART, as in rack.hal.rp2_board
 _LAUNCH = """
 import sys
@@ -254,11 +254,11 @@ class UnixPort:
     # -- AFE
 
     def _afe_answers(self, data: bytes, at_us: float) -> None:
-        self._arriving += [(at_us + _BYTE_us * (index + 1), byte) for index, byte in enumerate(data)]
+        self._arriving += [(at_us + BYTE_US * (index + 1), byte) for index, byte in enumerate(data)]
 
     def _uart_write(self, data: bytes) -> None:
         for index, byte in enumerate(self._need(struct.unpack("<H", data)[0])):
-            self.chips.afe.receive(byte, self.now_us + _BYTE_us * (index + 1))
+            self.chips.afe.receive(byte, self.now_us + BYTE_US * (index + 1))
 
     def _uart_any(self, _: bytes) -> bytes:
         return struct.pack("<H", min(sum(at_us <= self.now_us for at_us, _ in self._arriving), _MAX_WAITING))

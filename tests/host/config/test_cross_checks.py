@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rack.control.controller import Controller
 from rack.control.response import frequency
 from rack.definitions.codes import AGE_NEVER
+from rack.generated import alarm_levels as L
 from rack.generated import ids as I
 from support.config_documents import SHIPPED, SODIUM, changed, conflicts
 
@@ -116,7 +117,7 @@ def test_only_a_hardware_alert_above_its_trip_level_is_refused(direction, alert_
 def test_hardware_alerts_of_shipped_racks_match_trip_levels(name):
     """The hardware alert of a shipped rack cuts an over-current at the trip level of its alarm."""
     config = load(name)
-    sets = dict(zip(rows.alarm_keys(), config.tables["alarms_levels"][::4], strict=True))
+    sets = dict(zip(rows.alarm_keys(), config.tables["alarms_levels"][L.SET :: L.WIDTH], strict=True))
     assert -10 * config["sensor_alert_charge_A"] == sets["charge_current_trip"]
     assert 10 * config["sensor_alert_discharge_A"] == sets["discharge_current_trip"]
 

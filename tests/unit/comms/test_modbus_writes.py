@@ -6,7 +6,7 @@ import pytest
 from halite.generate.modbus import points
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rack.definitions import codes as bits
+from rack.definitions import codes
 from rack.definitions.codes import IN_ESTOP
 from rack.generated import ids as I
 from support.modbus_rig import (
@@ -54,7 +54,7 @@ def test_bounds_are_those_of_the_console(setpoint: int, insulation: int) -> None
         code = slave.write(name, value)
         refused = typed.console_answer(command, str(value)).startswith("refused")
         assert code == (VALUE if refused else 0)
-        assert slave.value("Refused") == (bits.REFUSED_VALUE if refused else 0)
+        assert slave.value("Refused") == (codes.REFUSED_VALUE if refused else 0)
     assert list(slave.s) == list(typed.s)
 
 
@@ -75,12 +75,12 @@ def test_half_a_value_and_half_a_pair_are_refused() -> None:
     slave = Slave(pair_role=1)
     before = list(slave.s)
     assert slave.code(slave.ask(single_request(address("SetW"), 0)), 6) == VALUE
-    assert slave.value("Refused") == bits.REFUSED_PART
+    assert slave.value("Refused") == codes.REFUSED_PART
     assert slave.code(slave.ask(single_request(address("SetW") + 1, 5)), 6) == ADDRESS
     assert slave.code(slave.ask(write_request(address("SetW"), [0, 5, 0])), 16) == VALUE
     assert slave.code(slave.ask(write_request(address("PairHigh"), [5_000])), 16) == VALUE
     assert slave.code(slave.ask(write_request(address("PairLow"), [5_000, 0, 0, 0])), 16) == VALUE
-    assert slave.value("Refused") == bits.REFUSED_PART
+    assert slave.value("Refused") == codes.REFUSED_PART
     assert list(slave.s) == before
 
 
@@ -88,7 +88,7 @@ def test_a_rack_without_a_pair_refuses_its_values() -> None:
     """A rack with `[pair] role` 0 refuses the values of the pair."""
     slave = Slave(pair_role=0)
     assert slave.write("PairHigh", 4_000, 6_000, 0, 0) == FAILURE
-    assert slave.value("Refused") == bits.REFUSED_ALONE
+    assert slave.value("Refused") == codes.REFUSED_ALONE
     assert slave.s[I.EMS_AGE_ms] == 0
 
 
@@ -107,7 +107,7 @@ def test_every_other_register_is_read_only() -> None:
     before = list(slave.s)
     for at in set(range(REGISTERS)) - WRITABLE:
         assert slave.code(slave.ask(single_request(BASE + at, 1)), 6) == ADDRESS, at
-        assert slave.value("Refused") == bits.REFUSED_ADDRESS
+        assert slave.value("Refused") == codes.REFUSED_ADDRESS
     for at in (-1, REGISTERS):
         assert slave.code(slave.ask(single_request(BASE + at, 1)), 6) == ADDRESS
     assert list(slave.s) == before
@@ -134,14 +134,14 @@ def test_close_open_and_reset_match_the_console() -> None:
     assert slave.value("SetOp", 802) == 2
     assert slave.write("SetOp", 1, model=802) == 0
     assert slave.value("SetOp", 802) == 1
-    slave.rig.until(lambda: slave.s[I.STATE] == bits.STATE_CLOSED)
+    slave.rig.until(lambda: slave.s[I.STATE] == codes.STATE_CLOSED)
     assert (slave.value("State", 802), slave.value("ChaSt", 802)) == (3, 6)
     assert slave.write("AlmRst", 1, model=802) == FAILURE
-    assert slave.value("Refused") == bits.REFUSED_STATE
+    assert slave.value("Refused") == codes.REFUSED_STATE
     slave.rig.in_bits &= ~IN_ESTOP
     slave.rig.run(300)
     assert slave.write("SetOp", 1, model=802) == FAILURE
-    assert slave.value("Refused") == bits.REFUSED_TRIPPED
+    assert slave.value("Refused") == codes.REFUSED_TRIPPED
     assert slave.console_answer("close").startswith("refused: a trip is latched")
     slave.rig.in_bits |= IN_ESTOP
     slave.rig.run(2_000)
@@ -163,7 +163,7 @@ def test_the_ems_does_not_overrule_open_on_the_console() -> None:
     assert slave.console_answer("open") == ',"ok":true'
     for _ in range(2):
         assert slave.write("SetOp", 1, model=802) == FAILURE
-        assert slave.value("Refused") == bits.REFUSED_HELD and slave.value("SetOp", 802) == 2
+        assert slave.value("Refused") == codes.REFUSED_HELD and slave.value("SetOp", 802) == 2
     assert slave.console_answer("close") == ',"ok":true'
     assert slave.value("SetOp", 802) == 1
     assert slave.write("SetOp", 2, model=802) == 0
@@ -175,15 +175,15 @@ def test_an_unknown_operation_is_exception_3(name: str, value: int) -> None:
     """Values of SetOp and AlmRst without a meaning are exception 3."""
     slave = Slave()
     assert slave.write(name, value, model=802) == VALUE
-    assert slave.value("Refused") == bits.REFUSED_VALUE and slave.s[I.EMS_AGE_ms] == 0
+    assert slave.value("Refused") == codes.REFUSED_VALUE and slave.s[I.EMS_AGE_ms] == 0
 
 
 @pytest.mark.parametrize(("frame", "refusal"), [
-    (write_request(BASE + REGISTERS, [1]), bits.REFUSED_ADDRESS),
-    (single_request(BASE - 1, 1), bits.REFUSED_ADDRESS),
-    (sealed(struct.pack(">BBHHB", UNIT, 16, address("SetW"), 2, 3) + bytes(3)), bits.REFUSED_VALUE),
-    (sealed(struct.pack(">BBHHB", UNIT, 6, address("SetOp", 802), 1, 0)), bits.REFUSED_VALUE),
-    (write_request(BASE + REGISTERS, [1], unit=0), bits.REFUSED_ADDRESS),
+    (write_request(BASE + REGISTERS, [1]), codes.REFUSED_ADDRESS),
+    (single_request(BASE - 1, 1), codes.REFUSED_ADDRESS),
+    (sealed(struct.pack(">BBHHB", UNIT, 16, address("SetW"), 2, 3) + bytes(3)), codes.REFUSED_VALUE),
+    (sealed(struct.pack(">BBHHB", UNIT, 6, address("SetOp", 802), 1, 0)), codes.REFUSED_VALUE),
+    (write_request(BASE + REGISTERS, [1], unit=0), codes.REFUSED_ADDRESS),
 ])  # fmt: skip
 def test_refused_shows_malformed_writes_too(frame: bytes, refusal: int) -> None:
     """`Refused` also shows a write outside the map and a write of a wrong length."""
@@ -219,7 +219,7 @@ def test_without_control_all_registers_are_read_only() -> None:
         ("PairHigh", [1, 1, 0, 0], 64_370), ("SetInsulation", [5], 64_370),
     ):  # fmt: skip
         assert slave.write(name, *values, model=model) == FAILURE
-        assert slave.value("Refused") == bits.REFUSED_LOCAL
+        assert slave.value("Refused") == codes.REFUSED_LOCAL
     assert list(slave.s) == before and not slave.c.contactors.wanted
     assert Slave().value("LocRemCtl", 802) == 0
 
@@ -229,7 +229,7 @@ def test_a_broadcast_is_executed_and_not_answered() -> None:
     assert slave.ask(write_request(address("SetW"), long(321), unit=0)) == b""
     assert slave.s[I.SETPOINT_W] == 321
     assert slave.ask(write_request(address("SetW"), long(10**7), unit=0)) == b""
-    assert slave.value("Refused") == bits.REFUSED_VALUE
+    assert slave.value("Refused") == codes.REFUSED_VALUE
 
 
 def test_silence_of_the_ems_ends_the_setpoint() -> None:

@@ -3,6 +3,7 @@
 from array import array
 
 import pytest
+from halite.config.rows import levels_at
 from halite.hosts.controller_rig import Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from rack.definitions.codes import (
     STATE_FAULT,
     STATE_OPEN,
 )
+from rack.generated import alarm_levels
 from rack.generated import ids as I
 from rack.generated import limit_side as L
 from rack.generated import retained_words as W
@@ -230,7 +232,7 @@ def test_an_ems_that_never_spoke_counts_as_lost() -> None:
 def test_a_setpoint_after_a_silence_counts_at_once() -> None:
     """The console has said ok to it: the alarm may take its clear time, the setpoint does not wait for that."""
     levels = array("i", Rig().params.alarms_levels)
-    levels[4 * code_of("ems_lost") - 1] = 10_000     # clear_ms
+    levels[levels_at("ems_lost") + alarm_levels.CLEAR_ms] = 10_000
     rig = Rig(alarms_levels=levels)
     rig.s[I.SETPOINT_W] = 50_000
     rig.s[I.EMS_AGE_ms] = 20_000

@@ -9,6 +9,7 @@ from halite.chips.ina228 import CHARGE
 from halite.chips.ina228 import Ina228 as Chip
 from halite.common.paths import BOARD_CONFIGS
 from halite.config import load_params
+from halite.generate.reaction_faults import CONVERSION_us
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.protect.retained import Retained
@@ -20,7 +21,7 @@ from support.wires import I2c
 
 PARAMS = load_params(BOARD_CONFIGS / "sodium_rack.toml")
 SHUNT_UOHM, DIVIDER_PCT, CHARGE_A, DISCHARGE_A = 50, 2000, 500, 700
-CONVERSION_us, RANGE_V = 540, 163.84e-3
+RANGE_V = 163.84e-3
 
 
 class Rig:

@@ -6,10 +6,9 @@ from halite.chips.faults import WireFaults
 from halite.chips.mcp2515 import Mcp2515 as Chip
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rack.definitions.pcs_codes import LIMITS_ID, REQUEST_ID, STATUS_ID
 from rack.drivers.mcp2515 import LOAD_TX0, LOAD_TX1, STATE_RUN, Mcp2515
 from support.wires import CanSpi, Clock
-
-STATUS_ID, REQUEST_ID, LIMITS_ID = 0x201, 0x181, 0x182
 
 
 class Node:

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import pytest
 from halite.config import load_params
+from halite.config.rows import levels_at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.definitions import params as rows
-from rack.definitions.alarms import code_of
 from rack.generated import ids as I
 from rack.tasks.collector import ANSWER_ms, COLLECT_ms, LOST_MAX_ms, cell_times
 from support.schedule_rig import AppRig
@@ -19,7 +19,7 @@ def rack(scan_ms=10, period_ms=100, lost=(160, 140, 0, 500)):
     """Parameters of the largest rack with other times. lost: the row `cells_lost`."""
     params = load_params("lfp_rack")
     params.rack_scan_ms, params.afe_period_ms = scan_ms, period_ms
-    at = 4 * (code_of("cells_lost") - 1)
+    at = levels_at("cells_lost")
     for offset, value in enumerate(lost):
         params.alarms_levels[at + offset] = value
     return params

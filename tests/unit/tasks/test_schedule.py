@@ -6,11 +6,12 @@ from unittest.mock import MagicMock
 import pytest
 from halite.bench.figures import BARS
 from halite.config import load_params
+from halite.config.rows import levels_at
 from rack import app as application_module
 from rack.base.clock import TICKS_MASK
 from rack.definitions import codes, params
-from rack.definitions.alarms import code_of
 from rack.definitions.codes import AFE_RUN
+from rack.generated import alarm_levels as L
 from support.checked_int import Checked, Overflow
 from support.schedule_rig import AppRig
 from support.task_rig import application, table_of
@@ -20,7 +21,7 @@ SHIPPED = ["sodium_rack", "lfp_rack", "bench_rack"]
 
 def level_ms(name, alarm):
     """Return the set value of an alarm in a config, ms."""
-    return load_params(name).alarms_levels[4 * (code_of(alarm) - 1)]
+    return load_params(name).alarms_levels[levels_at(alarm) + L.SET]
 
 
 def at_share(scan_us, share):

@@ -212,9 +212,9 @@ def _move(machine: MachineState, arg: int, following: int) -> tuple[Operation | 
         return None, None
     source = read
     if how == 1:
-        transformed: Callable[[MachineState], int] = lambda m: source(m) ^ MASK  # noqa: E731
+        transformed: Callable[[MachineState], int] = lambda m: source(m) ^ MASK  # noqa: E731 - one of three choices
     elif how == 2:
-        transformed = lambda m: bit_reverse(source(m))  # noqa: E731
+        transformed = lambda m: bit_reverse(source(m))  # noqa: E731 - one of three choices
     else:
         transformed = source
     must_repeat = how == 2 or destination in (0, 5) or arg & 7 == 5

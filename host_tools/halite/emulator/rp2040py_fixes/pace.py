@@ -62,7 +62,7 @@ def quicken_divider(rp2040: RP2040) -> None:
             sio.update_hardware_divider(False)
 
     setattr(sio, "read_uint32", read)  # noqa: B010 - a method, replaced on purpose
-    setattr(sio, "write_uint32", write)  # noqa: B010
+    setattr(sio, "write_uint32", write)  # noqa: B010 - as above
 
 
 class Batches:

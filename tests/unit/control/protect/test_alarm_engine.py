@@ -15,6 +15,7 @@ from rack.definitions.alarms import ABOVE, ALWAYS, BELOW, DERATE, ENERGISED, NEV
 from rack.definitions.codes import ACT_OPEN, STATE_CLOSED
 from rack.definitions.pcs_codes import PCS_TIMEOUT
 from rack.definitions.signals import SIGNALS
+from rack.generated import alarm_levels as L
 from rack.generated import alarm_output as O
 from rack.generated import ids as I
 
@@ -58,9 +59,9 @@ def test_every_row_behaves_as_its_words_say(
     at: int, level: int, gap: int, set_ms: int, clear_ms: int, scans: list[tuple[int, int, bool, bool]]
 ) -> None:
     row = ROWS[at]
-    levels = [2**29 * ROWS[n // 4][2] if n % 4 < 2 else 0 for n in range(4 * len(ROWS))]
+    levels = [value for row in ROWS for value in (2**29 * row[2], 2**29 * row[2], 0, 0)]
     own = [level, level - gap * row[2], set_ms, clear_ms]
-    levels[4 * at : 4 * at + 4] = own
+    levels[L.WIDTH * at : L.WIDTH * (at + 1)] = own
     s = array("i", [0] * I.COUNT)
     alarms = Alarms(SimpleNamespace(alarms_levels=array("i", levels)), s)
     model = Model(row, own)
@@ -135,7 +136,7 @@ def test_shipped_levels_rise_from_warn_to_trip(name: str) -> None:
     p = params(name)
     last: dict[tuple[str, int], tuple[int, int]] = {}
     for at, row in enumerate(ROWS):
-        set_at, clear_at, set_ms, clear_ms = p.alarms_levels[4 * at : 4 * at + 4]
+        set_at, clear_at, set_ms, clear_ms = p.alarms_levels[L.WIDTH * at : L.WIDTH * (at + 1)]
         sign = row[2]
         assert sign * set_at > sign * clear_at, row[0]
         assert set_ms >= 0 and clear_ms >= 0

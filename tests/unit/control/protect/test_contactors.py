@@ -3,6 +3,7 @@
 from array import array
 
 import pytest
+from halite.config.rows import levels_at
 from halite.hosts.controller_rig import Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from rack.definitions.codes import (
     STATE_OPEN,
     STATE_PRECHARGE,
 )
+from rack.generated import alarm_levels as L
 from rack.generated import ids as I
 from rack.generated import retained_words as W
 
@@ -169,7 +171,7 @@ def _no_current_alarms() -> array:
     for key in ("charge_current_warn", "charge_current_derate", "charge_current_trip", "discharge_current_warn",
                 "discharge_current_derate", "discharge_current_trip", "charge_i2t_trip",
                 "discharge_i2t_trip"):  # fmt: skip
-        at = 4 * (code_of(key) - 1)
+        at = levels_at(key) + L.SET
         levels[at] = -30_000 if levels[at] < 0 else 30_000
     return array("i", levels)
 

@@ -4,11 +4,13 @@ from array import array
 from fractions import Fraction
 
 import pytest
+from halite.config.rows import levels_at
 from halite.hosts.controller_rig import Rig, params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.sense.overcurrent import Overcurrent, add_overload, overload
 from rack.definitions.alarms import code_of
+from rack.generated import alarm_levels as L
 from rack.generated import ids as I
 from rack.generated import retained_words as W
 
@@ -67,7 +69,7 @@ def test_a_reading_just_younger_than_the_alarm_still_counts() -> None:
     s = array("i", [0] * I.COUNT)
     p = params("bench")
     unit = Overcurrent(p, s)
-    for age, kept in ((p.alarms_levels[4 * (code_of("current_lost") - 1)] - 1, 77), (10**6, 0)):
+    for age, kept in ((p.alarms_levels[levels_at("current_lost") + L.SET] - 1, 77), (10**6, 0)):
         s[I.CURRENT_dA], s[I.CURRENT_AGE_ms] = 77, age
         unit.scan(10)
         assert s[I.CURRENT_dA] == kept
