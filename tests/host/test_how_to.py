@@ -127,7 +127,11 @@ def test_the_recipe_for_an_alarm_trips_the_rack(project: Copy) -> None:
     (project.folder / path).write_text(text[:end] + rows + text[end:])
     for line in reversed(levels):
         project.to_section("alarms", line)
+    fault = re.search(r'^Fault\("air.*$', page, re.MULTILINE)
+    assert fault
+    project.add("host_tools/halite/generate/reaction_faults.py", ")\n\n# The other trips", f"    {fault[0]}\n")
     project.run("-m", "halite", "dev", "generate")
+    project.run("-c", "from halite.generate.reaction_faults import FAULTS; assert FAULTS[-1].key == 'humidity_trip'")
     code = """
 from halite.config import load_params
 params = load_params("sodium_rack")

@@ -62,7 +62,7 @@ REFUSED_VALUE = const(7)    # out of range
 REFUSED_PART = const(8)     # values that belong together were not written together
 REFUSED_ALONE = const(9)    # this rack does not belong to a pair
 REFUSED_ADDRESS = const(10)  # not a register that can be written
-REFUSED_HELD = const(11)    # a person has opened on the console
+REFUSED_HELD = const(11)    # an operator has opened the rack on the console
 
 # limit_charge_by, limit_discharge_by
 LIM_NONE = const(0)         # the rack's rated power

@@ -40,7 +40,7 @@ REFUSALS = (
     (codes.REFUSED_PART, "part", "a request must hold all four values of the pair, and both registers of a value"),
     (codes.REFUSED_ALONE, "alone", "this rack does not belong to a pair: [pair] role is 0"),
     (codes.REFUSED_ADDRESS, "address", "a register in the request is read-only"),
-    (codes.REFUSED_HELD, "held", "an operator has opened on the console: only `close` there ends that"),
+    (codes.REFUSED_HELD, "held", "an operator has opened the rack on the console: only `close` there ends this"),
 )
 
 PCS_STATES = (

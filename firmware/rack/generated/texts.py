@@ -18,5 +18,5 @@ REFUSALS = (
     b"tate: a reset needs the contactors at rest|[modbus] control is false: the registers are read-only|ou"
     b"t of range|a request must hold all four values of the pair, and both registers of a value|this rack "
     b"does not belong to a pair: [pair] role is 0|a register in the request is read-only|an operator has o"
-    b"pened on the console: only `close` there ends that"
+    b"pened the rack on the console: only `close` there ends this"
 )

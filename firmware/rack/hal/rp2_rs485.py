@@ -2,7 +2,7 @@
 
 Hazard: a driver that stays enabled jams the line of every rack. The state machine raises the driver enable before the
 first start bit and lowers it right after the last stop bit, when its FIFO is empty, also while the interpreter hangs.
-Neither direction uses an interrupt, so the zero crossing's is not delayed.
+Neither direction uses an interrupt, so the interrupt of the zero crossing is not delayed.
 Registers: RP2040 data sheet 2.5.7 (DMA), 3.7 (PIO), 4.2.8 (UART).
 """
 

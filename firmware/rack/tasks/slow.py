@@ -1,6 +1,6 @@
 """The task of slow inputs, each 100 ms: coolant, gas, board temperature, AFE state, limits frame, CPU share.
 
-And the steps of the retained data, each 20 ms.
+A second task of this module runs one step of the retained data and the log each 20 ms.
 """
 
 from micropython import const

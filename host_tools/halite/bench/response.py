@@ -70,7 +70,7 @@ def edge_times_us(rack: EmulatedRack, polling: Polling, periods: int = _PERIODS)
     if not all(request.flags & FLAG_PERMIT for request in asked):
         raise HaliteError("the rack did not stay closed")
     if len({request.power_W for request in asked}) < periods // 2:
-        raise HaliteError("the request did not move")
+        raise HaliteError("the request did not change")
     return found
 
 

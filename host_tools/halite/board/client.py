@@ -58,7 +58,7 @@ def ask(port: SerialPort, command: str, seconds: float = 5) -> Answer:
             if PROMPT in line:
                 raise BoardError("at_prompt", f"{port.path}: no application, only the REPL{_quoted(last)}")
             last = line.strip() or last
-    missing, waited = ("no end of an answer", deadline) if port.expired else ("no answer", seconds)
+    missing, waited = ("no complete answer", deadline) if port.expired else ("no answer", seconds)
     raise BoardError("no_answer", f"{port.path}: {missing} to {word} in {waited:g} s{_quoted(last)}")
 
 

@@ -169,7 +169,7 @@ def _send(files: list[str], stream: bytes, session: Session, progress: Progress)
     while len(marks) < len(files) and "-" not in marks and (more := session.marks(wait=True)):
         marks += more
     if "-" in marks:
-        raise BoardError("verify", f"{files[marks.index('-')]} does not read back as it was sent")
+        raise BoardError("verify", f"{files[marks.index('-')]} differs on the board from the file that was sent")
 
 
 def _exchange(job: Job) -> None:

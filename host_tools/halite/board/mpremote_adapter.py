@@ -81,7 +81,7 @@ class RawRepl:
             raise BoardError("board_error", f"error on the board: {_last_line(error.error_output)}") from None
         except (TransportError, IndexError, ValueError) as error:
             seen = self._transport.seen[-60:]
-            came = f"came back {seen!r}" if seen else "no answer"
+            came = f"received {seen!r}" if seen else "no answer"
             raise BoardError("silent", f"{self._port.path}: {error}: {came}") from None
 
     def enter(self, seconds: float = 20) -> None:

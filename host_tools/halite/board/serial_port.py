@@ -127,7 +127,7 @@ class SerialPort:
         finally:
             watchdog.cancel()
         if self.expired:
-            raise BoardError("silent", f"{self.path}: no end after {seconds:g} s")
+            raise BoardError("silent", f"{self.path}: the exchange did not end within {seconds:g} s")
 
     def _expire(self) -> None:
         self.expired = True

@@ -87,7 +87,7 @@ def console(
 
 @app.command(epilog="Example: halite commission --grid-service gb_dc --port /dev/ttyACM0")
 def commission(
-    grid_service: Annotated[str, typer.Option(metavar="NAME", help="Its preset in board_configs/grid_services.")],
+    grid_service: Annotated[str, typer.Option(metavar="NAME", help="Grid service of the rack, a preset.")],
     port: PortOption = "",
 ) -> None:
     """Judge the response test that a rack has run.

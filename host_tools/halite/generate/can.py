@@ -107,6 +107,7 @@ def dbc_text() -> str:
 
 
 def _frame_page(identifier: int, name: str, sender: str, period_ms: int, meaning: str, fields: Iterable[Field]) -> str:
+    sender = "PCS" if sender == "pcs" else sender
     lines = [f"\n## 0x{identifier:03X} {name}\n", f"From the {sender}, each {period_ms} ms: {meaning}.\n"]
     lines += ["| field | first bit | bits | type | scale | unit | meaning |", "|---|---|---|---|---|---|---|"]
     for field, first, bits, signed, scale, unit, text in fields:
@@ -131,8 +132,8 @@ def page_text() -> str:
         enable=pcs_codes.FLAG_ENABLE,
     )
     note = (
-        f"\nThe rack sends a request after each zero crossing of the mains. The period of the requests is therefore "
-        f"one mains period, or a third of it with three phases. Without mains the rack sends a request in each scan "
+        "\nThe rack sends a request after each zero crossing of the mains: each mains period, or each third of one "
+        "with three phases.\nWithout mains the rack sends a request in each scan "
         f"({shipped['rack']['scan_ms']} ms). It also sends a request at once when the permission changes.\n"
     )
     flags = "\n## Request flags\n\n| value | signal of the database | meaning |\n|---|---|---|\n"

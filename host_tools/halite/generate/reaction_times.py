@@ -273,7 +273,7 @@ when a row becomes slower than its bar or than this page.
 The times include:
 
 * a scan each {PERIOD_ms} ms that takes {SCAN_ms} ms, and {SLICE_ms} ms more when another task runs while it becomes
-  due: a slice of the AFE, the CAN controller, the memory, or an answer on the console;
+  due: a slice of the AFE, the CAN controller, the FRAM, or an answer on the console;
 * one collection of {COLLECT_ms} ms at the worst place in the reaction. It begins right after a scan, so the next scan
   is late by {SCAN_ms} + {COLLECT_ms} - {PERIOD_ms} = {LATE_ms} ms. The controller reads messages of AFE, PCS and gas
   sensor from this time only after that scan. Two collections are at least half a second apart (`tasks/collector.py`),

@@ -279,7 +279,7 @@ def test_a_long_answer_has_a_longer_deadline():
 
     with Slow({}) as rack, SerialPort(rack.path) as port:
         assert client.ask(port, "trace", 0.2) == {"re": "trace"}
-        assert "no end of an answer to status in 1.2 s" in reason(lambda: client.ask(port, "status", 0.2)).text
+        assert "no complete answer to status in 1.2 s" in reason(lambda: client.ask(port, "status", 0.2)).text
 
 
 @pytest.mark.parametrize("command", ["", "  ", "sta\ntus", "caf\u00e9", "x" * 121, "a\x03"])

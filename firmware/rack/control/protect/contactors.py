@@ -1,4 +1,4 @@
-"""The contactor sequence: when the rack may be connected, how, and how it comes off.
+"""The contactor sequence: when and how the rack is connected and disconnected.
 
 Defends against closing onto a short or a charged bus, a burnt precharge resistor, breaking load current without
 need, and welded or stuck contacts that stay unnoticed. The state machine is the table EXITS at the end. Every step
@@ -100,7 +100,7 @@ class Contactors:
         self._s = s
         self.precharge = Precharge(params, s)
         self.wanted = params.rack_auto_close == 1
-        self._again = False     # a trip has opened a rack that was wanted closed
+        self._again = False     # a trip has opened a rack that shall be closed
         self._contradicted_ms = array("i", [0, 0])  # auxiliary contacts - and + against their coils
         self._bus_weld = 0
         self._contact_ms = params.contactor_aux_ms

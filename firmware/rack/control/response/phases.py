@@ -1,4 +1,4 @@
-"""Three phases: which samples a count of one phase stands for, and when its period ended.
+"""Three phases: the samples that a count of one phase stands for, and the end of its period.
 
 The hazard is a lost phase: with two thirds of the samples, the clock would run slow and RoCoF would read half too
 much. So the counts of each phase add up to a clock of its own, and the newest of these clocks is the time of the

@@ -1,6 +1,6 @@
 """The request kernel: the measured deviation and RoCoF into one request for power, within the limits.
 
-Droop curve, inertia, delay, ramps, pair split and the limits of the protection core are one function, so that every
+Droop curve, inertia, delay, ramps, pair and the limits of the protection core are one function, so that every
 request has passed all of them. It runs in the interrupt of each mains period, after the measurement; without mains
 the scan calls it.
 

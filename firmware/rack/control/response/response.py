@@ -231,7 +231,7 @@ class Response:
 
     @property
     def response_W(self):
-        """The response after delay and ramps, before split and limits."""
+        """The response after delay and ramps, before pair and limits."""
         return self._k[K.RESPONSE]
 
     @property
