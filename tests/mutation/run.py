@@ -5,8 +5,9 @@
     python tests/mutation/run.py --list     show each change, and each row whose place does not exist
 
 Each mutant is a copy of the firmware in a folder of its own. The tests of its module run first, then those of the same
-folder, then those of the whole controller. The run prints each mutant that survives, and fails. It also fails if a
-test fails on the unchanged firmware or does not end, because such a test cannot detect a mutant.
+folder, those of the whole controller, and all others of the control core. The run prints each mutant that survives,
+and fails. It also fails if a test fails on the unchanged firmware or does not end, because such a test cannot detect a
+mutant.
 """
 
 import ast
@@ -37,14 +38,14 @@ sys.exit(pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", *sys.
 
 
 def tests_of(module: str) -> list[str]:
-    """The module's own test files, the others of its folder, then those of the controller; paths from the root.
+    """The module's own test files, the others of its folder, those of the controller, the rest; paths from the root.
 
     protect/contactors.py has test_contactors.py, and test_contactors_NAME.py for a topic of its own.
     """
     folder = (_TESTS / module).parent
     stem = Path(module).stem
     found = [*folder.glob(f"test_{stem}.py"), *sorted(folder.glob(f"test_{stem}_*.py"))]
-    found += sorted(folder.glob("test_*.py")) + sorted(_TESTS.glob("test_*.py"))
+    found += sorted(folder.glob("test_*.py")) + sorted(_TESTS.glob("test_*.py")) + sorted(_TESTS.rglob("test_*.py"))
     return [str(path.relative_to(ROOT)) for path in dict.fromkeys(found)]
 
 
