@@ -143,7 +143,7 @@ class Rig:
 
 def _flash() -> bytes:
     """Return a flash with the firmware's modules, but without the files that start them."""
-    files = build.make(load("bench_rack")).files
+    files = build.make(load("bench_rack"), short=False).files
     modules = {name: data for name, data in files.items() if name.startswith("rack/")}
     return with_files(EmulatedBoard(image_path()).flash_snapshot(), modules)
 
