@@ -140,12 +140,13 @@ class CpythonHost:
     def _write_inputs(self, us: float) -> None:
         s, rack = self.controller.s, self.rack
         if "current_lost" not in rack.faults:
-            self.controller.current_arrived(round(rack.measured_current_A * 10), round(rack.string_V * 10))
+            self.controller.current_arrived(round(rack.measured_current_A * 10), round(rack.measured_rack_V * 10))
         s[I.IN_bits] = rack.in_bits(us)
-        s[I.COOLANT_ddegC] = round(rack.coolant_degC * 10)
+        s[I.COOLANT_ddegC] = round(rack.measured_coolant_degC * 10)
         s[I.BOARD_ddegC] = round(rack.board_degC * 10)
         s[I.GAS_mV] = round(rack.gas_mV)
         s[I.AFE_SEEN] = rack.afe_devices_reached()
+        s[I.AFE_FAULT] = min(rack.afe_faults(), default=-1) + 1
 
     def _read_status(self, us: float) -> None:
         if us < self._status_us:
@@ -153,11 +154,17 @@ class CpythonHost:
         self._status_us += STATUS_PERIOD_MS * 1000
         if self.rack.pcs.silent:
             return
-        s = self.controller.s
+        s, rack = self.controller.s, self.rack
+        counter = rack.next_status_counter()
+        if counter == s[I.PCS_SEQUENCE]:
+            return  # the firmware refuses a status whose counter stands
         arrived(s, I.PCS_AGE_ms)
-        s[I.PCS_POWER_W] = round(self.rack.pcs.power_W)
-        s[I.BUS_dV] = round(self.rack.bus_V * 10)
-        s[I.PCS_STATE] = self.rack.pcs.state
+        s[I.PCS_SEQUENCE] = counter
+        s[I.PCS_POWER_W] = round(rack.measured_pcs_power_W)
+        s[I.BUS_dV] = round(10 * (rack.measured_bus_V if rack.forged_bus_V is None else rack.forged_bus_V))
+        s[I.PCS_STATE] = rack.measured_pcs_state
+        s[I.PCS_FAULT] = rack.pcs_fault_code
+        s[I.PCS_ECHO] = rack.measured_pcs_echo(rack.pcs.accepted & 15)
 
 
 def quantised_cells(rack: Rack) -> list[int]:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from halite.plant.faults import Faults
 from halite.plant.parameters import R_OF_T, Array, Plant, R_OF_T_degC, ocv_curve
 
 # Spread of new cells within one rack, 1 sigma: capacity 0.5 %, resistance 3 %, SoC 0.3 %: engineering judgement.
@@ -57,57 +56,17 @@ class Cells:
         volts: Array = self.ocv_V - current_A * self.resistance
         return volts
 
-    def step(self, current_A: float, dt_s: float, coolant_degC: float, flow: float, faults: Faults) -> None:
-        """Advance state of charge and heat by dt_s at a mean current. flow: share 0..1 of the cooling's conductance."""
-        self.soc -= current_A * dt_s / self.capacity_As
-        loss = np.bincount(self.sensor_of, self.resistance, minlength=len(self.core_degC)) * current_A * current_A
-        inward = self._cells_at * self.plant.core_W_per_K * (self.core_degC - self.surface_degC)
-        outward = self._cells_at * self.plant.cooling_W_per_K * flow * (self.surface_degC - coolant_degC)
-        self.core_degC += (loss - inward) * dt_s / self._core_J_per_K
-        self.surface_degC += (inward - outward) * dt_s / self._surface_J_per_K
-        self._heat_from_outside(faults, dt_s)
-        self._run_away(faults, dt_s)
-        self._drop(faults)
-        self._refresh()
+    def step_charge(self, mean_A: float, dt_s: float, core_degC: Array, extra_A: Array | None = None) -> Array:
+        """Advance the state of charge by dt_s at a mean current; returns the heat of each position in W.
 
-    def _heat_from_outside(self, faults: Faults, dt_s: float) -> None:
-        per_device = self.plant.temps_per_device
-        for device, rate in faults.places("heat").items():
-            here = slice(device * per_device, (device + 1) * per_device)
-            self.core_degC[here] += rate * dt_s
-            self.surface_degC[here] += rate * dt_s
-
-    def _run_away(self, faults: Faults, dt_s: float) -> None:
-        """Heat the positions in runaway and their neighbours.
-
-        Above the onset of the chemistry the rate accelerates towards its peak. Venting brings the heat to the surface
-        at once, so both nodes rise together (engineering judgement).
+        core_degC: one entry per position. extra_A: additional discharge current of each cell, None without one.
         """
-        chemistry = self.plant.chemistry
-        for sensor in faults.places("runaway"):
-            over = (self.core_degC[sensor] - chemistry.onset_degC) / 10.0
-            rate = chemistry.runaway_K_per_s * max(0.15, 1 / (1 + np.exp(-min(over, 50.0))))
-            if self.core_degC[sensor] > 600.0:
-                rate = 0.0
-            self.core_degC[sensor] += rate * dt_s
-            self.surface_degC[sensor] += 0.8 * rate * dt_s
-            for neighbour in (sensor - 1, sensor + 1):
-                if 0 <= neighbour < len(self.core_degC):
-                    self.surface_degC[neighbour] += 0.05 * rate * dt_s
-
-    def _drop(self, faults: Faults) -> None:
-        """Lower the voltage of cells that a fault shorts, or whose core is in runaway above the onset."""
-        if "runaway" not in faults and "cell_shorted" not in faults:
-            if self.drop_V.any():
-                self.drop_V[:] = 0.0
-            return
-        self.drop_V[:] = 0.0
-        for cell, volts in faults.places("cell_shorted").items():
-            self.drop_V[cell] = volts
-        onset = self.plant.chemistry.onset_degC
-        for sensor in faults.places("runaway"):
-            lost = float(np.clip((self.core_degC[sensor] - onset) / 60.0, 0.0, 1.0))
-            self.drop_V[self.sensor_of == sensor] += lost * self.plant.voltage_min_V
+        amps = mean_A if extra_A is None else mean_A + extra_A
+        self.soc -= amps * dt_s / self.capacity_As
+        self.core_degC = core_degC
+        self._refresh()
+        loss_W: Array = self.resistance * amps * amps
+        return np.bincount(self.sensor_of, loss_W, minlength=len(core_degC)).astype(np.float64)
 
     def rest_soc(self) -> float:
         """Mean state of charge, 0..1."""

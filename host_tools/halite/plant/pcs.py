@@ -22,7 +22,8 @@ _MIN_BUS_V = 5.0
 class Pcs:
     """First-order lag with an optional limit of the ramp. Power in W; positive discharges the rack.
 
-    ramp_W_per_s: 0 for no limit. state: PCS_* of rack.definitions.pcs_codes. silent, failed: faults.
+    ramp_W_per_s: 0 for no limit. state: PCS_* of rack.definitions.pcs_codes. accepted: number of accepted requests.
+    Faults: silent, failed; gain: share of a request that it delivers; `force` makes it ignore requests.
     """
 
     lag_ms: float
@@ -36,10 +37,32 @@ class Pcs:
     last_request_us: float = -math.inf
     silent: bool = False
     failed: bool = False
+    gain: float = 1.0
+    accepted: int = 0
+    _forced: bool = False
+    _asked_W: float = 0.0
+
+    def force(self, power_W: float | None) -> None:
+        """Deliver power_W without requests, or at None follow requests again; the last one counts until the next."""
+        if power_W is None:
+            if self._forced:
+                self._forced, self.target_W, self.last_request_us = False, 0.0, -math.inf
+            return
+        self._forced, self.target_W, self.permitted, self.last_request_us = True, power_W, True, math.inf
+
+    def set_gain(self, gain: float) -> None:
+        """Deliver `gain` times the request, from now on."""
+        self.gain = gain
+        if not self._forced:
+            self.target_W = self.gain * self._asked_W
 
     def request(self, power_W: float, permitted: bool, at_us: float) -> None:
         """Accept a valid request frame. permitted: the rack allows the PCS to run."""
-        self.target_W = max(-self.power_max_W, min(self.power_max_W, power_W))
+        self.accepted += 1
+        self._asked_W = max(-self.power_max_W, min(self.power_max_W, power_W))
+        if self._forced:
+            return
+        self.target_W = self.gain * self._asked_W
         self.permitted = permitted
         self.last_request_us = at_us
 
