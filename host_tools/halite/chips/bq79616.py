@@ -89,6 +89,7 @@ class Bq79616Stack:
 
     lost_devices(): positions without supply, asked at every frame. open_wires(): (position, cell 0..15) whose upper
     sense wire is open, found by the open-wire check. dead_adcs(): positions whose main ADC cannot start.
+
     own_faults(): position → bits of FAULT_SUMMARY that the device sets by itself.
 
     on_read(register, now_us): called at each read command.

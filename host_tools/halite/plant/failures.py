@@ -13,7 +13,7 @@ _SPILL = 0.05  # of the trigger's heat, to the surface of each neighbour of a he
 
 
 class Failures:
-    """What fails in the cells of one rack. reactions: state of the cells' decomposition. gas: in the room.
+    """The failing cells of one rack. reactions: state of the cells' decomposition. gas: in the room.
 
     sensor_of: position of each cell.
     """
@@ -89,7 +89,7 @@ class Failures:
             self._heat.warm("failure", None, spill_W)
 
     def drop(self, faults: Faults, cells: Cells, short_A: Array | None) -> None:
-        """Lower the voltage of each cell by what a fault, an internal short or a melted separator takes from it."""
+        """Lower the voltage of each cell by the loss from a fault, an internal short or a melted separator."""
         if not (self.reactions.any_melted or "cell_shorted" in faults or short_A is not None or self._dropped):
             return
         cells.drop_V[:] = (self.reactions.lost_voltage() * self._melted_V)[self._sensor_of]

@@ -90,6 +90,7 @@ _TRUE: dict[str, FaultSpec] = {
     "pcs_gain": FaultSpec("", "factor", -10, 10, 3, "PCS delivers the value times its request"),
     "pcs_ignores": FaultSpec("", "", 0, 1, 1, "PCS keeps its last request and ignores new ones"),
     "pcs_delivers": FaultSpec("", "W", -2e6, 2e6, -1e5, "PCS delivers the value without a request"),
+    "can_cut": FaultSpec("", "", 0, 1, 1, "CAN bus interrupted in both directions"),
     "cell_shorted": FaultSpec("cell", "V", 0, 5, 1.0, "cell shorted: its true voltage is lower by the value"),
     "internal_short": FaultSpec("cell", "ohm", 1e-4, 1e4, 1.0, "internal short of a cell: it discharges and heats"),
     "heat": FaultSpec("device", "K/s", 0, 100, 8, "module heated from outside"),
@@ -100,7 +101,7 @@ _TRUE: dict[str, FaultSpec] = {
     "phase_lost": FaultSpec("phase", "", 0, 1, 1, "sense wire or fuse of a mains phase open"),
 }
 
-# Faults that change only what the controller reads.
+# Faults that change only the readings of the controller.
 _READ: dict[str, FaultSpec] = {
     "aux_pos": FaultSpec("", "0/1", 0, 1, 0, "auxiliary contact of main + stuck at the value"),
     "aux_neg": FaultSpec("", "0/1", 0, 1, 0, "auxiliary contact of main - stuck at the value"),
@@ -109,7 +110,6 @@ _READ: dict[str, FaultSpec] = {
     "pcs_fault_code": FaultSpec("", "", 0, 15, 7, "PCS reports the value as its fault"),
     "pcs_counter": FaultSpec("", "0/1/2", 0, 2, 0, "PCS status counter stands (0), alternates (1), runs back (2)"),
     "pcs_forged": FaultSpec("", "V", 0, 3000, 0, "a second node sends PCS status with the value as its bus voltage"),
-    "can_cut": FaultSpec("", "", 0, 1, 1, "CAN bus interrupted in both directions"),
     "can_flood": FaultSpec("", "1/ms", 1, 3, 1, "frames of garbage with the identifier of the PCS status"),
     "afe_lost": FaultSpec("device", "", 0, 1, 1, "AFE device silent, and the devices after it"),
     "afe_fault": FaultSpec("device", "bits", 1, 255, 1, "AFE device reports the bits of FAULT_SUMMARY"),

@@ -20,7 +20,8 @@ class HeatData:
     """Fixed data of the thermal model; all of it is engineering judgement.
 
     neighbour_W_per_K, module_gap_W_per_K: between the surfaces of two positions of one module, of two modules. A
-    prismatic cell of 72 mm has a face of 0.036 m2 and about 1 W/(m K); a module ends with plates and an air gap.
+    prismatic cell of 72 mm has a face of 0.036 m2 and about 1 W/(m K), so 0.5 W/K; casing, busbars and plate add the
+    double. A module ends with plates and an air gap.
     air_W_per_K: from the surfaces of one cell to the air.
     plates_J_per_K, tank_J_per_K: coolant in the cold plates and in tank and radiator, 17 l of glycol-water each.
     flow_W_per_K: heat capacity flow of the coolant at full pump duty, 25 l/min of glycol-water.
@@ -28,8 +29,8 @@ class HeatData:
     radiator_W_per_K: without fan, and the addition of the fan at 100 %.
     """
 
-    neighbour_W_per_K: float = 0.5
-    module_gap_W_per_K: float = 0.1
+    neighbour_W_per_K: float = 1.5
+    module_gap_W_per_K: float = 0.3
     air_W_per_K: float = 0.05
     plates_J_per_K: float = 60_000.0
     tank_J_per_K: float = 60_000.0

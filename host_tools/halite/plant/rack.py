@@ -159,7 +159,7 @@ class Rack(Sensing):
         self.pcs.force(self.faults.places("pcs_delivers").get(0, kept_W))
 
     def _move_contacts(self, us: float) -> None:
-        """Note the contacts that have moved. A blown fuse keeps the string from the bus whatever they do."""
+        """Note the contacts that have moved. A blown fuse keeps the string from the bus even if they are closed."""
         now = (self.main_neg.closed(us), self.precharge.closed(us), self.main_pos.closed(us))
         if now != self._moved:
             for name, was, closed in zip(("main -", "precharge", "main +"), self._moved, now, strict=True):

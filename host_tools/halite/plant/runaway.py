@@ -17,7 +17,7 @@ _ONSET_K_per_s = 0.02 / 60  # an accelerating-rate calorimeter finds self-heatin
 _MELTS_OVER_K = 60.0  # from the first shutdown of the separator to a short of the whole cell: engineering judgement
 _VAPOUR_SHARE = 0.05  # solvent vapour at the first venting, of the whole gas: engineering judgement
 # Of the heat of reaction after venting: to the cell's own surface, and to each neighbour. Engineering judgement.
-_TO_SURFACE, _TO_NEIGHBOUR = 0.3, 0.1
+_TO_SURFACE, _TO_NEIGHBOUR = 0.3, 0.15
 _COLD_K = 60.0  # below the onset by this the reaction does not count: the rate is under a hundredth of 0.02 K/min
 
 

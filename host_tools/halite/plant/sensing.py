@@ -76,7 +76,7 @@ class Lies:
         return self._active.get(channel, ())
 
     def _collect(self) -> None:
-        """Sort the active lies by channel, in the order in which they act, and forget what ended lies have held."""
+        """Sort the active lies by channel, in the order in which they act, and forget the held values of ended lies."""
         found: dict[str, dict[str, dict[int, float]]] = {}
         for name, (channel, mode) in LIES.items():
             if name in self._faults:

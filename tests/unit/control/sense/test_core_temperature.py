@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from halite.hosts.controller_rig import params
 from halite.plant.cells import Cells
-from halite.plant.faults import Faults
+from halite.plant.heat import Cooling, Heat, HeatData
 from halite.plant.parameters import plant_of_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,13 +23,15 @@ class Bench:
     def __init__(self, name: str, start: float, devices: int = 1) -> None:
         self.s = array("i", [0] * I.COUNT)
         p = params(name, afe_devices=devices, cell_series=16 * devices, **_wide())
-        self.plant = Cells(plant_of_params(p), 0.5, start, np.random.default_rng(1))
+        plant, rng = plant_of_params(p), np.random.default_rng(1)
+        self.plant = Cells(plant, 0.5, start, rng)
+        at = np.bincount(self.plant.sensor_of, minlength=plant.sensors)
+        self.heat = Heat(plant, at, start, start, rng, HeatData(still_share=0.0, air_W_per_K=0.0))
         self.raw = array("i", [0] * (8 * devices))
         self.temperatures = Temperatures(p, self.s, self.raw)
         self.overcurrent = Overcurrent(p, self.s)
         self.core = CoreTemperature(p, self.s, self.temperatures, self.overcurrent)
         self.p = p
-        self.faults = Faults()
 
     def run(self, seconds: int, amps: float, coolant: float = 25.0, flow: float = 1.0) -> list[tuple[float, float]]:
         """(estimate, truth) each second, degC."""
@@ -37,14 +39,16 @@ class Bench:
         self.s[I.CURRENT_dA] = round(amps * 10)
         for _ in range(seconds):
             self.plant.soc[:] = 0.5
-            self.plant.step(amps, 1.0, coolant, flow, self.faults)
-            for at, degC in enumerate(self.plant.surface_degC):
+            self.heat.coolant_degC[:] = self.heat.tank_degC = coolant
+            self.heat.warm("electrical", self.plant.step_charge(amps, 1.0, self.heat.core_degC))
+            self.heat.step(1.0, Cooling(pump_pct=100 * flow, flows=flow > 0))
+            for at, degC in enumerate(self.heat.surface_degC):
                 self.raw[at] = round(degC * 10)
             self.temperatures.arrived(1000)
             for _ in range(10):
                 self.overcurrent.scan(100)
             self.core.slot(1000)
-            pairs.append((self.s[I.CORE_MAX_ddegC] / 10, float(self.plant.core_degC.max())))
+            pairs.append((self.s[I.CORE_MAX_ddegC] / 10, float(self.heat.core_degC.max())))
         return pairs
 
 
