@@ -35,6 +35,7 @@ class Cells:
         self.core_degC = np.full(plant.sensors, float(start_degC)) + rng.normal(0.0, 0.2, plant.sensors)
         self.surface_degC = self.core_degC.copy()
         self.drop_V = np.zeros(n)
+        self._aside_A: Array | None = None
         heat = plant.cell_heat_capacity_J_per_K() * self._cells_at
         self._core_J_per_K = heat * plant.core_share
         self._surface_J_per_K = heat * (1 - plant.core_share)
@@ -48,6 +49,8 @@ class Cells:
         outside = self.soc - np.clip(self.soc, 0.0, 1.0)
         if outside.any():
             self.ocv_V = self.ocv_V + 10.0 * outside
+        if self._aside_A is not None:
+            self.ocv_V = self.ocv_V - self._aside_A * self.resistance
         self.emf_V = float(self.ocv_V.sum())
         self.resistance_ohm = float(self.resistance.sum())
 
@@ -64,6 +67,7 @@ class Cells:
         amps = mean_A if extra_A is None else mean_A + extra_A
         self.soc -= amps * dt_s / self.capacity_As
         self.core_degC = core_degC
+        self._aside_A = extra_A
         self._refresh()
         loss_W: Array = self.resistance * amps * amps
         return np.bincount(self.sensor_of, loss_W, minlength=len(core_degC)).astype(np.float64)

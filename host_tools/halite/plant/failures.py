@@ -31,17 +31,21 @@ class Failures:
         self._capacity_J_per_K = capacity
         self._ignited: set[int] = set()
         self._dropped = False
+        self._short_A: Array | None = None
 
     def short_A(self, faults: Faults, cells: Cells, current_A: float) -> Array | None:
         """Current of each cell into its internal short in A, None without a short. current_A: of the rack."""
         shorts = faults.places("internal_short")
+        before_A, self._short_A = self._short_A, None
         if not shorts:
             return None
-        amps = np.zeros(len(self._sensor_of))
+        open_V = cells.voltages(current_A)  # terminals as they would be without the shorts
+        if before_A is not None:
+            open_V = open_V + before_A * cells.resistance
+        amps = np.zeros(len(open_V))
         for cell, ohm in shorts.items():
-            own_ohm = cells.resistance[cell]
-            behind_V = cells.ocv_V[cell] + cells.drop_V[cell] - current_A * own_ohm
-            amps[cell] = max(behind_V, 0.0) / (ohm + own_ohm)
+            amps[cell] = max(open_V[cell], 0.0) / (ohm + cells.resistance[cell])
+        self._short_A = amps
         return amps
 
     def short_W(self, faults: Faults, short_A: Array) -> Array:
@@ -88,13 +92,11 @@ class Failures:
             spill_W[sensor] = 0.0
             self._heat.warm("failure", None, spill_W)
 
-    def drop(self, faults: Faults, cells: Cells, short_A: Array | None) -> None:
-        """Lower the voltage of each cell by the loss from a fault, an internal short or a melted separator."""
-        if not (self.reactions.any_melted or "cell_shorted" in faults or short_A is not None or self._dropped):
+    def drop(self, faults: Faults, cells: Cells) -> None:
+        """Lower the voltage of each cell by the loss from a fault or a melted separator."""
+        if not (self.reactions.any_melted or "cell_shorted" in faults or self._dropped):
             return
         cells.drop_V[:] = (self.reactions.lost_voltage() * self._melted_V)[self._sensor_of]
         for cell, volts in faults.places("cell_shorted").items():
             cells.drop_V[cell] += volts
-        if short_A is not None:
-            cells.drop_V += short_A * cells.resistance
         self._dropped = bool(cells.drop_V.any())

@@ -139,7 +139,7 @@ class Rack(Sensing):
     def _step_cells(self, mean_A: float, dt_s: float) -> Array:
         """Advance the cells with their internal shorts and lost voltages; returns the heat of each position in W."""
         short_A = self.failures.short_A(self.faults, self.cells, mean_A)
-        self.failures.drop(self.faults, self.cells, short_A)
+        self.failures.drop(self.faults, self.cells)
         heat_W = self.cells.step_charge(mean_A, dt_s, self.heat.core_degC, short_A)
         return heat_W if short_A is None else heat_W + self.failures.short_W(self.faults, short_A)
 

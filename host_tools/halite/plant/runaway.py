@@ -68,6 +68,7 @@ KINETICS = {
     # of NVPF (Batteries 2025 11 323), hence the whole heat. Onset, venting: engineering judgement.
     "nfpp": Kinetics(120.0, 180.0, 0.005, 0.9 / 60, 120.0, 150.0, 140.0, 200.0, 0.05),
 }
+KINETICS["prada"] = KINETICS["lfp"]  # the research cell of the validation
 
 
 def kinetics_of(plant: Plant) -> Kinetics:
@@ -78,6 +79,8 @@ def kinetics_of(plant: Plant) -> Kinetics:
 @dataclass
 class Reactions:
     """The reaction of every position. reactant: 1 fresh, 0 used up; vented; hottest_degC: of the core so far.
+
+    any_melted: True when a position has lost voltage.
 
     heat_J_per_K: heat capacity of each position; gas_mol: whole gas of each position.
     """
@@ -91,6 +94,7 @@ class Reactions:
         self.reactant = np.ones(n)
         self.vented = np.zeros(n, dtype=bool)
         self.hottest_degC = np.full(n, -_KELVIN)
+        self.any_melted = False
         self._kept_gas = np.zeros(n)
 
     def step(self, core_degC: Array, dt_s: float) -> tuple[Array, Array, float] | None:
@@ -101,6 +105,7 @@ class Reactions:
         if core_degC.max() < self.kinetics.onset_degC - _COLD_K:
             return None
         np.maximum(self.hottest_degC, core_degC, out=self.hottest_degC)
+        self.any_melted = float(self.hottest_degC.max()) > self.kinetics.melt_degC
         used = self.reactant * -np.expm1(-self.kinetics.rate_per_s(core_degC) * dt_s)
         self.reactant -= used
         heat_W = used * self.kinetics.total_K * self.heat_J_per_K / dt_s
@@ -125,11 +130,6 @@ class Reactions:
         leaves = np.where(self.vented, self._kept_gas, 0.0)
         self._kept_gas -= leaves
         return float(leaves.sum())
-
-    @property
-    def any_melted(self) -> bool:
-        """True when a position has lost voltage."""
-        return float(self.hottest_degC.max()) > self.kinetics.melt_degC
 
     def lost_voltage(self) -> Array:
         """Share 0..1 of its voltage that each position has lost for ever, by melted separators."""
