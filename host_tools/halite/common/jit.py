@@ -29,6 +29,9 @@ COMPILE_s = 2.0
 _FORMAT = 1  # of the cached files
 _MAX_SIGNATURES = 4
 
+_LEARN_AFTER = 256  # calls with other buffers
+_NO_ONE = object()  # is no argument, and no type
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -57,12 +60,44 @@ class Kernel:
         self._place = place
         self._spent_s = 0.0
         self._form: Any = None
+        self._is_compiled = False
+        self._misses = 0
+        self._learn: Callable[..., None] = _ignore
         self._fingerprint = ""
         Kernel.every[self.name] = self
 
     # calls
 
-    def in_python(self, args: tuple[Any, ...]) -> Any:
+    def call(self) -> Callable[..., Any]:
+        """Return a function that runs the kernel: the compiled form at once for the buffers of an earlier call."""
+        run, self._learn = _caller(self.function.__code__.co_argcount)(self._miss)
+        return update_wrapper(run, self.function)
+
+    def _miss(self, args: tuple[Any, ...]) -> Any:
+        """Run the kernel for other buffers than those of the call before."""
+        if self._is_compiled:
+            try:
+                result = self.form()(*args)
+            except TypeError:  # no signature for these arguments; the kernel has not begun
+                pass
+            else:
+                self._misses += 1
+                if self._misses % _LEARN_AFTER == 1:
+                    self._remember(args)
+                return result
+        if self._is_time() and self._add(args):
+            return self.form()(*args)
+        return self._in_python(args)
+
+    def _remember(self, args: tuple[Any, ...]) -> None:
+        """Let calls with the same buffers, and numbers of the same types, take the machine code directly."""
+        found = self.form().overloads.get(tuple(_numba_type(argument) for argument in args))
+        if found is not None:
+            buffers = [_NO_ONE if isinstance(each, int | float) else each for each in args]
+            numbers = [type(each) if isinstance(each, int | float) else _NO_ONE for each in args]
+            self._learn(found.entry_point, buffers, numbers)
+
+    def _in_python(self, args: tuple[Any, ...]) -> Any:
         """Run the Python form and count its time."""
         begin_s = perf_counter()
         try:
@@ -72,21 +107,21 @@ class Kernel:
             self._spent_s += taken_s
             Kernel.spent_s += taken_s
 
-    def compile_for(self, args: tuple[Any, ...]) -> Any:
-        """Return the compiled form if it is time for it and takes these arguments; otherwise None."""
+    def _is_time(self) -> bool:
+        """True when the compiled form has become cheaper than the time that Python takes."""
         if self.problem or Kernel.spent_s < LOAD_s * Kernel.switch:
-            return None
-        if self._spent_s < COMPILE_s * Kernel.switch and not self._is_cached():
-            return None
-        form = self.form()
-        if form is None or not all(map(_fits, args)) or len(form.overloads) >= _MAX_SIGNATURES:
-            return None
-        return form if self._add(form, tuple(_numba_type(argument) for argument in args)) else None
+            return False
+        return self._spent_s >= COMPILE_s * Kernel.switch or self._is_cached()
 
-    def _add(self, form: Any, types: tuple[Any, ...]) -> bool:
+    def _add(self, args: tuple[Any, ...]) -> bool:
+        """Compile the kernel for these arguments, or load it; False if it does not take them."""
         from numba.core.caching import NullCache
         from numba.core.errors import NumbaError
 
+        form = self.form()
+        if not all(map(_fits, args)) or len(form.overloads) >= _MAX_SIGNATURES:
+            return False
+        types = tuple(_numba_type(argument) for argument in args)
         form._can_compile = True
         try:
             form.compile(types)
@@ -97,6 +132,7 @@ class Kernel:
             self.problem = str(error).strip().splitlines()[0]
             return False
         form.disable_compile()
+        self._is_compiled = True
         return True
 
     # the compiled form
@@ -197,6 +233,40 @@ def _enable_cache(form: Any) -> None:
         config.CACHE_LOCATOR_CLASSES = before
 
 
+def _ignore(*_: Any) -> None:
+    """Does not keep anything."""
+
+
+@cache
+def _caller(count: int) -> Any:
+    """Return a function that makes the call of a kernel with `count` arguments.
+
+    A call with the buffers and the types of numbers that it has learnt takes the machine code directly, without
+    numba's search by types. That search takes longer than most kernels.
+    """
+    places = range(count)
+    given, buffers, numbers = (", ".join(f"{letter}{at}" for at in places) + "," for letter in "abn")
+    known = " and ".join(f"(a{at} is b{at} or type(a{at}) is n{at})" for at in places)
+    source = f"""
+def make(miss):
+    entry = None
+    {buffers} = {numbers} = [no_one] * {count}
+    def call({given}):
+        if {known}:
+            return entry({given})
+        return miss(({given}))
+    def learn(found, known_buffers, known_numbers):
+        nonlocal entry, {buffers[:-1]}, {numbers[:-1]}
+        entry = found
+        {buffers} = known_buffers
+        {numbers} = known_numbers
+    return call, learn
+"""
+    made: dict[str, Any] = {"no_one": _NO_ONE}
+    exec(source, made)
+    return made["make"]
+
+
 def _fits(argument: Any) -> bool:
     """True for a number or a buffer of numbers, and only of Python's own types."""
     from array import array
@@ -227,25 +297,5 @@ def part(function: _F, place: Callable[[Any], Any] = _itself) -> _F:
 
 def kernel(function: _F, place: Callable[[Any], Any] = _itself) -> _F:
     """Decorate a function as a kernel. place: as for `part`."""
-    made = part(function, place).kernel  # type: ignore[attr-defined]
-    if Kernel.switch == float("inf"):
-        return function
-    form: Any = None
-
-    def call(*args: Any) -> Any:
-        if form is not None:
-            try:
-                return form(*args)
-            except TypeError:  # no signature for these arguments; the kernel has not begun
-                pass
-        return cold(args)
-
-    def cold(args: tuple[Any, ...]) -> Any:
-        nonlocal form
-        found = made.compile_for(args)
-        if found is None:
-            return made.in_python(args)
-        form = found
-        return form(*args)
-
-    return update_wrapper(call, function)  # type: ignore[return-value]
+    made: Kernel = part(function, place).kernel  # type: ignore[attr-defined]
+    return function if Kernel.switch == float("inf") else made.call()  # type: ignore[return-value]

@@ -90,7 +90,7 @@ class Rack:
         self._contacts = (False, False, False)
         self._apply_faults()
         self._pcs_share, self._pcs_cap_W = self.pcs.share(STEP_US * 1e-6), self.pcs.cap_W(STEP_US * 1e-6)
-        self._coils = 0
+        self._coils = self._supplied = 0
         self._cut = False
 
     def start_from(self, seed: int = 1, **start: Unpack[StartState]) -> None:
@@ -232,6 +232,9 @@ class Rack:
 
     def set_coils(self, bits: int, at_us: float | None = None) -> None:
         """Set the states that reach the coils after interlock and enable, as bits COIL_*."""
+        if bits == self._supplied:
+            return
+        self._supplied = bits
         us = float(self.now_us) if at_us is None else at_us
         for bit, contactor in ((COIL_NEG, self.main_neg), (COIL_PRE, self.precharge), (COIL_POS, self.main_pos)):
             contactor.command(bool(bits & bit), us)
