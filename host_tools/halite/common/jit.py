@@ -14,6 +14,7 @@ import builtins
 import hashlib
 import os
 import sys
+from array import array
 from collections.abc import Callable, Iterator
 from functools import cache, update_wrapper
 from importlib.util import find_spec
@@ -21,6 +22,8 @@ from pathlib import Path
 from time import perf_counter
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar
+
+import numpy as np
 
 from halite.common.image import cache_dir
 
@@ -31,6 +34,7 @@ _MAX_SIGNATURES = 4
 
 _LEARN_AFTER = 256  # calls with other buffers
 _NO_ONE = object()  # is no argument, and no type
+_FITTING = {int, bool, float, np.float64, bytes, bytearray, array, np.ndarray}  # types of arguments
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -75,6 +79,8 @@ class Kernel:
 
     def _miss(self, args: tuple[Any, ...]) -> Any:
         """Run the kernel for other buffers than those of the call before."""
+        if not all(type(argument) in _FITTING for argument in args):
+            return self.function(*args)
         if self._is_compiled:
             try:
                 result = self.form()(*args)
@@ -119,7 +125,7 @@ class Kernel:
         from numba.core.errors import NumbaError
 
         form = self.form()
-        if not all(map(_fits, args)) or len(form.overloads) >= _MAX_SIGNATURES:
+        if len(form.overloads) >= _MAX_SIGNATURES:
             return False
         types = tuple(_numba_type(argument) for argument in args)
         form._can_compile = True
@@ -265,15 +271,6 @@ def make(miss):
     made: dict[str, Any] = {"no_one": _NO_ONE}
     exec(source, made)
     return made["make"]
-
-
-def _fits(argument: Any) -> bool:
-    """True for a number or a buffer of numbers, and only of Python's own types."""
-    from array import array
-
-    import numpy as np
-
-    return type(argument) in (int, bool, float, np.float64, bytes, bytearray, array, np.ndarray)
 
 
 def _numba_type(argument: Any) -> Any:
