@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from halite.common import jit
 from halite.common.paths import use_firmware
 
 use_firmware()
@@ -16,6 +17,29 @@ from rack.definitions.pcs_codes import (  # noqa: E402 - only after use_firmware
 )
 
 _MIN_BUS_V = 5.0
+
+
+@jit.part
+def state_of(failed: bool, permitted: bool, is_silent: bool, bus_V: float) -> int:
+    """State PCS_* of a PCS. is_silent: the last request is older than the timeout."""
+    if failed:
+        return PCS_FAULT
+    if bus_V < _MIN_BUS_V:
+        return PCS_OFF
+    if is_silent:
+        return PCS_TIMEOUT
+    return PCS_RUN if permitted else PCS_STANDBY
+
+
+@jit.part
+def moved_W(power_W: float, target_W: float, share: float, cap_W: float) -> float:
+    """Power after one step towards the target. share: 0..1 of the way. cap_W: the most that it moves."""
+    move = (target_W - power_W) * share
+    if move > cap_W:
+        move = cap_W
+    elif move < -cap_W:
+        move = -cap_W
+    return power_W + move
 
 
 @dataclass
@@ -66,28 +90,20 @@ class Pcs:
         self.permitted = permitted
         self.last_request_us = at_us
 
-    def step(self, now_us: float, dt_s: float, connected: bool, bus_V: float) -> float:
-        """Advance by dt_s and return the power in W that the PCS draws from the DC bus.
+    def share(self, dt_s: float) -> float:
+        """Part of the way to the target that the power moves in dt_s, 0..1."""
+        return 1 - math.exp(-dt_s * 1000 / self.lag_ms) if self.lag_ms else 1.0
 
-        connected: both main contactors are closed; without them the power is 0.
-        """
-        self.state = self._next_state(now_us, bus_V)
-        target = self.target_W if self.state == PCS_RUN and connected else 0.0
-        if not connected:
-            self.power_W = 0.0
-            return 0.0
-        move = (target - self.power_W) * (1 - math.exp(-dt_s * 1000 / self.lag_ms) if self.lag_ms else 1.0)
-        if self.ramp_W_per_s:
-            cap = self.ramp_W_per_s * dt_s
-            move = max(-cap, min(cap, move))
-        self.power_W += move
-        return self.power_W
+    def cap_W(self, dt_s: float) -> float:
+        """The most that the power moves in dt_s; inf without a limit of the ramp."""
+        return self.ramp_W_per_s * dt_s if self.ramp_W_per_s else math.inf
 
-    def _next_state(self, now_us: float, bus_V: float) -> int:
-        if self.failed:
-            return PCS_FAULT
-        if bus_V < _MIN_BUS_V:
-            return PCS_OFF
-        if now_us - self.last_request_us > self.timeout_ms * 1000:
-            return PCS_TIMEOUT
-        return PCS_RUN if self.permitted else PCS_STANDBY
+    @property
+    def silent_from_us(self) -> float:
+        """The PCS times out after this time, in µs, unless a request comes."""
+        return self.last_request_us + self.timeout_ms * 1000
+
+    def step_disconnected(self, now_us: float, bus_V: float) -> None:
+        """One step without both main contacts: the power is 0."""
+        self.state = state_of(self.failed, self.permitted, now_us > self.silent_from_us, bus_V)
+        self.power_W = 0.0

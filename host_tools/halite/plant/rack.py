@@ -14,6 +14,7 @@ import numpy as np
 from halite.common.paths import use_firmware
 from halite.plant.cells import Cells
 from halite.plant.contactor import Contactor
+from halite.plant.dc_bus import STEP_US, run_connected
 from halite.plant.failures import Failures
 from halite.plant.faults import FAULTS, Faults
 from halite.plant.grid import Grid
@@ -26,7 +27,6 @@ use_firmware()
 
 from rack.definitions.codes import COIL_NEG, COIL_POS, COIL_PRE  # noqa: E402 - only after use_firmware
 
-STEP_US = 1000
 SLOW_STEPS = 100  # inner steps between two steps of cells and heat
 
 _MAINS = ("mains_lost", "phase_lost")
@@ -80,8 +80,9 @@ class Rack(Sensing):
         self._steps = 0
         self._charge_As = 0.0
         self._contacts = self._moved = (False, False, False)  # contacts that carry current; contacts as they stand
-        self._faults_seen = 0
-        self._coils = 0
+        self._apply_faults()
+        self._pcs_share, self._pcs_cap_W = self.pcs.share(STEP_US * 1e-6), self.pcs.cap_W(STEP_US * 1e-6)
+        self._coils = self._supplied = 0
         self._cut = False
 
     def start_from(self, seed: int = 1, **start: Unpack[StartState]) -> None:
@@ -115,17 +116,22 @@ class Rack(Sensing):
 
     def step_to(self, us: float) -> None:
         """Advance to the last inner step that ends at or before `us`."""
-        while (self._steps + 1) * STEP_US <= us:
-            self._step()
+        last = int(us // STEP_US)
+        while self._steps < last:
+            self._advance(last - self._steps)
 
-    def _step(self) -> None:
+    def _advance(self, most: int) -> None:
+        """Take one inner step, or up to `most` while nothing but current, bus and PCS can change."""
         start_us = self.now_us
         if self._faults_seen != self.faults.version:
             self._apply_faults()
         self._move_contacts(start_us)
-        self._step_bus(start_us, STEP_US * 1e-6)
-        self._charge_As += self.current_A * STEP_US * 1e-6
-        self._steps += 1
+        neg, pre, pos = self._contacts
+        if neg and pos:
+            self._steps += self._step_connected(start_us, most)
+        else:
+            self._step_disconnected(start_us, neg and pre)
+            self._steps += 1
         if self._steps % SLOW_STEPS == 0:
             self._slow_step(SLOW_STEPS * STEP_US * 1e-6)
 
@@ -153,6 +159,8 @@ class Rack(Sensing):
         self.precharge.welded, self.precharge.stuck_open = "weld_pre" in active, "stuck_pre" in active
         for name, contactor in (("aux_pos", self.main_pos), ("aux_neg", self.main_neg)):
             contactor.aux_stuck = bool(self.faults.value(name, 0)) if name in active else None
+        self._is_bus_open = "bus_open" in active
+        self._load_S = 1 / self.plant.bleeder_ohm + 1 / self.faults.value("bus_leak", math.inf)
         self.pcs.silent, self.pcs.failed = "pcs_silent" in active or "can_cut" in active, "pcs_failed" in active
         self.pcs.set_gain(self.faults.value("pcs_gain", 1.0))
         kept_W = self.pcs.target_W if "pcs_ignores" in active else None
@@ -168,28 +176,32 @@ class Rack(Sensing):
             self._moved = now
         self._contacts = (False, False, False) if "fuse_blown" in self.faults else now
 
-    def _step_bus(self, us: float, dt_s: float) -> None:
-        neg, pre, pos = self._contacts
-        capacity_F = self.plant.bus_F * (0.02 if "bus_open" in self.faults else 1.0)
-        leak_ohm = self.faults.value("bus_leak", math.inf)
-        load_S = 1 / self.plant.bleeder_ohm + 1 / leak_ohm
-        if neg and pos:
-            self._step_connected(us, dt_s, load_S)
-            return
-        self.pcs.step(us, dt_s, False, self.bus_V)
-        connected = neg and pre
-        self._step_precharge(
-            dt_s, capacity_F, load_S if connected else load_S + 1 / self.plant.discharge_ohm, connected
-        )
+    def _steps_at_rest(self, start_us: int, most: int) -> int:
+        """Number of inner steps, 1 or more, until the cells step, a contact moves or `most` is reached."""
+        steps = min(most, SLOW_STEPS - self._steps % SLOW_STEPS)
+        for contactor in (self.main_neg, self.precharge, self.main_pos):
+            change_us = contactor.next_change_us()
+            if change_us is not None:
+                steps = min(steps, math.ceil((change_us - start_us) / STEP_US))
+        return max(steps, 1)
 
-    def _step_connected(self, us: float, dt_s: float, load_S: float) -> None:
-        emf, ohm = self.cells.emf_V, self.cells.resistance_ohm + 2 * _CONTACT_OHM
-        if abs(emf - self.bus_V) > 0.05 * emf:
-            self.inrush_A = max(self.inrush_A, abs(emf - self.bus_V) / ohm)
-        power = self.pcs.step(us, dt_s, "bus_open" not in self.faults, self.bus_V) + self.bus_V**2 * load_S
-        power = min(power, 0.99 * emf * emf / (4 * ohm))
-        self.current_A = (emf - math.sqrt(emf * emf - 4 * ohm * power)) / (2 * ohm)
-        self.bus_V = emf - self.current_A * ohm
+    def _step_connected(self, start_us: int, most: int) -> int:
+        """Take inner steps until the next event, up to `most`; returns their number."""
+        steps, pcs = self._steps_at_rest(start_us, most), self.pcs
+        (self.current_A, self.bus_V, pcs.power_W, pcs.state, self._charge_As, self.inrush_A) = run_connected(
+            steps, float(start_us), self.cells.emf_V, self.cells.resistance_ohm + 2 * _CONTACT_OHM, self._load_S,
+            self._is_bus_open, self.bus_V, pcs.power_W, float(pcs.target_W), self._pcs_share, self._pcs_cap_W,
+            pcs.failed, pcs.permitted, pcs.silent_from_us, self._charge_As, self.inrush_A,
+        )  # fmt: skip
+        return steps
+
+    def _step_disconnected(self, start_us: int, connected: bool) -> None:
+        """Take one inner step without both main contacts. connected: the bus is on the precharge resistor."""
+        self.pcs.step_disconnected(start_us, self.bus_V)
+        capacity_F = self.plant.bus_F * (0.02 if self._is_bus_open else 1.0)
+        load_S = self._load_S if connected else self._load_S + 1 / self.plant.discharge_ohm
+        self._step_precharge(STEP_US * 1e-6, capacity_F, load_S, connected)
+        self._charge_As += self.current_A * STEP_US * 1e-6
 
     def _step_precharge(self, dt_s: float, capacity_F: float, load_S: float, connected: bool) -> None:
         """Exact solution of C dV/dt = (E - V)/R - V/Rload over the step."""
@@ -219,6 +231,9 @@ class Rack(Sensing):
 
     def set_coils(self, bits: int, at_us: float | None = None) -> None:
         """Set the states that reach the coils after interlock and enable, as bits COIL_*."""
+        if bits == self._supplied:
+            return
+        self._supplied = bits
         us = float(self.now_us) if at_us is None else at_us
         for bit, contactor in ((COIL_NEG, self.main_neg), (COIL_PRE, self.precharge), (COIL_POS, self.main_pos)):
             contactor.command(bool(bits & bit), us)
