@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from halite.config import load_params
 from halite.plant.faults import FAULTS
-from halite.plant.parameters import CHEMISTRIES, R_OF_T, R_OF_T_degC, plant_of_params, research_curve
+from halite.plant.parameters import plant_of_params
 from halite.plant.rack import Rack
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -161,21 +161,6 @@ def test_the_interlock_cuts_the_coils_until_a_release():
 # cells and heat
 
 
-@pytest.mark.parametrize("chemistry", CHEMISTRIES, ids=lambda c: c.name)
-def test_research_curves_rise_through_the_whole_window(chemistry):
-    """The curve of each research cell rises from the lower to the upper voltage limit of a cell."""
-    soc, volts = research_curve(chemistry, 2.0, 3.6)
-    assert (np.diff(soc) > 0).all()
-    assert (np.diff(volts) > 0).all()
-    assert (volts[0], volts[-1]) == (2.0, pytest.approx(3.6))
-
-
-def test_resistance_rises_in_the_cold():
-    """Cells at -10 °C have 2.11 times their resistance at 25 °C."""
-    warm, cold = (Rack.from_params(PARAMS, start_degC=t).cells.resistance_ohm for t in (25.0, -10.0))
-    assert cold / warm == pytest.approx(2.11, rel=0.02)
-
-
 def test_injected_heat_raises_only_its_module():
     """The fault `heat` raises the surfaces of its module at its rate, and those of no other module."""
     rack = Rack.from_params(PARAMS, start_degC=40.0)
@@ -264,16 +249,3 @@ def test_the_plant_has_the_size_of_its_config():
     assert plant.chemistry.name == "sodium"
     assert plant.precharge_ohm == pytest.approx(100.0)
     assert plant_of_params(load_params("lfp_rack")).chemistry.name == "lfp"
-
-
-# one cell, two places
-
-
-@pytest.mark.parametrize("name", ["sodium_rack", "lfp_rack", "bench_rack"])
-def test_the_configured_resistance_is_that_of_the_plant(name):
-    """The core estimate and the plant must heat the same cell; both round their resistance."""
-    params = load_params(name)
-    cell_uohm = plant_of_params(params).cell_resistance_ohm() * 1e6
-    table = list(params.cell_resistance)
-    assert [ddegC / 10 for ddegC in table[0::2]] == list(R_OF_T_degC)
-    assert table[1::2] == pytest.approx(list(cell_uohm * R_OF_T), rel=3e-3)
