@@ -6,7 +6,8 @@ import numpy.typing as npt
 from halite.plant.cells import Cells
 from halite.plant.faults import Faults
 from halite.plant.heat import Heat
-from halite.plant.parameters import Array, Plant
+from halite.plant.chemistries import Array
+from halite.plant.parameters import Plant
 from halite.plant.runaway import Gas, Reactions, kinetics_of
 
 _SPILL = 0.05  # of the trigger's heat, to the surface of each neighbour of a heated position: engineering judgement

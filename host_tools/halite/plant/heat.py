@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from halite.plant.parameters import Array, Plant
+from halite.plant.chemistries import Array
+from halite.plant.parameters import Plant
 
 _KEPT_DUTIES = 32  # coefficient sets that are kept: one for each pump duty and step
 

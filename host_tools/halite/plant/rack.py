@@ -13,13 +13,14 @@ import numpy as np
 
 from halite.common.paths import use_firmware
 from halite.plant.cells import Cells
+from halite.plant.chemistries import Array
 from halite.plant.contactor import Contactor
 from halite.plant.dc_bus import STEP_US, run_connected
 from halite.plant.failures import Failures
 from halite.plant.faults import FAULTS, Faults
 from halite.plant.grid import Grid
 from halite.plant.heat import Cooling, Heat
-from halite.plant.parameters import Array, Plant, plant_of_config, plant_of_params
+from halite.plant.parameters import Perturbation, Plant, plant_of_config, plant_of_params, with_cells
 from halite.plant.pcs import Pcs
 from halite.plant.sensing import Lies, Sensing
 
@@ -39,12 +40,15 @@ class StartState(TypedDict, total=False):
     """State of a rack before its first step; each key is optional.
 
     soc: 0..1. start_degC: of cells and coolant. ambient_degC: of the air. jitter_us: rms jitter of the zero crossings.
+    cell: chemistry of the plant's cells instead of the config's. perturbation: their difference from the nominal cells.
     """
 
     soc: float
     start_degC: float
     ambient_degC: float
     jitter_us: float
+    cell: str | None
+    perturbation: Perturbation | None
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Rack(Sensing):
         """Put cells, heat and grid into a start state; call it before a controller has measured the rack."""
         start_degC = start.get("start_degC", 25.0)
         ambient_degC = start.get("ambient_degC", 25.0)
+        self.plant = with_cells(self.plant, start.get("cell"), start.get("perturbation"))
         self.cells = Cells(self.plant, start.get("soc", 0.5), start_degC, np.random.default_rng(seed))
         self.grid = Grid(self.plant.nominal_hz, start.get("jitter_us", 0.0), seed)
         cells_at = np.maximum(np.bincount(self.cells.sensor_of, minlength=self.plant.sensors), 1)

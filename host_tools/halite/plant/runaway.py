@@ -10,7 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from halite.plant.parameters import Array, Plant
+from halite.plant.chemistries import Array
+from halite.plant.parameters import Plant
 
 _KELVIN = 273.15
 _ONSET_K_per_s = 0.02 / 60  # an accelerating-rate calorimeter finds self-heating at 0.02 K/min

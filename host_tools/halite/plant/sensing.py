@@ -14,7 +14,8 @@ from halite.plant.contactor import Contactor
 from halite.plant.failures import Failures
 from halite.plant.faults import LIES, Faults
 from halite.plant.heat import Heat
-from halite.plant.parameters import Array, Plant
+from halite.plant.chemistries import Array
+from halite.plant.parameters import Plant
 from halite.plant.pcs import Pcs
 
 use_firmware()
