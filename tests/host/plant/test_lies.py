@@ -115,7 +115,8 @@ def test_a_frozen_afe_keeps_cells_and_temperatures():
     rack = Rack.from_params(PARAMS)
     rack.start_fault("afe_frozen", 1)
     cells, temps = rack.measured_cells_V(), rack.measured_temps_degC()
-    rack.cells.ocv_V -= 0.1
+    rack.start_fault("cell_shorted", 20, 0.1)
+    rack.start_fault("cell_shorted", 32, 0.1)
     rack.heat.surface_degC += 5.0
     here, there = slice(16, 32), slice(8, 16)
     assert (rack.measured_cells_V()[here] == cells[here]).all()
