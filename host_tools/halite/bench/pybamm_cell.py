@@ -86,18 +86,18 @@ HELD_OUT: Profiles = {
 }
 
 
-def solve(rates: Array, soc: float, degC: float, model: str = "SPMe") -> tuple[Any, Array]:
-    """PyBaMM's solution at a constant temperature and its times in s. rates: C-rates each second. soc: at the start."""
+def simulation(rates: Array, degC: float, model: str = "SPMe") -> Any:
+    """A PyBaMM simulation at a constant temperature. rates: C-rates each second, linear between them."""
     package = pybamm()
     values = package.ParameterValues("Prada2013")
     times = np.arange(len(rates), dtype=float)
-    values["Current function [A]"] = package.Interpolant(times, rates * NOMINAL_Ah, package.t)
+    constant = np.ptp(rates) == 0
+    values["Current function [A]"] = (
+        float(rates[0]) * NOMINAL_Ah if constant else package.Interpolant(times, rates * NOMINAL_Ah, package.t)
+    )
     values["Ambient temperature [K]"] = values["Initial temperature [K]"] = 273.15 + degC
     solver = package.IDAKLUSolver(rtol=1e-5, atol=1e-7)
-    simulation = package.Simulation(
-        getattr(package.lithium_ion, model)(), parameter_values=values, solver=solver
-    )
-    return simulation.solve([0.0, times[-1]], t_interp=times, initial_soc=soc), times
+    return package.Simulation(getattr(package.lithium_ion, model)(), parameter_values=values, solver=solver)
 
 
 def open_circuit(points: int = 201) -> tuple[Array, Array]:
@@ -119,6 +119,7 @@ def trace(name: str, profiles: Profiles, degC: float) -> Trace:
     """Run one profile. The model is the single-particle one with electrolyte (SPMe)."""
     make, soc = profiles[name]
     rates = make()
-    solution, times = solve(rates, soc, degC)
+    times = np.arange(len(rates), dtype=float)
+    solution = simulation(rates, degC).solve([0.0, times[-1]], t_interp=times, initial_soc=soc)
     out_Ah = solution["Discharge capacity [A.h]"](times)
     return Trace(name, degC, rates * NOMINAL_Ah, soc - out_Ah / CAPACITY_Ah, solution["Terminal voltage [V]"](times))

@@ -31,11 +31,13 @@ class Cells:
 
     Between two calls of `step_charge` the string is one source `emf_V` with `resistance_ohm`.
 
-    Arrays of one entry per cell: capacity_As (now), soc (0..1 of it), ocv_V (equilibrium, at the cell's temperature),
-    hysteresis (-1 discharged branch, 1 charged branch), pair_A (two rows: current through the resistor of each RC
-    pair), resistance (ohm, now), source_V (terminal voltage without current), drop_V (voltage lost by a fault; call
-    `refresh_emf` after a change), sensor_of (index of the position). Arrays of one entry per position: core_degC,
-    surface_degC.
+    Arrays of one entry per cell: capacity_As (now), soc (0..1 of it), resistance (ohm, now), sensor_of (its position),
+    ocv_V, source_V, hysteresis, pair_A, drop_V. Arrays of one entry per position: core_degC, surface_degC.
+
+    The equilibrium voltage at the cell's temperature is ocv_V, the terminal voltage without current source_V. The
+    state hysteresis is -1 on the discharged branch and 1 on the charged one. The two rows of pair_A are the currents
+    through the resistors of the RC pairs. A fault takes the voltage drop_V; call `refresh_emf` after a change.
+
     soc: 0..1, the mean at the start. start_degC: of cores and surfaces. rng: source of the spread. spread: 1.0 for the
     usual spread of new cells, 0.0 for equal cells.
     """
@@ -162,8 +164,8 @@ class Cells:
     ) -> Array:
         """Advance charge, RC pairs, hysteresis and ageing by dt_s (0.01 to 10 s) at a constant current.
 
-        mean_A: string current, positive discharges. extra_A: additional discharge of each cell that flows beside the
-        string: balancing, an internal short. Its own heat (V * extra_A) is the caller's.
+        mean_A: string current, positive discharges. extra_A: additional discharge of each cell that does not flow
+        through the string: balancing, an internal short. Its own heat (V * extra_A) is the caller's.
         Returns the heat of the cells of each position in W, mean over the step: resistances, RC pairs, hysteresis,
         self-discharge, and the reversible heat, which can be negative.
         """

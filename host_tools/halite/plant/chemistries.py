@@ -1,7 +1,7 @@
 """Electrical cell data of each chemistry, with a source for each number.
 
-The plant has its own data: the tables of a board config belong to the controller, and an estimator that is tested on
-its own table proves nothing. "judgement" below stands for engineering judgement.
+The plant has its own data: the tables of a board config belong to the controller, and a test of an
+estimator on its own table has no value. "judgement" below stands for engineering judgement.
 
 Resistances are per capacity (mohm Ah), so that one set serves cells of every size. AC is the 1 kHz value of a data
 sheet. Pulses of 10 s give about twice AC (judgement).

@@ -184,7 +184,7 @@ def plant_of_params(params: object) -> Plant:
 
 
 def with_cells(plant: Plant, cell: str | None, perturbation: Perturbation | None) -> Plant:
-    """The plant with other cells: cell is the name of a chemistry. None leaves what the config gives.
+    """The plant with other cells: cell is the name of a chemistry. None keeps the cells of the config.
 
     Raises ValueError for an unknown chemistry.
     """

@@ -1,4 +1,4 @@
-"""The cells of the simulated rack: charge, energy, hysteresis, ageing, cold, and what makes them independent."""
+"""The cells of the simulated rack: charge, energy, hysteresis, ageing, cold, and their independence from the config."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,8 @@ CHEMISTRY = pytest.mark.parametrize("name", WINDOWS)
 
 def single(name="lfp", soc=0.5, degC=25.0, capacity_Ah=280.0):
     """One nominal cell, and the temperature of its only position."""
-    return Cells(one_cell(name, capacity_Ah, *WINDOWS[name]), soc, degC, np.random.default_rng(1), 0.0), np.array([degC])
+    plant = one_cell(name, capacity_Ah, *WINDOWS[name])
+    return Cells(plant, soc, degC, np.random.default_rng(1), 0.0), np.array([degC])
 
 
 def string(name="lfp_rack", **start):
@@ -210,7 +211,7 @@ def aged(name, degC, soc, cycles_C, hours):
 
 @CHEMISTRY
 def test_ageing_grows_with_time_heat_and_use(name):
-    """Time, temperature, charge level and throughput each increase the loss; the rise of resistance never falls."""
+    """Time, temperature, charge level and throughput each increase the loss; heat and use increase the resistance."""
     base = aged(name, 25.0, 0.5, 0.0, 240)
     for harder in (aged(name, 25.0, 0.5, 0.0, 480), aged(name, 45.0, 0.5, 0.0, 240), aged(name, 25.0, 0.5, 0.3, 240),
                    aged(name, 25.0, 0.95, 0.0, 240)):  # fmt: skip
@@ -283,7 +284,7 @@ def test_the_cell_tables_of_a_config_do_not_change_the_plant():
 
 
 def test_a_perturbation_changes_the_true_cells():
-    """Factors of resistance and capacity and the second OCV source change the cells, and nothing of the config."""
+    """Factors of resistance and capacity and the second OCV source change only the cells."""
     plain = string()
     harder = string(perturbation=Perturbation(1.3, 0.95))
     assert harder.resistance_ohm == pytest.approx(1.3 * plain.resistance_ohm, rel=1e-3)

@@ -69,8 +69,8 @@ def test_the_estimate_follows_the_true_core(
 ) -> None:
     """Estimate minus core of cells with 70 to 130 % resistance: -1.5 to 1.2 K at the rated current of the racks.
 
-    At the trip levels, 2C of sodium and 1C of LFP for 15 minutes, the core of a resistive cell is up to 5.6 K hotter:
-    the table of the config holds neither the slow part of the resistance nor the reversible heat.
+    At the trip levels (2C of sodium, 1C of LFP, 15 minutes) the core of a resistive cell is up to 5.6 K hotter. The
+    config has no slow part of the resistance and no reversible heat.
     """
     bench = Bench(name, start, perturbation=Perturbation(resistance))
     pairs = bench.run(900, amps, start) + bench.run(300, 0, start) + bench.run(300, -amps, start)

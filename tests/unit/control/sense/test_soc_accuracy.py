@@ -6,7 +6,6 @@ figures, not wishes: they show where the estimator is weak today.
 
 from array import array
 
-import numpy as np
 import pytest
 from halite.config import load_params
 from halite.plant.parameters import Perturbation
@@ -20,7 +19,7 @@ HOUR_s = 3600
 
 
 class Bench:
-    """One rack and the estimator, which sees the string current and the mean cell voltage. It starts at the true SoC."""
+    """A rack and the estimator, which sees string current and mean cell voltage; it starts at the true SoC."""
 
     def __init__(self, name: str, soc: float, perturbation: Perturbation) -> None:
         params = load_params(f"{name}_rack")
@@ -76,14 +75,18 @@ def test_a_rested_sodium_rack_is_near_its_soc(soc: float, bound_pct: float, pert
     assert max(abs(rested_error("sodium", soc, way, perturbation)) for way in (1, -1)) <= bound_pct
 
 
-@pytest.mark.parametrize(("soc", "bound_pct"), [(0.2, 4.0), (0.3, 4.0), (0.5, 0.6), (0.6, 11.5), (0.8, 10.5), (0.9, 11.5)])
+@pytest.mark.parametrize(
+    ("soc", "bound_pct"), [(0.2, 4.0), (0.3, 4.0), (0.5, 0.6), (0.6, 11.5), (0.8, 10.5), (0.9, 11.5)]
+)
 @pytest.mark.parametrize("perturbation", PERTURBED, ids=str)
 def test_hysteresis_misleads_the_correction_of_lfp(soc: float, bound_pct: float, perturbation: Perturbation) -> None:
     """The count is right, and the OCV correction adds up to 11.5 %: hysteresis moves the voltage onto a steep part."""
     assert max(abs(rested_error("lfp", soc, way, perturbation)) for way in (1, -1)) <= bound_pct
 
 
-@pytest.mark.parametrize(("name", "soc", "low_pct", "high_pct"), [("lfp", 0.4, 30.0, 36.0), ("sodium", 0.5, 38.0, 43.0)])
+@pytest.mark.parametrize(
+    ("name", "soc", "low_pct", "high_pct"), [("lfp", 0.4, 30.0, 36.0), ("sodium", 0.5, 38.0, 43.0)]
+)
 def test_another_ocv_than_the_configured_one(name: str, soc: float, low_pct: float, high_pct: float) -> None:
     """With cells of another OCV source the correction is wrong by a third (LFP of Naumann, sodium of NVPF)."""
     assert low_pct <= rested_error(name, soc, -1, Perturbation(other_ocv=True)) <= high_pct
