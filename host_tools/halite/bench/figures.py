@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from halite.bench import deadman_rig, demo
+from halite.bench import cell_speed, deadman_rig, demo
 from halite.bench import response as bench_response
 from halite.common.errors import HaliteError, MisuseError
 from halite.common.paths import use_firmware
@@ -80,6 +80,7 @@ BARS = {
     "sodium_to_90_percent_ms": Bar("ms", 150),
     "sodium_over_lithium_speed": Bar("x", 6, is_max=False),
     "simulate_realtime_factor": Bar("x real time", 5, is_max=False),
+    "plant_vs_pybamm_spm": Bar("x", 10, is_max=False),  # cell-seconds per CPU second, steps of 1 s
 }
 
 _WALL_S = 600.0
@@ -155,6 +156,7 @@ def measure_simulation() -> Iterator[tuple[str, float]]:
 Rows = Iterator[tuple[str, float]]
 PARTS: dict[str, tuple[str, Callable[[], Rows]]] = {
     "simulation": ("the simulation", measure_simulation),
+    "cells": ("the simulated cells against PyBaMM", cell_speed.measure),
     "board": ("the largest rack on the emulated board", measure_board),
     "deadman": ("dead-man and interlock", deadman_rig.measure),
     "racks": ("sodium against lithium", bench_response.measure_racks),

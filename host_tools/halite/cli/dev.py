@@ -62,6 +62,29 @@ def measurement_figures() -> None:
         print(line)
 
 
+@app.command("fit-cell", epilog="Example: halite dev fit-cell")
+def fit_cell() -> None:
+    """Fit the circuit of the simulated LFP cell to PyBaMM and write its tables. This takes some minutes.
+
+    Needs the extra `validate`.
+    """
+    from halite.bench.cell_fit import write
+
+    write()
+
+
+@app.command("validate-cell", epilog="Example: halite dev validate-cell")
+def validate_cell() -> None:
+    """Compare the simulated LFP cell with PyBaMM; print the errors and draw docs/plant_voltage.svg.
+
+    This takes a minute and needs the extra `validate`.
+    """
+    from halite.bench.cell_plot import write
+
+    for line in write():
+        print(line)
+
+
 @app.command("native-core", epilog="Example: halite dev native-core")
 def native_core() -> None:
     """Compile the emulator's core for this Python, which makes it twice as fast.
