@@ -32,7 +32,7 @@ COMPILE_s = 2.0
 _FORMAT = 1  # of the cached files
 _MAX_SIGNATURES = 4
 
-_LEARN_AFTER = 256  # calls with other buffers
+_LEARN_AFTER = 32  # calls with other buffers
 _NO_ONE = object()  # differs from every argument and from every type
 _FITTING = {int, bool, float, np.float64, bytes, bytearray, array, np.ndarray}  # types of arguments
 
@@ -79,11 +79,11 @@ class Kernel:
 
     def _miss(self, args: tuple[Any, ...]) -> Any:
         """Run the kernel for other buffers than those of the call before."""
-        if not all(type(argument) in _FITTING for argument in args):
+        if not _FITTING.issuperset(map(type, args)):
             return self.function(*args)
         if self.is_compiled:
             try:
-                result = self.form()(*args)
+                result = self._form(*args)
             except TypeError:  # no signature for these arguments; the kernel has not begun
                 pass
             else:
