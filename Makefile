@@ -22,6 +22,7 @@ $(READY): pyproject.toml
 		|| { echo "error: the packages cannot be installed: is there a network? (pip's reason is above; run make again)" >&2; exit 1; }
 	@$(RUN)halite image > /dev/null
 	@$(RUN)halite dev native-core
+	@$(RUN)halite dev kernels
 	@touch $@
 
 demo: $(READY)  ## flash an emulated rack, run the demonstration, write its report

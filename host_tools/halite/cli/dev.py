@@ -94,3 +94,14 @@ def native_core() -> None:
     from halite.emulator.rp2040py_fixes.native_build import build_or_note
 
     build_or_note()
+
+
+@app.command(epilog="Example: halite dev kernels")
+def kernels() -> None:
+    """Compile the kernels that a closed rack uses into the cache, which takes about a minute once.
+
+    Needs numba, the extra `fast`. Without it every kernel runs as Python, with the same results.
+    """
+    from halite.bench.speed import compile_kernels
+
+    print(compile_kernels())

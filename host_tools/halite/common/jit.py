@@ -32,8 +32,8 @@ COMPILE_s = 2.0
 _FORMAT = 1  # of the cached files
 _MAX_SIGNATURES = 4
 
-_LEARN_AFTER = 256  # calls with other buffers
-_NO_ONE = object()  # is no argument, and no type
+_LEARN_AFTER = 32  # calls with other buffers
+_NO_ONE = object()  # differs from every argument and from every type
 _FITTING = {int, bool, float, np.float64, bytes, bytearray, array, np.ndarray}  # types of arguments
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -64,7 +64,7 @@ class Kernel:
         self._place = place
         self._spent_s = 0.0
         self._form: Any = None
-        self._is_compiled = False
+        self.is_compiled = False
         self._misses = 0
         self._learn: Callable[..., None] = _ignore
         self._fingerprint = ""
@@ -79,11 +79,11 @@ class Kernel:
 
     def _miss(self, args: tuple[Any, ...]) -> Any:
         """Run the kernel for other buffers than those of the call before."""
-        if not all(type(argument) in _FITTING for argument in args):
+        if not _FITTING.issuperset(map(type, args)):
             return self.function(*args)
-        if self._is_compiled:
+        if self.is_compiled:
             try:
-                result = self.form()(*args)
+                result = self._form(*args)
             except TypeError:  # no signature for these arguments; the kernel has not begun
                 pass
             else:
@@ -91,7 +91,7 @@ class Kernel:
                 if self._misses % _LEARN_AFTER == 1:
                     self._remember(args)
                 return result
-        if self._is_time() and self._add(args):
+        if self._is_time() and self.compile_for(args):
             return self.form()(*args)
         return self._in_python(args)
 
@@ -119,7 +119,7 @@ class Kernel:
             return False
         return self._spent_s >= COMPILE_s * Kernel.switch or self._is_cached()
 
-    def _add(self, args: tuple[Any, ...]) -> bool:
+    def compile_for(self, args: tuple[Any, ...]) -> bool:
         """Compile the kernel for these arguments, or load it; False if it does not take them."""
         from numba.core.caching import NullCache
         from numba.core.errors import NumbaError
@@ -138,7 +138,7 @@ class Kernel:
             self.problem = str(error).strip().splitlines()[0]
             return False
         form.disable_compile()
-        self._is_compiled = True
+        self.is_compiled = True
         return True
 
     # the compiled form

@@ -1,7 +1,7 @@
 """The DC bus while both main contacts conduct: string, contacts, bleeder and PCS, in inner steps.
 
-Between two events (a command, a fault, a move of a contact, a step of the cells) the steps need only numbers, so many
-of them are one call of a kernel. The results do not depend on the number of steps in a call.
+Between two events (a command, a fault, a move of a contact, a step of the cells) the steps need only numbers, and one
+call of a kernel runs all of them. The results do not depend on the number of steps in a call.
 """
 
 import math

@@ -16,15 +16,16 @@ def const(value: _T) -> _T:
 
 
 def viper(function: Any) -> Any:
-    """Return the function as a kernel of halite.common.jit; on the board the viper compiler makes machine code of it.
+    """Return a function of the control core as a kernel of halite.common.jit; any other as it is.
 
-    Methods stay as they are, and so do functions of integers alone when Python calls them: a call costs more than
-    their work.
+    On the board the viper compiler makes machine code of it. A function of integers alone runs as Python when Python
+    calls it: a call of machine code costs more than its work.
     """
-    if "." in function.__qualname__:
+    if not function.__module__.startswith("rack.control."):
         return function
-    numbers = [kind for kind in function.__annotations__.values() if kind is int]
-    only_numbers = len(numbers) >= function.__code__.co_argcount
+    kinds = dict(function.__annotations__)
+    kinds.pop("return", None)
+    only_numbers = list(kinds.values()) == [int] * function.__code__.co_argcount
     return jit.part(function, _in_form) if only_numbers else jit.kernel(function, _in_form)
 
 
