@@ -9,7 +9,6 @@ import numpy as np
 from halite.plant.ageing import AgeingState
 from halite.plant.chemistries import CELLS, Array
 from halite.plant.circuit import Circuit
-from halite.plant.faults import Faults
 from halite.plant.parameters import Plant, plant_curve
 
 # Spread of new cells within one rack, 1 sigma: capacity 0.5 %, resistance 3 %, SoC 0.3 %; self-discharge a tenth of its
@@ -32,13 +31,13 @@ class Cells:
     Between two calls of `step_charge` the string is one source `emf_V` with `resistance_ohm`.
 
     Arrays of one entry per cell: capacity_As (now), soc (0..1 of it), resistance (ohm, now), sensor_of (its position),
-    ocv_V, source_V, hysteresis, pair_A, drop_V. Arrays of one entry per position: core_degC, surface_degC.
+    ocv_V, source_V, hysteresis, pair_A, drop_V. One entry per position: core_degC, for which the tables were read.
 
     The equilibrium voltage at the cell's temperature is ocv_V, the terminal voltage without current source_V. The
     state hysteresis is -1 on the discharged branch and 1 on the charged one. The two rows of pair_A are the currents
     through the resistors of the RC pairs. A fault takes the voltage drop_V; call `refresh_emf` after a change.
 
-    soc: 0..1, the mean at the start. start_degC: of cores and surfaces. rng: source of the spread. spread: 1.0 for the
+    soc: 0..1, the mean at the start. start_degC: of every core. rng: source of the spread. spread: 1.0 for the
     usual spread of new cells, 0.0 for equal cells.
     """
 
@@ -58,9 +57,6 @@ class Cells:
         index = np.arange(n)
         device, local = index // plant.cells_per_device, index % plant.cells_per_device
         self.sensor_of = device * plant.temps_per_device + local * plant.temps_per_device // plant.cells_per_device
-        self._cells_at = np.maximum(np.bincount(self.sensor_of, minlength=plant.sensors), 1)
-        self.core_degC = np.full(plant.sensors, float(start_degC)) + rng.normal(0.0, spread * 0.2, plant.sensors)
-        self.surface_degC = self.core_degC.copy()
         self._leak_spread = np.clip(rng.normal(1.0, spread * _LEAK_SPREAD, n), 0.5, 1.5)
         self.drop_V = np.zeros(n)
         self.hysteresis = np.zeros(n)
@@ -72,11 +68,8 @@ class Cells:
         self._circuit = Circuit(data, self._curve)
         self._ageing = AgeingState(data.ageing, n)
         self._aside_A = np.zeros(n)  # current of each cell that does not flow through the string
-        heat = plant.cell_heat_capacity_J_per_K() * self._cells_at
-        self._core_J_per_K = heat * plant.core_share
-        self._surface_J_per_K = heat * (1 - plant.core_share)
         self._age()
-        self._warm(self.core_degC)
+        self._warm(np.full(plant.sensors, float(start_degC)))
         self._refresh()
         self.ocv_V = self._circuit.ocv_V(self.soc) + self._ocv_shift_V
         self.linearise(0.0)
@@ -90,7 +83,7 @@ class Cells:
 
     def _warm(self, core_degC: Array) -> None:
         """Take over the temperature of each position."""
-        self._warm_degC = core_degC.copy()
+        self.core_degC = core_degC.copy()
         self._degC = core_degC[self.sensor_of]
         factors = self._circuit.at_degC(core_degC).take(self.sensor_of, axis=1)
         self._resistance_factors = factors[[0, 1, 2, 2]]
@@ -177,7 +170,7 @@ class Cells:
         squares = self._step_pairs(current_A, dt_s)
         self._step_hysteresis(current_A, swing)
         self._drift += float(swing.max())
-        warmer = np.abs(core_degC_of_position - self._warm_degC).max() > _WARM_K
+        warmer = np.abs(core_degC_of_position - self.core_degC).max() > _WARM_K
         if warmer:
             self._warm(core_degC_of_position)
         if warmer or self._drift > _DRIFT:
@@ -214,55 +207,3 @@ class Cells:
         """Move towards the discharged branch while a cell discharges, and towards the charged one while it charges."""
         branch = -np.sign(current_A)
         self.hysteresis = branch + (self.hysteresis - branch) * np.exp(-self._hysteresis_rate * swing)
-
-    def step(self, current_A: float, dt_s: float, coolant_degC: float, flow: float, faults: Faults) -> None:
-        """Advance charge and heat by dt_s at a mean current. flow: share 0..1 of the cooling's conductance."""
-        loss = self.step_charge(current_A, dt_s, self.core_degC)
-        inward = self._cells_at * self.plant.core_W_per_K * (self.core_degC - self.surface_degC)
-        outward = self._cells_at * self.plant.cooling_W_per_K * flow * (self.surface_degC - coolant_degC)
-        self.core_degC += (loss - inward) * dt_s / self._core_J_per_K
-        self.surface_degC += (inward - outward) * dt_s / self._surface_J_per_K
-        self._heat_from_outside(faults, dt_s)
-        self._run_away(faults, dt_s)
-        self._drop(faults)
-
-    def _heat_from_outside(self, faults: Faults, dt_s: float) -> None:
-        per_device = self.plant.temps_per_device
-        for device, rate in faults.places("heat").items():
-            here = slice(device * per_device, (device + 1) * per_device)
-            self.core_degC[here] += rate * dt_s
-            self.surface_degC[here] += rate * dt_s
-
-    def _run_away(self, faults: Faults, dt_s: float) -> None:
-        """Heat the positions in runaway and their neighbours.
-
-        Above the onset of the chemistry the rate accelerates towards its peak. Venting brings the heat to the surface
-        at once, so both nodes rise together (engineering judgement).
-        """
-        chemistry = self.plant.chemistry
-        for sensor in faults.places("runaway"):
-            over = (self.core_degC[sensor] - chemistry.onset_degC) / 10.0
-            rate = chemistry.runaway_K_per_s * max(0.15, 1 / (1 + np.exp(-min(over, 50.0))))
-            if self.core_degC[sensor] > 600.0:
-                rate = 0.0
-            self.core_degC[sensor] += rate * dt_s
-            self.surface_degC[sensor] += 0.8 * rate * dt_s
-            for neighbour in (sensor - 1, sensor + 1):
-                if 0 <= neighbour < len(self.core_degC):
-                    self.surface_degC[neighbour] += 0.05 * rate * dt_s
-
-    def _drop(self, faults: Faults) -> None:
-        """Lower the voltage of cells that a fault shorts, or whose core is in runaway above the onset."""
-        if "runaway" not in faults and "cell_shorted" not in faults:
-            if self.drop_V.any():
-                self.drop_V[:] = 0.0
-                self.refresh_emf()
-            return
-        self.drop_V[:] = 0.0
-        for cell, volts in faults.places("cell_shorted").items():
-            self.drop_V[cell] = volts
-        onset = self.plant.chemistry.onset_degC
-        for sensor in faults.places("runaway"):
-            lost = float(np.clip((self.core_degC[sensor] - onset) / 60.0, 0.0, 1.0))
-            self.drop_V[self.sensor_of == sensor] += lost * self.plant.voltage_min_V
-        self.refresh_emf()

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from halite.plant.cells import Cells
+from halite.plant.chemistries import Array
 from halite.plant.faults import Faults
 from halite.plant.heat import Heat
-from halite.plant.chemistries import Array
 from halite.plant.parameters import Plant
 from halite.plant.runaway import Gas, Reactions, kinetics_of
 

@@ -19,21 +19,13 @@ class Chemistry:
     name: str
     mass_kg_per_ah: float
     heat_j_per_kg_k: float
-    onset_degC: float
-    runaway_K_per_s: float
 
 
 CHEMISTRIES = (
-    # Mass from 140 Wh/kg at 3.0 V, heat capacity, onset and rate: engineering judgement.
-    Chemistry("sodium", 3.0 / 140, 1000.0, 120.0, 12.0),
-    # 314 Ah cell: 5.60 kg (Paneco 20C1600K); 1130 J/kgK (batterydesign.net). A peak rate of 3 K/s: engineering
-    # judgement. First venting of a 280 Ah cell at 163 °C (Batteries 2024 10 270).
-    Chemistry("lfp", 5.60 / 314, 1130.0, 150.0, 3.0),
-    # NFPP: 110 Wh/kg at 2.9 V, heat capacity, onset: engineering judgement. Polyanion cells self-heat below 1 K/min
-    # (Carter, Energies 2025 18 661).
-    Chemistry("nfpp", 2.9 / 110, 1000.0, 150.0, 1.0 / 60),
-    # The research cell of the validation; its heat is not used.
-    Chemistry("prada", 5.60 / 314, 1130.0, 150.0, 3.0),
+    Chemistry("sodium", 3.0 / 140, 1000.0),  # 140 Wh/kg at 3.0 V, heat capacity: engineering judgement
+    Chemistry("lfp", 5.60 / 314, 1130.0),  # 314 Ah cell: 5.60 kg (Paneco 20C1600K); 1130 J/kgK (batterydesign.net)
+    Chemistry("nfpp", 2.9 / 110, 1000.0),  # 110 Wh/kg at 2.9 V, heat capacity: engineering judgement
+    Chemistry("prada", 5.60 / 314, 1130.0),  # the research cell of the validation; its heat is not used
 )
 # A sodium cell of which the voltage limit is below this is a polyanion (NFPP up to 3.65 V, layered oxide 3.95 V).
 _NFPP_BELOW_V = 3.75

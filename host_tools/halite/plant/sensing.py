@@ -10,11 +10,11 @@ import numpy as np
 
 from halite.common.paths import use_firmware
 from halite.plant.cells import Cells
+from halite.plant.chemistries import Array
 from halite.plant.contactor import Contactor
 from halite.plant.failures import Failures
 from halite.plant.faults import LIES, Faults
 from halite.plant.heat import Heat
-from halite.plant.chemistries import Array
 from halite.plant.parameters import Plant
 from halite.plant.pcs import Pcs
 
