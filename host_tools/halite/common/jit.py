@@ -33,8 +33,10 @@ _FORMAT = 1  # of the cached files
 _MAX_SIGNATURES = 4
 
 _LEARN_AFTER = 32  # calls with other buffers
+_MAX_KNOWN = 8  # sets of buffers that a kernel finds without numba's search
 _NO_ONE = object()  # differs from every argument and from every type
-_FITTING = {int, bool, float, np.float64, bytes, bytearray, array, np.ndarray}  # types of arguments
+_NUMBERS = {int, bool, float, np.float64}
+_FITTING = _NUMBERS | {bytes, bytearray, array, np.ndarray}  # types of arguments
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -66,6 +68,7 @@ class Kernel:
         self._form: Any = None
         self.is_compiled = False
         self._misses = 0
+        self._known: dict[tuple[Any, ...], tuple[Any, list[Any]]] = {}
         self._learn: Callable[..., None] = _ignore
         self._fingerprint = ""
         Kernel.every[self.name] = self
@@ -79,6 +82,9 @@ class Kernel:
 
     def _miss(self, args: tuple[Any, ...]) -> Any:
         """Run the kernel for other buffers than those of the call before."""
+        known = self._known.get(tuple([type(each) if type(each) in _NUMBERS else id(each) for each in args]))
+        if known is not None:
+            return known[0](*args)
         if not _FITTING.issuperset(map(type, args)):
             return self.function(*args)
         if self.is_compiled:
@@ -88,7 +94,7 @@ class Kernel:
                 pass
             else:
                 self._misses += 1
-                if self._misses % _LEARN_AFTER == 1:
+                if self._misses % _LEARN_AFTER == 1 or len(self._known) < _MAX_KNOWN:
                     self._remember(args)
                 return result
         if self._is_time() and self.compile_for(args):
@@ -99,9 +105,12 @@ class Kernel:
         """Let calls with the same buffers, and numbers of the same types, take the machine code directly."""
         found = self.form().overloads.get(tuple(_numba_type(argument) for argument in args))
         if found is not None:
-            buffers = [_NO_ONE if isinstance(each, int | float) else each for each in args]
-            numbers = [type(each) if isinstance(each, int | float) else _NO_ONE for each in args]
+            buffers = [_NO_ONE if type(each) in _NUMBERS else each for each in args]
+            numbers = [type(each) if type(each) in _NUMBERS else _NO_ONE for each in args]
             self._learn(found.entry_point, buffers, numbers)
+            if len(self._known) < _MAX_KNOWN:  # a kept buffer stays alive, so its id belongs to it alone
+                key = tuple([type(each) if type(each) in _NUMBERS else id(each) for each in args])
+                self._known[key] = (found.entry_point, buffers)
 
     def _in_python(self, args: tuple[Any, ...]) -> Any:
         """Run the Python form and count its time."""

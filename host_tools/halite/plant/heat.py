@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from halite.common import jit
 from halite.plant.chemistries import Array
 from halite.plant.parameters import Plant
 
@@ -69,7 +70,7 @@ class Ledger:
 class _Coefficients:
     """Constants of a step for one pump duty and one step size; W/K, one entry per position unless said.
 
-    along: matrix, share of the source term of position k that the coolant carries to position j.
+    kept: share of the temperature before it that the coolant brings to a position.
     entry: share of the tank's temperature that reaches position j.
     """
 
@@ -82,18 +83,18 @@ class _Coefficients:
     total: Array
     coolant_total: Array
     flow: float
-    along: Array
+    kept: Array
     entry: Array
     pairs: tuple[tuple[slice, slice, Array, Array], ...]
 
 
-def _carried(kept: Array) -> tuple[Array, Array]:
-    """(along, entry) of a chain in which each position keeps the share `kept` of the temperature before it."""
-    n = len(kept)
-    if not kept.all():
-        return np.eye(n), np.zeros(n)
-    level = np.cumsum(np.log(kept))
-    return np.tril(np.exp(np.minimum(level[:, None] - level[None, :], 0.0))), np.exp(level)
+@jit.kernel
+def _carry(kept: Array, source: Array, carried: Array, count: int) -> None:
+    """Fill `carried`: each position adds its source to the share `kept` of the temperature before it."""
+    value = 0.0
+    for at in range(count):
+        value = kept[at] * value + source[at]
+        carried[at] = value
 
 
 class Heat:
@@ -132,6 +133,7 @@ class Heat:
         self.tank_degC = min(start_degC, ambient_degC + 5.0)
         self.coolant_degC = np.full(n, self.tank_degC)
         self.ledger = Ledger()
+        self._local_degC, self._carried_degC = np.zeros(n), np.zeros(n)  # the same buffers in each call of the kernel
         self._core_W = np.zeros(n)
         self._surface_W = np.zeros(n)
         self._sources: dict[str, float] = {}
@@ -179,8 +181,9 @@ class Heat:
         from_core = c.core * self.core_degC + self._core_W
         share = c.inward / (c.core + c.inward)
         given = c.surface * self.surface_degC + share * from_core + air * self.ambient_degC + self._surface_W
-        local = (c.plate * self.coolant_degC + c.cooling / c.total * given) / c.coolant_total
-        carried = c.along @ local
+        local, carried = self._local_degC, self._carried_degC
+        np.divide(c.plate * self.coolant_degC + c.cooling / c.total * given, c.coolant_total, out=local)
+        _carry(c.kept, local, carried, len(local))
         heater_W = self.data.heater_W if cooling.heater else 0.0
         still, fan = self.data.radiator_W_per_K
         radiator = still + fan * cooling.fan_pct / 100
@@ -211,7 +214,7 @@ class Heat:
         flow = data.flow_W_per_K * duty
         total = surface + core * self._inward_W_per_K / (core + self._inward_W_per_K) + self._air_W_per_K + cooling
         coolant_total = plate + flow + cooling * (1 - cooling / total)
-        along, entry = _carried(flow / coolant_total)
+        kept = flow / coolant_total
         return _Coefficients(
             core=core,
             surface=surface,
@@ -222,8 +225,8 @@ class Heat:
             total=total,
             coolant_total=coolant_total,
             flow=flow,
-            along=along,
-            entry=entry,
+            kept=kept,
+            entry=np.cumprod(kept, dtype=np.float64),
             pairs=tuple(self._pair(start, dt_s) for start in (0, 1)),
         )
 

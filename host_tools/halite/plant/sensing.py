@@ -53,6 +53,7 @@ class Lies:
         self._per_device = per_device
         self._version = faults.version
         self._active: dict[str, list[tuple[str, dict[int, float]]]] = {}
+        self._is_quiet = not faults.active  # no lie is active
         self._held: dict[tuple[str, str, int], float] = {}
         self._past: dict[tuple[str, int], deque[tuple[float, float]]] = {}
         self._noise: list[float] = np.random.default_rng(seed).normal(0.0, 1.0, _NOISE_LENGTH).tolist()
@@ -65,10 +66,17 @@ class Lies:
 
     def told_at(self, channel: str, truth: Array, us: float) -> Array:
         """The readings of a channel with many places; the array itself changes."""
+        if self.is_quiet:
+            return truth
         for mode, places in self._of(channel):
             for place, value in places.items():
                 truth[place] = self._altered(channel, mode, place, value, float(truth[place]), us)
         return truth
+
+    @property
+    def is_quiet(self) -> bool:
+        """True while no lie is active."""
+        return self._is_quiet and self._version == self._faults.version
 
     def _of(self, channel: str) -> Iterable[tuple[str, dict[int, float]]]:
         if self._version != self._faults.version:
@@ -88,6 +96,7 @@ class Lies:
                 places = found.setdefault(where, {}).setdefault(mode, {})
                 places.update({place: value for place in range(device * count, (device + 1) * count)})
         self._active = {where: [(m, modes[m]) for m in _ORDER if m in modes] for where, modes in found.items()}
+        self._is_quiet = not self._active
         live = {(where, mode, at) for where, modes in found.items() for mode, places in modes.items() for at in places}
         self._held = {key: value for key, value in self._held.items() if key in live}
         self._past = {key: past for key, past in self._past.items() if (key[0], "delayed", key[1]) in live}
@@ -142,6 +151,10 @@ class Sensing:
         """The end of the last inner step."""
         raise NotImplementedError
 
+    def _told(self, channel: str, truth: float) -> float:
+        """The reading of a channel of the whole rack now."""
+        return truth if self.lies.is_quiet else self.lies.told(channel, truth, self.now_us)
+
     def sample(self) -> None:
         """Take each reading once, so that a lie that starts now holds the reading of now."""
         self.measured_cells_V()
@@ -154,24 +167,24 @@ class Sensing:
     @property
     def coolant_flow(self) -> bool:
         """True while the flow switch is closed: the pump turns and the coolant is not blocked."""
-        return self.pump_pct >= _MIN_PUMP_PCT and "coolant_stopped" not in self.faults
+        return self.pump_pct >= _MIN_PUMP_PCT and "coolant_stopped" not in self.faults.active
 
     @property
     def hvil(self) -> bool:
         """True while the interlock loop is closed."""
-        return "hvil_open" not in self.faults
+        return "hvil_open" not in self.faults.active
 
     @property
     def estop(self) -> bool:
         """True while the emergency stop is released."""
-        return "estop_pressed" not in self.faults
+        return "estop_pressed" not in self.faults.active
 
     @property
     def oc_ok(self) -> bool:
         """True while the hardware over-current alert is not raised."""
         sensors = self.plant.sensors_of
         within = -sensors.alert_charge_A < self.measured_current_A < sensors.alert_discharge_A
-        return "oc_alert" not in self.faults and within
+        return within and "oc_alert" not in self.faults.active
 
     def in_bits(self, at_us: float | None = None) -> int:
         """Digital inputs at at_us (default: now) as bits IN_*."""
@@ -188,12 +201,12 @@ class Sensing:
     @property
     def gas_mV(self) -> float:
         """Voltage of the gas sensor; it rises when cells vent."""
-        return self.lies.told("gas", self.failures.gas.sensor_mV, self.now_us)
+        return self._told("gas", self.failures.gas.sensor_mV)
 
     @property
     def measured_coolant_degC(self) -> float:
         """Temperature that the coolant sensor reads at the inlet."""
-        return self.lies.told("coolant", self.heat.tank_degC, self.now_us)
+        return self._told("coolant", self.heat.tank_degC)
 
     @property
     def board_degC(self) -> float:
@@ -210,19 +223,19 @@ class Sensing:
     @property
     def measured_current_A(self) -> float:
         """Rack current as the sensor reads it; positive discharges."""
-        return self.lies.told("current", self.current_A, self.now_us)
+        return self._told("current", self.current_A)
 
     @property
     def measured_rack_V(self) -> float:
         """Voltage of the string as the current sensor reads it at its bus pin."""
-        return self.lies.told("rack_voltage", self.string_V, self.now_us)
+        return self._told("rack_voltage", self.string_V)
 
     # status of the PCS
 
     @property
     def measured_bus_V(self) -> float:
         """Voltage of the DC bus that the PCS reports."""
-        return self.lies.told("bus_voltage", self.bus_V, self.now_us)
+        return self._told("bus_voltage", self.bus_V)
 
     @property
     def forged_bus_V(self) -> float | None:
@@ -232,12 +245,12 @@ class Sensing:
     @property
     def measured_pcs_power_W(self) -> float:
         """Power that the PCS reports; positive discharges."""
-        return self.lies.told("pcs_power", self.pcs.power_W, self.now_us)
+        return self._told("pcs_power", self.pcs.power_W)
 
     @property
     def measured_pcs_state(self) -> int:
         """State PCS_* that the PCS reports."""
-        return int(self.lies.told("pcs_state", self.pcs.state, self.now_us))
+        return int(self._told("pcs_state", self.pcs.state))
 
     @property
     def pcs_fault_code(self) -> int:
@@ -246,7 +259,7 @@ class Sensing:
 
     def measured_pcs_echo(self, counter: int) -> int:
         """Request counter 0..15 that the PCS repeats. counter: of the last request that it accepted."""
-        return int(self.lies.told("pcs_echo", counter, self.now_us))
+        return int(self._told("pcs_echo", counter))
 
     def next_status_counter(self) -> int:
         """Counter 0..15 of the next status frame of the PCS."""
@@ -285,7 +298,8 @@ class Sensing:
 
     def afe_devices_reached(self) -> int:
         """Number of devices that answer, from the base of the daisy chain to the first lost one."""
-        return min((*self.faults.places("afe_lost"), self.plant.devices))
+        lost = self.faults.active.get("afe_lost")
+        return min(lost) if lost else self.plant.devices
 
     def afe_faults(self) -> dict[int, int]:
         """Bits of FAULT_SUMMARY that devices set by themselves, by position."""
