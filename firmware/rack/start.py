@@ -13,7 +13,7 @@ from micropython import const
 
 from rack.definitions.codes import AFE_LTC6813
 
-_COLLECT_BYTES = const(32_768)  # allocations between two collections while modules load, against fragmentation
+_COLLECT_BYTES = const(65_536)  # allocations between two collections while modules load, against fragmentation
 
 CONFIG_PATH = "config.bin"
 

@@ -19,7 +19,7 @@ from halite.emulator.runner import BoardRunner
 KEY = bytes(range(32))
 
 NEEDED = re.compile(
-    r"boot.py|main.py|rack/(console_protocol|auth|terminal).mpy"
+    r"boot.py|main.py|comms/(console_protocol|auth|terminal).mpy"
 )
 
 # The module that main.py starts.
@@ -28,9 +28,9 @@ START = re.search(r"import (rack\.\w+)", (build.FIRMWARE / "main.py").read_text(
 # A small application with the firmware's own console and maintenance protocol, so that the test takes seconds.
 APP = f"""
 import os, machine, time
-from rack.console_protocol import Console
-from rack.auth import Challenge
-from rack.terminal import Stdio
+from comms.console_protocol import Console
+from comms.auth import Challenge
+from comms.terminal import Stdio
 challenge = Challenge({KEY!r}, os.urandom)
 def version(words):
     yield ',"healthy":true,"mode":"run"'

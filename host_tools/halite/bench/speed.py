@@ -36,11 +36,6 @@ def service_rack() -> CpythonHost:
 
 
 def realtime_factor() -> float:
-    """Simulated over CPU time, the best of three runs: other load on a machine makes a run slower only."""
-    return max(_one_run() for _ in range(3))
-
-
-def _one_run() -> float:
     """Simulated over CPU time of _RUN_s seconds after the start, on one core; kernels are loaded before."""
     host = service_rack()
     host.run_to(_START_s * 1e6)

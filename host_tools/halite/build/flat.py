@@ -1,15 +1,14 @@
-"""Put all firmware modules of a board into its one folder `rack`.
+"""Put the modules of a board into folders one deep: the board has only the last folder of each path.
 
-The sources have a folder for each kind of code. On a board each folder is a package, and the heap keeps the full name
-and the path of each module. The board's `rack.cells` is `rack.control.sense.cells` of the sources. A traceback names
-the file and the line, which stay the same.
+The sources have a folder for each kind of code. On a board each folder is a package, the heap keeps the full name and
+the path of each module, and an import searches each folder of the path. The board's `sense.cells` is
+`rack.control.sense.cells` of the sources. A traceback names the file and the line, which stay the same.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 
-_ROOT = "rack"
-_DOTTED = re.compile(rf"\b{_ROOT}(?:\.\w+)+")
+_DOTTED = re.compile(r"\brack(?:\.\w+)+")
 
 
 def module_of(path: str) -> str:
@@ -18,12 +17,12 @@ def module_of(path: str) -> str:
 
 
 def board_names(paths: Iterable[str]) -> dict[str, str]:
-    """Return {path in the sources: path on the board}. ValueError if two modules of the firmware have the same name."""
-    names = {path: path if "/" not in path else f"{_ROOT}/{path.rpartition('/')[2]}" for path in paths}
+    """Return {path in the sources: path on the board}. ValueError if two modules get the same path."""
+    names = {path: "/".join(path.split("/")[-2:]) for path in paths}
     seen: dict[str, str] = {}
     for path, name in names.items():
         if name in seen:
-            raise ValueError(f"{seen[name]} and {path} have the same name: rename one of them")
+            raise ValueError(f"{seen[name]} and {path} have the same name on the board: rename one of them")
         seen[name] = path
     return names
 
@@ -33,8 +32,8 @@ def _flat_names(paths: Iterable[str]) -> dict[str, str]:
     names = board_names(paths)
     modules = {module_of(path): module_of(name) for path, name in names.items()}
     parts = [module.split(".") for module in modules]
-    packages = {".".join(words[:depth]) for words in parts for depth in range(1, len(words))}
-    return dict.fromkeys(packages, _ROOT) | modules
+    packages = {".".join(words[:depth]): words[depth - 1] for words in parts for depth in range(1, len(words))}
+    return packages | modules
 
 
 def flatten(modules: Mapping[str, str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ def test_a_board_gets_modules_start_files_and_config(built):
     """A board gets compiled modules, two start files as source, and its config."""
     sources = {name for name in built.files if name.endswith(".py")}
     assert sources == {"boot.py", "main.py"}
-    assert {"rack/app.mpy", "rack/controller.mpy", "config.bin"} <= set(built.files)
+    assert {"rack/app.mpy", "control/controller.mpy", "config.bin"} <= set(built.files)
     assert all(data[:2] == b"M\x06" for name, data in built.files.items() if name.endswith(".mpy"))
 
 
@@ -111,7 +111,7 @@ def test_only_viper_functions_use_pointers(built):
     """A board therefore needs no functions with the names of the pointers."""
     used = [use for source in build.board_sources().values() for use in _pointers(ast.parse(source))]
     assert len(used) > 100 and all(viper for _, viper in used)
-    assert "rack/viper.mpy" not in built.files
+    assert "base/viper.mpy" not in built.files
     assert not any("base.viper import" in source for source in build.board_sources().values())
 
 
