@@ -21,7 +21,6 @@ from halite.hosts.application import requests
 from halite.hosts.emulated import EmulatedRack, emulated_rack
 from rack.definitions.codes import COIL_NEG, COIL_POS, LIM_ALARM, TASK_STORAGE
 from rack.generated import ids as I
-from rack.generated import pcs_link_state as L
 from rack.generated import response_state as K
 from rp2040py.gpio_pin import GPIOPinState
 
@@ -62,13 +61,13 @@ RAISES = f"""
             raise ValueError
 """
 FAILS = f"""
-            if periods & (int(ptr32(0xD0000000)[1]) >> {FAILS_PIN}) & int(ptr32(k)[{K.SEEN}]):
-                raise ValueError
+                    if periods & (int(ptr32(0xD0000000)[1]) >> {FAILS_PIN}) & int(ptr32(k)[{K.SEEN}]):
+                        raise ValueError
 """
 FAULTY = (
     ("rack/tasks/slow.py", "    def poll_storage(self, now_us):\n", HANGS),
     ("rack/tasks/scan.py", "    def run(self, now_us):\n", RAISES),
-    ("rack/hal/rp2_fast_path.py", f"            link[{L.ASKED}] = 0\n", FAILS),  # after the kernel, before the request
+    ("rack/hal/rp2_fast_path.py", "                    spi[2] = 0\n", FAILS),  # while the bus is in use
 )
 
 

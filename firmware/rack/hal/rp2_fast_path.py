@@ -78,8 +78,8 @@ def _leave_bus(select: int):
     """End a transfer that has failed, and drop its answer: the next transfer would read it as its own."""
     spi = ptr32(chip.SPI0)
     ptr32(chip.SIO)[chip.SIO_OUT_SET] = select
-    while int(spi[3]) & 4:
-        select = int(spi[2])
+    while int(spi[3]) & 0x14:                # bytes that are received, or still on their way
+        select = int(spi[2])                 # an empty FIFO gives any value
 
 
 class FastPath:

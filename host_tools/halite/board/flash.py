@@ -2,13 +2,14 @@
 
 The hazard is a half-updated rack. New files are written next to the old ones and verified first. Then the manifest is
 deleted, the files are renamed, and the manifest is renamed last. After any interruption, the same command finishes the
-update.
+update. If the board has no space for both sets, the files that only the old set has are deleted before the upload: an
+interruption then leaves the board at its prompt, with the outputs off.
 """
 
 import ast
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,7 @@ class Job:
     repl: RawRepl | None = None
     survey: Survey | None = None
     plan: Plan | None = None
+    removed: list[str] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -148,7 +150,11 @@ def _upload(job: Job) -> None:
     assert job.repl and job.plan and job.survey
     files = {"/" + name: job.wanted[path] for path, name in job.plan.upload.items()}
     size = sum(len(data) for data in files.values())
-    if size + 4096 * len(files) > job.survey.free:
+    needed = size + 4096 * len(files)
+    if job.survey.free < needed <= job.survey.free + 4096 * len(job.plan.remove):
+        _delete(job)
+        _compare(job)
+    if needed > job.survey.free:
         raise BoardError("no_space", f"{job.path}: {size} bytes to write, {job.survey.free} free")
     if files:
         stream = scripts.stream(files)  # made before the board waits for it: its timeout is 4 s
@@ -172,14 +178,20 @@ def _send(files: list[str], stream: bytes, session: Session, progress: Progress)
         raise BoardError("verify", f"{files[marks.index('-')]} differs on the board from the file that was sent")
 
 
+def _delete(job: Job, rename: Iterable[str] = ()) -> None:
+    """Delete the files and the folders that the new set does not have, then rename the verified files."""
+    assert job.repl and job.plan
+    kept = _folders(list(job.wanted))
+    empty = [folder for folder in _folders(job.plan.remove) if folder not in kept]
+    job.repl.run(scripts.commit(job.plan.remove, rename, empty), 60)
+    job.removed += job.plan.remove
+
+
 def _exchange(job: Job) -> None:
     """Rename the verified files; the manifest is missing from the first deletion to the last rename."""
-    assert job.repl and job.plan
-    plan = job.plan
-    if plan.remove or plan.rename:
-        kept = _folders(list(job.wanted))
-        empty = [folder for folder in _folders(plan.remove) if folder not in kept]
-        job.repl.run(scripts.commit(plan.remove, plan.rename, empty), 60)
+    assert job.plan
+    if job.plan.remove or job.plan.rename:
+        _delete(job, job.plan.rename)
 
 
 def _reset(job: Job) -> None:

@@ -37,7 +37,7 @@ def _summary(job: Job) -> dict[str, Any]:
         "files": len(job.wanted),
         "bytes": sum(len(data) for data in job.wanted.values()),
         "uploaded": list(job.plan.upload),
-        "removed": job.plan.remove,
+        "removed": job.removed,
         "seconds": job.seconds,
         "report": job.report,
     }

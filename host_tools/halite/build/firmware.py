@@ -178,7 +178,7 @@ def _board_sources(
 
 @cache
 def _short_names(texts: tuple[tuple[str, str], ...], lean: bool) -> dict[str, str]:
-    """Put the modules into one folder and rename identifiers to names of the image.
+    """Put the modules into folders one deep and rename identifiers to names of the image.
 
     The two start modules keep theirs, as the board has their source. lean: False keeps the folders, because two lists
     may have the name of another module.

@@ -111,12 +111,12 @@ def arrange(mpy: bytes) -> bytes:
 
 def _padding(function: Function, first: bool, mpy: bytes) -> int:
     """Return the bytes to insert before a function. first: it is the first one of its file."""
-    pad = max(0, _INLINE + 1 - len(mpy)) if first else 0
-    for begin, end, _ in _blocks(len(mpy) + _BLOCK):
-        offset = function.offset + pad
-        if begin <= offset < end < offset + function.size and function.size <= _BLOCK // 2:
-            pad = end - function.offset
-    return pad + (-(function.offset + pad) % _ALIGNMENT if function.native else 0)
+    begin = function.offset + (max(0, _INLINE + 1 - len(mpy)) if first else 0)
+    begin += -begin % _ALIGNMENT if function.native else 0
+    for first_of_block, end, _ in _blocks(len(mpy) + _BLOCK):
+        if first_of_block <= begin < end < begin + function.size and function.size <= _BLOCK // 2:
+            begin = end  # a multiple of _ALIGNMENT, because each pointer before a part has four bytes
+    return begin - function.offset
 
 
 def texts(mpy: bytes) -> list[tuple[int, int]]:

@@ -80,6 +80,29 @@ def test_each_function_outside_the_start_can_run_from_flash(files):
             assert listed.get(module, 0) == wanted, name
 
 
+def number(value: int) -> bytes:
+    """Return a number of an .mpy file in three bytes."""
+    return bytes((0x80 | value >> 14, 0x80 | value >> 7 & 0x7F, value & 0x7F))
+
+
+def two_functions(first: int, second: int) -> bytes:
+    """Return an .mpy file with a function of bytecode and one of viper code. first, second: their sizes in bytes."""
+    module = number(8 * 4 + 4) + bytes(4) + number(2)  # 4 bytes of code and two functions
+    bytecode = number(8 * first) + bytes(first)
+    viper = number(8 * second + 2) + bytes(second) + number(0)
+    return b"M\x06\x1f\x1f" + number(0) + number(0) + module + bytecode + viper
+
+
+@pytest.mark.parametrize("first", range(2100, 2108))
+def test_a_function_that_just_fits_stays_in_its_block(first):
+    """The alignment of native code must not move the end of a function into the next block."""
+    before = len(two_functions(first, 0)) - 3  # the number behind the code
+    for second in range(4096 - before - 8, 4096 - before + 8):
+        arranged = flash_index.functions(flash_index.arrange(two_functions(first, second)))[1]
+        assert arranged.size == second and arranged.offset % 4 == 0
+        assert arranged.offset == 4096 or arranged.offset + second <= 4096
+
+
 def test_arranging_twice_changes_nothing(files):
     data = files["sense/cells.mpy"]
     assert flash_index.arrange(data) == data
