@@ -8,13 +8,14 @@ from array import array
 from random import Random
 from typing import Any
 
+import numpy as np
 import rack.control
 from halite.common.jit import Kernel
-from halite.plant import dc_bus, grid, pcs
+from halite.plant import dc_bus, grid, heat, pcs
 
 for _found in pkgutil.walk_packages(rack.control.__path__, "rack.control."):
     importlib.import_module(_found.name)
-PLANT = (dc_bus, grid, pcs)
+PLANT = (dc_bus, grid, heat, pcs)
 NAMES = sorted(name for name in Kernel.every if name.startswith(("rack.control.", "halite.plant.")))
 
 _WORDS = 1000       # more than the words of any layout and of the rings
@@ -46,6 +47,8 @@ def _argument(name: str, kind: str, random: Random, span: int, low: int) -> Any:
         return random.choice((-1.0, 1.0)) * random.uniform(0.0, 3.0) * span
     if kind == "_Rows":
         return array("d", sorted(random.uniform(0.1, 60.0) for _ in range(4 * random.randint(1, 9))))
+    if kind == "ndarray":
+        return np.array([random.uniform(-3.0, 3.0) * span for _ in range(random.randint(1, 9))])
     if kind == "ptr8":
         return bytearray(random.randint(0, min(span, 255)) for _ in range(_WORDS))
     if name == "words":         # holds the size of a group, and a group of 0 has no end

@@ -69,6 +69,7 @@ class Kernel:
         self.is_compiled = False
         self._misses = 0
         self._known: dict[tuple[Any, ...], tuple[Any, list[Any]]] = {}
+        self._entries: dict[tuple[Any, ...], Any] = {}
         self._learn: Callable[..., None] = _ignore
         self._fingerprint = ""
         Kernel.every[self.name] = self
@@ -87,30 +88,34 @@ class Kernel:
             return known[0](*args)
         if not _FITTING.issuperset(map(type, args)):
             return self.function(*args)
-        if self.is_compiled:
-            try:
-                result = self._form(*args)
-            except TypeError:  # no signature for these arguments; the kernel has not begun
-                pass
-            else:
-                self._misses += 1
-                if self._misses % _LEARN_AFTER == 1 or len(self._known) < _MAX_KNOWN:
-                    self._remember(args)
-                return result
+        entry = self._entry(args)
+        if entry is not None:
+            self._misses += 1
+            if self._misses % _LEARN_AFTER == 1 or len(self._known) < _MAX_KNOWN:
+                self._remember(args, entry)
+            return entry(*args)
         if self._is_time() and self.compile_for(args):
-            return self.form()(*args)
+            return self._entry(args)(*args)
         return self._in_python(args)
 
-    def _remember(self, args: tuple[Any, ...]) -> None:
+    def _entry(self, args: tuple[Any, ...]) -> Any:
+        """The machine code for exactly these types; None without it. numba's own search would cut a float to an int."""
+        key = tuple([_kind(each) for each in args])
+        entry = self._entries.get(key)
+        if entry is None and self.is_compiled:
+            found = self.form().overloads.get(tuple(map(_numba_type, args)))
+            if found is not None:
+                entry = self._entries[key] = found.entry_point
+        return entry
+
+    def _remember(self, args: tuple[Any, ...], entry: Any) -> None:
         """Let calls with the same buffers, and numbers of the same types, take the machine code directly."""
-        found = self.form().overloads.get(tuple(_numba_type(argument) for argument in args))
-        if found is not None:
-            buffers = [_NO_ONE if type(each) in _NUMBERS else each for each in args]
-            numbers = [type(each) if type(each) in _NUMBERS else _NO_ONE for each in args]
-            self._learn(found.entry_point, buffers, numbers)
-            if len(self._known) < _MAX_KNOWN:  # a kept buffer stays alive, so its id belongs to it alone
-                key = tuple([type(each) if type(each) in _NUMBERS else id(each) for each in args])
-                self._known[key] = (found.entry_point, buffers)
+        buffers = [_NO_ONE if type(each) in _NUMBERS else each for each in args]
+        numbers = [type(each) if type(each) in _NUMBERS else _NO_ONE for each in args]
+        self._learn(entry, buffers, numbers)
+        if len(self._known) < _MAX_KNOWN:  # a kept buffer stays alive, so its id belongs to it alone
+            key = tuple([type(each) if type(each) in _NUMBERS else id(each) for each in args])
+            self._known[key] = (entry, buffers)
 
     def _in_python(self, args: tuple[Any, ...]) -> Any:
         """Run the Python form and count its time."""
@@ -280,6 +285,15 @@ def make(miss):
     made: dict[str, Any] = {"no_one": _NO_ONE}
     exec(source, made)
     return made["make"]
+
+
+def _kind(argument: Any) -> Any:
+    """What the machine code follows from: type, kind of the elements, and order of the elements in memory."""
+    if isinstance(argument, array):
+        return argument.typecode
+    if isinstance(argument, np.ndarray):
+        return argument.dtype, argument.ndim, argument.flags.num
+    return type(argument)
 
 
 def _numba_type(argument: Any) -> Any:

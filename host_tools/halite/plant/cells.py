@@ -69,10 +69,7 @@ class Cells:
         self._ageing = AgeingState(data.ageing, n)
         self._aside_A = np.zeros(n)  # current of each cell that does not flow through the string
         self._age()
-        self._warm(np.full(plant.sensors, float(start_degC)))
-        self._refresh()
-        self.ocv_V = self._circuit.ocv_V(self.soc) + self._ocv_shift_V
-        self.linearise(0.0)
+        self.rest_at(np.full(plant.sensors, float(start_degC)))
 
     # state of the circuit
 
@@ -125,6 +122,14 @@ class Cells:
         """Terminal voltage of each cell in V at a string current in A; positive discharges."""
         volts: Array = self.source_V - current_A * self.resistance
         return volts
+
+    def rest_at(self, core_degC_of_position: Array) -> None:
+        """Take over these temperatures without a step of time; no current flows but the self-discharge."""
+        self._warm(core_degC_of_position)
+        self._aside_A = self._leak_A
+        self._refresh()
+        self.ocv_V = self._circuit.ocv_V(self.soc) + self._ocv_shift_V
+        self.linearise(0.0)
 
     def set_soc(self, soc: float | Array) -> None:
         """Put the cells at a state of charge, 0..1, at rest and between the curves of the hysteresis."""

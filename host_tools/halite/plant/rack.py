@@ -98,6 +98,7 @@ class Rack(Sensing):
         self.grid = Grid(self.plant.nominal_hz, start.get("jitter_us", 0.0), seed)
         cells_at = np.maximum(np.bincount(self.cells.sensor_of, minlength=self.plant.sensors), 1)
         self.heat = Heat(self.plant, cells_at, start_degC, ambient_degC, np.random.default_rng((seed, 1)))
+        self.cells.rest_at(self.heat.core_degC)
         self.failures = Failures(self.plant, self.heat, self.cells.sensor_of)
         per_device = {"cell": self.plant.cells_per_device, "ntc": self.plant.temps_per_device}
         self.lies = Lies(self.faults, per_device, seed)

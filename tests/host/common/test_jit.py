@@ -63,6 +63,16 @@ def test_a_run_is_the_same_with_and_without_machine_code():
     assert (in_python[-1], compiled[-1]) == ("compiled False", "compiled True")
 
 
+def test_a_float_after_an_integer_is_not_cut():
+    """Machine code for an integer is not used for a float: numba alone would cut the float to an integer."""
+    code = (
+        "from halite.plant.grid import Grid\n"
+        "grid = Grid(50.0)\n"
+        "print(grid.cycles_at(0), grid.cycles_at(20_000), *(grid.cycles_at(us) for us in (0.5, 12_345.5, 0.5)))"
+    )
+    assert _run(code, HALITE_JIT="1") == _run(code, HALITE_JIT="0") != []
+
+
 def test_a_changed_constant_gives_another_fingerprint():
     """Machine code of an earlier constant is not used: the fingerprint follows the values in other modules."""
     code = (

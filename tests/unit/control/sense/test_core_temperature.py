@@ -60,7 +60,7 @@ def _wide() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "amps", "low_K", "high_K"),
-    [("sodium", -210, -1.6, 1.1), ("lfp", -140, -1.0, 0.3), ("sodium", 420, -5.7, 3.3), ("lfp", 280, -1.9, 2.9)],
+    [("sodium", -210, -1.6, 1.1), ("lfp", -140, -1.0, 0.4), ("sodium", 420, -5.7, 3.3), ("lfp", 280, -1.9, 2.9)],
 )
 @pytest.mark.parametrize("start", [-10.0, 25.0, 40.0])
 @pytest.mark.parametrize("resistance", [0.7, 1.0, 1.3])
