@@ -226,7 +226,7 @@ def test_a_hung_task_drops_the_coils_and_is_named(rack: EmulatedRack) -> None:
     assert (version["reset"], version["hung"]) == ("hang", HUNG)
     assert ask(board, "tasks")["tasks"][HUNG]["name"] == TASK
     assert rack.wires.coil_driver.coils == 0 and ask(board, "status")["state"] == "fault"
-    assert ask(board, "why")["why"][0] == "task overrun"  # a restart does not reset the trip
+    assert ask(board, "why")["why"][0] == "task too late"  # a restart does not reset the trip
 
 
 def test_an_exception_in_the_scan_ends_in_standby(rack: EmulatedRack) -> None:

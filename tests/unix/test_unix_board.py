@@ -239,7 +239,7 @@ def test_a_dropped_dead_man_is_a_task_overrun(misused: UnixPort) -> None:
     misused.send("stall 70\n")
     misused.run_for(300)
     assert not misused.alive and misused.coils == 0
-    assert asked(misused, "why")["why"][0] == "task overrun"
+    assert asked(misused, "why")["why"][0] == "task too late"
 
 
 def test_a_long_delay_of_the_tasks_opens_the_rack(misused: UnixPort) -> None:
@@ -248,7 +248,7 @@ def test_a_long_delay_of_the_tasks_opens_the_rack(misused: UnixPort) -> None:
     misused.run_for(1500)
     assert asked(misused, "stall 150")["ok"] is True
     assert misused.coils == 0
-    assert "task overrun" in asked(misused, "why")["why"]
+    assert "task too late" in asked(misused, "why")["why"]
 
 
 def test_a_changed_trip_level_opens_the_rack(misused: UnixPort) -> None:

@@ -114,7 +114,7 @@ ROWS = (
     ("sensor_trip", "temps_lost", ABOVE, TRIP, OPEN, ALWAYS, 25, "too many temperature sensors lost"),
     # the controller itself
     ("late_warn", "task_late_ms", ABOVE, WARN, INFORM, NEVER, 26, "task late"),
-    ("late_trip", "task_late_ms", ABOVE, TRIP, OPEN, ENERGISED, 25, "task overrun"),
+    ("late_trip", "task_late_ms", ABOVE, TRIP, OPEN, ENERGISED, 25, "task too late"),
     ("time_trip", "time_jump_ms", ABOVE, TRIP, OPEN, ENERGISED, 25, "scan interrupted"),
     ("config_bad", "config_bad", ABOVE, TRIP, OPEN, ALWAYS, 28, "config damaged in memory: restart"),
     # added later, at the end: a code keeps its meaning in the logs

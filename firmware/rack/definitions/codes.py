@@ -1,7 +1,7 @@
 """Bits and small codes that the control core, drivers, links and host share.
 
 Constants only: the build replaces their names by their values, so an import costs the board no memory.
-rack.definitions.names has the names of the states and levels.
+rack.definitions.texts has the names of the states and levels.
 """
 
 from micropython import const

@@ -39,9 +39,9 @@ ALARM_TEXTS = (
     b"echarge too fast, no tries left|precharge too slow|precharge too slow, no tries left|cell voltages n"
     b"ot read|temperatures not read|current sensor silent|current beyond the sensor range|PCS silent|EMS s"
     b"ilent|no mains signal|temperature sensor lost|temperature sensors lost|too many temperature sensors "
-    b"lost|task late|task overrun|scan interrupted|config damaged in memory: restart|AFE link broken, read"
-    b" from both ends|open cell wire, found by the AFE|FRAM data lost or FRAM silent|coolant sensor lost, "
-    b"no heating|AFE device reports a fault|mains phase lost|PCS reports a fault or a request timeout"
+    b"lost|task late|task too late|scan interrupted|config damaged in memory: restart|AFE link broken, rea"
+    b"d from both ends|open cell wire, found by the AFE|FRAM data lost or FRAM silent|coolant sensor lost,"
+    b" no heating|AFE device reports a fault|mains phase lost|PCS reports a fault or a request timeout"
 )
 SIGNAL_NAMES = (
     b"current_dA|rack_dV|bus_dV|in_bits|coolant_ddegC|board_ddegC|gas_mV|cells_age_ms|temps_age_ms|current"

@@ -62,7 +62,7 @@ class RetainedStore:
         """Restore the retained data and find the end of the log, before the first scan.
 
         reason: REASON_* of this start; task: TASK_* that hung, -1 unknown. A start that the watchdog has caused latches
-        a task overrun, which an operator must acknowledge.
+        the trip "task too late", which an operator must acknowledge.
 
         An empty FRAM is a new one. Unreadable data is an alarm until the operator's reset, and the rack does not close
         by itself, because a latch may be lost.

@@ -128,7 +128,7 @@ FAULTS = (
     Fault("PCS silent", "pcs_lost", _set(silent="pcs"), 300, "1 200", after_ms=_SAMPLE_ms),
     Fault("open cell wire", "wire_trip", _set(cell=-1), None, "", after_ms=_SAMPLE_ms),
     Fault("gas", "gas_trip", _set(slow={I.GAS_mV: 2500}), None, ""),
-    Fault("task overrun", "late_trip", _set(waits=True), None, ""),
+    Fault("task too late", "late_trip", _set(waits=True), None, ""),
     Fault("overload (I²t), budget used up", "charge_i2t_trip", _spent, wait_ms=CURRENT_ms),
     Fault("charging too hot", "charge_hot_trip", _set(heat_ddegC=15, current_dA=-500), after_ms=_SAMPLE_ms,
           start_ddegC=590),
