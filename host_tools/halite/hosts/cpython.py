@@ -57,6 +57,7 @@ class CpythonHost:
         self._afe: dict[str, tuple[float, Any]] = {}
         self._status_us = 0.0
         self._permitted = False
+        self._slow = (-1, -1)  # slow steps and version of the faults at the last slow inputs
 
     def _bus_time_us(self, size: int) -> float:
         """Time in µs of a broadcast read of `size` bytes from every device at 1 Mbit/s, plus 2 ms to evaluate it."""
@@ -148,6 +149,14 @@ class CpythonHost:
         if "current_lost" not in rack.faults:
             self.controller.current_arrived(round(rack.measured_current_A * 10), round(rack.measured_rack_V * 10))
         s[I.IN_bits] = rack.in_bits(us)
+        now = rack.slow_steps, rack.faults.version
+        if now != self._slow or not rack.lies.is_quiet:
+            self._slow = now
+            self._write_slow_inputs()
+
+    def _write_slow_inputs(self) -> None:
+        """Write the inputs that move only with a slow step of the rack or with a fault."""
+        s, rack = self.controller.s, self.rack
         s[I.COOLANT_ddegC] = round(rack.measured_coolant_degC * 10)
         s[I.BOARD_ddegC] = round(rack.board_degC * 10)
         s[I.GAS_mV] = round(rack.gas_mV)

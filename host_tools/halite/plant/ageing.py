@@ -14,7 +14,6 @@ class AgeingState:
     def __init__(self, law: Law, cells: int) -> None:
         self._law = law
         self.lost_calendar, self.lost_cycle, self.rise = (np.zeros(cells) for _ in range(3))
-        self._moved = np.zeros(cells)
         self._elapsed_s = 0.0
 
     @property
@@ -23,14 +22,15 @@ class AgeingState:
         total: Array = self.lost_calendar + self.lost_cycle
         return total
 
-    def add(self, moved: Array, dt_s: float) -> bool:
-        """Count a step. moved: absolute change of SoC of each cell. Returns True when `update` is due."""
-        self._moved += moved
+    def passed(self, dt_s: float) -> bool:
+        """Count the time of a step. Returns True when `update` is due."""
         self._elapsed_s += dt_s
         return self._elapsed_s >= UPDATE_S
 
-    def update(self, soc: Array, degC: Array) -> None:
+    def update(self, moved: Array, soc: Array, degC: Array) -> None:
         """Age by the time since the last update, at the present SoC and temperature of each cell.
+
+        moved: sum of the absolute changes of SoC of each cell since then.
 
         Losses that follow a square root go on from their own virtual age.
         """
@@ -40,8 +40,8 @@ class AgeingState:
         rate = law.loss_k * np.exp(-law.loss_J_per_mol / GAS_J_PER_MOL_K * inverse)
         rate = rate * (law.loss_soc[0] * stress**3 + law.loss_soc[1])
         self.lost_calendar = np.sqrt(self.lost_calendar**2 + rate**2 * seconds)
-        cycles = self._moved / 2
-        c_rate = self._moved * 3600.0 / seconds
+        cycles = moved / 2
+        c_rate = moved * 3600.0 / seconds
         a, b, depth = law.loss_cycle
         per_root = (a * c_rate + b) * depth / 100
         self.lost_cycle = np.sqrt(self.lost_cycle**2 + per_root**2 * cycles)
@@ -49,5 +49,4 @@ class AgeingState:
         a, b, depth = law.rise_cycle
         self.rise = self.rise + rate * (law.rise_soc[0] * stress**2 + law.rise_soc[1]) * seconds
         self.rise = self.rise + np.maximum(a * c_rate + b, 0.0) * depth / 100 * cycles
-        self._moved = np.zeros_like(self._moved)
         self._elapsed_s = 0.0

@@ -4,8 +4,11 @@ One cell is an equivalent circuit: OCV over SoC and temperature with hysteresis,
 resistance, and two RC pairs. docs/plant.md describes it and compares it with PyBaMM.
 """
 
+import math
+
 import numpy as np
 
+from halite.plant import cell_step as C
 from halite.plant.ageing import AgeingState
 from halite.plant.chemistries import CELLS, Array
 from halite.plant.circuit import Circuit
@@ -53,21 +56,29 @@ class Cells:
         )
         self._per_ah = change.resistance * np.clip(rng.normal(1.0, spread * _RESISTANCE_SPREAD, n), 0.8, 1.3)
         self._per_ah /= plant.capacity_Ah
-        self.soc = np.clip(soc + rng.normal(0.0, spread * _SOC_SPREAD, n), 0.0, 1.0)
+        start_spread = rng.normal(0.0, spread * _SOC_SPREAD, n)
         index = np.arange(n)
         device, local = index // plant.cells_per_device, index % plant.cells_per_device
         self.sensor_of = device * plant.temps_per_device + local * plant.temps_per_device // plant.cells_per_device
         self._leak_spread = np.clip(rng.normal(1.0, spread * _LEAK_SPREAD, n), 0.5, 1.5)
-        self.drop_V = np.zeros(n)
-        self.hysteresis = np.zeros(n)
+        self._state, self._now = np.zeros((C.STATE_ROWS, n)), np.zeros((C.NOW_ROWS, n))
+        self._table = np.zeros((C.CIRCUIT_ROWS, n))
+        self.soc, self.hysteresis, self._moved = (self._state[row] for row in (C.SOC, C.HYSTERESIS, C.MOVED))
+        self.pair_A = self._state[C.PAIR1_A : C.PAIR2_A + 1]
+        self.ocv_V, self.resistance, self.source_V = (self._now[row] for row in (C.OCV_V, C.RESISTANCE, C.SOURCE_V))
+        self.drop_V, self._aside_A = (self._now[row] for row in (C.DROP_V, C.ASIDE_A))  # aside: not through the string
+        self.capacity_As, self._leak_A = self._table[C.CAPACITY_As], self._table[C.LEAK_A]
+        self._half_gap_V = self._table[C.HALF_GAP_V]
+        self._resistances = self._table[C.OHM : C.PAIR2 + 1]
+        self.soc[:] = np.clip(soc + start_spread, 0.0, 1.0)
+        self._heat_W = np.zeros(plant.sensors)
         self._hysteresis_rate = data.hysteresis_rate
-        self.pair_A = np.zeros((2, n))
         self._pair_s = (data.pair1_s, data.pair2_s)
         self._factors_s = 0.0  # step for which _pair_factors holds
+        self._pair_factors = np.zeros(6)
         self._curve = plant_curve(plant)
         self._circuit = Circuit(data, self._curve)
         self._ageing = AgeingState(data.ageing, n)
-        self._aside_A = np.zeros(n)  # current of each cell that does not flow through the string
         self._age()
         self.rest_at(np.full(plant.sensors, float(start_degC)))
 
@@ -75,7 +86,7 @@ class Cells:
 
     def _age(self) -> None:
         """Take over capacity and resistance from the ageing."""
-        self.capacity_As = self.new_capacity_As * (1 - self._ageing.lost)
+        self.capacity_As[:] = self.new_capacity_As * (1 - self._ageing.lost)
         self._scale = self._per_ah * (1 + self._ageing.rise)
 
     def _warm(self, core_degC: Array) -> None:
@@ -85,7 +96,7 @@ class Cells:
         factors = self._circuit.at_degC(core_degC).take(self.sensor_of, axis=1)
         self._resistance_factors = factors[[0, 1, 2, 2]]
         self._thermal_V = factors[3]
-        self._leak_A = factors[4] * self.capacity_As * self._leak_spread
+        self._leak_A[:] = factors[4] * self.capacity_As * self._leak_spread
         self._hidden = factors[5]
         self._hidden_max = float(self._hidden.max())
 
@@ -93,30 +104,26 @@ class Cells:
         """Read the circuit at the present SoC and temperature."""
         self._drift = 0.0
         values = self._circuit.at_soc(self.soc)
-        self.entropic_V_per_K, self._half_gap_V = values[:2]
-        self._ocv_shift_V = self.entropic_V_per_K * (self._degC - 25.0)
-        self._reversible_V = self.entropic_V_per_K * (self._degC + 273.15)
-        self._ohm, self._transfer, *_ = self._resistances = values[2:] * self._resistance_factors * self._scale
-        self._bend_per_A = self._transfer / self._thermal_V
+        self.entropic_V_per_K = values[0]
+        self._half_gap_V[:] = values[1]
+        self._table[C.OCV_SHIFT_V] = self.entropic_V_per_K * (self._degC - 25.0)
+        self._table[C.REVERSIBLE_V] = self.entropic_V_per_K * (self._degC + 273.15)
+        self._resistances[:] = values[2:] * self._resistance_factors * self._scale
+        self._table[C.BEND_PER_A] = self._table[C.TRANSFER] / self._thermal_V
         if self._hidden_max > 0.0:
             starved = np.maximum(self._hidden - self.soc, 0.0)
             if starved.any():
-                self._resistances[3] += _STARVED_OHM_AH * starved * (self.pair_A[1] > 0) * self._scale
+                self._table[C.PAIR2] += _STARVED_OHM_AH * starved * (self.pair_A[1] > 0) * self._scale
 
     def linearise(self, current_A: float) -> None:
         """Take the resistance of each cell at this string current in A: the charge transfer bends above 2RT/F."""
-        drive = (current_A + self._aside_A) * self._bend_per_A + 1e-9
-        self.resistance = self._ohm + self._transfer * (np.arcsinh(drive) / drive)
-        self.resistance_ohm = float(self.resistance.sum())
-        self.refresh_emf()
+        self.emf_V, self.resistance_ohm = C.settle(
+            float(current_A), self._circuit.curve_V, self._state, self._table, self._now
+        )
 
     def refresh_emf(self) -> None:
         """Combine the source voltages; call it after a change of drop_V."""
-        pairs_V = self._resistances[2] * self.pair_A[0] + self._resistances[3] * self.pair_A[1]
-        self.source_V = (
-            self.ocv_V + self.hysteresis * self._half_gap_V - pairs_V - self._aside_A * self.resistance - self.drop_V
-        )
-        self.emf_V = float(self.source_V.sum())
+        self.emf_V = C.sources(self._state, self._table, self._now)
 
     def voltages(self, current_A: float) -> Array:
         """Terminal voltage of each cell in V at a string current in A; positive discharges."""
@@ -126,15 +133,13 @@ class Cells:
     def rest_at(self, core_degC_of_position: Array) -> None:
         """Take over these temperatures without a step of time; no current flows but the self-discharge."""
         self._warm(core_degC_of_position)
-        self._aside_A = self._leak_A
+        self._aside_A[:] = self._leak_A
         self._refresh()
-        self.ocv_V = self._circuit.ocv_V(self.soc) + self._ocv_shift_V
         self.linearise(0.0)
 
     def set_soc(self, soc: float | Array) -> None:
         """Put the cells at a state of charge, 0..1, at rest and between the curves of the hysteresis."""
         self.soc[:] = soc
-        self.ocv_V = self._circuit.ocv_V(self.soc) + self._ocv_shift_V
         self.hysteresis[:] = 0.0
         self.pair_A[:] = 0.0
         self._refresh()
@@ -167,48 +172,29 @@ class Cells:
         Returns the heat of the cells of each position in W, mean over the step: resistances, RC pairs, hysteresis,
         self-discharge, and the reversible heat, which can be negative.
         """
-        self._aside_A = self._leak_A if extra_A is None else self._leak_A + extra_A
-        current_A: Array = mean_A + self._aside_A
-        moved = current_A * (dt_s / self.capacity_As)
-        swing = np.abs(moved)
-        self.soc -= moved
-        squares = self._step_pairs(current_A, dt_s)
-        self._step_hysteresis(current_A, swing)
-        self._drift += float(swing.max())
+        np.add(self._leak_A, 0.0 if extra_A is None else extra_A, out=self._aside_A)
+        factors = self._factors(dt_s)
+        swing = C.move(float(mean_A), dt_s, self._hysteresis_rate, factors, self._state, self._table, self._now)
+        self._drift += swing
         warmer = np.abs(core_degC_of_position - self.core_degC).max() > _WARM_K
         if warmer:
             self._warm(core_degC_of_position)
         if warmer or self._drift > _DRIFT:
             self._refresh()
-        self.ocv_V = self._circuit.ocv_V(self.soc) + self._ocv_shift_V
         self.linearise(mean_A)
-        reversible_V = self._half_gap_V * self.hysteresis + self._reversible_V
-        heat = (self.resistance * current_A - reversible_V) * current_A + self._leak_A * self.ocv_V
-        heat += self._resistances[2] * squares[0] + self._resistances[3] * squares[1]
-        if self._ageing.add(swing, dt_s):
-            self._ageing.update(self.soc, self._degC)
+        C.warm(float(mean_A), self._state, self._table, self._now, self.sensor_of, self._heat_W)
+        if self._ageing.passed(dt_s):
+            self._ageing.update(self._moved, self.soc, self._degC)
+            self._moved[:] = 0.0
             self._age()
             self._refresh()
-        return self._of_positions(heat)
+        return self._heat_W.copy()
 
-    def _of_positions(self, of_cells: Array) -> Array:
-        """Sum of a quantity over the cells of each position."""
-        sums: Array = np.bincount(self.sensor_of, of_cells, minlength=self.plant.sensors).astype(np.float64)
-        return sums
-
-    def _step_pairs(self, current_A: Array, dt_s: float) -> Array:
-        """Exact step of both pairs at a constant current. Returns the mean square current of each resistor in A²."""
+    def _factors(self, dt_s: float) -> Array:
+        """Share that each pair keeps over a step, and factors of the mean square current through its resistor."""
         if dt_s != self._factors_s:
-            keep = np.exp(-dt_s / np.array([self._pair_s])).T
-            share = np.array([self._pair_s]).T / dt_s
-            self._factors_s, self._pair_factors = dt_s, (keep, 2 * share * (1 - keep), 0.5 * share * (1 - keep * keep))
-        keep, linear, square = self._pair_factors
-        away = self.pair_A - current_A
-        mean_square: Array = current_A * (current_A + linear * away) + square * (away * away)
-        self.pair_A = current_A + keep * away
-        return mean_square
-
-    def _step_hysteresis(self, current_A: Array, swing: Array) -> None:
-        """Move towards the discharged branch while a cell discharges, and towards the charged one while it charges."""
-        branch = -np.sign(current_A)
-        self.hysteresis = branch + (self.hysteresis - branch) * np.exp(-self._hysteresis_rate * swing)
+            self._factors_s = dt_s
+            for at, pair_s in enumerate(self._pair_s):
+                keep, share = math.exp(-dt_s / pair_s), pair_s / dt_s
+                self._pair_factors[3 * at : 3 * at + 3] = keep, 2 * share * (1 - keep), 0.5 * share * (1 - keep * keep)
+        return self._pair_factors

@@ -8,8 +8,6 @@ _SOC_STEPS = 200
 _COLDEST_degC, _HOTTEST_degC = -50, 130  # outside, the values of the ends hold
 _REFERENCE_K = 298.15
 _MONTH_S = 30 * 86_400.0
-# Outside 0..1 the voltage of a cell leaves the curve steeply: 10 V per unit of SoC (judgement).
-_OUTSIDE_V = 10.0
 
 
 def _knots(knots: tuple[tuple[float, float], ...], at: Array) -> Array:
@@ -25,11 +23,14 @@ def _arrhenius(kelvin: Array, J_per_mol: float) -> Array:
 
 
 class Circuit:
-    """Values of one chemistry. curve: (SoC, V) of its OCV at 25 °C."""
+    """Values of one chemistry. curve: (SoC, V) of its OCV at 25 °C.
+
+    curve_V: the same OCV in equal steps of SoC over 0..1.
+    """
 
     def __init__(self, data: CellData, curve: tuple[Array, Array]) -> None:
-        self._soc = soc = np.linspace(0.0, 1.0, _SOC_STEPS + 1)
-        self._ocv_V = np.interp(soc, *curve)
+        soc = np.linspace(0.0, 1.0, _SOC_STEPS + 1)
+        self.curve_V = np.interp(soc, *curve)
         self._soc_table = np.vstack([
             _knots(data.entropic_V_per_K, soc),
             _knots(data.hysteresis_V, soc),
@@ -48,13 +49,6 @@ class Circuit:
             _knots(data.cold_loss, degC),
         ])  # fmt: skip
         self._warm_slope = np.diff(self._warm_table, axis=1)
-
-    def ocv_V(self, soc: Array) -> Array:
-        """Open-circuit voltage at 25 °C of each SoC, also outside 0..1."""
-        volts: Array = np.interp(soc, self._soc, self._ocv_V)
-        if soc.min() < 0.0 or soc.max() > 1.0:
-            volts += _OUTSIDE_V * (soc - np.clip(soc, 0.0, 1.0))
-        return volts
 
     def at_soc(self, soc: Array) -> Array:
         """Rows: change of the OCV with temperature (V/K), half the hysteresis (V), and ohmic, transfer, pair 1 and

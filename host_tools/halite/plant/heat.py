@@ -79,7 +79,10 @@ class _Coefficients:
     plate: float
     tank: float
     inward: Array
+    inward_share: Array
+    core_total: Array
     cooling: Array
+    cooling_share: Array
     total: Array
     coolant_total: Array
     flow: float
@@ -179,10 +182,9 @@ class Heat:
         """Solve the implicit equations: cores and surfaces eliminated, then the coolant on its way, then the tank."""
         air = self._air_W_per_K
         from_core = c.core * self.core_degC + self._core_W
-        share = c.inward / (c.core + c.inward)
-        given = c.surface * self.surface_degC + share * from_core + air * self.ambient_degC + self._surface_W
+        given = c.surface * self.surface_degC + c.inward_share * from_core + air * self.ambient_degC + self._surface_W
         local, carried = self._local_degC, self._carried_degC
-        np.divide(c.plate * self.coolant_degC + c.cooling / c.total * given, c.coolant_total, out=local)
+        np.divide(c.plate * self.coolant_degC + c.cooling_share * given, c.coolant_total, out=local)
         _carry(c.kept, local, carried, len(local))
         heater_W = self.data.heater_W if cooling.heater else 0.0
         still, fan = self.data.radiator_W_per_K
@@ -191,7 +193,7 @@ class Heat:
         self.tank_degC = float(balance / (c.tank + radiator + c.flow * (1 - c.entry[-1])))
         self.coolant_degC = carried + c.entry * self.tank_degC
         self.surface_degC[:] = (given + c.cooling * self.coolant_degC) / c.total
-        self.core_degC[:] = (from_core + c.inward * self.surface_degC) / (c.core + c.inward)
+        self.core_degC[:] = (from_core + c.inward * self.surface_degC) / c.core_total
         lost_W = float(air @ (self.surface_degC - self.ambient_degC)) + radiator * (self.tank_degC - self.ambient_degC)
         self.ledger.heater += heater_W * dt_s
         self.ledger.to_ambient += lost_W * dt_s
@@ -221,7 +223,10 @@ class Heat:
             plate=plate,
             tank=data.tank_J_per_K / dt_s,
             inward=self._inward_W_per_K,
+            inward_share=self._inward_W_per_K / (core + self._inward_W_per_K),
+            core_total=core + self._inward_W_per_K,
             cooling=cooling,
+            cooling_share=cooling / total,
             total=total,
             coolant_total=coolant_total,
             flow=flow,

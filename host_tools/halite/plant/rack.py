@@ -65,7 +65,7 @@ class Rack(Sensing):
     Times are in µs since the start, powers in W; positive discharges.
 
     changes: every move of a contact and every fault so far. inrush_A: largest current at closing onto an uncharged bus.
-    precharge_J: energy that the precharge resistor has absorbed.
+    precharge_J: energy that the precharge resistor has absorbed. slow_steps: steps of cells and heat so far.
     """
 
     def __init__(self, plant: Plant, seed: int = 1, **start: Unpack[StartState]) -> None:
@@ -82,7 +82,10 @@ class Rack(Sensing):
         self.precharge_J = 0.0
         self.inrush_A = 0.0
         self._steps = 0
+        self.slow_steps = 0
         self._charge_As = 0.0
+        self._contacts_rest = False  # the contacts stand since the last look, and no coil or fault has changed
+        self._contactors = (self.main_neg, self.precharge, self.main_pos)
         self._contacts = self._moved = (False, False, False)  # contacts that carry current; contacts as they stand
         self._apply_faults()
         self._pcs_share, self._pcs_cap_W = self.pcs.share(STEP_US * 1e-6), self.pcs.cap_W(STEP_US * 1e-6)
@@ -140,6 +143,7 @@ class Rack(Sensing):
             self._steps += 1
         if self._steps % SLOW_STEPS == 0:
             self._slow_step(SLOW_STEPS * STEP_US * 1e-6)
+            self.slow_steps += 1
 
     def _slow_step(self, dt_s: float) -> None:
         """Advance cells and heat by dt_s at the mean current since the last slow step."""
@@ -159,6 +163,7 @@ class Rack(Sensing):
 
     def _apply_faults(self) -> None:
         self._faults_seen = self.faults.version
+        self._contacts_rest = False
         active = self.faults.active
         self.main_pos.welded, self.main_neg.welded = "weld_pos" in active, "weld_neg" in active
         self.main_pos.stuck_open, self.main_neg.stuck_open = "stuck_pos" in active, "stuck_neg" in active
@@ -174,7 +179,10 @@ class Rack(Sensing):
 
     def _move_contacts(self, us: float) -> None:
         """Note the contacts that have moved. A blown fuse keeps the string from the bus even if they are closed."""
+        if self._contacts_rest:
+            return
         now = (self.main_neg.closed(us), self.precharge.closed(us), self.main_pos.closed(us))
+        self._contacts_rest = all(each.next_change_us() is None for each in self._contactors)
         if now != self._moved:
             for name, was, closed in zip(("main -", "precharge", "main +"), self._moved, now, strict=True):
                 if was != closed:
@@ -185,7 +193,9 @@ class Rack(Sensing):
     def _steps_at_rest(self, start_us: int, most: int) -> int:
         """Number of inner steps, 1 or more, until the cells step, a contact moves or `most` is reached."""
         steps = min(most, SLOW_STEPS - self._steps % SLOW_STEPS)
-        for contactor in (self.main_neg, self.precharge, self.main_pos):
+        if self._contacts_rest:
+            return steps
+        for contactor in self._contactors:
             change_us = contactor.next_change_us()
             if change_us is not None:
                 steps = min(steps, math.ceil((change_us - start_us) / STEP_US))
@@ -240,6 +250,7 @@ class Rack(Sensing):
         if bits == self._supplied:
             return
         self._supplied = bits
+        self._contacts_rest = False
         us = float(self.now_us) if at_us is None else at_us
         for bit, contactor in ((COIL_NEG, self.main_neg), (COIL_PRE, self.precharge), (COIL_POS, self.main_pos)):
             contactor.command(bool(bits & bit), us)

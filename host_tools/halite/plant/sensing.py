@@ -183,8 +183,8 @@ class Sensing:
     def oc_ok(self) -> bool:
         """True while the hardware over-current alert is not raised."""
         sensors = self.plant.sensors_of
-        within = -sensors.alert_charge_A < self.measured_current_A < sensors.alert_discharge_A
-        return within and "oc_alert" not in self.faults.active
+        current_A = self.current_A if self.lies.is_quiet else self.measured_current_A
+        return -sensors.alert_charge_A < current_A < sensors.alert_discharge_A and "oc_alert" not in self.faults.active
 
     def in_bits(self, at_us: float | None = None) -> int:
         """Digital inputs at at_us (default: now) as bits IN_*."""
