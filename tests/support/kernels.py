@@ -21,7 +21,7 @@ NAMES = sorted(name for name in Kernel.every if name.startswith(("rack.control."
 _WORDS = 1000       # more than the words of any layout and of the rings
 # largest value of a word; the rings of a state array have 256 places, so most of its indices fit
 _SPANS = (2, 9, 130, 3_000, 30_000)
-_TABLES, _ROWS, _COLUMNS = ("state", "circuit", "now"), 14, 5  # tables of the plant
+_TABLES, _ROWS, _COLUMNS = ("state", "circuit", "now", "rows", "nodes"), 14, 5  # tables of the plant
 _POSITIVE = ("emf_V", "ohm")
 _ENDLESS = ("rack.control.response.request_kernel.request_kernel",)     # with an index outside its ring
 

@@ -3,7 +3,7 @@
 A kernel is a function at module level over integers, floats and buffers of numbers. It runs as Python until the
 kernels of this process have taken LOAD_s together: loading numba takes about a second. Then its next call loads it
 from the cache, or compiles it as soon as it alone has taken COMPILE_s. HALITE_JIT=0 keeps every kernel in Python;
-HALITE_JIT=1 compiles each kernel in its first call. Kernels of mutants (HALITE_MUTANT) stay in Python.
+HALITE_JIT=1 compiles each kernel in its first call. The firmware's kernels stay in Python in a mutant (HALITE_MUTANT).
 
 The compiled form has the same bits. Integers have 64 bits; rule R1 keeps those of the firmware within 31. Floats are
 IEEE doubles without contraction. An index is checked. A call with other arguments, such as checked integers in a
@@ -43,7 +43,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 def _switch() -> float:
     """Factor of the two times above: inf without compilation, 0 for compilation in the first call."""
-    if os.environ.get("HALITE_JIT") == "0" or "HALITE_MUTANT" in os.environ or find_spec("numba") is None:
+    if os.environ.get("HALITE_JIT") == "0" or find_spec("numba") is None:
         return float("inf")
     return 0.0 if os.environ.get("HALITE_JIT") == "1" else 1.0
 
@@ -318,4 +318,5 @@ def part(function: _F, place: Callable[[Any], Any] = _itself) -> _F:
 def kernel(function: _F, place: Callable[[Any], Any] = _itself) -> _F:
     """Decorate a function as a kernel. place: as for `part`."""
     made: Kernel = part(function, place).kernel  # type: ignore[attr-defined]
-    return function if Kernel.switch == float("inf") else made.call()  # type: ignore[return-value]
+    stays = Kernel.switch == float("inf") or ("HALITE_MUTANT" in os.environ and made.name.startswith("rack."))
+    return function if stays else made.call()  # type: ignore[return-value]

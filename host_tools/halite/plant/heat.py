@@ -66,38 +66,61 @@ class Ledger:
         return sum(self.sources.values()) + self.heater - self.to_ambient
 
 
+# Rows of the coefficients of a step, one column for each position; W/K unless said.
+# KEPT: share of the temperature before it that the coolant brings to a position. ENTRY: share of the tank's temperature
+# that reaches it. FIRST, SECOND: share of their distance that the surfaces of this position and of the next move.
+(CORE, SURFACE, INWARD, INWARD_SHARE, CORE_TOTAL, COOLING, COOLING_SHARE, TOTAL, COOLANT_TOTAL, KEPT, ENTRY, AIR,
+ FIRST, SECOND) = range(14)  # fmt: skip
+# Rows of the temperatures and of the heat of the next step.
+CORE_degC, SURFACE_degC, COOLANT_degC, CORE_W, SURFACE_W, _FROM_CORE, _GIVEN = range(7)
+
+
 @dataclass(frozen=True)
 class _Coefficients:
-    """Constants of a step for one pump duty and one step size; W/K, one entry per position unless said.
+    """Constants of a step for one pump duty and one step size. rows: as above. plate, tank, flow: W/K."""
 
-    kept: share of the temperature before it that the coolant brings to a position.
-    entry: share of the tank's temperature that reaches position j.
-    """
-
-    core: Array
-    surface: Array
+    rows: Array
     plate: float
     tank: float
-    inward: Array
-    inward_share: Array
-    core_total: Array
-    cooling: Array
-    cooling_share: Array
-    total: Array
-    coolant_total: Array
     flow: float
-    kept: Array
-    entry: Array
-    pairs: tuple[tuple[slice, slice, Array, Array], ...]
 
 
 @jit.kernel
-def _carry(kept: Array, source: Array, carried: Array, count: int) -> None:
-    """Fill `carried`: each position adds its source to the share `kept` of the temperature before it."""
-    value = 0.0
-    for at in range(count):
-        value = kept[at] * value + source[at]
-        carried[at] = value
+def conduct(rows: Array, nodes: Array) -> None:
+    """Exact exchange between the two surfaces of each pair: first the even pairs, then the odd ones."""
+    for start in range(2):
+        for at in range(start, nodes.shape[1] - 1, 2):
+            apart = nodes[SURFACE_degC, at] - nodes[SURFACE_degC, at + 1]
+            nodes[SURFACE_degC, at] -= apart * rows[FIRST, at]
+            nodes[SURFACE_degC, at + 1] += apart * rows[SECOND, at]
+
+
+@jit.kernel
+def along_coolant(rows: Array, nodes: Array, plate: float, ambient_degC: float) -> float:
+    """Eliminate cores and surfaces and follow the coolant from a tank at 0 °C; returns its end temperature."""
+    coolant_degC = 0.0
+    for at in range(nodes.shape[1]):
+        from_core = rows[CORE, at] * nodes[CORE_degC, at] + nodes[CORE_W, at]
+        given = rows[SURFACE, at] * nodes[SURFACE_degC, at] + rows[INWARD_SHARE, at] * from_core
+        given += rows[AIR, at] * ambient_degC + nodes[SURFACE_W, at]
+        own = (plate * nodes[COOLANT_degC, at] + rows[COOLING_SHARE, at] * given) / rows[COOLANT_TOTAL, at]
+        coolant_degC = rows[KEPT, at] * coolant_degC + own
+        nodes[COOLANT_degC, at], nodes[_FROM_CORE, at], nodes[_GIVEN, at] = coolant_degC, from_core, given
+    return float(coolant_degC)
+
+
+@jit.kernel
+def from_tank(rows: Array, nodes: Array, tank_degC: float, ambient_degC: float) -> float:
+    """Take the tank's temperature to coolant, surfaces and cores, and use up their heat; returns W to the air."""
+    lost_W = 0.0
+    for at in range(nodes.shape[1]):
+        coolant_degC = nodes[COOLANT_degC, at] + rows[ENTRY, at] * tank_degC
+        surface_degC = (nodes[_GIVEN, at] + rows[COOLING, at] * coolant_degC) / rows[TOTAL, at]
+        nodes[CORE_degC, at] = (nodes[_FROM_CORE, at] + rows[INWARD, at] * surface_degC) / rows[CORE_TOTAL, at]
+        nodes[COOLANT_degC, at], nodes[SURFACE_degC, at] = coolant_degC, surface_degC
+        nodes[CORE_W, at] = nodes[SURFACE_W, at] = 0.0
+        lost_W += rows[AIR, at] * (surface_degC - ambient_degC)
+    return float(lost_W)
 
 
 class Heat:
@@ -131,14 +154,13 @@ class Heat:
         gaps = np.full(n - 1, self.data.neighbour_W_per_K)
         gaps[plant.temps_per_device - 1 :: plant.temps_per_device] = self.data.module_gap_W_per_K
         self._gaps_W_per_K = gaps
-        self.core_degC = start_degC + rng.normal(0.0, 0.2, n)
-        self.surface_degC = self.core_degC.copy()
+        self._nodes = np.zeros((7, n))
+        self.core_degC, self.surface_degC, self.coolant_degC, self._core_W, self._surface_W = self._nodes[:_FROM_CORE]
+        self.core_degC[:] = start_degC + rng.normal(0.0, 0.2, n)
+        self.surface_degC[:] = self.core_degC
         self.tank_degC = min(start_degC, ambient_degC + 5.0)
-        self.coolant_degC = np.full(n, self.tank_degC)
+        self.coolant_degC[:] = self.tank_degC
         self.ledger = Ledger()
-        self._local_degC, self._carried_degC = np.zeros(n), np.zeros(n)  # the same buffers in each call of the kernel
-        self._core_W = np.zeros(n)
-        self._surface_W = np.zeros(n)
         self._sources: dict[str, float] = {}
         self._prepared: dict[tuple[float, float, bool], _Coefficients] = {}
 
@@ -162,39 +184,22 @@ class Heat:
     def step(self, dt_s: float, cooling: Cooling) -> None:
         """Advance by dt_s, any positive number of seconds, and use up the heat given by `warm`."""
         c = self._coefficients(dt_s, cooling)
-        self._conduct(c)
+        conduct(c.rows, self._nodes)
         self._solve(c, dt_s, cooling)
         for source, watts in self._sources.items():
             self.ledger.sources[source] = self.ledger.sources.get(source, 0.0) + watts * dt_s
         self._sources.clear()
-        self._core_W[:] = 0.0
-        self._surface_W[:] = 0.0
-
-    def _conduct(self, c: _Coefficients) -> None:
-        """Exact exchange between the two surfaces of each pair: first the even pairs, then the odd ones."""
-        surface = self.surface_degC
-        for first, second, first_share, second_share in c.pairs:
-            apart = surface[first] - surface[second]
-            surface[first] -= apart * first_share
-            surface[second] += apart * second_share
 
     def _solve(self, c: _Coefficients, dt_s: float, cooling: Cooling) -> None:
         """Solve the implicit equations: cores and surfaces eliminated, then the coolant on its way, then the tank."""
-        air = self._air_W_per_K
-        from_core = c.core * self.core_degC + self._core_W
-        given = c.surface * self.surface_degC + c.inward_share * from_core + air * self.ambient_degC + self._surface_W
-        local, carried = self._local_degC, self._carried_degC
-        np.divide(c.plate * self.coolant_degC + c.cooling_share * given, c.coolant_total, out=local)
-        _carry(c.kept, local, carried, len(local))
+        end_degC = along_coolant(c.rows, self._nodes, c.plate, float(self.ambient_degC))
         heater_W = self.data.heater_W if cooling.heater else 0.0
         still, fan = self.data.radiator_W_per_K
         radiator = still + fan * cooling.fan_pct / 100
-        balance = c.tank * self.tank_degC + heater_W + radiator * self.ambient_degC + c.flow * carried[-1]
-        self.tank_degC = float(balance / (c.tank + radiator + c.flow * (1 - c.entry[-1])))
-        self.coolant_degC = carried + c.entry * self.tank_degC
-        self.surface_degC[:] = (given + c.cooling * self.coolant_degC) / c.total
-        self.core_degC[:] = (from_core + c.inward * self.surface_degC) / c.core_total
-        lost_W = float(air @ (self.surface_degC - self.ambient_degC)) + radiator * (self.tank_degC - self.ambient_degC)
+        balance = c.tank * self.tank_degC + heater_W + radiator * self.ambient_degC + c.flow * end_degC
+        self.tank_degC = float(balance / (c.tank + radiator + c.flow * (1 - c.rows[ENTRY, -1])))
+        lost_W = from_tank(c.rows, self._nodes, self.tank_degC, float(self.ambient_degC))
+        lost_W += radiator * (self.tank_degC - self.ambient_degC)
         self.ledger.heater += heater_W * dt_s
         self.ledger.to_ambient += lost_W * dt_s
 
@@ -216,29 +221,14 @@ class Heat:
         flow = data.flow_W_per_K * duty
         total = surface + core * self._inward_W_per_K / (core + self._inward_W_per_K) + self._air_W_per_K + cooling
         coolant_total = plate + flow + cooling * (1 - cooling / total)
-        kept = flow / coolant_total
-        return _Coefficients(
-            core=core,
-            surface=surface,
-            plate=plate,
-            tank=data.tank_J_per_K / dt_s,
-            inward=self._inward_W_per_K,
-            inward_share=self._inward_W_per_K / (core + self._inward_W_per_K),
-            core_total=core + self._inward_W_per_K,
-            cooling=cooling,
-            cooling_share=cooling / total,
-            total=total,
-            coolant_total=coolant_total,
-            flow=flow,
-            kept=kept,
-            entry=np.cumprod(kept, dtype=np.float64),
-            pairs=tuple(self._pair(start, dt_s) for start in (0, 1)),
-        )
-
-    def _pair(self, start: int, dt_s: float) -> tuple[slice, slice, Array, Array]:
-        """Slices of the pairs that begin at start, start + 2, ..., and the share of their distance that each moves."""
-        n = len(self.surface_degC)
-        first, second = slice(start, n - 1, 2), slice(start + 1, n, 2)
-        one, other = 1 / self.surface_J_per_K[first], 1 / self.surface_J_per_K[second]
-        moved_J_per_K = -np.expm1(-self._gaps_W_per_K[start::2] * dt_s * (one + other)) / (one + other)
-        return first, second, moved_J_per_K * one, moved_J_per_K * other
+        rows = np.zeros((14, n))
+        rows[CORE], rows[SURFACE], rows[TOTAL], rows[COOLANT_TOTAL] = core, surface, total, coolant_total
+        rows[INWARD], rows[CORE_TOTAL] = self._inward_W_per_K, core + self._inward_W_per_K
+        rows[INWARD_SHARE] = self._inward_W_per_K / rows[CORE_TOTAL]
+        rows[COOLING], rows[COOLING_SHARE], rows[AIR] = cooling, cooling / total, self._air_W_per_K
+        rows[KEPT] = flow / coolant_total
+        rows[ENTRY] = np.cumprod(rows[KEPT])
+        one, other = 1 / self.surface_J_per_K[:-1], 1 / self.surface_J_per_K[1:]
+        moved_J_per_K = -np.expm1(-self._gaps_W_per_K * dt_s * (one + other)) / (one + other)
+        rows[FIRST, :-1], rows[SECOND, :-1] = moved_J_per_K * one, moved_J_per_K * other
+        return _Coefficients(rows, plate, data.tank_J_per_K / dt_s, flow)

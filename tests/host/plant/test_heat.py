@@ -144,7 +144,7 @@ def test_no_step_size_leaves_the_range_of_temperatures(dt_s, pump, flows, seed):
     heat = heat_of(ambient_degC=20.0)
     rng = np.random.default_rng(seed)
     heat.core_degC[:], heat.surface_degC[:] = rng.uniform(-20, 300, (2, PLANT.sensors))
-    heat.coolant_degC = rng.uniform(0, 60, PLANT.sensors)
+    heat.coolant_degC[:] = rng.uniform(0, 60, PLANT.sensors)
     for _ in range(5):
         heat.step(dt_s, Cooling(pump, 50, False, flows))
         for nodes in (heat.core_degC, heat.surface_degC, heat.coolant_degC):
