@@ -15,13 +15,14 @@ help:  ## list the targets
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "error: $(PYTHON) is older than 3.11 (give another: make PYTHON=python3.12 ...)" >&2; exit 1; }
-	@echo "setting up $(VENV) (once; some minutes, about 400 MB)"
+	@echo "setting up $(VENV) (once; some minutes, about 1.1 GB)"
 	@test -x $(RUN)python || $(PYTHON) -m venv $(VENV) \
 		|| { echo "error: $(PYTHON) cannot make a virtual environment (Debian: apt install python3-venv)" >&2; exit 1; }
 	@$(RUN)python -m pip install -qq --disable-pip-version-check -e '.[test]' \
 		|| { echo "error: the packages cannot be installed: is there a network? (pip's reason is above; run make again)" >&2; exit 1; }
 	@$(RUN)halite image > /dev/null
 	@$(RUN)halite dev native-core
+	@$(RUN)halite dev kernels
 	@touch $@
 
 demo: $(READY)  ## flash an emulated rack, run the demonstration, write its report

@@ -67,7 +67,7 @@ def _of(module: Any) -> Iterator[tuple[str, FunctionType]]:
             continue            # imported, or a second name
         members = vars(value).items() if inspect.isclass(value) else ((None, value),)
         for member, what in members:
-            function = what.fget if isinstance(what, property) else what
+            function = inspect.unwrap(what.fget if isinstance(what, property) else what)    # a kernel: its Python form
             if isinstance(function, FunctionType):
                 yield (f"{name}.{member}" if member else name), function
 

@@ -65,6 +65,7 @@ def afe_of(rack: Rack) -> Bq79616Stack:
     stack = Bq79616Stack(plant.devices, _afe_inputs(rack))
     stack.open_wires = lambda: [divmod(cell, plant.cells_per_device) for cell in rack.faults.places("cell_wire_open")]
     stack.lost_devices = lambda: rack.faults.places("afe_lost")
+    stack.own_faults = rack.afe_faults
     return stack
 
 
@@ -81,7 +82,7 @@ def ina_of(rack: Rack) -> Ina228:
     """The current sensor on the rack's shunt; a lost sensor no longer acknowledges."""
     sensors = rack.plant.sensors_of
     chip = Ina228(
-        lambda: (rack.measured_current_A, rack.string_V / sensors.divider, rack.board_degC), sensors.shunt_ohm
+        lambda: (rack.measured_current_A, rack.measured_rack_V / sensors.divider, rack.board_degC), sensors.shunt_ohm
     )
     chip.lost = lambda: "current_lost" in rack.faults
     return chip
@@ -89,7 +90,7 @@ def ina_of(rack: Rack) -> Ina228:
 
 def coolant_ratio(rack: Rack) -> float:
     """Voltage of the coolant NTC's divider over its reference, for the board's ADC."""
-    return rack.plant.sensors_of.ntc.ratio(rack.coolant_degC)
+    return rack.plant.sensors_of.ntc.ratio(rack.measured_coolant_degC)
 
 
 def chips_of(rack: Rack, fram: bytes | None = None, afe_chip: int = AFE_BQ79616) -> Chips:

@@ -6,7 +6,7 @@ device (position 0) sits on the UART and has cells of its own. Bytes of an answe
 at 1 Mbit/s, the top device first, as the chip does it.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from halite.chips.crc import crc16
@@ -90,6 +90,8 @@ class Bq79616Stack:
     lost_devices(): positions without supply, asked at every frame. open_wires(): (position, cell 0..15) whose upper
     sense wire is open, found by the open-wire check. dead_adcs(): positions whose main ADC cannot start.
 
+    own_faults(): position → bits of FAULT_SUMMARY that the device sets by itself.
+
     on_read(register, now_us): called at each read command.
     """
 
@@ -108,6 +110,7 @@ class Bq79616Stack:
         self.open_wires: Callable[[], Collection[tuple[int, int]]] = lambda: ()
         self.lost_devices: Callable[[], Collection[int]] = lambda: ()
         self.dead_adcs: Callable[[], Collection[int]] = lambda: ()
+        self.own_faults: Callable[[], Mapping[int, int]] = dict
         self.transmit: Callable[[bytes, float], None] = lambda data, at_us: None
         self.on_read: Callable[[int, float], None] = lambda register, now_us: None
         self.frames = self.crc_errors = 0
@@ -315,7 +318,7 @@ class Bq79616Stack:
         flags = R.SYS_FAULT if registers[R.FAULT_SYS] else 0
         flags |= R.COMM_FAULT if registers[R.FAULT_COMM1] else 0
         flags |= R.OPEN_WIRE_FAULT if registers[R.FAULT_COMP_VCOW1] or registers[R.FAULT_COMP_VCOW1 + 1] else 0
-        registers[R.FAULT_SUMMARY] = flags
+        registers[R.FAULT_SUMMARY] = flags | self.own_faults().get(device.position, 0)
         registers[R.DEV_STAT] = R.MAIN_RUN if device.converted_us is not None else 0
 
     def _convert(self, device: Device, now_us: float) -> None:

@@ -69,6 +69,6 @@ class FirmwareTableCodec:
                 "state": status.state,
                 "echo": status.echo,
                 "sequence": counter,
-                "fault": int(status.state == pcs_codes.PCS_FAULT),
+                "fault": status.fault,
             },
         )

@@ -23,6 +23,7 @@ class Status:
     bus_dV: int
     power_W: int
     echo: int  # counter of the last request that was accepted
+    fault: int = 0  # 0..15, 0 without a fault
 
 
 class PcsCodec(Protocol):

@@ -4,13 +4,20 @@ The layout of the frames comes from a codec, so that the node holds no second co
 """
 
 from collections import deque
+from functools import partial
 
 from halite.chips.can_bus import KEPT, CanBus, Frame
 from halite.chips.pcs_codec import FirmwareTableCodec
 from halite.chips.pcs_messages import PcsCodec, Request, Status
+from halite.common.paths import use_firmware
 from halite.plant.rack import Rack
 
+use_firmware()
+
+from rack.definitions.pcs_codes import STATUS_ID  # noqa: E402 - only after use_firmware
+
 STATUS_PERIOD_US = 20_000.0
+_FORGED_AFTER_US = 2_000.0  # a forged status follows the true one
 
 
 class PcsNode:
@@ -24,20 +31,35 @@ class PcsNode:
         self.codec = codec
         self.requests: deque[tuple[float, Request]] = deque(maxlen=KEPT)
         self.rejected = 0
-        self._counter = 0
         self._last_counter: int | None = None
         bus.nodes.append(self)
         bus.every(STATUS_PERIOD_US, self.report, STATUS_PERIOD_US)
 
     def report(self, at_us: float) -> None:
-        """Send one status frame, unless the PCS is silent."""
-        self.rack.step_to(at_us)
-        if self.rack.pcs.silent:
+        """Send one status frame, unless the PCS is silent; with a fault also the frames of another node."""
+        rack = self.rack
+        rack.step_to(at_us)
+        self._flood(at_us)
+        if rack.pcs.silent:
             return
-        self._counter = self._counter + 1 & 15
-        pcs = self.rack.pcs
-        status = Status(pcs.state, round(self.rack.bus_V * 10), round(pcs.power_W), self._last_counter or 0)
-        self.bus.send(self, self.codec.status(status, self._counter), at_us)
+        counter = rack.next_status_counter()
+        self.bus.send(self, self.codec.status(self._status(rack.measured_bus_V), counter), at_us)
+        if rack.forged_bus_V is not None:
+            forged = self.codec.status(self._status(rack.forged_bus_V), counter + 1 & 15)
+            self.bus.at(at_us + _FORGED_AFTER_US, lambda us: self.bus.send(self, forged, us))
+
+    def _status(self, bus_V: float) -> Status:
+        rack = self.rack
+        echo = rack.measured_pcs_echo(self._last_counter or 0)
+        state, power_W = rack.measured_pcs_state, round(rack.measured_pcs_power_W)
+        return Status(state, round(bus_V * 10), power_W, echo, rack.pcs_fault_code)
+
+    def _flood(self, at_us: float) -> None:
+        """Garbage until the next status frame: right identifier, wrong CRC."""
+        rate_per_ms = self.rack.faults.value("can_flood", 0.0)
+        for n in range(round(rate_per_ms * STATUS_PERIOD_US / 1000)):
+            garbage = Frame(STATUS_ID, bytes((n,)) * 8)
+            self.bus.at(at_us + n * 1000 / rate_per_ms, partial(self.bus.send, self, garbage))
 
     # node of the bus
 

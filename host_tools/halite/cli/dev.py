@@ -62,6 +62,29 @@ def measurement_figures() -> None:
         print(line)
 
 
+@app.command("fit-cell", epilog="Example: halite dev fit-cell")
+def fit_cell() -> None:
+    """Fit the circuit of the simulated LFP cell to PyBaMM and write its tables. This takes some minutes.
+
+    Needs the extra `validate`.
+    """
+    from halite.bench.cell_fit import write
+
+    write()
+
+
+@app.command("validate-cell", epilog="Example: halite dev validate-cell")
+def validate_cell() -> None:
+    """Compare the simulated LFP cell with PyBaMM; print the errors and draw docs/plant_voltage.svg.
+
+    This takes a minute and needs the extra `validate`.
+    """
+    from halite.bench.cell_plot import write
+
+    for line in write():
+        print(line)
+
+
 @app.command("native-core", epilog="Example: halite dev native-core")
 def native_core() -> None:
     """Compile the emulator's core for this Python, which makes it twice as fast.
@@ -71,3 +94,14 @@ def native_core() -> None:
     from halite.emulator.rp2040py_fixes.native_build import build_or_note
 
     build_or_note()
+
+
+@app.command(epilog="Example: halite dev kernels")
+def kernels() -> None:
+    """Compile the kernels that a closed rack uses into the cache, which takes about a minute once.
+
+    Needs numba, the extra `fast`. Without it every kernel runs as Python, with the same results.
+    """
+    from halite.bench.speed import compile_kernels
+
+    print(compile_kernels())

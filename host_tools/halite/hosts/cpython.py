@@ -5,10 +5,12 @@ a sensor, it delivers no reading. The fast path gets every zero crossing at its 
 """
 
 import math
+from array import array
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from halite.chips.bq79616 import CELL_LSB_V
 from halite.common.paths import use_firmware
@@ -55,6 +57,7 @@ class CpythonHost:
         self._afe: dict[str, tuple[float, Any]] = {}
         self._status_us = 0.0
         self._permitted = False
+        self._slow = (-1, -1)  # slow steps and version of the faults at the last slow inputs
 
     def _bus_time_us(self, size: int) -> float:
         """Time in µs of a broadcast read of `size` bytes from every device at 1 Mbit/s, plus 2 ms to evaluate it."""
@@ -65,7 +68,7 @@ class CpythonHost:
     def run_to(self, us: float) -> None:
         """Run every edge and scan up to and including `us`."""
         while True:
-            edge, phase = min((self._next_edges_us[n] or math.inf, n) for n in self._phases)
+            edge, phase = self._next_edge()
             if min(edge, self._next_scan_us) > us:
                 break
             if edge <= self._next_scan_us:
@@ -74,6 +77,12 @@ class CpythonHost:
                 self._scan(self._next_scan_us)
                 self._next_scan_us += self.scan_us
         self.rack.step_to(us)
+
+    def _next_edge(self) -> tuple[float, int]:
+        """Time in µs and phase of the next edge; inf without one."""
+        if len(self._next_edges_us) == 1:
+            return self._next_edges_us[0] or math.inf, 0
+        return min((us or math.inf, phase) for phase, us in enumerate(self._next_edges_us))
 
     def _edge(self, us: float, phase: int) -> None:
         self.rack.step_to(us)
@@ -113,7 +122,7 @@ class CpythonHost:
 
     def _read_afe(self, us: float) -> None:
         """Sample the AFEs each period, deliver the samples after their bus time."""
-        for name in list(self._afe):
+        for name in tuple(self._afe):
             due, values = self._afe[name]
             if due <= us:
                 del self._afe[name]
@@ -127,25 +136,32 @@ class CpythonHost:
                     "TEMPS": (cells + self._frame_us["TEMPS"], quantised_temps(self.rack)),
                 }
 
-    def _deliver(self, name: str, values: list[int]) -> None:
+    def _deliver(self, name: str, values: "array[int]") -> None:
         if name == "CELLS":
-            for cell, mV in enumerate(values):
-                self.controller.cells_mV[cell] = mV
+            self.controller.cells_mV[:] = values
             self.controller.cells_arrived()
         else:
-            for sensor, ddegC in enumerate(values):
-                self.controller.temps_ddegC[sensor] = ddegC
+            self.controller.temps_ddegC[:] = values
             self.controller.temps_arrived()
 
     def _write_inputs(self, us: float) -> None:
         s, rack = self.controller.s, self.rack
         if "current_lost" not in rack.faults:
-            self.controller.current_arrived(round(rack.measured_current_A * 10), round(rack.string_V * 10))
+            self.controller.current_arrived(round(rack.measured_current_A * 10), round(rack.measured_rack_V * 10))
         s[I.IN_bits] = rack.in_bits(us)
-        s[I.COOLANT_ddegC] = round(rack.coolant_degC * 10)
+        now = rack.slow_steps, rack.faults.version
+        if now != self._slow or not rack.lies.is_quiet:
+            self._slow = now
+            self._write_slow_inputs()
+
+    def _write_slow_inputs(self) -> None:
+        """Write the inputs that move only with a slow step of the rack or with a fault."""
+        s, rack = self.controller.s, self.rack
+        s[I.COOLANT_ddegC] = round(rack.measured_coolant_degC * 10)
         s[I.BOARD_ddegC] = round(rack.board_degC * 10)
         s[I.GAS_mV] = round(rack.gas_mV)
         s[I.AFE_SEEN] = rack.afe_devices_reached()
+        s[I.AFE_FAULT] = min(rack.afe_faults(), default=-1) + 1
 
     def _read_status(self, us: float) -> None:
         if us < self._status_us:
@@ -153,23 +169,34 @@ class CpythonHost:
         self._status_us += STATUS_PERIOD_MS * 1000
         if self.rack.pcs.silent:
             return
-        s = self.controller.s
+        s, rack = self.controller.s, self.rack
+        counter = rack.next_status_counter()
+        if counter == s[I.PCS_SEQUENCE]:
+            return  # the firmware refuses a status whose counter stands
         arrived(s, I.PCS_AGE_ms)
-        s[I.PCS_POWER_W] = round(self.rack.pcs.power_W)
-        s[I.BUS_dV] = round(self.rack.bus_V * 10)
-        s[I.PCS_STATE] = self.rack.pcs.state
+        s[I.PCS_SEQUENCE] = counter
+        s[I.PCS_POWER_W] = round(rack.measured_pcs_power_W)
+        s[I.BUS_dV] = round(10 * (rack.measured_bus_V if rack.forged_bus_V is None else rack.forged_bus_V))
+        s[I.PCS_STATE] = rack.measured_pcs_state
+        s[I.PCS_FAULT] = rack.pcs_fault_code
+        s[I.PCS_ECHO] = rack.measured_pcs_echo(rack.pcs.accepted & 15)
 
 
-def quantised_cells(rack: Rack) -> list[int]:
+def quantised_cells(rack: Rack) -> "array[int]":
     """Cell voltages in mV, rounded to the AFE's counts of 190.73 µV as the driver converts them."""
-    raw = np.clip(np.round(rack.measured_cells_V() / CELL_LSB_V), -32767, 32767).astype(np.int64)
-    return [int(mV) for mV in (raw * 3125 + 8192) >> 14]
+    counts = np.minimum(np.maximum(np.rint(rack.measured_cells_V() / CELL_LSB_V), -32767), 32767)
+    raw = counts.astype(np.int64)
+    return _integers((raw * 3125 + 8192) >> 14)
 
 
-def quantised_temps(rack: Rack) -> list[int]:
+def quantised_temps(rack: Rack) -> "array[int]":
     """Temperatures in 0.1 °C; NO_OPEN or NO_SHORT for a broken sensor."""
     temps = rack.measured_temps_degC()
-    finite = np.clip(np.nan_to_num(temps, posinf=0.0, neginf=0.0), -50.0, 200.0)
-    shorts = np.where(np.isposinf(temps), codes.NO_SHORT, np.round(finite * 10))
-    filled = np.where(np.isneginf(temps), codes.NO_OPEN, shorts)
-    return [int(code) for code in filled]
+    codes_ddegC = np.rint(np.minimum(np.maximum(temps, -50.0), 200.0) * 10)
+    codes_ddegC[temps == np.inf] = codes.NO_SHORT
+    codes_ddegC[temps == -np.inf] = codes.NO_OPEN
+    return _integers(codes_ddegC)
+
+
+def _integers(values: NDArray[Any]) -> "array[int]":
+    return array("i", values.astype(np.intc).tobytes())

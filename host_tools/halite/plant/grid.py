@@ -5,54 +5,80 @@ tick (16 ns). The phase is therefore a closed formula of time, and each crossing
 """
 
 import math
+from array import array
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
+
+from halite.common import jit
 
 _JITTER_LENGTH = 4096
 _US = 1e-6
 _SAME_US = 0.01  # a crossing this close to `after_us` is the one that the caller already has
 
 
-@dataclass(frozen=True)
-class _Segment:
-    """Frequency `hz + slope * t` from start_us on, with t in seconds since then; cycles: the phase at start_us."""
-
-    start_us: float
-    hz: float
-    slope_hz_per_s: float
-    cycles: float
-
-    def hz_at(self, us: float) -> float:
-        return self.hz + self.slope_hz_per_s * (us - self.start_us) * _US
-
-    def cycles_at(self, us: float) -> float:
-        t = (us - self.start_us) * _US
-        return self.cycles + self.hz * t + 0.5 * self.slope_hz_per_s * t * t
+# Rows of four numbers in flat arrays. A segment, from START on: frequency HZ + SLOPE * t with t in seconds since START;
+# CYCLES: the phase at START. A sine is an oscillation of the frequency from START to STOP.
+_Rows: TypeAlias = "array[float]"
+_ROW = 4
+_HZ, _SLOPE, _CYCLES = 1, 2, 3
+_AMPLITUDE, _RATE, _STOP = 1, 2, 3
 
 
-@dataclass(frozen=True)
-class _Sine:
-    """A superposed oscillation of the frequency, present from start_us to stop_us."""
+@jit.part
+def _segment_at(segments: _Rows, us: float) -> int:
+    """Place of the last segment that starts at or before `us`; of the first one before that."""
+    low, high = 0, len(segments) // _ROW
+    while high - low > 1:
+        middle = (low + high) // 2
+        if segments[_ROW * middle] <= us:
+            low = middle
+        else:
+            high = middle
+    return _ROW * low
 
-    start_us: float
-    amplitude_hz: float
-    rate_hz: float
-    stop_us: float = math.inf
 
-    def hz_at(self, us: float) -> float:
-        if not self.start_us <= us < self.stop_us:
-            return 0.0
-        return self.amplitude_hz * math.sin(2 * math.pi * self.rate_hz * (us - self.start_us) * _US)
+@jit.part
+def _hz_at(segments: _Rows, sines: _Rows, us: float) -> float:
+    at = _segment_at(segments, us)
+    hz = segments[at + _HZ] + segments[at + _SLOPE] * (us - segments[at]) * _US
+    for sine in range(0, len(sines), _ROW):
+        if sines[sine] <= us < sines[sine + _STOP]:
+            turn = 2 * math.pi * sines[sine + _RATE]
+            hz += sines[sine + _AMPLITUDE] * math.sin(turn * (us - sines[sine]) * _US)
+    return hz
 
-    def cycles_at(self, us: float) -> float:
-        t = (min(us, self.stop_us) - self.start_us) * _US
-        if t <= 0:
-            return 0.0
-        turn = 2 * math.pi * self.rate_hz
-        return self.amplitude_hz / turn * (1 - math.cos(turn * t))
+
+@jit.part
+def _segment_cycles(segments: _Rows, at: int, us: float) -> float:
+    t = (us - segments[at]) * _US
+    return segments[at + _CYCLES] + segments[at + _HZ] * t + 0.5 * segments[at + _SLOPE] * t * t
+
+
+@jit.kernel
+def _cycles_at(segments: _Rows, sines: _Rows, us: float) -> float:
+    cycles = _segment_cycles(segments, _segment_at(segments, us), us)
+    for sine in range(0, len(sines), _ROW):
+        t = (min(us, sines[sine + _STOP]) - sines[sine]) * _US
+        if t > 0:
+            turn = 2 * math.pi * sines[sine + _RATE]
+            cycles += sines[sine + _AMPLITUDE] / turn * (1 - math.cos(turn * t))
+    return cycles
+
+
+@jit.kernel
+def _time_of(segments: _Rows, sines: _Rows, cycles: float, guess_us: float) -> float:
+    """Solve the phase for its time in µs; the frequency is positive, so Newton's iteration is monotone."""
+    us = guess_us
+    for _ in range(50):
+        step = (_cycles_at(segments, sines, us) - cycles) / _hz_at(segments, sines, us) / _US
+        us -= step
+        if abs(step) < 1e-4:
+            break
+    return us
 
 
 @dataclass
@@ -76,9 +102,8 @@ class Grid:
     """
 
     def __init__(self, nominal_hz: float = 50.0, jitter_us: float = 0.0, seed: int = 1) -> None:
-        self._segments = [_Segment(0.0, nominal_hz, 0.0, 0.0)]
-        self._starts = [0.0]
-        self._sines: list[_Sine] = []
+        self._segments = array("d", (0.0, nominal_hz, 0.0, 0.0))
+        self._sines = array("d")
         self._lost: list[_Loss] = []
         self.nominal_hz = nominal_hz
         noise = np.random.default_rng(seed).normal(0.0, 1.0, _JITTER_LENGTH)
@@ -93,7 +118,7 @@ class Grid:
 
     def ramp(self, to_hz: float, rate_hz_per_s: float, at_us: float) -> None:
         """Move from the frequency at `at_us` to `to_hz` at `rate_hz_per_s` (the sign follows from `to_hz`)."""
-        start = self._segment(at_us).hz_at(at_us)
+        start = _hz_at(self._segments, array("d"), at_us)
         if start == to_hz:
             self._add(at_us, to_hz, 0.0)
             return
@@ -110,7 +135,7 @@ class Grid:
 
     def sine(self, amplitude_hz: float, rate_hz: float, at_us: float, stop_us: float = math.inf) -> None:
         """Superpose an oscillation of the frequency from at_us to stop_us, with phase 0 at at_us."""
-        self._sines.append(_Sine(at_us, amplitude_hz, rate_hz, stop_us))
+        self._sines.extend((at_us, amplitude_hz, rate_hz, stop_us))
 
     def lose(self, at_us: float, phase: int | None = None) -> None:
         """Stop the zero crossings of one phase (0, 1, 2), or of the whole mains, from at_us until `restore`."""
@@ -123,26 +148,25 @@ class Grid:
                 loss.stop_us = min(loss.stop_us, at_us)
 
     def _add(self, at_us: float, hz: float, slope: float) -> None:
-        index = bisect_right(self._starts, at_us)
-        if at_us == self._starts[index - 1]:
+        """Begin a segment at `at_us`; it replaces later ones, and one that begins at this time."""
+        segments = self._segments
+        starts = segments[::_ROW]
+        index = bisect_right(starts, at_us)
+        if at_us == starts[index - 1]:
             index -= 1
-        cycles = self._segments[max(index - 1, 0)].cycles_at(at_us) if index else 0.0
-        del self._segments[index:], self._starts[index:]
-        self._segments.append(_Segment(at_us, hz, slope, cycles))
-        self._starts.append(at_us)
+        cycles = _segment_cycles(segments, _ROW * max(index - 1, 0), at_us) if index else 0.0
+        self._segments = segments[: _ROW * index]
+        self._segments.extend((at_us, hz, slope, cycles))
 
     # readings
 
-    def _segment(self, us: float) -> _Segment:
-        return self._segments[max(bisect_right(self._starts, us) - 1, 0)]
-
     def hz_at(self, us: float) -> float:
         """Frequency in Hz at `us`."""
-        return self._segment(us).hz_at(us) + sum(s.hz_at(us) for s in self._sines)
+        return _hz_at(self._segments, self._sines, us)
 
     def cycles_at(self, us: float) -> float:
         """Phase in cycles since time zero."""
-        return self._segment(us).cycles_at(us) + sum(s.cycles_at(us) for s in self._sines)
+        return _cycles_at(self._segments, self._sines, us)
 
     def present(self, us: float) -> bool:
         """True unless the whole mains is lost at `us`; the loss of one phase does not count."""
@@ -150,23 +174,15 @@ class Grid:
 
     def _loss(self, us: float, phase: int) -> "_Loss | None":
         """The longest loss that covers `us` for this phase; None without one."""
+        if not self._lost:
+            return None
         found = (loss for loss in self._lost if loss.phase in (None, phase) and loss.holds(us))
         return max(found, key=lambda loss: loss.stop_us, default=None)
-
-    def _time_of(self, cycles: float, guess_us: float) -> float:
-        """Solve the phase for its time in µs; the frequency is positive, so Newton's iteration is monotone."""
-        us = guess_us
-        for _ in range(50):
-            step = (self.cycles_at(us) - cycles) / self.hz_at(us) / _US
-            us -= step
-            if abs(step) < 1e-4:
-                break
-        return us
 
     def _crossing(self, half_cycles: int, guess_us: float, phase: int) -> float:
         place = (half_cycles + phase * _JITTER_LENGTH // 3) % _JITTER_LENGTH
         jitter = self._jitter[place] if self._jitter_us else 0.0
-        return self._time_of(half_cycles / 2 + phase / 3, guess_us) + jitter
+        return _time_of(self._segments, self._sines, half_cycles / 2 + phase / 3, guess_us) + jitter
 
     def next_crossing(
         self, after_us: float, rising_only: bool = False, phase: int = 0

@@ -1,51 +1,50 @@
 """Parameters of the simulated rack, each with its source.
 
-The size of the rack comes from the board config, all other numbers from data sheets. A wrong protection limit in a
-config therefore does not change the plant, and a simulation shows it.
+The size of the rack comes from the board config, all other numbers from data sheets and `halite.plant.chemistries`. A
+wrong protection limit or a wrong cell table in a config therefore does not change the plant, and a simulation shows it.
 """
 
-import csv
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from halite.plant.chemistries import Array, ocv_curve
 from halite.plant.ntc import Ntc
-
-Array = npt.NDArray[np.float64]
-_DATA = Path(__file__).parent / "data"
 
 
 @dataclass(frozen=True)
 class Chemistry:
-    """Cell data of one chemistry. Resistance (mΩ·Ah) and mass (kg/Ah) are per capacity."""
+    """Thermal cell data of one chemistry; mass in kg per Ah. The electrical data are in `halite.plant.chemistries`."""
 
     name: str
-    ocv_file: str
-    resistance_mohm_ah: float
     mass_kg_per_ah: float
     heat_j_per_kg_k: float
-    onset_degC: float
-    runaway_K_per_s: float
 
 
 CHEMISTRIES = (
-    # 18650 layered oxide: at most 39 mΩ·Ah AC at 1 kHz (TOB data sheet). DC resistance as twice AC, mass from 140 Wh/kg
-    # at 3.0 V, heat capacity, onset and rate: engineering judgement.
-    Chemistry("sodium", "ocv_sodium.csv", 78.0, 3.0 / 140, 1000.0, 120.0, 12.0),
-    # 314 Ah cell: 57 mΩ·Ah AC, 5.60 kg (Paneco 20C1600K); 1130 J/kgK (batterydesign.net). DC resistance as twice AC
-    # and a peak rate of 3 K/s: engineering judgement. First venting of a 280 Ah cell at 163 °C (Batteries 2024 10 270).
-    Chemistry("lfp", "ocv_lfp.csv", 114.0, 5.60 / 314, 1130.0, 150.0, 3.0),
+    Chemistry("sodium", 3.0 / 140, 1000.0),  # 140 Wh/kg at 3.0 V, heat capacity: engineering judgement
+    Chemistry("lfp", 5.60 / 314, 1130.0),  # 314 Ah cell: 5.60 kg (Paneco 20C1600K); 1130 J/kgK (batterydesign.net)
+    Chemistry("nfpp", 2.9 / 110, 1000.0),  # 110 Wh/kg at 2.9 V, heat capacity: engineering judgement
+    Chemistry("prada", 5.60 / 314, 1130.0),  # the research cell of the validation; its heat is not used
 )
+# A sodium cell of which the voltage limit is below this is a polyanion (NFPP up to 3.65 V, layered oxide 3.95 V).
+_NFPP_BELOW_V = 3.75
 
-# Resistance relative to 25 °C: PyBaMM Prada2013, 10 s pulse at 50 % (40, 71, 125, 150 mΩ·Ah at 45, 25, 0, -10 °C).
-# Used for both chemistries, and extended to -30 and 80 °C by engineering judgement.
-R_OF_T_degC = np.array([-30.0, -10.0, 0.0, 25.0, 45.0, 80.0])
-R_OF_T = np.array([3.2, 2.11, 1.76, 1.0, 0.563, 0.45])
+
+@dataclass(frozen=True)
+class Perturbation:
+    """Difference of the true cells from the nominal ones, against which the estimators are tested.
+
+    resistance, capacity: factors above 0. other_ocv: take the second source of the OCV (`ocv_curve`).
+    """
+
+    resistance: float = 1.0
+    capacity: float = 1.0
+    other_ocv: bool = False
+
+    def __post_init__(self) -> None:
+        if not (0.1 <= self.resistance <= 10.0 and 0.1 <= self.capacity <= 10.0):
+            raise ValueError(f"factors {self.resistance:g} and {self.capacity:g}: allowed are 0.1 to 10")
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Plant:
     precharge_tau_ms: float
     deadman_window_ms: int
     sensors_of: "Sensors" = field(default_factory=lambda: Sensors())
-    ocv: tuple[tuple[float, float], ...] = ()  # (SoC 0..1, V) of the cell's maker; empty: the curve of a research cell
+    perturbation: Perturbation = field(default_factory=Perturbation)
     # DC link of 2 mF for a 200 kW PCS, bleeder of 50 kΩ: engineering judgement
     bus_F: float = 2e-3
     bleeder_ohm: float = 50e3
@@ -107,28 +106,18 @@ class Plant:
         """Number of NTCs in the rack."""
         return self.devices * self.temps_per_device
 
-    def cell_resistance_ohm(self) -> float:
-        """Cell resistance at 25 °C."""
-        return self.chemistry.resistance_mohm_ah / self.capacity_Ah * 1e-3
-
     def cell_heat_capacity_J_per_K(self) -> float:
         """Heat capacity of one cell."""
         return self.chemistry.mass_kg_per_ah * self.capacity_Ah * self.chemistry.heat_j_per_kg_k
 
 
-def _chemistry(value: Any) -> Chemistry:
-    names = {c.name: c for c in CHEMISTRIES} | {"sodium_ion": CHEMISTRIES[0], "na": CHEMISTRIES[0]}
-    return names[value] if isinstance(value, str) else CHEMISTRIES[int(value)]
+_BY_NAME = {c.name: c for c in CHEMISTRIES} | {"sodium_ion": CHEMISTRIES[0], "na": CHEMISTRIES[0]}
 
 
-def _ocv_points(get: Callable[[str], Any]) -> tuple[tuple[float, float], ...]:
-    """The OCV table of the config, () without one. It has rows in TOML and is flat in compiled parameters."""
-    try:
-        table = get("cell_ocv")
-    except (KeyError, AttributeError):
-        return ()
-    flat = [int(n) for n in np.ravel(np.asarray(table, dtype=np.int64))]
-    return tuple((soc / 10_000, mV / 1000) for soc, mV in zip(flat[::2], flat[1::2], strict=True))
+def _chemistry(value: Any, voltage_max_V: float) -> Chemistry:
+    """The chemistry of a config's name or number: sodium with a low voltage limit is NFPP."""
+    found = _BY_NAME[value] if isinstance(value, str) else CHEMISTRIES[int(value)]
+    return _BY_NAME["nfpp"] if found.name == "sodium" and voltage_max_V < _NFPP_BELOW_V else found
 
 
 def _sensors(get: Callable[[str], Any]) -> Sensors:
@@ -153,7 +142,7 @@ def _sensors(get: Callable[[str], Any]) -> Sensors:
 
 def _plant(get: Callable[[str], Any]) -> Plant:
     return Plant(
-        chemistry=_chemistry(get("rack_chemistry")),
+        chemistry=_chemistry(get("rack_chemistry"), get("cell_voltage_max_mV") / 1000),
         series=int(get("cell_series")),
         capacity_Ah=get("cell_capacity_dAh") / 10,
         voltage_min_V=get("cell_voltage_min_mV") / 1000,
@@ -168,7 +157,6 @@ def _plant(get: Callable[[str], Any]) -> Plant:
         precharge_tau_ms=float(get("precharge_tau_ms")),
         deadman_window_ms=int(get("deadman_window_ms")),
         sensors_of=_sensors(get),
-        ocv=_ocv_points(get),
     )
 
 
@@ -187,24 +175,41 @@ def plant_of_params(params: object) -> Plant:
     return _plant(lambda name: getattr(params, name))
 
 
-def ocv_curve(plant: Plant) -> tuple[Array, Array]:
-    """(SoC 0..1, V) of the plant's cells: the table of the maker, or without one the curve of a research cell."""
-    if plant.ocv:
-        points = np.array(plant.ocv)
-        return points[:, 0], points[:, 1]
-    return research_curve(plant.chemistry, plant.voltage_min_V, plant.voltage_max_V)
+def with_cells(plant: Plant, cell: str | None, perturbation: Perturbation | None) -> Plant:
+    """The plant with other cells: cell is the name of a chemistry. None keeps the cells of the config.
 
-
-@cache
-def research_curve(chemistry: Chemistry, voltage_min_V: float, voltage_max_V: float) -> tuple[Array, Array]:
-    """(SoC 0..1, V) of a published research cell, stretched to the voltage window of this cell.
-
-    Stretching preserves the flat and steep parts of the curve. The sodium set is an NVPF cell with two plateaus, far
-    from a layered oxide, so the table of a maker takes precedence.
+    Raises ValueError for an unknown chemistry.
     """
-    with (_DATA / chemistry.ocv_file).open() as file:
-        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
-    soc = np.array([float(row["soc"]) for row in rows])
-    volts = np.array([float(row["ocv_v"]) for row in rows])
-    span = (volts - volts[0]) / (volts[-1] - volts[0])
-    return soc, voltage_min_V + span * (voltage_max_V - voltage_min_V)
+    if cell is not None and cell not in _BY_NAME:
+        raise ValueError(f"cell = {cell!r}: known are {', '.join(c.name for c in CHEMISTRIES)}")
+    return replace(
+        plant,
+        chemistry=plant.chemistry if cell is None else _BY_NAME[cell],
+        perturbation=plant.perturbation if perturbation is None else perturbation,
+    )
+
+
+def one_cell(name: str, capacity_Ah: float, voltage_min_V: float, voltage_max_V: float) -> Plant:
+    """A plant of a single cell with one sensor, for comparisons with other models."""
+    return Plant(
+        chemistry=_BY_NAME[name],
+        series=1,
+        capacity_Ah=capacity_Ah,
+        voltage_min_V=voltage_min_V,
+        voltage_max_V=voltage_max_V,
+        devices=1,
+        cells_per_device=1,
+        temps_per_device=1,
+        power_max_W=10.0,
+        afe_period_ms=100,
+        scan_ms=10,
+        nominal_hz=50.0,
+        precharge_tau_ms=200.0,
+        deadman_window_ms=50,
+    )
+
+
+def plant_curve(plant: Plant) -> tuple[Array, Array]:
+    """(SoC 0..1, V) at 25 °C of the plant's cells."""
+    window = plant.voltage_min_V, plant.voltage_max_V
+    return ocv_curve(plant.chemistry.name, *window, other=plant.perturbation.other_ocv)

@@ -13,48 +13,42 @@ import numpy as np
 
 from halite.common.paths import use_firmware
 from halite.plant.cells import Cells
+from halite.plant.chemistries import Array
 from halite.plant.contactor import Contactor
+from halite.plant.dc_bus import STEP_US, run_connected
+from halite.plant.failures import Failures
 from halite.plant.faults import FAULTS, Faults
 from halite.plant.grid import Grid
-from halite.plant.parameters import Array, Plant, plant_of_config, plant_of_params
+from halite.plant.heat import Cooling, Heat
+from halite.plant.parameters import Perturbation, Plant, plant_of_config, plant_of_params, with_cells
 from halite.plant.pcs import Pcs
+from halite.plant.sensing import Lies, Sensing
 
 use_firmware()
 
-from rack.definitions.codes import (  # noqa: E402 - only after use_firmware
-    COIL_NEG,
-    COIL_POS,
-    COIL_PRE,
-    IN_AUX_NEG,
-    IN_AUX_POS,
-    IN_COOLANT_FLOW,
-    IN_ESTOP,
-    IN_HVIL,
-    IN_OC_OK,
-)
+from rack.definitions.codes import COIL_NEG, COIL_POS, COIL_PRE  # noqa: E402 - only after use_firmware
 
-STEP_US = 1000
-SLOW_STEPS = 10  # inner steps between two steps of cells and heat
+SLOW_STEPS = 100  # inner steps between two steps of cells and heat
 
 _MAINS = ("mains_lost", "phase_lost")
+_IN_CELLS = ("cell_shorted", "internal_short")  # faults that the voltages of the cells show at once
 _CONTACT_OHM = 0.5e-3
-_GAS_CLEAN_mV = 400.0
-_COOLANT_J_PER_K = 120_000.0  # 30 l of glycol-water: engineering judgement
-_FAN_W_PER_K = 400.0  # radiator with the fan at 100 %: engineering judgement
-_MIN_PUMP_PCT = 10  # the pump does not turn below this duty: engineering judgement
-_HEATER_W = 4_000.0  # engineering judgement
+_AT_ONCE_s = 1e-6  # step of the cells that only puts a fault into their voltages
 
 
 class StartState(TypedDict, total=False):
     """State of a rack before its first step; each key is optional.
 
     soc: 0..1. start_degC: of cells and coolant. ambient_degC: of the air. jitter_us: rms jitter of the zero crossings.
+    cell: chemistry of the plant's cells instead of the config's. perturbation: their difference from the nominal cells.
     """
 
     soc: float
     start_degC: float
     ambient_degC: float
     jitter_us: float
+    cell: str | None
+    perturbation: Perturbation | None
 
 
 @dataclass(frozen=True)
@@ -65,19 +59,21 @@ class Change:
     text: str
 
 
-class Rack:
-    """One rack with its PCS and its grid. Times are in µs since the start, powers in W; positive discharges.
+class Rack(Sensing):
+    """One rack with its PCS and its grid; its readings are those of Sensing.
+
+    Times are in µs since the start, powers in W; positive discharges.
 
     changes: every move of a contact and every fault so far. inrush_A: largest current at closing onto an uncharged bus.
-    precharge_J: energy that the precharge resistor has absorbed.
+    precharge_J: energy that the precharge resistor has absorbed. slow_steps: steps of cells and heat so far.
     """
 
     def __init__(self, plant: Plant, seed: int = 1, **start: Unpack[StartState]) -> None:
         self.plant = plant
+        self.faults = Faults()
         self.start_from(seed, **start)
         self.pcs = Pcs(plant.pcs_lag_ms, plant.pcs_ramp_W_per_s, plant.pcs_timeout_ms, plant.power_max_W)
         self.main_pos, self.main_neg, self.precharge = (Contactor(plant.pull_in_us, plant.release_us) for _ in range(3))
-        self.faults = Faults()
         self.changes: list[Change] = []
         self.fan_pct = self.pump_pct = 0
         self.heater = False
@@ -86,25 +82,32 @@ class Rack:
         self.precharge_J = 0.0
         self.inrush_A = 0.0
         self._steps = 0
+        self.slow_steps = 0
         self._charge_As = 0.0
-        self._contacts = (False, False, False)
-        self._faults_seen = 0
-        self._coils = 0
+        self._contacts_rest = False  # the contacts stand since the last look, and no coil or fault has changed
+        self._contactors = (self.main_neg, self.precharge, self.main_pos)
+        self._contacts = self._moved = (False, False, False)  # contacts that carry current; contacts as they stand
+        self._apply_faults()
+        self._pcs_share, self._pcs_cap_W = self.pcs.share(STEP_US * 1e-6), self.pcs.cap_W(STEP_US * 1e-6)
+        self._coils = self._supplied = 0
         self._cut = False
 
     def start_from(self, seed: int = 1, **start: Unpack[StartState]) -> None:
         """Put cells, heat and grid into a start state; call it before a controller has measured the rack."""
         start_degC = start.get("start_degC", 25.0)
         ambient_degC = start.get("ambient_degC", 25.0)
+        self.plant = with_cells(self.plant, start.get("cell"), start.get("perturbation"))
         self.cells = Cells(self.plant, start.get("soc", 0.5), start_degC, np.random.default_rng(seed))
         self.grid = Grid(self.plant.nominal_hz, start.get("jitter_us", 0.0), seed)
-        self.ambient_degC = ambient_degC
-        self.coolant_degC = min(start_degC, ambient_degC + 5.0)
+        cells_at = np.maximum(np.bincount(self.cells.sensor_of, minlength=self.plant.sensors), 1)
+        self.heat = Heat(self.plant, cells_at, start_degC, ambient_degC, np.random.default_rng((seed, 1)))
+        self.cells.rest_at(self.heat.core_degC)
+        self.failures = Failures(self.plant, self.heat, self.cells.sensor_of)
+        per_device = {"cell": self.plant.cells_per_device, "ntc": self.plant.temps_per_device}
+        self.lies = Lies(self.faults, per_device, seed)
 
     @classmethod
-    def from_config(
-        cls, config: Mapping[str, Mapping[str, Any]], seed: int = 1, **start: Unpack[StartState]
-    ) -> "Rack":
+    def from_config(cls, config: Mapping[str, Mapping[str, Any]], seed: int = 1, **start: Unpack[StartState]) -> "Rack":
         """A rack of the size that a parsed board config states. seed: of the cells' spread and of the jitter."""
         return cls(plant_of_config(config), seed, **start)
 
@@ -122,75 +125,99 @@ class Rack:
 
     def step_to(self, us: float) -> None:
         """Advance to the last inner step that ends at or before `us`."""
-        while (self._steps + 1) * STEP_US <= us:
-            self._step()
+        last = int(us // STEP_US)
+        while self._steps < last:
+            self._advance(last - self._steps)
 
-    def _step(self) -> None:
+    def _advance(self, most: int) -> None:
+        """Take one inner step, or up to `most` while nothing but current, bus and PCS can change."""
         start_us = self.now_us
         if self._faults_seen != self.faults.version:
             self._apply_faults()
         self._move_contacts(start_us)
-        self._step_bus(start_us, STEP_US * 1e-6)
-        self._charge_As += self.current_A * STEP_US * 1e-6
-        self._steps += 1
+        neg, pre, pos = self._contacts
+        if neg and pos:
+            self._steps += self._step_connected(start_us, most)
+        else:
+            self._step_disconnected(start_us, neg and pre)
+            self._steps += 1
         if self._steps % SLOW_STEPS == 0:
             self._slow_step(SLOW_STEPS * STEP_US * 1e-6)
+            self.slow_steps += 1
 
     def _slow_step(self, dt_s: float) -> None:
+        """Advance cells and heat by dt_s at the mean current since the last slow step."""
         mean_A, self._charge_As = self._charge_As / dt_s, 0.0
-        flow = 0.2 + 0.8 * self.pump_pct / 100 if self.coolant_flow else 0.1
-        into = 0.0
-        if self.coolant_flow:
-            surface = float(self.cells.surface_degC.mean())
-            into = self.plant.series * self.plant.cooling_W_per_K * flow * (surface - self.coolant_degC)
-        out = (20.0 + _FAN_W_PER_K * self.fan_pct / 100) * (self.coolant_degC - self.ambient_degC)
-        heat = _HEATER_W if self.heater else 0.0
-        self.cells.step(mean_A, dt_s, self.coolant_degC, flow, self.faults)
-        self.coolant_degC += (into - out + heat) * dt_s / _COOLANT_J_PER_K
+        self.heat.warm("electrical", self._step_cells(mean_A, dt_s))
+        self.failures.step(self.faults, dt_s)
+        self.heat.step(dt_s, Cooling(self.pump_pct, self.fan_pct, self.heater, self.coolant_flow))
+
+    def _step_cells(self, mean_A: float, dt_s: float) -> Array:
+        """Advance the cells with their internal shorts and lost voltages; returns the heat of each position in W."""
+        short_A = self.failures.short_A(self.faults, self.cells, mean_A)
+        self.failures.drop(self.faults, self.cells)
+        heat_W = self.cells.step_charge(mean_A, dt_s, self.heat.core_degC, short_A)
+        return heat_W if short_A is None else heat_W + self.failures.short_W(self.faults, short_A)
 
     # electrical
 
     def _apply_faults(self) -> None:
         self._faults_seen = self.faults.version
+        self._contacts_rest = False
         active = self.faults.active
         self.main_pos.welded, self.main_neg.welded = "weld_pos" in active, "weld_neg" in active
         self.main_pos.stuck_open, self.main_neg.stuck_open = "stuck_pos" in active, "stuck_neg" in active
-        self.precharge.stuck_open = "stuck_pre" in active
+        self.precharge.welded, self.precharge.stuck_open = "weld_pre" in active, "stuck_pre" in active
         for name, contactor in (("aux_pos", self.main_pos), ("aux_neg", self.main_neg)):
             contactor.aux_stuck = bool(self.faults.value(name, 0)) if name in active else None
+        self._is_bus_open = "bus_open" in active
+        self._load_S = 1 / self.plant.bleeder_ohm + 1 / self.faults.value("bus_leak", math.inf)
         self.pcs.silent, self.pcs.failed = "pcs_silent" in active or "can_cut" in active, "pcs_failed" in active
+        self.pcs.set_gain(self.faults.value("pcs_gain", 1.0))
+        kept_W = self.pcs.target_W if "pcs_ignores" in active else None
+        self.pcs.force(self.faults.places("pcs_delivers").get(0, kept_W))
 
     def _move_contacts(self, us: float) -> None:
+        """Note the contacts that have moved. A blown fuse keeps the string from the bus even if they are closed."""
+        if self._contacts_rest:
+            return
         now = (self.main_neg.closed(us), self.precharge.closed(us), self.main_pos.closed(us))
-        if now == self._contacts:
-            return
-        for name, was, closed in zip(("main -", "precharge", "main +"), self._contacts, now, strict=True):
-            if was != closed:
-                self._note(us, f"{name} {'closed' if closed else 'open'}")
-        self._contacts = now
+        self._contacts_rest = all(each.next_change_us() is None for each in self._contactors)
+        if now != self._moved:
+            for name, was, closed in zip(("main -", "precharge", "main +"), self._moved, now, strict=True):
+                if was != closed:
+                    self._note(us, f"{name} {'closed' if closed else 'open'}")
+            self._moved = now
+        self._contacts = (False, False, False) if "fuse_blown" in self.faults else now
 
-    def _step_bus(self, us: float, dt_s: float) -> None:
-        neg, pre, pos = self._contacts
-        capacity_F = self.plant.bus_F * (0.02 if "bus_open" in self.faults else 1.0)
-        leak_ohm = self.faults.value("bus_leak", math.inf)
-        load_S = 1 / self.plant.bleeder_ohm + 1 / leak_ohm
-        if neg and pos:
-            self._step_connected(us, dt_s, load_S)
-            return
-        self.pcs.step(us, dt_s, False, self.bus_V)
-        connected = neg and pre
-        self._step_precharge(
-            dt_s, capacity_F, load_S if connected else load_S + 1 / self.plant.discharge_ohm, connected
-        )
+    def _steps_at_rest(self, start_us: int, most: int) -> int:
+        """Number of inner steps, 1 or more, until the cells step, a contact moves or `most` is reached."""
+        steps = min(most, SLOW_STEPS - self._steps % SLOW_STEPS)
+        if self._contacts_rest:
+            return steps
+        for contactor in self._contactors:
+            change_us = contactor.next_change_us()
+            if change_us is not None:
+                steps = min(steps, math.ceil((change_us - start_us) / STEP_US))
+        return max(steps, 1)
 
-    def _step_connected(self, us: float, dt_s: float, load_S: float) -> None:
-        emf, ohm = self.cells.emf_V, self.cells.resistance_ohm + 2 * _CONTACT_OHM
-        if abs(emf - self.bus_V) > 0.05 * emf:
-            self.inrush_A = max(self.inrush_A, abs(emf - self.bus_V) / ohm)
-        power = self.pcs.step(us, dt_s, "bus_open" not in self.faults, self.bus_V) + self.bus_V**2 * load_S
-        power = min(power, 0.99 * emf * emf / (4 * ohm))
-        self.current_A = (emf - math.sqrt(emf * emf - 4 * ohm * power)) / (2 * ohm)
-        self.bus_V = emf - self.current_A * ohm
+    def _step_connected(self, start_us: int, most: int) -> int:
+        """Take inner steps until the next event, up to `most`; returns their number."""
+        steps, pcs = self._steps_at_rest(start_us, most), self.pcs
+        (self.current_A, self.bus_V, pcs.power_W, pcs.state, self._charge_As, self.inrush_A) = run_connected(
+            steps, float(start_us), self.cells.emf_V, self.cells.resistance_ohm + 2 * _CONTACT_OHM, self._load_S,
+            self._is_bus_open, self.bus_V, pcs.power_W, float(pcs.target_W), self._pcs_share, self._pcs_cap_W,
+            pcs.failed, pcs.permitted, pcs.silent_from_us, self._charge_As, self.inrush_A,
+        )  # fmt: skip
+        return steps
+
+    def _step_disconnected(self, start_us: int, connected: bool) -> None:
+        """Take one inner step without both main contacts. connected: the bus is on the precharge resistor."""
+        self.pcs.step_disconnected(start_us, self.bus_V)
+        capacity_F = self.plant.bus_F * (0.02 if self._is_bus_open else 1.0)
+        load_S = self._load_S if connected else self._load_S + 1 / self.plant.discharge_ohm
+        self._step_precharge(STEP_US * 1e-6, capacity_F, load_S, connected)
+        self._charge_As += self.current_A * STEP_US * 1e-6
 
     def _step_precharge(self, dt_s: float, capacity_F: float, load_S: float, connected: bool) -> None:
         """Exact solution of C dV/dt = (E - V)/R - V/Rload over the step."""
@@ -220,6 +247,10 @@ class Rack:
 
     def set_coils(self, bits: int, at_us: float | None = None) -> None:
         """Set the states that reach the coils after interlock and enable, as bits COIL_*."""
+        if bits == self._supplied:
+            return
+        self._supplied = bits
+        self._contacts_rest = False
         us = float(self.now_us) if at_us is None else at_us
         for bit, contactor in ((COIL_NEG, self.main_neg), (COIL_PRE, self.precharge), (COIL_POS, self.main_pos)):
             contactor.command(bool(bits & bit), us)
@@ -238,101 +269,16 @@ class Rack:
         pairs = ((COIL_NEG, self.main_neg), (COIL_PRE, self.precharge), (COIL_POS, self.main_pos))
         return sum(bit for bit, contactor in pairs if contactor.closed(at_us))
 
-    # readings of the sensors
-
-    @property
-    def string_V(self) -> float:
-        """True voltage of the cell string at the rack side of the contactors."""
-        return self.cells.emf_V - self.current_A * self.cells.resistance_ohm
-
-    @property
-    def coolant_flow(self) -> bool:
-        """True while the flow switch is closed: the pump turns and the coolant is not blocked."""
-        return self.pump_pct >= _MIN_PUMP_PCT and "coolant_stopped" not in self.faults
-
-    @property
-    def hvil(self) -> bool:
-        """True while the interlock loop is closed."""
-        return "hvil_open" not in self.faults
-
-    @property
-    def estop(self) -> bool:
-        """True while the emergency stop is released."""
-        return "estop_pressed" not in self.faults
-
-    @property
-    def oc_ok(self) -> bool:
-        """True while the hardware over-current alert is not raised."""
-        sensors = self.plant.sensors_of
-        within = -sensors.alert_charge_A < self.measured_current_A < sensors.alert_discharge_A
-        return "oc_alert" not in self.faults and within
-
-    def in_bits(self, at_us: float | None = None) -> int:
-        """Digital inputs at at_us (default: now) as bits IN_*."""
-        us = float(self.now_us) if at_us is None else at_us
-        return (
-            (IN_HVIL if self.hvil else 0)
-            | (IN_ESTOP if self.estop else 0)
-            | (IN_OC_OK if self.oc_ok else 0)
-            | (IN_AUX_POS if self.main_pos.aux(us) else 0)
-            | (IN_AUX_NEG if self.main_neg.aux(us) else 0)
-            | (IN_COOLANT_FLOW if self.coolant_flow else 0)
-        )
-
-    @property
-    def measured_current_A(self) -> float:
-        """Rack current as the sensor reads it; positive discharges."""
-        return self.current_A + self.faults.value("current_offset", 0.0)
-
-    @property
-    def gas_mV(self) -> float:
-        """Voltage of the gas sensor; it rises when cells vent."""
-        vented = (
-            2000.0
-            if any(self.cells.core_degC[s] > self.plant.chemistry.onset_degC for s in self.faults.places("runaway"))
-            else 0.0
-        )
-        return self.faults.value("gas", _GAS_CLEAN_mV + vented)
-
-    @property
-    def board_degC(self) -> float:
-        """Temperature of the controller's board."""
-        return self.ambient_degC + 8.0
-
-    def measured_cells_V(self) -> Array:
-        """Voltage in V at each cell input of the AFEs, with the faults of the wires."""
-        volts = self.cells.voltages(self.current_A)
-        for cell, offset in self.faults.places("cell_offset").items():
-            volts[cell] += offset
-        for cell in self.faults.places("cell_wire_open"):
-            above = cell + 1
-            if above < len(volts) and above % self.plant.cells_per_device:
-                volts[above] += volts[cell]
-            volts[cell] = 0.0
-        return volts
-
-    def measured_temps_degC(self) -> Array:
-        """Temperature in °C of each NTC; +inf stands for a shorted sensor, -inf for an open one."""
-        temps = self.cells.surface_degC.copy()
-        for name, effect in (("ntc_offset", 1.0), ("ntc_frozen", 0.0)):
-            for sensor, value in self.faults.places(name).items():
-                temps[sensor] = effect * temps[sensor] + value
-        for sensor in self.faults.places("ntc_open"):
-            temps[sensor] = -np.inf
-        for sensor in self.faults.places("ntc_short"):
-            temps[sensor] = np.inf
-        return temps
-
-    def afe_devices_reached(self) -> int:
-        """Number of devices that answer, from the base of the daisy chain to the first lost one."""
-        return min((*self.faults.places("afe_lost"), self.plant.devices))
-
     # faults
 
     def start_fault(self, name: str, at: int = 0, value: float | None = None, at_us: float | None = None) -> None:
         """Start a fault of FAULTS at cell, sensor, device or phase `at`. Raises the errors of Faults.start."""
         us = float(self.now_us) if at_us is None else at_us
         self.faults.start(name, at, value)
+        self._apply_faults()
+        self.sample()
+        if name in _IN_CELLS:
+            self._step_cells(self.current_A, _AT_ONCE_s)
         if name in _MAINS:
             self.grid.lose(us, at if name == "phase_lost" else None)
         spec = FAULTS[name]
@@ -347,6 +293,9 @@ class Rack:
             for phase in (None,) if name == "mains_lost" else range(3) if at is None else (at,):
                 self.grid.restore(us, phase)
         self.faults.stop(name, at)
+        self._apply_faults()
+        if name in _IN_CELLS:
+            self._step_cells(self.current_A, _AT_ONCE_s)
         self._note(us, f"{FAULTS[name].text}: over")
 
     def _note(self, us: float, text: str) -> None:

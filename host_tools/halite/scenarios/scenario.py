@@ -14,6 +14,7 @@ from halite.common.errors import HaliteError
 from halite.common.paths import BOARD_CONFIGS
 from halite.config.reader import read_toml
 from halite.plant.faults import FAULTS
+from halite.plant.parameters import Perturbation
 from halite.plant.rack import Rack, StartState
 
 FOLDER = BOARD_CONFIGS / "scenarios"
@@ -27,12 +28,19 @@ class _Strict(BaseModel):
 
 
 class Start(_Strict):
-    """State of the rack before the first scan."""
+    """State of the rack before the first scan.
+
+    cell: chemistry of the plant instead of the config's. resistance_pct, capacity_pct, other_ocv: its perturbation.
+    """
 
     soc_pct: Annotated[float, Field(ge=0, le=100)] = 50.0
     temp_degC: Annotated[float, Field(ge=-40, le=80)] = 25.0
     ambient_degC: Annotated[float, Field(ge=-40, le=60)] = 25.0
     jitter_us: Annotated[float, Field(ge=0, le=100)] = 0.0
+    cell: Literal["sodium", "lfp", "nfpp"] | None = None
+    resistance_pct: Annotated[float, Field(ge=50, le=200)] = 100.0
+    capacity_pct: Annotated[float, Field(ge=50, le=120)] = 100.0
+    other_ocv: bool = False
 
 
 class _Action(_Strict):
@@ -154,6 +162,10 @@ class Scenario(_Strict):
             "start_degC": self.start.temp_degC,
             "ambient_degC": self.start.ambient_degC,
             "jitter_us": self.start.jitter_us,
+            "cell": self.start.cell,
+            "perturbation": Perturbation(
+                self.start.resistance_pct / 100, self.start.capacity_pct / 100, self.start.other_ocv
+            ),
         }
 
     def prepare_grid(self, rack: Rack) -> None:

@@ -32,7 +32,7 @@ def print_faults() -> None:
     """Print the faults that a scenario may name, with place, range of the value and text."""
     for name, spec in FAULTS.items():
         value = f"{spec.min_value:g} to {spec.max_value:g} {spec.unit}, default {spec.default:g}" if spec.unit else ""
-        print(f"{name:16} {spec.where or 'rack':8} {value:30} {spec.text}")
+        print(f"{name:20} {spec.where or 'rack':8} {value:30} {spec.text}")
 
 
 def simulate(scenarios: list[str], config_name: str, seed: int, report_file: Path | None, as_json: bool) -> None:

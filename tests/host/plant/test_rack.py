@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from halite.config import load_params
 from halite.plant.faults import FAULTS
-from halite.plant.parameters import CHEMISTRIES, R_OF_T, R_OF_T_degC, plant_of_params, research_curve
+from halite.plant.parameters import plant_of_params
 from halite.plant.rack import Rack
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,7 +49,7 @@ def test_the_trajectory_does_not_depend_on_the_callers_steps(cuts, seed):
         for us in times:
             rack.step_to(us)
         rack.step_to(400_000)
-        return rack.bus_V, rack.current_A, rack.cells.soc.tobytes(), rack.cells.core_degC.tobytes()
+        return rack.bus_V, rack.current_A, rack.cells.soc.tobytes(), rack.heat.core_degC.tobytes()
 
     assert state(sorted(cuts)) == state([])
 
@@ -134,9 +134,9 @@ def test_the_pcs_stops_and_reports_it_without_requests():
 
 @pytest.mark.parametrize("power_W", [-200_000, 200_000])
 def test_energy_is_conserved(power_W):
-    """The power of the cells is that of the bus plus that of the resistances."""
+    """The power of the cells is that of the bus plus that of the resistances, between two steps of the cells."""
     rack = closed_rack()
-    run(rack, 1000, power_W)
+    run(rack, 1010, power_W)
     drawn = rack.cells.emf_V * rack.current_A
     lost = rack.current_A**2 * (rack.cells.resistance_ohm + 1e-3)
     assert drawn == pytest.approx(rack.bus_V * rack.current_A + lost, rel=1e-6)
@@ -161,42 +161,28 @@ def test_the_interlock_cuts_the_coils_until_a_release():
 # cells and heat
 
 
-@pytest.mark.parametrize("chemistry", CHEMISTRIES, ids=lambda c: c.name)
-def test_research_curves_rise_through_the_whole_window(chemistry):
-    """The curve of each research cell rises from the lower to the upper voltage limit of a cell."""
-    soc, volts = research_curve(chemistry, 2.0, 3.6)
-    assert (np.diff(soc) > 0).all()
-    assert (np.diff(volts) > 0).all()
-    assert (volts[0], volts[-1]) == (2.0, pytest.approx(3.6))
-
-
-def test_resistance_rises_in_the_cold():
-    """Cells at -10 °C have 2.11 times their resistance at 25 °C."""
-    warm, cold = (Rack.from_params(PARAMS, start_degC=t).cells.resistance_ohm for t in (25.0, -10.0))
-    assert cold / warm == pytest.approx(2.11, rel=0.02)
-
-
 def test_injected_heat_raises_only_its_module():
     """The fault `heat` raises the surfaces of its module at its rate, and those of no other module."""
     rack = Rack.from_params(PARAMS, start_degC=40.0)
-    before = rack.cells.surface_degC.copy()
+    before = rack.heat.surface_degC.copy()
     rack.start_fault("heat", 3, 8.0)
     rack.step_to(2_000_000)
-    rise = rack.cells.surface_degC - before
+    rise = rack.heat.surface_degC - before
     per_device = rack.plant.temps_per_device
     assert rise[3 * per_device : 4 * per_device] == pytest.approx(16.0, abs=0.3)
     assert np.delete(rise, range(3 * per_device, 4 * per_device)) == pytest.approx(0.0, abs=0.2)
 
 
 def test_full_power_heats_the_cores_first():
-    """Full power heats the cores at the rate of the loss and before the surfaces."""
+    """Full power heats the cores at the rate of the loss and of the reversible heat, before the surfaces."""
     rack = closed_rack()
-    core = rack.cells.core_degC.mean()
+    core = rack.heat.core_degC.mean()
     run(rack, 5000, 200_000)
     heat_W = rack.current_A**2 * rack.cells.resistance_ohm
+    heat_W -= rack.current_A * (25.0 + 273.15) * rack.cells.entropic_V_per_K.sum()
     heat_J_per_K = rack.plant.series * rack.plant.cell_heat_capacity_J_per_K() * rack.plant.core_share
-    assert rack.cells.core_degC.mean() - core == pytest.approx(heat_W * 5 / heat_J_per_K, rel=0.1)
-    assert (rack.cells.core_degC > rack.cells.surface_degC).all()
+    assert rack.heat.core_degC.mean() - core == pytest.approx(heat_W * 5 / heat_J_per_K, rel=0.1)
+    assert (rack.heat.core_degC > rack.heat.surface_degC).all()
 
 
 def test_a_runaway_heats_drops_the_voltage_and_gives_gas():
@@ -204,49 +190,16 @@ def test_a_runaway_heats_drops_the_voltage_and_gives_gas():
     rack = Rack.from_params(PARAMS, start_degC=60.0)
     rack.start_fault("runaway", 20)
     rack.step_to(10_000_000)
-    hot = rack.cells.surface_degC[20]
+    hot = rack.heat.surface_degC[20]
     rack.step_to(11_000_000)
-    assert rack.cells.surface_degC[20] - hot > 1.0
-    rack.step_to(40_000_000)
+    assert rack.heat.surface_degC[20] - hot > 1.0
+    rack.step_to(90_000_000)
     cells = np.flatnonzero(rack.cells.sensor_of == 20)
     assert (rack.measured_cells_V()[cells] < 0.75 * np.median(rack.measured_cells_V())).all()
     assert rack.gas_mV > 2000
 
 
 # faults
-
-
-def measurable(rack):
-    """Everything outside the rack that a controller could notice."""
-    us = rack.now_us
-    return (
-        rack.in_bits(us), rack.contact_bits(us), round(rack.bus_V, 3), round(rack.measured_current_A, 3),
-        rack.pcs.state, rack.pcs.silent, rack.gas_mV, rack.measured_cells_V().round(4).tobytes(),
-        rack.measured_temps_degC().round(2).tobytes(), rack.afe_devices_reached(),
-        "current_lost" in rack.faults, tuple(rack.grid.next_edge_us(us, phase) is None for phase in range(3)),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_every_fault_can_be_measured_and_ends(name):
-    """Every fault of the table changes a reading outside the rack, and can be ended."""
-    def story(with_fault):
-        rack = Rack.from_params(PARAMS)
-        rack.set_cooling(50, 50, 0)
-        if with_fault:
-            rack.start_fault(name, 1 if FAULTS[name].where else 0)
-        snapshots = []
-        for step, coils in enumerate((COIL_NEG, COIL_NEG | COIL_PRE, COIL_NEG | COIL_PRE, CLOSED, 0)):
-            rack.command_coils(coils)
-            run(rack, 200, 50_000)
-            snapshots.append(measurable(rack))
-            assert step >= 0
-        return rack, snapshots
-
-    faulty, seen = story(True)
-    assert seen != story(False)[1]
-    faulty.stop_fault(name)
-    assert name not in faulty.faults
 
 
 def test_fault_values_outside_their_range_are_refused():
@@ -264,16 +217,3 @@ def test_the_plant_has_the_size_of_its_config():
     assert plant.chemistry.name == "sodium"
     assert plant.precharge_ohm == pytest.approx(100.0)
     assert plant_of_params(load_params("lfp_rack")).chemistry.name == "lfp"
-
-
-# one cell, two places
-
-
-@pytest.mark.parametrize("name", ["sodium_rack", "lfp_rack", "bench_rack"])
-def test_the_configured_resistance_is_that_of_the_plant(name):
-    """The core estimate and the plant must heat the same cell; both round their resistance."""
-    params = load_params(name)
-    cell_uohm = plant_of_params(params).cell_resistance_ohm() * 1e6
-    table = list(params.cell_resistance)
-    assert [ddegC / 10 for ddegC in table[0::2]] == list(R_OF_T_degC)
-    assert table[1::2] == pytest.approx(list(cell_uohm * R_OF_T), rel=3e-3)

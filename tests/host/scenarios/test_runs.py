@@ -168,9 +168,9 @@ def test_readings_are_quantised_and_broken_sensors_have_codes():
     rack = Rack.from_params(load_params("bench_rack"))
     rack.start_fault("ntc_open", 0)
     rack.start_fault("ntc_short", 1)
-    temps = quantised_temps(rack)
+    temps = quantised_temps(rack).tolist()
     assert temps[:2] == [-32767, -32766]
-    assert all(abs(t / 10 - true) <= 0.051 for t, true in zip(temps[2:], rack.cells.surface_degC[2:], strict=True))
+    assert all(abs(t / 10 - true) <= 0.051 for t, true in zip(temps[2:], rack.heat.surface_degC[2:], strict=True))
     for mV, volts in zip(quantised_cells(rack), rack.measured_cells_V(), strict=True):
         assert abs(mV / 1000 - volts) < 0.0007
 

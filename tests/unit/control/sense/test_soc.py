@@ -177,6 +177,7 @@ def _rest(soc: SocEstimator, s: array, p: Any, mV: int, seconds: int = 60) -> No
 @settings(max_examples=15)
 @given(st.integers(500, 9500), st.integers(0, 10_000))
 def test_at_rest_sodium_finds_its_charge_from_its_voltage(true: int, believed: int) -> None:
+    """The correction inverts the configured table within 0.2 %; test_soc_accuracy.py has cells of another table."""
     soc, s, p = _estimator("sodium", soc_rest_s=5)
     soc.words[W.CHARGE_dAs] = 756 * believed
     ocv = p.cell_ocv
