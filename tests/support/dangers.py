@@ -245,6 +245,10 @@ class Dangers:
             known = not self.rig.silent.intersection(danger.needs)
             self._count(key, known and danger.there(self, level), dt, energised)
 
+    def present(self) -> bool:
+        """Return True if a cause existed in the last scan."""
+        return bool(self._held)
+
     def spent(self, way: int) -> bool:
         """Return True if the budget of an overload is used up."""
         return self._used[way] >= self._budget(way)

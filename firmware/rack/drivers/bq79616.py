@@ -238,7 +238,8 @@ class Bq79616:
         bringup = self._bringup
         bringup.step = -1
         self.cycles_to_check = self.cycles_to_check - 1 if self.cycles_to_check else _WIRE_CHECK_CYCLES
-        self._odd_cycles += 1
+        if self._odd_cycles < _LOOK_CYCLES:
+            self._odd_cycles += 1
         if self.devices_seen < self._devices:
             if self._odd_cycles >= _PARTIAL_CYCLES:
                 bringup.restart()

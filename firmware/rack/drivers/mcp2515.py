@@ -247,7 +247,8 @@ class Mcp2515:
         if flags & _EFLG_TXBO:
             self._bus_off()
             return
-        self._good += 1
+        if self._good < _GOOD_CHECKS:       # a count without an end leaves 31 bits after 248 days
+            self._good += 1
         if self._good >= _GOOD_CHECKS:
             self._backoff_us = _BACKOFF_FIRST_US
         if flags & _EFLG_OVERFLOW:

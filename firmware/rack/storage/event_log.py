@@ -14,8 +14,13 @@ RECORD = const(32)
 # u32 sequence, u16 boot, u32 uptime ms (wraps at 2**30), u8 kind, u8 code, 4 × i32 values, then 2 spare and CRC-16
 _FORMAT = "<IHIBBiiii"
 _CRC_AT = const(30)
-_SEQUENCE_MAX = const(0x3FFFFFFF)   # a small integer on the board
+_SEQUENCE_MAX = const(0x3FFFFFFF)   # a small integer on the board; after it the sequence begins again at 0
 _DAMAGED = const(16)        # consecutive damaged records that a search passes
+
+
+def _after(sequence):
+    """The sequence of the next record. A decade of 3.4 records a second reaches the wrap."""
+    return sequence + 1 if sequence < _SEQUENCE_MAX else 0
 
 
 class EventLog:
@@ -47,15 +52,18 @@ class EventLog:
             sequence = self._read(slot)
             if sequence > newest and sequence % self._records == slot:
                 newest = sequence
-        self.head = newest + 1
+        self.head = _after(newest)
 
     def _search(self, sequence):
         """Set head behind the newest record, from `sequence` on."""
         self.head = sequence
-        while sequence < self.head + _DAMAGED:
+        damaged = 0
+        while damaged < _DAMAGED:
+            damaged += 1
             if self._read(sequence % self._records) == sequence:
-                self.head = sequence + 1
-            sequence += 1
+                self.head = _after(sequence)
+                damaged = 0
+            sequence = _after(sequence)
 
     def append(self, now_ms, kind, code, a=0, b=0, c=0, d=0):
         """Write one record; True when the FRAM has taken it. One transfer of 34 bytes, about 0.35 ms at 1 MHz."""
@@ -64,9 +72,10 @@ class EventLog:
         buffer[28] = buffer[29] = 0
         struct.pack_into("<H", buffer, _CRC_AT, crc16(buffer, 0, _CRC_AT, TABLE))
         if not self.fram.write(self._at + self.head % self._records * RECORD, buffer):
-            self.lost += 1
+            if self.lost < _SEQUENCE_MAX:
+                self.lost += 1
             return False
-        self.head += 1
+        self.head = _after(self.head)
         return True
 
     def read(self, sequence):

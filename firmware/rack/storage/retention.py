@@ -28,6 +28,7 @@ _LOG_RECORDS = const(1020)
 _FIELDS = const(7)                  # kind, code, ms, value, current, rack voltage, request
 _QUEUE = const(24)                  # log records that can wait; a trip brings a dozen
 _SAVE_POLLS = const(250)            # 5 s
+_LOST_MAX = const(0x3FFFFFFF)       # the scan counts lost records with the heap locked
 
 BAD_LOST = const(1)                 # the retained data could not be read at the start
 BAD_SILENT = const(2)               # a write to the FRAM has failed
@@ -130,7 +131,8 @@ class RetainedStore:
     def _put(self, kind, code, now_ms, value):
         """Queue a log record with the measurements of now."""
         if self._count == _QUEUE:
-            self.lost += 1
+            if self.lost < _LOST_MAX:
+                self.lost += 1
             return
         s = self._s
         q = self._queue

@@ -1,8 +1,10 @@
 """Fujitsu MB85RC256V: 32 KiB FRAM on I²C (data sheet DS501-00017).
 
-Each byte is stored as soon as it is acknowledged. The chip has neither pages nor a write time, and its wear is too
-small to model. A power cut keeps every byte before it and loses every byte after it.
+Each byte is stored as soon as it is acknowledged. The chip has neither pages nor a write time. A power cut keeps every
+byte before it and loses every byte after it. The model counts the accesses to each byte and does not fail by wear.
 """
+
+from array import array
 
 from halite.chips.faults import WireFaults
 from halite.common.paths import use_firmware
@@ -11,9 +13,14 @@ use_firmware()
 
 from rack.drivers.fram import SIZE  # noqa: E402 - only after use_firmware
 
+ENDURANCE = 10**12  # reads and writes of each byte, minimum: DS501-00017-3v0-E, features
+
 
 class Fram:
-    """content survives power cycles. cut_after: number of further stored bytes before the supply fails."""
+    """content survives power cycles. cut_after: number of further stored bytes before the supply fails.
+
+    wear: reads and writes of each byte so far. writes: of all bytes.
+    """
 
     def __init__(self, content: bytes | None = None, address: int = 0x50, faults: WireFaults | None = None) -> None:
         self.content = bytearray(content if content is not None else bytes(SIZE))
@@ -22,6 +29,7 @@ class Fram:
         self.cut_after: int | None = None
         self.powered = True
         self.writes = 0
+        self.wear = array("Q", bytes(8 * SIZE))
         self._pointer = 0
         self._received = 0
 
@@ -58,6 +66,7 @@ class Fram:
                 return False
             self.cut_after -= 1
         self.content[self._pointer] = byte
+        self.wear[self._pointer] += 1
         self._pointer = self._pointer + 1 & SIZE - 1
         self.writes += 1
         return True
@@ -67,6 +76,7 @@ class Fram:
         if not self.powered:
             return 0xFF
         byte = self.content[self._pointer]
+        self.wear[self._pointer] += 1
         self._pointer = self._pointer + 1 & SIZE - 1
         return self.faults.clocked(byte, answer=True)
 

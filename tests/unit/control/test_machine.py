@@ -238,11 +238,16 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def it_is_repaired_and_closed(self) -> None:
-        """No state without an exit: repair, wait, unlock, reset, close; within the longest clear time."""
+        """No state without an exit: repair, wait, unlock, reset, close; within the longest clear time.
+
+        The next AFE period brings the repaired cells. Before it, an earlier cause can still open the closed rack.
+        """
         self.everything_is_repaired()
         rig = self.rig
+        for _ in range(rig.params.afe_period_ms // 10):
+            self.scan()
         for _ in range(900):
-            if rig.s[I.STATE] == STATE_CLOSED:
+            if rig.s[I.STATE] == STATE_CLOSED and not self.dangers.present():
                 return
             if rig.c.command(CMD_RESET) == 0:
                 self.tripped_since_reset = False
@@ -334,6 +339,15 @@ def test_a_danger_opens_a_closed_rack_within_its_row(key: str) -> None:
     machine = Machine()
     machine.start("bench", 0, 0, True)
     machine.a_closed_rack_meets_a_danger(key)
+
+
+def test_a_danger_is_new_after_the_same_one_was_repaired() -> None:
+    """A cell was low for 20 ms: its repair reaches the controller before the next low cell begins."""
+    machine = Machine()
+    machine.start("bench", 0, 0, True)
+    machine.a_cell_leaves_its_window(15, 1790)
+    machine.time_passes(20)
+    machine.a_closed_rack_meets_a_danger("cell_low_trip")
 
 
 @pytest.mark.parametrize(("tau_ms", "least"), [(50, 0.1), (200, 0.5), (2000, 0.95), (60_000, 0.95)])

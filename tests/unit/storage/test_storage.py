@@ -186,6 +186,25 @@ def test_a_power_cut_leaves_earlier_records_readable(events, last, cut_after):
         assert record is not None and record[2:] == events[sequence]
 
 
+def test_the_log_goes_on_when_its_sequence_wraps():
+    """Behind record 2**30 - 1 comes record 0, which a start finds from the kept sequence or from the whole ring."""
+    rig = Rig()
+    log = EventLog(rig.fram, 128, 64)
+    log.open(1, 2**30 - 3)
+    for n in range(3):
+        assert log.append(n, 1, 2)
+    assert log.head == 0 and log.read(2**30 - 1)[2] == 2
+    whole = EventLog(rig.fram, 128, 64)
+    whole.open(2)
+    assert whole.head == 0
+    for n in range(3, 8):
+        assert log.append(n, 1, 2)
+    again = EventLog(rig.fram, 128, 64)
+    again.open(3, 2**30 - 2)
+    assert again.head == 5 and again.oldest() == 0
+    assert [again.read(sequence)[2] for sequence in range(5)] == [3, 4, 5, 6, 7]
+
+
 _FAULTS = {"flip": 0.1, "lose": 0.1, "duplicate": 0.1, "truncate": 0.1, "late_us": 1.0, "stuck": 0, "missing": True,
            "reset_after": 9}
 

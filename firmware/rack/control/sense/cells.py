@@ -123,7 +123,8 @@ class Cells:
 
     def slot(self, ms):
         """Renew the drop's reference, unless a cell has dropped; ms since the last call."""
-        self._ms += ms
+        if self._ms < _DROP_PERIOD_ms:      # a dropped cell may stay for weeks: the time must not leave 31 bits
+            self._ms += ms
         if self._ms >= _DROP_PERIOD_ms and self._s[I.CELL_DROP_AT] < 0:
             self._ms = 0
             _remember(self._cells, self._recent, self._old, self._n)

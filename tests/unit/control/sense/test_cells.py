@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.sense.cells import Cells
 from rack.generated import ids as I
+from support.checked_int import Checked
 
 
 def _cells(values: list[int]) -> tuple[Cells, array, array]:
@@ -82,6 +83,16 @@ def test_a_drop_that_lasts_stays_a_drop() -> None:
     for _ in range(200):
         cells.arrived()
         cells.slot(1000)
+    assert s[I.CELL_DROP_AT] == 7
+
+
+def test_a_drop_may_last_for_weeks() -> None:
+    """The time since the reference stays within 31 bits: on the board a larger number ends the application."""
+    cells, s, mV = _settled([3000] * 20)
+    mV[7] = 1900
+    cells.arrived()
+    for _ in range(9):
+        cells.slot(Checked(2**28))          # three days each
     assert s[I.CELL_DROP_AT] == 7
 
 
