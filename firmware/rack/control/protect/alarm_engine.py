@@ -2,6 +2,11 @@
 
 The hazard is an alarm that is handled differently from the others. So one kernel runs over flat rows, and each row
 is data. Timers count the milliseconds of each scan and saturate, so they do not depend on the wrap of the clock.
+
+A timer counts up while the value meets the threshold and down while it does not, so that noise does not restart it.
+Setting counts down at half the rate, clearing at double the rate. Both borders then lie at one third: an alarm sets
+when its value is at the level for more than a third of the time, and clears when it is there for less than a third.
+An undecided value therefore keeps an alarm, and a value that alternates in a fixed pattern does not make it toggle.
 """
 
 from array import array
@@ -23,7 +28,8 @@ _ON_AND_LATCHED = const(3)
 
 MODE_ENERGISED = const(1)
 MODE_RESET = const(2)
-_MAX_TIME_ms = const(1 << 28)
+_MAX_TIME_ms = const(1 << 28)   # three days; a longer time of the config counts as this
+_REST = const(-(1 << 28))       # of a timer: the next scan that meets the threshold counts from 0
 
 
 @micropython.viper
@@ -33,7 +39,7 @@ def _evaluate(  # noqa: C901 one loop
 ):  # fmt: skip
     """Evaluate every row; mode: MODE_*. Pass 0 as `row` and `value`: the first three arguments live in registers.
 
-    timers: ms that each alarm has met its present threshold, -1 if it does not.
+    timers: time that each alarm has met its present threshold, less the time that it has not, in 0.5 ms; or _REST.
     """
     count = output[O.ROWS]
     actions = 0
@@ -57,18 +63,24 @@ def _evaluate(  # noqa: C901 one loop
         elif value <= limit:
             met = 1
         if met == 0:
-            timers[row] = -1
-        else:
             value = timers[row]
-            if value < 0:
-                value = 0
-            elif value < _MAX_TIME_ms:
-                value += dt
-            timers[row] = value
+            if value != _REST:
+                value -= dt if state == 0 else dt << 2
+                if value + (dt << 1) < 0:   # one scan below zero: a value in every third scan stays at the border
+                    value = _REST
+                timers[row] = value
+        else:
             wanted = levels[limits + L.SET_ms]
             if state != 0:
                 wanted = levels[limits + L.CLEAR_ms]
-            if value >= wanted:
+            wanted = wanted << 1 if wanted < _MAX_TIME_ms else _MAX_TIME_ms << 1
+            value = timers[row] + (dt << 1)
+            if value < 0:
+                value = 0
+            if value > wanted:
+                value = wanted
+            timers[row] = value
+            if value == wanted:
                 change = 0
                 if state == 0:
                     state = ON
@@ -83,7 +95,7 @@ def _evaluate(  # noqa: C901 one loop
                     change = -1 - row
                 if change != 0:
                     active[row] = state
-                    timers[row] = -1
+                    timers[row] = _REST
                     if transitions < O.MAX_TRANSITIONS:
                         output[O.TRANSITION + transitions] = change
                     transitions += 1
@@ -111,7 +123,7 @@ class Alarms:
     def __init__(self, params, s):
         self._s = s
         self._levels = params.alarms_levels
-        self.timers = array("i", [-1] * ALARMS)
+        self.timers = array("i", [_REST] * ALARMS)
         self.active = array("i", [0] * ALARMS)
         self.out = array("i", [0] * O.WORDS)
         self.out[O.ROWS] = ALARMS
@@ -125,6 +137,6 @@ class Alarms:
         """Restore an alarm that was latched before the power loss; ignores 0 and codes that cannot latch."""
         if 0 < code <= ALARMS and ALARM_ROWS[R.WIDTH * (code - 1) + R.LATCH]:
             self.active[code - 1] = ON | LATCHED
-            self.timers[code - 1] = -1
+            self.timers[code - 1] = _REST
             if self.out[O.TRIP] == 0:
                 self.out[O.TRIP] = code

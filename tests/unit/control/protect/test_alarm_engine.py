@@ -23,22 +23,28 @@ _INDEX = {row[0]: at for at, row in enumerate(SIGNALS)}
 
 
 class Model:
-    """One row, in words: held for set_ms sets, held for clear_ms clears, latched waits for a reset."""
+    """One row, in words: set_ms of balance sets, clear_ms of balance clears, latched waits for a reset.
+
+    The balance is the time at the threshold, less half of the other time (to set) or twice the other time (to clear).
+    """
 
     def __init__(self, row: Any, levels: list[int]) -> None:
         self.above, self.latching = row[2] == ABOVE, row[5]
         self.set, self.clear, self.set_ms, self.clear_ms = levels
         self.on = self.latched = False
-        self.held: int | None = None
+        self.held: float | None = None  # balance in ms; not counted before the value first meets the threshold
 
     def scan(self, value: int, dt: int, energised: bool, reset: bool) -> None:
         bound = self.clear if self.on else self.set
         upwards = self.above != self.on
         if not (value >= bound if upwards else value <= bound):
-            self.held = None
+            if self.held is not None:
+                self.held -= 2 * dt if self.on else dt / 2
+                self.held = None if self.held < -dt else self.held
             return
-        self.held = 0 if self.held is None else self.held + dt
-        if self.held < (self.clear_ms if self.on else self.set_ms):
+        wanted = self.clear_ms if self.on else self.set_ms
+        self.held = 0 if self.held is None else min(max(0, self.held + dt), wanted)
+        if self.held < wanted:
             return
         if self.on and self.latched and not reset:
             return
