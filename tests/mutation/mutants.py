@@ -256,6 +256,12 @@ _ROWS = {
         ("arrived", "never", 1, "the age of the EMS does not grow after its message"),
         ("start", "drop assignment", 1, "messages count as fresh before the first one"),
     ),
+    "protect/memory_guard.py": (
+        ("MemoryGuard.slot", "drop assignment", 2, "a damaged word is not reported"),
+        ("MemoryGuard.slot", "drop assignment", 3, "only the first piece is checked"),
+        ("_sum", "word >> 16 & 65535 -> 0", 1, "the upper half of a word is not in the sum"),
+        ("MemoryGuard._sum_of", "value >> 16 & 65535 -> 0", 1, "the upper half of a parameter is not in the sum"),
+    ),
     "sense/overcurrent.py": (
         ("add_overload", "keep left", 3, "the rated current is ignored"),
         ("add_overload", "zero", 5, "the remainder of the overload integral is lost"),

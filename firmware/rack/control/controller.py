@@ -20,6 +20,7 @@ from rack.control.protect.alarm_engine import Alarms
 from rack.control.protect.contactors import Contactors
 from rack.control.protect.cooling import Cooling
 from rack.control.protect.limits import Limits
+from rack.control.protect.memory_guard import MemoryGuard
 from rack.control.protect.retained import Retained
 from rack.control.response.response import Response
 from rack.control.sense import message_ages
@@ -55,7 +56,7 @@ _MAX_TIME_ms = const(0x0FFF_FFFF)   # three days: longer than every time of the 
 @micropython.viper
 def _turn(slots: ptr32, dt: int) -> int:
     """The slot whose turn it is; writes ELAPSED_ms, the time since its own last run. slots: layout controller_slots."""
-    at = slots[S.NEXT]
+    at = slots[S.NEXT] & S.SLOT_MASK
     now = (slots[S.CLOCK_ms] + dt) & S.CLOCK_MASK
     slots[S.ELAPSED_ms] = (now - slots[S.LAST_ms + at]) & S.CLOCK_MASK
     slots[S.LAST_ms + at] = slots[S.CLOCK_ms] = now
@@ -125,6 +126,12 @@ class Controller:
         self._reset = False
         self.slots = array("i", [0] * S.WORDS)
         self.limits.start()
+        self.memory = MemoryGuard(params, s, self.fixed())
+
+    def fixed(self):
+        """Words of the parts that never change after the start, as MemoryGuard takes them."""
+        parts = (self.temperatures, self.overcurrent, self.limits, self.soc, self.response)
+        return tuple([span for part in parts for span in part.fixed()])
 
     def restore(self, kept):
         """Take over the words that the last run kept, see rack.control.protect.retained. Before the first scan."""
@@ -257,6 +264,7 @@ class Controller:
             self.soc.slot(ms)
         elif at == 5:
             self.cooling.slot(ms)
+            self.memory.slot()
         elif at == 6:
             self.keep()
 

@@ -35,14 +35,13 @@ def _evaluate(  # noqa: C901 one loop
 
     timers: ms that each alarm has met its present threshold, -1 if it does not.
     """
-    count = output[O.ROWS]
     actions = 0
     highest = 0
     latched = 0
     transitions = 0
     column = 0
     limits = 0
-    while row < count:
+    while row < ALARMS:
         value = signals[rows[column]]
         above = int(rows[column + R.ABOVE])
         limit = levels[limits]
@@ -114,7 +113,6 @@ class Alarms:
         self.timers = array("i", [-1] * ALARMS)
         self.active = array("i", [0] * ALARMS)
         self.out = array("i", [0] * O.WORDS)
-        self.out[O.ROWS] = ALARMS
 
     def scan(self, dt, energised, reset):
         """Evaluate every row; dt: ms since the last scan; reset: release latched rows whose cause is gone."""
