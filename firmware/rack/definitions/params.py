@@ -60,6 +60,7 @@ SCALARS = (
     # [contactor]
     ("contactor_aux_ms", 20, 1_000),        # a contact that has not followed its coil by then is stuck or welded
     ("contactor_settle_ms", 0, 60_000),     # minimum time open
+    ("contactor_close_ms", 1_000, 60_000),  # a request to close that has not begun by then expires
     ("contactor_low_dA", 1, 500),           # an opening without a trip waits for less current,
     ("contactor_open_ms", 10, 10_000),      # at most for this time
     ("contactor_bus_permille", 10, 900),    # no start with the bus above this share of the rack's voltage
