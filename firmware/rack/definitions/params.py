@@ -79,6 +79,8 @@ SCALARS = (
     ("afe_period_ms", 50, 1_000),
     # [sensor] current sensor, temperature sensors and the CAN controller's crystal
     ("sensor_shunt_uohm", 1, 1_250),
+    ("sensor_shunt_A", 1, 20_000),          # nameplate of the shunt: current,
+    ("sensor_shunt_mV", 20, 160),           # and its voltage at this current; the host compares them with shunt_uohm
     ("sensor_divider_pct", 100, 2_400),     # rack voltage over the sensor's bus pin, times 100
     ("sensor_alert_charge_A", 1, 10_000),   # hardware over-current alert, as magnitudes; not above the trip levels
     ("sensor_alert_discharge_A", 1, 10_000),
