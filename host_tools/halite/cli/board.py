@@ -60,9 +60,9 @@ def execute(
 
 @app.command(epilog="Example: halite unlock --config north-3.toml --port /dev/ttyACM0")
 def unlock(config: ConfigOption, port: PortOption = "") -> None:
-    """Take a rack out of its lock-out after repeated trips.
+    """Take a rack out of its lock-out after repeated trips, or release a deep discharge.
 
-    Needs the config with the rack's maintenance key. Find the cause of the trips first.
+    Needs the config with the rack's maintenance key. Find the cause of the trips, inspect the cells first.
     """
     from halite.board import client
     from halite.board.serial_port import SerialPort

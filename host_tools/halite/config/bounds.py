@@ -157,8 +157,8 @@ REACH: dict[str, tuple[Limit, Limit]] = {
 }  # fmt: skip
 
 # Longest debounce of a row without an entry in LEVELS, by its level: engineering judgement.
-MAX_ms = {TRIP: 10_000, DERATE: 30_000}
-_MAX_WARN_ms = 60_000
+MAX_ms = {TRIP: 60_000, DERATE: 60_000}
+_MAX_WARN_ms = 600_000
 
 
 @dataclass(frozen=True)

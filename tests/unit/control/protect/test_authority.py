@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from halite.common.paths import ROOT
 from halite.hosts.controller_rig import Rig
 from rack.control.protect.authority import RIGHTS
 from rack.definitions.alarms import KEY, LOCAL, ROWS, code_of
@@ -73,6 +74,30 @@ def test_the_table_gives_a_remote_path_few_rights() -> None:
     personal = RIGHT_LOCAL | RIGHT_KEY | RIGHT_HELD | RIGHT_REPEAT
     assert RIGHTS[BY_EMS] == RIGHT_CLOSE | RIGHT_RESET and RIGHTS[BY_AUTO] == RIGHT_CLOSE
     assert RIGHTS[BY_CONSOLE] & personal == personal & ~RIGHT_KEY and RIGHTS[BY_KEY] & personal == personal
+
+
+ACTS = {
+    "close": RIGHT_CLOSE,
+    "release an ordinary trip": RIGHT_RESET,
+    "release an over-current": RIGHT_REPEAT,
+    "release an emergency stop": RIGHT_LOCAL,
+    "close after `open` on the console, or after an emergency stop": RIGHT_HELD,
+    "acknowledge lost FRAM data": RIGHT_HELD,
+    "release a deep discharge, end the lock-out": RIGHT_KEY,
+}
+
+
+def test_the_page_prints_the_table_of_rights() -> None:
+    """docs/operation.md has the rights of the firmware, act by act, in the order of BY_*."""
+    lines = (ROOT / "docs" / "operation.md").read_text(encoding="utf-8").splitlines()
+    begin = lines.index("| act | EMS link | console | console with key | auto_close |") + 2
+    shown = {}
+    for line in lines[begin : begin + len(ACTS)]:
+        act, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        shown[act] = cells
+    words = {act: ["yes" if rights & right else "no" for rights in RIGHTS] for act, right in ACTS.items()}
+    words["release an over-current"][BY_EMS] = "once"
+    assert shown == words
 
 
 @pytest.mark.parametrize("auto", [0, 1])
