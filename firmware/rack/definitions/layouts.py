@@ -288,7 +288,7 @@ LAYOUTS = {
             ("OUT_dAs", 1, "discharged, below 1 Ah"),
             ("OUT_Ah", 1, "discharged"),
             ("SOH_cpct", 1, "capacity against the nominal"),
-            ("LATCHED", 1, "bit 0: deep discharge is latched; bit 1: an operator has opened; from bit 2: first trip"),
+            ("LATCHED", 1, "bits 2 to 9: first trip; others: rack.control.protect.retained"),
             ("TRIPS", 1, "counted trips; from bit 8: quarters of the precharge resistor's energy budget in use"),
         ),
     ),
