@@ -92,8 +92,12 @@ class Overcurrent:
 
     def fixed(self):
         """Words that never change: (array, first, end)."""
-        budgets = [(words, O.RATED_A2, O.BUDGET_A2s + 1) for words in (self.charge, self.discharge)]
-        return ((self._state, S.RANGE_dA, S.STALE_ms + 1), *budgets)
+        end = O.BUDGET_A2s + 1
+        return (
+            (self._state, S.RANGE_dA, S.STALE_ms + 1),
+            (self.charge, O.RATED_A2, end),
+            (self.discharge, O.RATED_A2, end),
+        )
 
     def scan(self, dt):
         """Judge the present current; dt: ms since the last scan. Does not allocate."""
