@@ -286,7 +286,7 @@ _ROWS = {
     ),
     "protect/memory_guard.py": (
         ("MemoryGuard.slot", "drop assignment", 2, "a damaged word is not reported"),
-        ("MemoryGuard.slot", "drop assignment", 3, "only the first piece is checked"),
+        ("MemoryGuard.slot", "piece + 1 -> piece", 1, "only the first piece is checked"),
         ("_sum", "word >> 16 & 65535 -> 0", 1, "the upper half of a word is not in the sum"),
         ("MemoryGuard._sum_of", "value >> 16 & 65535 -> 0", 1, "the upper half of a parameter is not in the sum"),
     ),

@@ -47,10 +47,10 @@ class MemoryGuard:
     def slot(self):
         """Check the next pieces; a slot of the scan. Does not allocate."""
         for _ in range(self._in_turn):
-            piece = self._next
+            piece = self._next if self._next < self._pieces else 0
             if self._sum_of(piece) != self._sums[piece]:
                 self._s[I.CONFIG_BAD] = 1
-            self._next = piece + 1 if piece + 1 < self._pieces else 0
+            self._next = piece + 1
 
     def _sum_of(self, piece):
         if piece < len(self._spans):
