@@ -30,6 +30,9 @@ SCALARS = (
     # [limit] available power, see the tables below
     ("limit_rise_permilleps", 1, 10_000),   # how fast a limit may come back, permille of the rack's power per second
     ("limit_derate_permille", 0, 1_000),    # available power with a derate-level alarm
+    ("limit_current_permille", 500, 1_000), # of the level of the current derate alarm: power limit at the rack voltage
+    ("limit_hold_permille", 10, 500),       # a limit at which a derate alarm came falls by so much, and is held there
+    ("limit_hold_ms", 1_000, 3_600_000),    # until less than half of it has been requested for so long
     # [plausible] temperature sensors and cell wires
     ("plausible_jump_dK", 10, 1_000),       # largest change of a cell between two scans, 0.1 K
     ("plausible_disagree_dK", 20, 1_000),   # a sensor that is colder than its module by more is lost
@@ -60,6 +63,7 @@ SCALARS = (
     # [contactor]
     ("contactor_aux_ms", 20, 1_000),        # a contact that has not followed its coil by then is stuck or welded
     ("contactor_settle_ms", 0, 60_000),     # minimum time open
+    ("contactor_close_ms", 1_000, 60_000),  # a request to close that has not begun by then expires
     ("contactor_low_dA", 1, 500),           # an opening without a trip waits for less current,
     ("contactor_open_ms", 10, 10_000),      # at most for this time
     ("contactor_bus_permille", 10, 900),    # no start with the bus above this share of the rack's voltage
@@ -78,6 +82,8 @@ SCALARS = (
     ("afe_period_ms", 50, 1_000),
     # [sensor] current sensor, temperature sensors and the CAN controller's crystal
     ("sensor_shunt_uohm", 1, 1_250),
+    ("sensor_shunt_A", 1, 20_000),          # nameplate of the shunt: current,
+    ("sensor_shunt_mV", 20, 160),           # and its voltage at this current; the host compares them with shunt_uohm
     ("sensor_divider_pct", 100, 2_400),     # rack voltage over the sensor's bus pin, times 100
     ("sensor_alert_charge_A", 1, 10_000),   # hardware over-current alert, as magnitudes; not above the trip levels
     ("sensor_alert_discharge_A", 1, 10_000),

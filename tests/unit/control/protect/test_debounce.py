@@ -17,6 +17,7 @@ from rack.generated import ids as I
 
 _AT = code_of("hot_derate") - 1     # ABOVE, does not latch
 _SCAN_ms = 10
+_EVERY_RIGHT = 0xFE     # of a reset
 
 
 class OneRow:
@@ -29,13 +30,13 @@ class OneRow:
         words = [value for row in ROWS for value in (2**29 * row[2], 2**29 * row[2], 0, 0)]
         words[L.WIDTH * at : L.WIDTH * (at + 1)] = levels
         self.s = array("i", [0] * I.COUNT)
-        self.alarms = Alarms(SimpleNamespace(alarms_levels=array("i", words)), self.s)
+        self.alarms = Alarms(SimpleNamespace(alarms_levels=array("i", words), rack_scan_ms=_SCAN_ms), self.s)
         self.at = at
 
     def scan(self, value: int, dt: int = _SCAN_ms) -> bool:
         """Evaluate the value for one scan of dt ms and return True while the alarm is set."""
         self.s[I.TEMP_MAX_ddegC] = value
-        self.alarms.scan(dt, True, False)
+        self.alarms.scan(dt, True, 0)
         return bool(self.alarms.active[self.at])
 
     def run(self, values: Iterable[int]) -> list[bool]:
@@ -152,10 +153,10 @@ def test_a_latched_alarm_does_not_keep_an_old_return() -> None:
     row.run([600] * 100)
     for _ in range(99):
         row.s[I.TEMP_MAX_ddegC] = 450
-        row.alarms.scan(_SCAN_ms, True, True)
+        row.alarms.scan(_SCAN_ms, True, _EVERY_RIGHT)
         assert row.alarms.active[at]
     row.run([450] * 2)
-    row.alarms.scan(_SCAN_ms, True, True)
+    row.alarms.scan(_SCAN_ms, True, _EVERY_RIGHT)
     assert not row.alarms.active[at]
 
 

@@ -8,6 +8,7 @@ from halite.hosts.controller_rig import params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.protect.limits import Limits, apply_limit
+from rack.definitions.alarms import code_of
 from rack.definitions.codes import (
     ACT_LIMIT_CHARGE,
     ACT_LIMIT_DISCHARGE,
@@ -16,6 +17,8 @@ from rack.definitions.codes import (
     LIM_ALARM,
     LIM_CELL,
     LIM_CORE,
+    LIM_CURRENT,
+    LIM_HELD,
     LIM_NONE,
     LIM_RISING,
     LIM_SOC,
@@ -23,6 +26,7 @@ from rack.definitions.codes import (
     LIM_TEMP_HIGH,
     LIM_TEMP_LOW,
 )
+from rack.generated import alarm_levels as L
 from rack.generated import ids as I
 from rack.generated import limit_side as W
 
@@ -35,6 +39,7 @@ def _limits(name: str = "lfp", **changed: Any) -> tuple[Limits, array, Any]:
     s[I.TEMP_MIN_ddegC] = s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = 250
     s[I.CELL_MAX_mV] = s[I.CELL_MIN_mV] = 3260
     s[I.SOC_cpct] = 5000
+    s[I.RACK_dV] = 3260 * p.cell_series // 100
     limits = Limits(p, s)
     limits.start()
     limits.scan(10)
@@ -163,7 +168,7 @@ def test_a_limit_falls_at_once_and_rises_slowly(moves: list[tuple[int, int]]) ->
     lowest_at, lowest = 0, before
     for mV, dt in moves:
         s[I.CELL_MAX_mV] = mV
-        limits.slot(0)
+        limits.slot(0, 80)
         limits.scan(dt)
         elapsed += dt
         now = limits.charge.words[W.PERMILLE]
@@ -177,11 +182,11 @@ def test_a_limit_falls_at_once_and_rises_slowly(moves: list[tuple[int, int]]) ->
 def test_a_rise_takes_its_time_exactly_and_is_named() -> None:
     limits, s, p = _limits("lfp", limit_rise_permilleps=100)
     s[I.CELL_MAX_mV] = 4000
-    limits.slot(0)
+    limits.slot(0, 80)
     limits.scan(10)
     assert s[I.LIMIT_CHARGE_W] == 0
     s[I.CELL_MAX_mV] = 3260
-    limits.slot(0)
+    limits.slot(0, 80)
     for n in range(1, 1000):
         limits.scan(10)
         assert limits.charge.words[W.PERMILLE] == n
@@ -193,10 +198,10 @@ def test_a_rise_takes_its_time_exactly_and_is_named() -> None:
 def test_a_rise_in_uneven_steps_carries_its_remainder() -> None:
     limits, s, _ = _limits("lfp", limit_rise_permilleps=100)
     s[I.CELL_MAX_mV] = 4000
-    limits.slot(0)
+    limits.slot(0, 80)
     limits.scan(10)
     s[I.CELL_MAX_mV] = 3260
-    limits.slot(0)
+    limits.slot(0, 80)
     for n in range(1, 200):
         limits.scan(7)
         assert limits.charge.words[W.PERMILLE] == 7 * n * 100 // 1000
@@ -205,6 +210,93 @@ def test_a_rise_in_uneven_steps_carries_its_remainder() -> None:
 @given(st.integers(0, 2_000_000), st.integers(0, 1000))
 def test_the_power_of_a_limit_is_exact_and_rounded_down(most_W: int, permille: int) -> None:
     s = array("i", [0] * I.COUNT)
-    words = array("i", [permille, LIM_NONE, permille, 0, 0, most_W])
-    apply_limit(words, s, 1000, 0, I.LIMIT_CHARGE_W, I.LIMIT_CHARGE_BY)
+    words = array("i", [permille, LIM_NONE, permille, 0, 0, most_W, 0, 1000, 0, 0])
+    apply_limit(words, s, 1000, 875, 0, I.LIMIT_CHARGE_W, I.LIMIT_CHARGE_BY)
     assert s[I.LIMIT_CHARGE_W] == most_W * permille // 1000
+
+
+class _Derated:
+    """A rack whose charge side gets and loses a derate alarm. The request asks for all that is available."""
+
+    def __init__(self, **changed: Any) -> None:
+        self.limits, self.s, self.p = _limits("lfp", limit_rise_permilleps=10_000, **changed)
+
+    def run(self, ms: int, alarm: bool = False, part: float = 1.0) -> int:
+        """Go on for ms; part: of the available power that is requested. Returns the permille available at the end."""
+        s = self.s
+        s[I.ACTIONS] = ACT_LIMIT_CHARGE if alarm else 0
+        for _ in range(0, ms, 80):
+            self.limits.slot(0, 80)
+            self.limits.slot(1, 80)
+            self.limits.scan(80)
+            s[I.REQUEST_W] = -round(part * s[I.LIMIT_CHARGE_W])
+        return self.limits.charge.words[W.PERMILLE]
+
+
+def test_a_derate_alarm_leaves_a_ceiling_below_the_limit_at_which_it_came() -> None:
+    rack = _Derated()
+    assert rack.run(800, alarm=True) == rack.p.limit_derate_permille
+    assert rack.run(800) == 875 and rack.s[I.LIMIT_CHARGE_BY] == LIM_HELD
+    assert rack.s[I.LIMIT_DISCHARGE_BY] == LIM_NONE  # the other direction is free
+    assert rack.run(600_000) == 875  # for as long as it is used
+    assert rack.run(800, alarm=True) == rack.p.limit_derate_permille
+    assert rack.run(800) == 765  # each further alarm takes another eighth
+    for _ in range(20):
+        rack.run(800, alarm=True)
+        rack.run(800)
+    assert rack.run(800) == rack.p.limit_derate_permille  # and never less than the alarm itself leaves
+
+
+@pytest.mark.parametrize("hold_ms", [10_000, 60_000])
+def test_a_ceiling_goes_after_a_time_of_small_requests(hold_ms: int) -> None:
+    rack = _Derated(limit_hold_ms=hold_ms)
+    for _ in range(2):  # the second time takes as long as the first
+        rack.run(800, alarm=True)
+        assert rack.run(800) == 875
+        assert rack.run(hold_ms - 240, part=0.49) == 875
+        assert rack.run(160) == 875  # one larger request begins the time again
+        assert rack.run(hold_ms - 240, part=0.49) == 875
+        assert rack.run(400, part=0.49) == 1000
+        assert rack.run(hold_ms + 800) == 1000
+
+
+def test_a_request_the_other_way_counts_as_none() -> None:
+    rack = _Derated(limit_hold_ms=10_000)
+    rack.run(800, alarm=True)
+    assert rack.run(11_000, part=-1.0) == 1000
+
+
+def test_a_start_has_no_ceiling() -> None:
+    rack = _Derated()
+    rack.run(800, alarm=True)
+    rack.limits.start()
+    assert rack.run(80) == 1000
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("part", [500, 970, 990])
+def test_the_power_limits_keep_the_current_below_its_derate_alarm(name: str, part: int) -> None:
+    limits, s, p = _limits(name, limit_current_permille=part)
+    for percent in (100, 60, 30, 10):
+        s[I.RACK_dV] = 3260 * p.cell_series // 10_000 * percent
+        limits.slot(0, 80)
+        limits.slot(1, 80)
+        limits.scan(10)
+        for by, power_W, key in (
+            (I.LIMIT_CHARGE_BY, I.LIMIT_CHARGE_W, "charge_current_derate"),
+            (I.LIMIT_DISCHARGE_BY, I.LIMIT_DISCHARGE_W, "discharge_current_derate"),
+        ):
+            level_dA = abs(p.alarms_levels[L.WIDTH * (code_of(key) - 1) + L.SET])
+            most_W = level_dA * part * s[I.RACK_dV] / 100_000
+            assert s[power_W] <= most_W * 1.001
+            if most_W < p.rack_power_max_W * 0.99:
+                assert s[by] == LIM_CURRENT and s[power_W] >= most_W * 0.99
+
+
+def test_a_voltage_that_was_not_measured_limits_nothing() -> None:
+    """At the start; later the sum of the cells contradicts it (sum_trip)."""
+    limits, s, p = _limits("lfp")
+    s[I.RACK_dV] = 0
+    limits.slot(0, 80)
+    limits.scan(10)
+    assert s[I.LIMIT_CHARGE_W] == p.rack_power_max_W
