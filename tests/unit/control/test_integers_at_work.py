@@ -3,12 +3,14 @@
 from array import array
 
 import pytest
+from halite.hosts.controller_rig import params
 from rack.control.protect.reasons import Reasons
 from rack.control.response.grid_services import STEP_ACTIVE, STEP_READY, STEP_SPENT
 from rack.control.response.recorder import FIELDS, Recorder
 from rack.control.response.response import PERIOD_TICK_NS
 from rack.control.response.response_test import DONE, RAMP, RUNNING, STEP, STOPPED
 from rack.control.sense.message_ages import arrived
+from rack.definitions.alarms import code_of
 from rack.definitions.codes import (
     BY_KEY,
     CMD_CLOSE,
@@ -20,6 +22,7 @@ from rack.definitions.codes import (
     STATE_CLOSED,
     STATE_LOCKED_OUT,
 )
+from rack.generated import alarm_levels as L
 from rack.generated import grid_services_state as G
 from rack.generated import ids as I
 from rack.generated import response_state as K
@@ -58,7 +61,10 @@ class Work(CheckedRig):
     """A rack with mains, PCS, recorder and reasons."""
 
     def __init__(self, **changed: int) -> None:
-        super().__init__("bench", 2**30 - 5_000, **{**_SETTINGS, **changed})
+        levels = array("i", params("bench").alarms_levels)
+        for key, level_dA in (("charge_current_derate", -800_000), ("discharge_current_derate", 800_000)):
+            levels[L.WIDTH * (code_of(key) - 1) + L.SET] = level_dA  # 2 MW at the voltage of a bench rack
+        super().__init__("bench", 2**30 - 5_000, alarms_levels=levels, **{**_SETTINGS, **changed})
         self.recorder = Recorder(self.c.params, self.c.response, self.s)
         self.reasons = Reasons(self.c, array("i", [0] * 20))
         self.mHz = 50_000

@@ -40,7 +40,7 @@ TEXTS = (
     b"|waiting before closing|precharge resistor cools|DC bus still charged|no rack voltage|closing|opening"
     b"|an alarm holds it open|opened by a person or the emergency stop: close it on the console"
 )
-LIMITS = b"rated power|cold|hot|core hot|cell voltage|SoC|alarm|tripped|rising"
+LIMITS = b"rated power|cold|hot|core hot|cell voltage|SoC|alarm|tripped|rising|current|held below an alarm"
 
 
 @micropython.viper

@@ -16,6 +16,7 @@ from rack.definitions.codes import (
     IN_HVIL,
     IN_OC_OK,
     LIM_ALARM,
+    LIM_HELD,
     LIM_TEMP_HIGH,
     WHY_CHARGE,
     WHY_CLOSING,
@@ -132,7 +133,7 @@ def test_the_list_is_cut_at_its_room_from_the_end(room: int) -> None:
     assert _reasons(rig, room) == _reasons(rig)[:room]
 
 
-@pytest.mark.parametrize("code", [*range(1, len(ROWS) + 1), *range(1001, 1011), *range(1101, 1109), *range(1201, 1209)])
+@pytest.mark.parametrize("code", [*range(1, len(ROWS) + 1), *range(1001, 1011), *range(1101, 1111), *range(1201, 1211)])
 def test_every_reason_has_its_words(code: int) -> None:
     assert len(text(code)) > 3
-    assert LIMITS.count(b"|") == 8
+    assert LIMITS.count(b"|") == LIM_HELD
