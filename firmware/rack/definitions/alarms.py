@@ -79,7 +79,7 @@ ROWS = (
     ("temp_spread_derate", "temp_spread_ddegC", ABOVE, DERATE, BOTH, NEVER, 19, "temperatures differ"),
     ("temp_spread_trip", "temp_spread_ddegC", ABOVE, TRIP, OPEN, ALWAYS, 18, "temperatures differ too much"),
     ("rise_warn", "rise_mKps", ABOVE, WARN, INFORM, NEVER, 2, "a sensor rises as in a runaway"),
-    ("rise_slow_warn", "rise_slow_mKpmin", ABOVE, WARN, INFORM, NEVER, 2, "a sensor warms faster than its rack"),
+    ("rise_slow_warn", "rise_slow_mKpmin", ABOVE, WARN, INFORM, NEVER, 2, "a sensor warms faster than its module"),
     ("runaway_derate", "runaway", ABOVE, DERATE, ZERO, NEVER, 2, "thermal runaway suspected by one sensor"),
     ("runaway_trip", "runaway", ABOVE, TRIP, OPEN, ALWAYS, 1, "thermal runaway"),
     # surroundings

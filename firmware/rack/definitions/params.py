@@ -36,12 +36,14 @@ SCALARS = (
     ("plausible_frozen_dK", 10, 1_000),     # a sensor that stands still while its module moves by more is lost
     ("plausible_return_ms", 0, 600_000),    # a lost sensor returns after being good for this long
     ("plausible_wire_mV", 200, 3_000),      # two neighbours this far from the mean in opposite directions: open wire
-    # [runaway] GB 38031-2025 C.5.3.7 and a slow tier
+    # [runaway] GB 38031-2025 C.5.3.7 and a slow tier: mean rates, weighted over the last slow_ms
     ("runaway_temp_ddegC", 450, 1_000),
     ("runaway_drop_pct", 5, 50),
     ("runaway_rise_mKps", 200, 10_000),
     ("runaway_rise_ms", 500, 10_000),
-    ("runaway_slow_mKpmin", 100, 10_000),
+    ("runaway_slow_mKpmin", 100, 1_000),    # of a sensor against its module
+    ("runaway_slow_rack_mKpmin", 100, 1_000),   # of a sensor against the other modules
+    ("runaway_slow_warming_pct", 0, 100),   # part of the rack's own rise that both levels add
     ("runaway_slow_ms", 60_000, 1_800_000),
     ("runaway_gas_mV", 50, 3_300),
     # [core] two nodes: sensor at the surface, core of the cell

@@ -76,7 +76,7 @@ SIGNALS = (
     ("core_max_at", "c", "its module, 0-based"),
     ("rise_mKps", "c", "fastest temperature rise of a sensor, over half a second"),
     ("rise_at", "c", "its sensor, 0-based"),
-    ("rise_slow_mKpmin", "c", "fastest rise of a sensor over a minute, above the mean rise of the rack"),
+    ("rise_slow_mKpmin", "c", "fastest slow rise of a sensor against its module"),
     ("runaway", "c", "thermal runaway: RUN_* of rack.definitions.codes"),
     ("runaway_at", "c", "its sensor, 0-based; -1 without one"),
     ("runaway_bits", "c", "evidence used, EV_* of rack.definitions.codes"),
