@@ -288,7 +288,7 @@ _ROWS = {
         ("_advance", "_UP -> step", 2, "a sensor that steps counts as a runaway"),
         ("_finish", "plain", 3, "the rack's own warming is forgotten at once"),
         ("SlowRise._begin_pass", "+ -> -", 1, "cells that heat a little more in a warming rack count as a runaway"),
-        ("SlowRise.neighbour", "sensor != at and self._risen[sensor] >= need -> self._risen[sensor] >= need", 1,
+        ("SlowRise._end_pass", "sensor != at and self._risen[sensor] >= need -> self._risen[sensor] >= need", 1,
          "a sensor is its own witness"),
     ),
     "sense/soc.py": (
@@ -308,9 +308,10 @@ _ROWS = {
         ("SocEstimator.scan", "keep right", 6, "old readings count as rest"),
     ),
     "sense/temperatures.py": (
-        ("_compare", "drop assignment", 20, "a module that jumped stays frozen"),
-        ("_judge_alone", "keep left", 4, "a jump to a lower temperature is accepted"),
-        ("_judge_alone", "dt -> words[W.RETURN_ms]", 1, "a sensor is accepted again at once"),
+        ("_compare", "drop assignment", 22, "a module that jumped stays frozen"),
+        ("_judge_alone", "before > _NONE and before - now > jump -> before > 30000", 1,
+         "a jump to a lower temperature is accepted"),
+        ("_judge_alone", "dt -> words[W.RETURN_ms]", 2, "a sensor is accepted again at once"),
         ("_compare", "second != _BEYOND and (drift > words[W.FROZEN] or drift < 0 - words[W.FROZEN]) -> "
          "second == _NONE", 1, "a frozen sensor is not found"),
         ("_compare", "words[W.COLD] -> 10000", 1, "a cold sensor is not found"),
@@ -318,6 +319,12 @@ _ROWS = {
         ("_replace", "worst -> raw[sensor]", 3, "a lost sensor keeps its own value"),
         ("_replace", "distance > far -> distance < far or far < 0", 1, "the mildest neighbour replaces a lost sensor"),
         ("_replace", "plain", 2, "lost sensors are not counted"),
+        ("_replace", "far < 0 -> far < -1", 1, "a module without sensors is not found"),
+        ("_replace", "why[sensor] == LOST_JUMP and good_ms[sensor] > 0 -> why[sensor] == LOST_JUMP", 1,
+         "the first reading of a jump counts as cold"),
+        ("_find_still", "limit -> 10000", 1, "a frozen module is not found"),
+        ("_find_still", "moved > limit and too > limit -> moved > limit", 1, "one moving neighbour freezes a module"),
+        ("_judge_alone", "_JUMPED -> _LOST_JUMPED", 1, "a jump upwards is refused although it stays"),
         ("_replace", "words[W.MAX] -> _WORST_FROM", 2, "a module without sensors gets a fixed temperature"),
     ),
 }  # fmt: skip

@@ -125,6 +125,9 @@ ROWS = (
     ("afe_warn", "afe_fault", ABOVE, WARN, INFORM, NEVER, 26, "AFE device reports a fault"),
     ("phase_lost", "phases_lost", ABOVE, WARN, INFORM, NEVER, 26, "mains phase lost"),
     ("pcs_warn", "pcs_state", ABOVE, WARN, INFORM, NEVER, 26, "PCS reports a fault or a request timeout"),
+    # temperature sensors against their module
+    ("module_blind_trip", "modules_blind", ABOVE, TRIP, OPEN, ALWAYS, 25, "module without a temperature sensor"),
+    ("drift_warn", "temp_drift_dK", ABOVE, WARN, INFORM, NEVER, 26, "temperature sensor drifts from its module"),
 )
 
 

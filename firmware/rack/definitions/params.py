@@ -34,6 +34,7 @@ SCALARS = (
     ("plausible_jump_dK", 10, 1_000),       # largest change of a cell between two scans, 0.1 K
     ("plausible_disagree_dK", 20, 1_000),   # a sensor that is colder than its module by more is lost
     ("plausible_frozen_dK", 10, 1_000),     # a sensor that stands still while its module moves by more is lost
+    ("plausible_module_dK", 10, 1_000),     # a module that stands still while its neighbours move by more is lost
     ("plausible_return_ms", 0, 600_000),    # a lost sensor returns after being good for this long
     ("plausible_wire_mV", 200, 3_000),      # two neighbours this far from the mean in opposite directions: open wire
     # [runaway] GB 38031-2025 C.5.3.7 and a slow tier: mean rates, weighted over the last slow_ms

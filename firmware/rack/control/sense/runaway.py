@@ -131,6 +131,8 @@ class Runaway:
         self._p = p
         self._fast = _Tier(self._n, _STEP_ms)
         self._slow = SlowRise(params, s, temperatures)
+        self._jumped_at = -1            # sensor that jumped up twice in a row, -1 without one
+        self._jumped_ms = 0             # time since then
         s[I.RUNAWAY_AT] = -1
 
     def arrived(self, dt):
@@ -146,7 +148,18 @@ class Runaway:
             s[I.RISE_mKps] = fast.out[O.FASTEST] * 100_000 // ms
             s[I.RISE_AT] = fast.out[O.AT]
         self._slow.arrived(dt)
+        self._watch_jumps(dt)
         self._decide()
+
+    def _watch_jumps(self, dt):
+        """Keep a sensor that jumped up twice in a row as a candidate, as long as a lost sensor takes to return."""
+        if self._t.jumped_at >= 0:
+            self._jumped_at = self._t.jumped_at
+            self._jumped_ms = 0
+        elif self._jumped_at >= 0:
+            self._jumped_ms += dt
+            if self._jumped_ms >= self._p.plausible_return_ms:
+                self._jumped_at = -1
 
     def _step(self, tier, need, ms, lasting_ms):
         t = self._t
@@ -182,19 +195,20 @@ class Runaway:
         if slow.at >= 0:
             at = slow.at
             bits = EV_SLOW | self._evidence(at)
-            if slow.neighbour(at):
+            if slow.has_neighbour:
                 bits |= EV_NEIGHBOUR
             level = RUN_SLOW
-        if fast.at >= 0:
-            own = EV_RISE | fast.witness | self._evidence(fast.at)
-            if fast.at == slow.at:
+        risen = fast.at if fast.at >= 0 else self._jumped_at
+        if risen >= 0:
+            own = EV_RISE | fast.witness | self._evidence(risen)
+            if risen == slow.at:
                 own |= bits
             found = RUN_SUSPECT
             if own & EV_DROP or (own & EV_HOT and own & (EV_NEIGHBOUR | EV_GAS)):
                 found = RUN_FAST
             if found > level:       # sensor and evidence of the tier with the higher level
                 level = found
-                at = fast.at
+                at = risen
                 bits = own
         s[I.RUNAWAY] = level
         s[I.RUNAWAY_AT] = at

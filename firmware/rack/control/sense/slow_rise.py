@@ -80,6 +80,12 @@ def _advance(used: ptr32, why: ptr8, before: ptr32, risen: ptr32, words: ptr32, 
                 step = (used[sensor] - before[sensor] - words[W.MOVED]) * _SCALE
                 rise += _UP if step > _UP else _DOWN if step < _DOWN else step
             before[sensor] = used[sensor]
+            apart = used[sensor] - words[W.MEDIAN]
+            if apart < 0:
+                apart = 0 - apart
+            if apart > words[W.DRIFT]:
+                words[W.DRIFT] = apart
+                words[W.DRIFT_AT] = sensor
             if rise > words[W.HIGHEST]:
                 words[W.HIGHEST] = rise
             if (rise >= words[W.NEED] or rise + words[W.OVER] >= words[W.NEED_RACK]) and rise > words[W.FOUND]:
@@ -119,9 +125,10 @@ def _sum_of(mKpmin, ms):
 
 
 class SlowRise:
-    """Call `arrived` after each judged temperature scan: it judges one module. Writes rise_slow_mKpmin.
+    """Call `arrived` after each judged temperature scan: it judges one module. Writes rise_slow_mKpmin, temp_drift_*.
 
-    before: reference of each sensor, 0.1 degC; at: sensor with a slow runaway, -1 without one.
+    before: reference of each sensor, 0.1 degC; at: sensor with a slow runaway, -1 without one; has_neighbour: another
+    sensor of its module has risen against the rack by a tenth of its rise or more.
     """
 
     def __init__(self, params, s, temperatures):
@@ -132,7 +139,8 @@ class SlowRise:
         self._group = p.afe_temps_per_device
         self._modules = p.afe_devices
         n = temperatures.n
-        self.at = -1
+        self.at = s[I.TEMP_DRIFT_AT] = -1
+        self.has_neighbour = False
         self.before = array("i", [_NO_REFERENCE] * n)
         self._risen = array("i", [0] * n)
         self._median = array("i", [_NO_REFERENCE] * p.afe_devices)
@@ -158,17 +166,6 @@ class SlowRise:
         elif self._elapsed_ms >= _STEP_ms:
             self._begin_pass()
 
-    def neighbour(self, at):
-        """True when another sensor of the module of `at` has risen against the rack by a tenth of its rise or more."""
-        module = at // self._group
-        first = module * self._group
-        need = max(_MIN_NEIGHBOUR, self._risen[at] // 10) - self._over[module]
-        risen = 0
-        for sensor in range(first, first + self._group):
-            if sensor != at and self._risen[sensor] >= need:
-                risen += 1
-        return risen > 0
-
     def _begin_pass(self):
         w = self._words
         w[W.SHARE] = min(_FORGET // 2, min(self._elapsed_ms, 600_000) * _FORGET // self._p.runaway_slow_ms)
@@ -177,7 +174,8 @@ class SlowRise:
         w[W.NEED] = self._need + allowed
         w[W.NEED_RACK] = self._need_rack + allowed
         w[W.HIGHEST] = w[W.FOUND] = _BELOW
-        w[W.FOUND_AT] = -1
+        w[W.DRIFT] = 0
+        w[W.FOUND_AT] = w[W.DRIFT_AT] = -1
         self._module = 0
 
     def _judge(self, module):
@@ -191,11 +189,21 @@ class SlowRise:
         self._median[module] = median
         self._moved[module] = w[W.MOVED] = moved
         w[W.SAME] = 1 if same else 0
+        w[W.MEDIAN] = median
         w[W.OVER] = self._over[module]
         _advance(t.used, t.why, self.before, self._risen, w, first)
 
     def _end_pass(self):
         w = self._words
         _finish(self._moved, self._over, w)
-        self.at = w[W.FOUND_AT]
+        self.at = at = w[W.FOUND_AT]
+        self.has_neighbour = False
+        if at >= 0:
+            module = at // self._group
+            need = max(_MIN_NEIGHBOUR, self._risen[at] // 10) - self._over[module]
+            for sensor in range(module * self._group, (module + 1) * self._group):
+                if sensor != at and self._risen[sensor] >= need:
+                    self.has_neighbour = True
+        self._s[I.TEMP_DRIFT_dK] = w[W.DRIFT]
+        self._s[I.TEMP_DRIFT_AT] = w[W.DRIFT_AT]
         self._s[I.RISE_SLOW_mKpmin] = max(0, w[W.HIGHEST]) * 100 // _SCALE * 60 // (self._p.runaway_slow_ms // 1000)

@@ -328,3 +328,49 @@ def test_a_replaced_sensor_does_not_rise() -> None:
         bench.run(0.1)
         assert bench.s[I.RISE_mKps] == 0
     assert bench.t.used[5] == 380
+
+
+def test_two_jumps_upwards_are_evidence_of_a_runaway() -> None:
+    """A sensor that jumps from 25 to 55 degC in two scans is suspected at once; with gas and heat it is a runaway."""
+    bench = Bench(250)
+    bench.run(1)
+    for by in (150, 150):
+        bench.exact[9] += by
+        bench.run(0.1)
+    assert bench.found == (RUN_SUSPECT, EV_RISE) and bench.s[I.RUNAWAY_AT] == 9
+    bench.s[I.GAS_mV] = 800
+    bench.exact[9] += 60
+    bench.run(0.1)
+    assert bench.found == (RUN_FAST, EV_RISE | EV_HOT | EV_GAS)
+
+
+def test_the_evidence_of_jumps_ends_after_the_return_time() -> None:
+    """The suspicion by two jumps ends after 10 s without another one; a second pair starts it again."""
+    bench = Bench(250)
+    bench.run(1)
+    for _ in range(2):
+        for by in (110, 110):
+            bench.exact[9] += by
+            bench.run(0.1)
+        assert bench.found[0] == RUN_SUSPECT
+        bench.run(9.8)
+        assert bench.found[0] == RUN_SUSPECT
+        bench.run(0.4)
+        assert bench.found[0] == RUN_NONE
+
+
+@pytest.mark.parametrize("rate", [-1.0, 1.0])
+def test_a_sensor_that_drifts_from_its_module_is_named(rate: float) -> None:
+    """A sensor that drifts by 1 K/min is named when it is 6 K away from the median of its module."""
+    bench = Bench(300)
+    bench.rate[13] = rate / 6
+    seconds = 0
+    while bench.s[I.TEMP_DRIFT_dK] < 60:
+        bench.run(1, 1000)
+        seconds += 1
+        assert seconds < 420
+    assert seconds > 350 and bench.s[I.TEMP_DRIFT_AT] == 13
+    bench.rate[13] = 0
+    bench.exact[13] = 300
+    bench.run(60, 1000)
+    assert bench.s[I.TEMP_DRIFT_dK] == 0
