@@ -135,6 +135,9 @@ SCALARS = (
     ("precharge_early_ms", 1, 20_000),      # done sooner: the load is missing or the feedback is wrong
     ("precharge_late_ms", 10, 60_000),      # not done by then: a leak or a short
     ("precharge_done_permille", 800, 995),  # done: the bus at this share of the rack's voltage
+    ("precharge_over_permille", 1_000, 1_100),  # a bus above this share contradicts the rack
+    ("precharge_charge_pct", 5, 50),        # tolerance of the charge that flows and of the current at the end
+    ("precharge_samples", 3, 20),           # status frames in a row that agree
     ("precharge_ohm", 1, 10_000),
     ("precharge_energy_J", 1, 500_000),     # energy budget of the resistor before it has cooled
     ("precharge_cooldown_ms", 100, 600_000),  # pause between tries; the whole energy budget cools off in it
