@@ -69,7 +69,7 @@ _ROWS = {
         ("Alarms.latch", "keep left", 2, "a retained code outside the list is accepted"),
     ),
     "protect/authority.py": (
-        ("module", "RIGHT_CLOSE | RIGHT_RESET -> RIGHT_CLOSE | RIGHT_RESET | RIGHT_LOCAL", 1,
+        ("module", "RIGHT_CLOSE | RIGHT_RESET -> RIGHT_CLOSE | RIGHT_RESET | RIGHT_LOCAL", 2,
          "the EMS releases an emergency stop"),
         ("module", "_PERSON | RIGHT_KEY -> _PERSON", 1, "the key has no right"),
     ),
