@@ -164,8 +164,8 @@ class Alarms:
 
         Also CAUSE_THERE, and the rights that other rows need from bit MISSING_SHIFT on. Main loop, no allocation.
         """
-        out, dt = self.out, self._scan_ms
-        return _releasable(self.active, ALARM_ROWS, self._levels, self.timers, self._s, out[O.ROWS], dt, rights)
+        dt = self._scan_ms
+        return _releasable(self.active, ALARM_ROWS, self._levels, self.timers, self._s, ALARMS, dt, rights)
 
     def latch(self, code):
         """Restore an alarm that was latched before the power loss; ignores 0 and codes that cannot latch."""
