@@ -191,6 +191,7 @@ DANGERS = (
 # The other trips, and the reasons why no rule creates them while a coil is on.
 NOT_HERE = {
     "temp_spread_trip": "one AFE: a sensor that is much colder than its module counts as lost (sensor_trip)",
+    "module_blind_trip": "one AFE: sensor_trip comes first",
     "current_bad": "a reading beyond the sensor's range raises an over-current trip first",
     "time_trip": "a gap of the scans is the cause: test_controller.py",
     "welded": "the controller finds it after the open command",

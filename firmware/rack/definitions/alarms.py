@@ -83,7 +83,7 @@ ROWS = (
     ("temp_spread_derate", "temp_spread_ddegC", ABOVE, DERATE, BOTH, NEVER, 19, "temperatures differ"),
     ("temp_spread_trip", "temp_spread_ddegC", ABOVE, TRIP, OPEN, ALWAYS, 18, "temperatures differ too much"),
     ("rise_warn", "rise_mKps", ABOVE, WARN, INFORM, NEVER, 2, "a sensor rises as in a runaway"),
-    ("rise_slow_warn", "rise_slow_mKpmin", ABOVE, WARN, INFORM, NEVER, 2, "a sensor warms faster than its rack"),
+    ("rise_slow_warn", "rise_slow_mKpmin", ABOVE, WARN, INFORM, NEVER, 2, "a sensor warms faster than its module"),
     ("runaway_derate", "runaway", ABOVE, DERATE, ZERO, NEVER, 2, "thermal runaway suspected by one sensor"),
     ("runaway_trip", "runaway", ABOVE, TRIP, OPEN, ALWAYS, 1, "thermal runaway"),
     # surroundings
@@ -129,6 +129,9 @@ ROWS = (
     ("afe_warn", "afe_fault", ABOVE, WARN, INFORM, NEVER, 26, "AFE device reports a fault"),
     ("phase_lost", "phases_lost", ABOVE, WARN, INFORM, NEVER, 26, "mains phase lost"),
     ("pcs_warn", "pcs_state", ABOVE, WARN, INFORM, NEVER, 26, "PCS reports a fault or a request timeout"),
+    # temperature sensors against their module
+    ("module_blind_trip", "modules_blind", ABOVE, TRIP, OPEN, ALWAYS, 25, "module without a temperature sensor"),
+    ("drift_warn", "temp_drift_dK", ABOVE, WARN, INFORM, NEVER, 26, "temperature sensor drifts from its module"),
 )
 
 

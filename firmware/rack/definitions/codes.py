@@ -125,12 +125,12 @@ LOST_FROZEN = const(6)      # its module moved, the sensor did not
 # runaway
 RUN_NONE = const(0)
 RUN_SUSPECT = const(1)      # one sensor indicates it, without other evidence
-RUN_SLOW = const(2)         # confirmed by the slow tier
+RUN_SLOW = const(2)         # found by the slow tier
 RUN_FAST = const(3)         # confirmed by the criterion of GB 38031
 
 # runaway_bits: evidence
 EV_RISE = const(1)          # rise at the fast rate for its time
-EV_SLOW = const(2)          # rise above the rack's mean for its time
+EV_SLOW = const(2)          # risen slowly above its module or the rack, over minutes
 EV_HOT = const(4)           # above the maker's maximum
 EV_DROP = const(8)          # cell voltage fell
 EV_NEIGHBOUR = const(16)    # another sensor of the module rises too

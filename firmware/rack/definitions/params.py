@@ -37,14 +37,17 @@ SCALARS = (
     ("plausible_jump_dK", 10, 1_000),       # largest change of a cell between two scans, 0.1 K
     ("plausible_disagree_dK", 20, 1_000),   # a sensor that is colder than its module by more is lost
     ("plausible_frozen_dK", 10, 1_000),     # a sensor that stands still while its module moves by more is lost
+    ("plausible_module_dK", 10, 1_000),     # a module that stands still while its neighbours move by more is lost
     ("plausible_return_ms", 0, 600_000),    # a lost sensor returns after being good for this long
     ("plausible_wire_mV", 200, 3_000),      # two neighbours this far from the mean in opposite directions: open wire
-    # [runaway] GB 38031-2025 C.5.3.7 and a slow tier
+    # [runaway] GB 38031-2025 C.5.3.7 and a slow tier: mean rates, weighted over the last slow_ms
     ("runaway_temp_ddegC", 450, 1_000),
     ("runaway_drop_pct", 5, 50),
     ("runaway_rise_mKps", 200, 10_000),
     ("runaway_rise_ms", 500, 10_000),
-    ("runaway_slow_mKpmin", 100, 10_000),
+    ("runaway_slow_mKpmin", 100, 1_000),    # of a sensor against its module
+    ("runaway_slow_rack_mKpmin", 100, 1_000),   # of a sensor against the other modules
+    ("runaway_slow_warming_pct", 0, 100),   # part of the rack's own rise that both levels add
     ("runaway_slow_ms", 60_000, 1_800_000),
     ("runaway_gas_mV", 50, 3_300),
     # [core] two nodes: sensor at the surface, core of the cell
@@ -138,6 +141,9 @@ SCALARS = (
     ("precharge_early_ms", 1, 20_000),      # done sooner: the load is missing or the feedback is wrong
     ("precharge_late_ms", 10, 60_000),      # not done by then: a leak or a short
     ("precharge_done_permille", 800, 995),  # done: the bus at this share of the rack's voltage
+    ("precharge_over_permille", 1_000, 1_100),  # a bus above this share contradicts the rack
+    ("precharge_charge_pct", 5, 50),        # tolerance of the charge that flows and of the current at the end
+    ("precharge_samples", 3, 20),           # status frames in a row that agree
     ("precharge_ohm", 1, 10_000),
     ("precharge_energy_J", 1, 500_000),     # energy budget of the resistor before it has cooled
     ("precharge_cooldown_ms", 100, 600_000),  # pause between tries; the whole energy budget cools off in it

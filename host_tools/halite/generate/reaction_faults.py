@@ -138,6 +138,8 @@ FAULTS = (
     Fault("temperatures too far apart", "temp_spread_trip", _set(one_ddegC=80), after_ms=_SAMPLE_ms, played=(50, 20)),
     Fault("cell sum contradicts rack voltage", "sum_trip", _signal(I.RACK_dV, -500), played=(408, 200)),
     Fault("too many temperature sensors lost", "sensor_trip", _set(broken=12), after_ms=_SAMPLE_ms, played=(10, 6)),
+    Fault("module without a temperature sensor", "module_blind_trip", _set(broken=8), after_ms=_SAMPLE_ms,
+          played=(1, 0)),
     Fault("thermal runaway, rise and witness", "runaway_trip", _signal(I.RUNAWAY, 2),
           wait_ms=RUNAWAY_ms + 100 + TEMPS_ms),
     Fault("controller too hot", "board_trip", _set(slow={I.GAS_mV: 0, I.BOARD_ddegC: 900}), played=(850, 750)),

@@ -69,6 +69,7 @@ class Rig:
         self.bus_dV = 0.0
         self.rack_error_dV = 0          # measured rack voltage minus the sum of the cells
         self.resistor_J = 0.0           # heat in the precharge resistor; it cools at the configured rate
+        self._is_precharging = False
         self.aux = True                 # contacts follow their coils
         self.bus = True                 # the bus precharges
         self.silent: set[str] = set()   # "cells", "temps", "current", "pcs"
@@ -114,6 +115,7 @@ class Rig:
             rack = float(self.rack_dV)
             path = coils & COIL_NEG and coils & (COIL_PRE | COIL_POS)
             share = min(1.0, dt / (self.params.precharge_tau_ms if not coils & COIL_POS else 1))
+            self._precharge_current(coils, rack)
             self.bus_dV += (rack - self.bus_dV) * share if path else -self.bus_dV * min(1.0, dt / 200)
             self.s[I.BUS_dV] = int(self.bus_dV)
         self._heat(coils, before_dV, dt)
@@ -122,6 +124,15 @@ class Rig:
             self.in_bits = self.in_bits & ~(IN_AUX_NEG | IN_AUX_POS) | bits
         self.s[I.IN_bits] = self.in_bits
         self.s[I.RACK_dV] = self.rack_dV + self.rack_error_dV
+
+    def _precharge_current(self, coils: int, rack_dV: float) -> None:
+        """Current through the precharge resistor, before this scan changes the bus voltage."""
+        if coils & (COIL_NEG | COIL_PRE | COIL_POS) == COIL_NEG | COIL_PRE:
+            self.s[I.CURRENT_dA] = round((rack_dV - self.bus_dV) / self.params.precharge_ohm)
+            self._is_precharging = True
+        elif self._is_precharging:
+            self.s[I.CURRENT_dA] = 0
+            self._is_precharging = False
 
     def _heat(self, coils: int, before_dV: int, dt: int) -> None:
         """Add (rack - bus)^2 / R while the resistor carries current. The bus voltage changes linearly in a scan."""

@@ -64,6 +64,7 @@ SOURCES = {
     "charge_i2t_trip": CURRENT_ms, "charge_hot_trip": 100 + TEMPS_ms, "charge_cold_trip": 100 + TEMPS_ms,
     "spread_trip": 100 + CELLS_ms, "temp_spread_trip": 100 + TEMPS_ms, "sensor_trip": 100 + TEMPS_ms,
     "sum_trip": 0, "insulation_trip": 0, "board_trip": 100, "runaway_trip": 100 + TEMPS_ms + RUNAWAY_ms,
+    "module_blind_trip": 100 + TEMPS_ms,
     "stuck": 100 + PERIOD_ms, "wire_check_trip": 100 + CHECK_ms, "config_bad": CHECK_ms,
 }  # fmt: skip
 

@@ -109,6 +109,7 @@ class Contactors:
         self._contradicted_ms = array("i", [0, 0])  # auxiliary contacts - and + against their coils
         self._bus_weld = 0
         self._contact_ms = params.contactor_aux_ms
+        self._neg_ms = max(params.contactor_aux_ms, params.precharge_tau_ms // 2)
         self._forgive_ms = 0
         self._forgive_s = 0
 
@@ -299,14 +300,16 @@ class Contactors:
         return False
 
     def _neg_proven(self):
-        return self._s[I.STEP_ms] >= self._p.contactor_aux_ms and self._s[I.IN_bits] & IN_AUX_NEG != 0
+        """After half a time constant: a welded precharge relay has raised the bus above bus_permille by then."""
+        return self._s[I.STEP_ms] >= self._neg_ms and self._s[I.IN_bits] & IN_AUX_NEG != 0
 
     def _pos_proven(self):
         return self._s[I.IN_bits] & IN_AUX_POS != 0
 
     def _contact_late(self):
-        """After twice the time that a contact may take, and 100 ms: engineering judgement."""
-        return self._s[I.STEP_ms] >= 2 * self._p.contactor_aux_ms + 100
+        """After the step's time, the time that a contact may take, and 100 ms: engineering judgement."""
+        step_ms = self._neg_ms if self._s[I.STEP] == STEP_NEG else self._p.contactor_aux_ms
+        return self._s[I.STEP_ms] >= step_ms + self._p.contactor_aux_ms + 100
 
     def _precharged(self):
         return self.precharge.judge() == DONE

@@ -48,6 +48,8 @@ def _look_up(image, temp, temp_ints: int, best: int, cell, cell_ints: int, cell_
     signals = ptr32(image)
     output = ptr32(words)
     coldest = signals[I.TEMP_MIN_ddegC]
+    if cell_signal == I.CELL_MAX_mV:    # charge damages a cold cell, also one whose sensor is too cold for its module
+        coldest = signals[I.TEMP_COLD_ddegC]
     hottest = signals[I.TEMP_MAX_ddegC]
     lowest = 1000
     by = LIM_NONE

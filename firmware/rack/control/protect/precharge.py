@@ -1,7 +1,9 @@
 """Precharge: the verdict inside its RC window, the energy in its resistor, and the failed tries.
 
-The hazards are a contactor that closes onto a short or a charged bus, and a resistor that burns after several tries.
-The contactor sequence calls this. Scan context, does not allocate.
+The hazards are a contactor that closes onto a short or onto a bus that is not charged, and a resistor that burns after
+several tries. The PCS reports the bus voltage and may be wrong. So the current of the shunt must have decayed, and the
+charge that has flowed must be that of the DC link, in several status frames in a row. The contactor sequence calls
+this. Scan context, does not allocate.
 """
 
 from micropython import const
@@ -13,18 +15,16 @@ DONE = const(1)
 TOO_FAST = const(2)
 TOO_SLOW = const(3)
 
+_STEP_dA = const(1)             # resolution of the current
+_MAX_dA = const(20_000)
+_MAX_CHARGE_dAms = const(200_000_000)
+
 QUARTERS = const(4)             # of the resistor's energy budget: the unit in which retained data keep its heat
 
 
-def precharge_verdict(elapsed_ms, bus_dV, rack_dV, done_permille, early_ms, late_ms):
-    """Judge a running precharge against its RC window.
-
-    elapsed_ms: since the precharge coil closed; bus_dV, rack_dV: 0.1 V, up to 20 000
-    Returns WAIT, DONE, TOO_FAST (load disconnected or feedback shorted) or TOO_SLOW (leak or short).
-    """
-    if bus_dV * 1000 >= rack_dV * done_permille:
-        return TOO_FAST if elapsed_ms < early_ms else DONE
-    return TOO_SLOW if elapsed_ms >= late_ms else WAIT
+def _percent(value, pct):
+    """pct percent of value, within 31 bits for values up to 2**28 and pct up to 200."""
+    return value // 100 * pct + value % 100 * pct // 100
 
 
 class Precharge:
@@ -40,23 +40,72 @@ class Precharge:
         self._cool_ms = params.precharge_cooldown_ms    # the whole budget cools off in this time
         self._cool_rest = 0             # remainder of the energy that cooled off, in 1/_cool_ms mJ
         self._across_V = 0              # voltage across the resistor in the last scan
+        self._charge_dAms = 0           # that has flowed in this precharge
+        self._current_dA = 0            # in the last scan
+        self._start_dV = 0              # bus voltage at the begin
+        self._age_ms = 0                # of the PCS status in the last scan
+        self._full = 0                  # status frames in a row with a full bus
+        self._full_ms = 0               # time of the first of them
+        self._good = 0                  # status frames in a row with which current and charge agree
 
     def begin(self):
         """The precharge coil closes now."""
+        s = self._s
         self._across_V = self._across()
+        self._charge_dAms = self._full = self._good = 0
+        self._current_dA = s[I.CURRENT_dA]
+        self._start_dV = s[I.BUS_dV]
+        self._age_ms = s[I.PCS_AGE_ms]
 
     def judge(self):
-        """Judge the running precharge; returns the verdict. More energy than the budget is TOO_SLOW."""
+        """Judge the running precharge; returns the verdict. More energy than the budget is TOO_SLOW.
+
+        A full bus counts from `precharge_samples` status frames in a row on.
+        """
         s = self._s
         p = self._p
-        verdict = precharge_verdict(
-            s[I.STEP_ms], s[I.BUS_dV], s[I.RACK_dV],
-            p.precharge_done_permille, p.precharge_early_ms, p.precharge_late_ms,
-        )  # fmt: skip
+        elapsed_ms = s[I.STEP_ms]
+        if s[I.PCS_AGE_ms] <= self._age_ms:
+            self._sample(elapsed_ms)
+        self._age_ms = s[I.PCS_AGE_ms]
+        verdict = TOO_SLOW if elapsed_ms >= p.precharge_late_ms else WAIT
+        if self._full >= p.precharge_samples and self._full_ms < p.precharge_early_ms:
+            verdict = TOO_FAST
+        elif self._good >= p.precharge_samples:
+            verdict = DONE
         if verdict == WAIT and self.heat_mJ > self._max_mJ:
             verdict = TOO_SLOW
         self.verdict = verdict
         return verdict
+
+    def _sample(self, elapsed_ms):
+        """Count a new status frame: does it report a full bus, and do current and charge agree?"""
+        s = self._s
+        p = self._p
+        rack_dV = s[I.RACK_dV]
+        if s[I.BUS_dV] * 1000 < rack_dV * p.precharge_done_permille:
+            self._full = self._good = 0
+            return
+        if not self._full:
+            self._full_ms = elapsed_ms
+        self._full = min(self._full + 1, 1000)
+        is_possible = s[I.BUS_dV] * 1000 <= rack_dV * p.precharge_over_permille
+        is_good = is_possible and self._has_decayed() and self._has_flowed()
+        self._good = min(self._good + 1, 1000) if is_good else 0
+
+    def _has_decayed(self):
+        """True when the current is that of a full bus: the rest of the voltage across the resistor."""
+        p = self._p
+        end_dA = self._s[I.RACK_dV] * (1000 - p.precharge_done_permille) // 1000 // p.precharge_ohm
+        limit_dA = end_dA + _percent(end_dA, p.precharge_charge_pct) + _STEP_dA
+        return -limit_dA <= self._s[I.CURRENT_dA] <= limit_dA
+
+    def _has_flowed(self):
+        """True when the charge is that of the DC link: its capacity tau / R times the rise of the bus."""
+        p = self._p
+        full_dAms = p.precharge_tau_ms * max(0, self._s[I.BUS_dV] - self._start_dV) // p.precharge_ohm
+        margin_dAms = _percent(full_dAms, p.precharge_charge_pct)
+        return full_dAms - margin_dAms <= self._charge_dAms <= full_dAms + margin_dAms
 
     def failed(self):
         """Count the try that has just failed."""
@@ -89,6 +138,7 @@ class Precharge:
         budget leaves within the cool-down time.
         """
         if is_running:
+            self._count_charge(min(dt, 100))
             before, now = self._across_V, self._across()
             self._across_V = now
             square = (before * before + before * now + now * now) // 3
@@ -96,6 +146,12 @@ class Precharge:
         elif self.heat_mJ:
             self._cool(min(dt, self._cool_ms, 1000))
         self._s[I.PRECHARGE_J] = self.heat_mJ // 1000
+
+    def _count_charge(self, dt):
+        """Add the charge of the last dt ms; the current changes linearly between two scans."""
+        before_dA = self._current_dA
+        self._current_dA = now_dA = max(-_MAX_dA, min(_MAX_dA, self._s[I.CURRENT_dA]))
+        self._charge_dAms = min(self._charge_dAms + (before_dA + now_dA) * dt // 2, _MAX_CHARGE_dAms)
 
     def _cool(self, dt):
         """dt: ms, up to 1000 and up to _cool_ms, so that both products stay within 31 bits."""

@@ -73,7 +73,7 @@ def _scan(s: ptr32, state: ptr32, charge, discharge, dt: int):
     state[S.SQUARE_A2s] = _MAX_SQUARE_A2s if moved > _MAX_SQUARE_A2s else moved
     if current < 0 - state[S.REST_dA]:
         s[I.CHARGE_TEMP_MAX_ddegC] = s[I.TEMP_MAX_ddegC]
-        s[I.CHARGE_TEMP_MIN_ddegC] = s[I.TEMP_MIN_ddegC]
+        s[I.CHARGE_TEMP_MIN_ddegC] = s[I.TEMP_COLD_ddegC]
     else:
         s[I.CHARGE_TEMP_MAX_ddegC] = NEUTRAL_ddegC
         s[I.CHARGE_TEMP_MIN_ddegC] = NEUTRAL_ddegC

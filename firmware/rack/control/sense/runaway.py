@@ -2,8 +2,7 @@
 
 GB 38031-2025 C.5.3.7: (25 % voltage drop OR the maker's maximum temperature) AND 1 degC/s for more than 3 s. One
 broken sensor can show heat and rise at once, so a rise without a voltage drop also needs a neighbour that warms, or
-gas. A polyanion sodium cell may self-heat below 1 degC/min (Carter et al., Energies 2025 18 661), so a slow tier
-compares each sensor with the mean rise of its rack.
+gas. A slow runaway has no witness for its first minutes, see rack.control.sense.slow_rise.
 """
 
 from array import array
@@ -25,9 +24,9 @@ from rack.definitions.codes import (
     RUN_SUSPECT,
 )
 from rack.base.viper import ptr8, ptr32
+from rack.control.sense.slow_rise import SlowRise
 
 _STEP_ms = const(500)
-_MINUTE_ms = const(60_000)
 _NO_REFERENCE = const(-30_000)
 _NO_RISE = const(-30_000)   # below every rise
 _MIN_RISE = const(2)        # 0.1 K: a neighbour warms by at least this in a step,
@@ -36,9 +35,9 @@ _MIN_WARMING = const(3)     # or by this above the rack's mean since the slow ti
 
 @micropython.viper
 def _risen(
-    used: ptr32, why: ptr8, before: ptr32, risen_ms: ptr32, output: ptr32, count: int, need: int, mean: int, dt: int
+    used: ptr32, why: ptr8, before: ptr32, risen_ms: ptr32, output: ptr32, count: int, need: int, dt: int
 ):
-    """Count how long each sensor has risen by `need` more than `mean` in a step; find the longest. 0.1 K.
+    """Count how long each sensor has risen by `need` in each step; find the longest. 0.1 K.
 
     before: reference of the step; output: layout runaway_tier.
     """
@@ -51,14 +50,14 @@ def _risen(
         if why[sensor] != 0 or before[sensor] <= _NO_REFERENCE:
             risen_ms[sensor] = 0
         else:
-            rise = used[sensor] - before[sensor] - mean
+            rise = used[sensor] - before[sensor]
             if rise > fastest:
                 fastest = rise
                 fastest_at = sensor
             if rise >= need:
                 time = risen_ms[sensor] + dt
                 risen_ms[sensor] = time
-                if time > longest or (time == longest and rise > used[candidate] - before[candidate] - mean):
+                if time > longest or (time == longest and rise > used[candidate] - before[candidate]):
                     longest = time
                     candidate = sensor
             else:
@@ -108,7 +107,7 @@ def _remember(used: ptr32, why: ptr8, before: ptr32, count: int):
 
 
 class _Tier:
-    """One speed: a reference that each step renews, and the time for which each sensor has risen."""
+    """The fast tier: a reference that each step renews, and the time for which each sensor has risen."""
 
     def __init__(self, n, step_ms):
         self.before = array("i", [_NO_REFERENCE] * n)
@@ -131,42 +130,46 @@ class Runaway:
         self._cells = p.afe_cells_per_device
         self._p = p
         self._fast = _Tier(self._n, _STEP_ms)
-        self._slow = _Tier(self._n, _MINUTE_ms)
+        self._slow = SlowRise(params, s, temperatures)
+        self._jumped_at = -1            # sensor that jumped up twice in a row, -1 without one
+        self._jumped_ms = 0             # time since then
         s[I.RUNAWAY_AT] = -1
 
     def arrived(self, dt):
         """dt: ms since the temperature scan before this one."""
         s = self._s
-        p = self._p
         fast = self._fast
-        slow = self._slow
         fast.elapsed += dt
-        slow.elapsed += dt
         if fast.elapsed >= _STEP_ms:
             ms = min(fast.elapsed, 10_000)
             # one count less, because the readings of a steady 1 degC/s alternate by one count
-            need = max(1, p.runaway_rise_mKps * ms // 100_000 - 1)
-            self._step(fast, need, 0, ms, p.runaway_rise_ms)
+            need = max(1, self._p.runaway_rise_mKps * ms // 100_000 - 1)
+            self._step(fast, need, ms, self._p.runaway_rise_ms)
             s[I.RISE_mKps] = fast.out[O.FASTEST] * 100_000 // ms
             s[I.RISE_AT] = fast.out[O.AT]
-        if slow.elapsed >= _MINUTE_ms:
-            ms = min(slow.elapsed, 600_000)
-            need = max(1, p.runaway_slow_mKpmin * (ms // 100) // 60_000)
-            mean = self._mean(slow)
-            self._step(slow, need, mean, ms, p.runaway_slow_ms - 1)
-            s[I.RISE_SLOW_mKpmin] = slow.out[O.FASTEST] * 60_000 // (ms // 100)
+        self._slow.arrived(dt)
+        self._watch_jumps(dt)
         self._decide()
 
-    def _step(self, tier, need, mean, ms, lasting_ms):
+    def _watch_jumps(self, dt):
+        """Keep a sensor that jumped up twice in a row as a candidate, as long as a lost sensor takes to return."""
+        if self._t.jumped_at >= 0:
+            self._jumped_at = self._t.jumped_at
+            self._jumped_ms = 0
+        elif self._jumped_at >= 0:
+            self._jumped_ms += dt
+            if self._jumped_ms >= self._p.plausible_return_ms:
+                self._jumped_at = -1
+
+    def _step(self, tier, need, ms, lasting_ms):
         t = self._t
-        _risen(t.used, t.why, tier.before, tier.ms, tier.out, self._n, need, mean, ms)
+        _risen(t.used, t.why, tier.before, tier.ms, tier.out, self._n, need, ms)
         at = tier.out[O.CANDIDATE]
         tier.at = at if at >= 0 and tier.ms[at] > lasting_ms else -1
         tier.witness = 0
         if tier.at >= 0:
             first = at // self._group * self._group
-            rise = max(_MIN_RISE, need // 4) + max(0, mean)
-            if _neighbour(t.used, t.why, tier.before, first, self._group, at, rise):
+            if _neighbour(t.used, t.why, tier.before, first, self._group, at, max(_MIN_RISE, need // 4)):
                 tier.witness = EV_NEIGHBOUR
             rise = _MIN_WARMING + max(0, self._mean_of_others(at))
             if _neighbour(t.used, t.why, self._slow.before, first, self._group, at, rise):
@@ -174,14 +177,13 @@ class Runaway:
         _remember(t.used, t.why, tier.before, self._n)
         tier.elapsed = 0
 
-    def _mean(self, tier):
-        return _mean_rise(self._t.used, self._t.why, tier.before, self._n)
-
     def _mean_of_others(self, at):
         """Mean rise of all other sensors since the slow tier's reference; at: the candidate."""
+        t = self._t
         before = self._slow.before[at]
-        own = self._t.used[at] - before if before > _NO_REFERENCE else 0
-        return (self._mean(self._slow) * self._n - own) // max(1, self._n - 1)
+        own = t.used[at] - before if before > _NO_REFERENCE else 0
+        mean = _mean_rise(t.used, t.why, self._slow.before, self._n)
+        return (mean * self._n - own) // max(1, self._n - 1)
 
     def _decide(self):
         s = self._s
@@ -192,19 +194,21 @@ class Runaway:
         at = -1
         if slow.at >= 0:
             at = slow.at
-            bits = EV_SLOW | slow.witness | self._evidence(at)
-            if bits & (EV_NEIGHBOUR | EV_GAS | EV_DROP):    # its own heat does not count as a second witness
-                level = RUN_SLOW
-        if fast.at >= 0:
-            own = EV_RISE | fast.witness | self._evidence(fast.at)
-            if fast.at == slow.at:
+            bits = EV_SLOW | self._evidence(at)
+            if slow.has_neighbour:
+                bits |= EV_NEIGHBOUR
+            level = RUN_SLOW
+        risen = fast.at if fast.at >= 0 else self._jumped_at
+        if risen >= 0:
+            own = EV_RISE | fast.witness | self._evidence(risen)
+            if risen == slow.at:
                 own |= bits
             found = RUN_SUSPECT
             if own & EV_DROP or (own & EV_HOT and own & (EV_NEIGHBOUR | EV_GAS)):
                 found = RUN_FAST
             if found > level:       # sensor and evidence of the tier with the higher level
                 level = found
-                at = fast.at
+                at = risen
                 bits = own
         s[I.RUNAWAY] = level
         s[I.RUNAWAY_AT] = at

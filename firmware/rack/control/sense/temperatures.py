@@ -3,7 +3,8 @@
 A broken sensor must neither hide a hot cell nor stop a healthy rack. A lost sensor takes the value of the worst
 sensor of its module, is counted and raises an alarm; it is used again after it has been good for a while. A sensor
 that is too hot is always used. Refused is only a value that a cell cannot have (a jump) or that would hide heat (cold
-or frozen compared with its module).
+or frozen compared with its module). A jump upwards that the second reading confirms is heat. A sensor that is too cold
+for its module still counts for charging, because a cold cell is damaged by charge.
 """
 
 from array import array
@@ -21,18 +22,22 @@ _NONE = const(-30_000)      # at and below: no value, NO_*
 _BEYOND = const(30_000)     # above every value
 _MIN = const(-600)          # an NTC reading outside this range is a broken wire, 0.1 degC: engineering judgement
 _MAX = const(2_000)
+# good_ms of a sensor of which the last reading jumped up: while it was in use, while it was lost
+_JUMPED = const(-1)
+_LOST_JUMPED = const(-2)
 _WORST_FROM = const(250)    # the worst sensor is the one furthest from here
 NEUTRAL_ddegC = const(250)  # inside every limit
 
 
 @micropython.viper
-def _judge_alone(raw: ptr32, last: ptr32, why: ptr8, good_ms: ptr32, words: ptr32, dt: int):
+def _judge_alone(raw: ptr32, last: ptr32, why: ptr8, good_ms: ptr32, words: ptr32, dt: int):  # noqa: C901 one pass
     """Find the faults that one sensor shows alone: no value, outside the NTC's range, a jump.
 
-    why: LOST_* of each sensor, 0 while it is used; good_ms: time that a lost sensor has been good.
+    why: LOST_* of each sensor, 0 while it is used; good_ms: time that a lost sensor has been good, or _JUMPED.
     """
     count = words[W.SENSORS]
     jump = words[W.JUMP]
+    words[W.JUMPED_AT] = -1
     sensor = 0
     while sensor < count:
         now = raw[sensor]
@@ -44,25 +49,89 @@ def _judge_alone(raw: ptr32, last: ptr32, why: ptr8, good_ms: ptr32, words: ptr3
                 fault = LOST_UNREAD
             elif now == NO_SHORT or now > _MAX:
                 fault = LOST_SHORT
-        elif before > _NONE and (now - before > jump or before - now > jump):
+        elif before > _NONE and now - before > jump:
+            if good_ms[sensor] < 0:     # twice in a row: the heat of a jet of vent gas
+                why[sensor] = 0
+                words[W.JUMPED_AT] = sensor
+            else:
+                good_ms[sensor] = _JUMPED if why[sensor] == 0 else _LOST_JUMPED
+                why[sensor] = LOST_JUMP
+                sensor += 1
+                continue
+        elif before > _NONE and before - now > jump:
             fault = LOST_JUMP
+        elif good_ms[sensor] == _JUMPED:    # the second reading confirms the first
+            why[sensor] = 0
         if fault != 0:
             why[sensor] = fault
             good_ms[sensor] = 0
-        elif why[sensor] != 0:
+        elif why[sensor] == 0:
+            good_ms[sensor] = 0
+        elif good_ms[sensor] < 0:
+            good_ms[sensor] = dt
+        else:
             good_ms[sensor] += dt
         sensor += 1
 
 
 @micropython.viper
-def _compare(raw: ptr32, last: ptr32, why: ptr8, good_ms: ptr32, anchor: ptr32, words: ptr32):  # noqa: C901 one pass
+def _find_still(  # noqa: C901 one pass
+    raw: ptr32, last: ptr32, why: ptr8, good_ms: ptr32, lows: ptr32, since: ptr32, words: ptr32
+):
+    """Lose a module of which no reading changes while the two modules next to it move the same way.
+
+    lows: second lowest temperature of each module; since: those of the two when the module last moved.
+    """
+    modules = words[W.MODULES]
+    if modules == 1:
+        return
+    group = words[W.GROUP]
+    limit = words[W.STILL]
+    module = 0
+    while module < modules:
+        first = module * group
+        end = first + group
+        one = module - 1
+        if one < 0:
+            one = 2 if modules > 2 else 1
+        other = module + 1
+        if other == modules:
+            other = module - 2 if modules > 2 else module - 1
+        still = 1
+        sensor = first
+        while sensor < end:
+            if raw[sensor] != last[sensor]:
+                still = 0
+            sensor += 1
+        at = 2 * module
+        if still == 0 or since[at] <= _NONE or since[at + 1] <= _NONE:
+            since[at] = lows[one]
+            since[at + 1] = lows[other]
+        else:
+            moved = lows[one] - since[at]
+            too = lows[other] - since[at + 1]
+            if (moved > limit and too > limit) or (moved < 0 - limit and too < 0 - limit):
+                sensor = first
+                while sensor < end:
+                    if why[sensor] == 0 or good_ms[sensor] > 0:
+                        why[sensor] = LOST_FROZEN
+                        good_ms[sensor] = 0
+                    sensor += 1
+        module += 1
+
+
+@micropython.viper
+def _compare(  # noqa: C901 one pass
+    raw: ptr32, last: ptr32, why: ptr8, good_ms: ptr32, anchor: ptr32, lows: ptr32, words: ptr32
+):
     """Compare each sensor with its module: colder than all others, or frozen. Lost sensors return after their time.
 
     anchor: second lowest temperature of the module when the sensor last moved. A sensor is frozen when that
-    temperature has drifted away since.
+    temperature has drifted away since. lows: see _find_still.
     """
     count = words[W.SENSORS]
     group = words[W.GROUP]
+    module = 0
     first = 0
     while first < count:
         lowest = _BEYOND
@@ -77,6 +146,9 @@ def _compare(raw: ptr32, last: ptr32, why: ptr8, good_ms: ptr32, anchor: ptr32, 
                 elif now < second:
                     second = now
             sensor += 1
+        if second != _BEYOND:
+            lows[module] = second
+        module += 1
         sensor = first
         while sensor < first + group:
             now = raw[sensor]
@@ -100,14 +172,17 @@ def _compare(raw: ptr32, last: ptr32, why: ptr8, good_ms: ptr32, anchor: ptr32, 
 
 
 @micropython.viper
-def _replace(raw: ptr32, why: ptr8, used: ptr32, words: ptr32):  # noqa: C901 one pass over the sensors
+def _replace(raw: ptr32, why: ptr8, good_ms: ptr32, used: ptr32, words: ptr32):  # noqa: C901 one pass over the sensors
     """Give lost sensors the worst used value of their module, or of the rack. Then find the extremes."""
     count = words[W.SENSORS]
     group = words[W.GROUP]
     words[W.LOST] = 0
     words[W.LOST_AT] = -1
+    words[W.BLIND] = 0
+    words[W.BLIND_AT] = -1
     high = _NONE
     low = _BEYOND
+    cold = _BEYOND
     first = 0
     while first < count:
         far = -1
@@ -133,15 +208,23 @@ def _replace(raw: ptr32, why: ptr8, used: ptr32, words: ptr32):  # noqa: C901 on
         sensor = first
         while sensor < first + group:
             if why[sensor] != 0:
+                is_cold = why[sensor] == LOST_COLD or (why[sensor] == LOST_JUMP and good_ms[sensor] > 0)
+                if is_cold and raw[sensor] < cold:
+                    cold = raw[sensor]
                 used[sensor] = worst
                 words[W.LOST] += 1
                 if words[W.LOST_AT] < 0:
                     words[W.LOST_AT] = sensor
             sensor += 1
+        if far < 0:
+            words[W.BLIND] += 1
+            if words[W.BLIND_AT] < 0:
+                words[W.BLIND_AT] = first // group
         first += group
     if words[W.LOST] < count:
         words[W.MAX] = high
         words[W.MIN] = low
+    words[W.COLDEST] = cold if cold < words[W.MIN] else words[W.MIN]
     sensor = 0
     while sensor < count:
         if used[sensor] == _NONE:
@@ -161,9 +244,13 @@ class Temperatures:
         self._last = array("i", [NO_VALUE] * n)
         self._anchor = array("i", [NO_VALUE] * n)
         self._good_ms = array("i", [0] * n)
+        self._lows = array("i", [NO_VALUE] * params.afe_devices)
+        self._since = array("i", [NO_VALUE] * (2 * params.afe_devices))
         self._words = w = array("i", [0] * W.WORDS)
-        w[W.SENSORS] = n
         self._group = params.afe_temps_per_device
+        self._modules = params.afe_devices
+        w[W.STILL] = params.plausible_module_dK
+        w[W.JUMPED_AT] = -1
         w[W.JUMP] = params.plausible_jump_dK
         w[W.COLD] = params.plausible_disagree_dK
         w[W.FROZEN] = params.plausible_frozen_dK
@@ -171,11 +258,17 @@ class Temperatures:
         w[W.MAX] = w[W.MIN] = NEUTRAL_ddegC
         s[I.CHARGE_TEMP_MAX_ddegC] = s[I.CHARGE_TEMP_MIN_ddegC] = NEUTRAL_ddegC
         s[I.TEMP_MAX_ddegC] = s[I.TEMP_MIN_ddegC] = s[I.CORE_MAX_ddegC] = NEUTRAL_ddegC
-        s[I.TEMPS_LOST_AT] = -1
+        s[I.TEMP_COLD_ddegC] = NEUTRAL_ddegC
+        s[I.TEMPS_LOST_AT] = s[I.MODULE_BLIND_AT] = -1
+
+    @property
+    def jumped_at(self):
+        """Sensor that has jumped up twice in a row in this scan, -1 without one."""
+        return self._words[W.JUMPED_AT]
 
     def fixed(self):
         """Words that never change: (array, first, end)."""
-        return ((self._words, W.JUMP, W.RETURN_ms + 1),)
+        return ((self._words, W.JUMP, W.STILL + 1),)
 
     def arrived(self, dt):
         """Judge a complete scan; dt: ms since the one before. Does not allocate.
@@ -183,11 +276,13 @@ class Temperatures:
         With every sensor lost the extremes keep their last values: the count of lost sensors trips.
         """
         w = self._words
-        w[W.SENSORS] = self.n       # again each time: the kernels index with both, and a bit may flip in RAM
+        w[W.SENSORS] = self.n       # again each time: the kernels index with them, and a bit may flip in RAM
         w[W.GROUP] = self._group
+        w[W.MODULES] = self._modules
         _judge_alone(self._raw, self._last, self.why, self._good_ms, w, dt)
-        _compare(self._raw, self._last, self.why, self._good_ms, self._anchor, w)
-        _replace(self._raw, self.why, self.used, w)
+        _find_still(self._raw, self._last, self.why, self._good_ms, self._lows, self._since, w)
+        _compare(self._raw, self._last, self.why, self._good_ms, self._anchor, self._lows, w)
+        _replace(self._raw, self.why, self._good_ms, self.used, w)
         s = self._s
         s[I.TEMPS_LOST] = w[W.LOST]
         s[I.TEMPS_LOST_AT] = at = w[W.LOST_AT]
@@ -196,4 +291,7 @@ class Temperatures:
         s[I.TEMP_MAX_AT] = w[W.MAX_AT]
         s[I.TEMP_MIN_ddegC] = w[W.MIN]
         s[I.TEMP_MIN_AT] = w[W.MIN_AT]
+        s[I.TEMP_COLD_ddegC] = w[W.COLDEST]
+        s[I.MODULES_BLIND] = w[W.BLIND]
+        s[I.MODULE_BLIND_AT] = w[W.BLIND_AT]
         s[I.TEMP_SPREAD_ddegC] = w[W.MAX] - w[W.MIN]

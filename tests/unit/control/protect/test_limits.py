@@ -36,7 +36,7 @@ NAMES = ["sodium", "lfp", "bench"]
 def _limits(name: str = "lfp", **changed: Any) -> tuple[Limits, array, Any]:
     s = array("i", [0] * I.COUNT)
     p = params(name, **changed)
-    s[I.TEMP_MIN_ddegC] = s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = 250
+    s[I.TEMP_MIN_ddegC] = s[I.TEMP_COLD_ddegC] = s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = 250
     s[I.CELL_MAX_mV] = s[I.CELL_MIN_mV] = 3260
     s[I.SOC_cpct] = 5000
     s[I.RACK_dV] = 3260 * p.cell_series // 100
@@ -67,12 +67,13 @@ def test_limits_follow_the_coldest_and_the_hottest_cell(
 ) -> None:
     """Limits stay within the rated power, and both the coldest and the hottest cell count."""
     limits, s, p = _limits(name)
-    s[I.TEMP_MIN_ddegC], s[I.TEMP_MAX_ddegC], s[I.CORE_MAX_ddegC] = cold, cold + wider, cold + wider
+    s[I.TEMP_MIN_ddegC] = s[I.TEMP_COLD_ddegC] = cold
+    s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = cold + wider
     s[I.CELL_MIN_mV], s[I.CELL_MAX_mV], s[I.SOC_cpct] = low_mV, low_mV + spread, soc
     charge, discharge = _fresh(limits, s)
     assert 0 <= charge <= p.rack_power_max_W and 0 <= discharge <= p.rack_power_max_W
     for single in (cold, cold + wider):
-        s[I.TEMP_MIN_ddegC] = s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = single
+        s[I.TEMP_MIN_ddegC] = s[I.TEMP_COLD_ddegC] = s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = single
         alone = _fresh(limits, s)
         assert charge <= alone[0] and discharge <= alone[1]
 
@@ -102,7 +103,7 @@ def test_no_power_into_a_full_cell_nor_out_of_an_empty_one(name: str) -> None:
 def test_lfp_charges_in_the_steps_of_its_data_sheet(ddegC: int) -> None:
     """LFP charges in the steps of its data sheet, with zero power at 0 degC."""
     limits, s, p = _limits("lfp")
-    s[I.TEMP_MIN_ddegC] = s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = ddegC
+    s[I.TEMP_MIN_ddegC] = s[I.TEMP_COLD_ddegC] = s[I.TEMP_MAX_ddegC] = s[I.CORE_MAX_ddegC] = ddegC
     charge = _fresh(limits, s)[0]
     full = p.rack_power_max_W       # 0.5P
     allowed = 0 if ddegC <= 0 else 0.12 if ddegC <= 50 else 0.3 if ddegC <= 100 else 0.5
@@ -116,11 +117,11 @@ def test_lfp_charges_in_the_steps_of_its_data_sheet(ddegC: int) -> None:
 def test_sodium_charges_down_to_minus_twenty() -> None:
     """Sodium charges down to -20 degC, and the reason of the limit is reported."""
     limits, s, _ = _limits("sodium")
-    s[I.TEMP_MIN_ddegC] = -195
+    s[I.TEMP_MIN_ddegC] = s[I.TEMP_COLD_ddegC] = -195
     assert _fresh(limits, s)[0] > 0
-    s[I.TEMP_MIN_ddegC] = -200
+    s[I.TEMP_MIN_ddegC] = s[I.TEMP_COLD_ddegC] = -200
     assert _fresh(limits, s)[0] == 0 and s[I.LIMIT_CHARGE_BY] == LIM_TEMP_LOW
-    s[I.TEMP_MIN_ddegC] = 250
+    s[I.TEMP_MIN_ddegC] = s[I.TEMP_COLD_ddegC] = 250
     s[I.TEMP_MAX_ddegC] = 500
     _fresh(limits, s)
     assert s[I.LIMIT_CHARGE_BY] == LIM_TEMP_HIGH
@@ -300,3 +301,15 @@ def test_a_voltage_that_was_not_measured_limits_nothing() -> None:
     limits.slot(0, 80)
     limits.scan(10)
     assert s[I.LIMIT_CHARGE_W] == p.rack_power_max_W
+
+
+def test_a_cell_that_only_one_sensor_shows_cold_is_not_charged() -> None:
+    """A sensor that is too cold for its module ends the charge, and leaves the discharge alone."""
+    limits, s, _ = _limits("lfp")
+    before = _fresh(limits, s)
+    s[I.TEMP_COLD_ddegC] = -20
+    charge, discharge = _fresh(limits, s)
+    assert charge == 0 and s[I.LIMIT_CHARGE_BY] == LIM_TEMP_LOW
+    assert discharge == before[1] > 0
+    s[I.TEMP_COLD_ddegC] = 250
+    assert _fresh(limits, s)[0] == before[0] > 0

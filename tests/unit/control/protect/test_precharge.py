@@ -1,32 +1,17 @@
 """Precharge: its window, its failed tries and the energy in its resistor."""
 
-
 import pytest
 from halite.hosts.controller_rig import Rig
-from hypothesis import given
-from hypothesis import strategies as st
 from rack.control.protect.contactors import STEP_PRE
-from rack.control.protect.precharge import DONE, TOO_FAST, TOO_SLOW, WAIT, precharge_verdict
 from rack.definitions.alarms import code_of
 from rack.definitions.codes import (
     CMD_CLOSE,
     CMD_RESET,
+    COIL_POS,
     STATE_CLOSED,
     STATE_FAULT,
 )
 from rack.generated import ids as I
-
-
-@given(st.integers(0, 5000), st.integers(0, 16_000), st.integers(100, 16_000), st.integers(800, 995),
-       st.integers(1, 1000), st.integers(1, 3000))  # fmt: skip
-def test_a_precharge_is_good_only_inside_its_window(
-    elapsed: int, bus: int, rack: int, done: int, early: int, width: int
-) -> None:
-    verdict = precharge_verdict(elapsed, bus, rack, done, early, early + width)
-    full = bus / rack >= done / 1000
-    assert verdict == (
-        (TOO_FAST if elapsed < early else DONE) if full else (TOO_SLOW if elapsed >= early + width else WAIT)
-    )
 
 
 @pytest.mark.parametrize("tau_factor, fault", [(0.1, "precharge_fast"), (40, "precharge_slow")])
@@ -136,3 +121,104 @@ def test_a_good_precharge_clears_the_slow_warning() -> None:
     assert rig.s[I.PRECHARGE_SLOW] == 0
     rig.run(60_000)
     assert not rig.c.alarms.active[code_of("precharge_slow_warn") - 1]
+
+
+class Curve:
+    """A bench rack in a precharge whose inputs follow a given curve. The bus has `start` of the rack's voltage."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        self.rig = rig = Rig("bench", precharge_energy_J=1000, precharge_late_ms=2000)
+        rig.bus = False
+        self.share = start
+        rig.s[I.BUS_dV] = round(start * rig.rack_dV)
+        rig.scan()
+        assert rig.c.command(CMD_CLOSE) == 0
+        rig.until(lambda: rig.s[I.STEP] == STEP_PRE)
+
+    def scan(self, told: float | None = None, amps: float = 1.0, fresh: bool = True) -> int:
+        """One scan of 10 ms; the bus follows tau. told: reported share; amps: factor of the current. The coils."""
+        rig = self.rig
+        ohm = rig.params.precharge_ohm
+        rig.s[I.CURRENT_dA] = round(amps * rig.rack_dV * (1 - self.share) / ohm)
+        self.share += (1 - self.share) * 10 / rig.params.precharge_tau_ms
+        rig.s[I.BUS_dV] = round((self.share if told is None else told) * rig.rack_dV)
+        rig.silent = set() if fresh else {"pcs"}
+        rig.scan()
+        return int(rig.s[I.COILS])
+
+    def until_closed(self, scans: int, told: float | None = None, amps: float = 1.0, fresh: bool = True) -> bool:
+        """True when main + gets its command within these scans."""
+        return any(self.scan(told, amps, fresh) & COIL_POS for _ in range(scans))
+
+
+@pytest.mark.parametrize("start", [0.0, 0.15])
+def test_a_good_curve_closes_after_three_frames(start: float) -> None:
+    """Main + closes with the third status frame that reports a full bus, at any initial voltage."""
+    curve = Curve(start)
+    full = 0
+    while not curve.scan() & COIL_POS:
+        full += curve.share >= 0.95
+        assert full < 5
+    assert 2 <= full <= 4 and curve.share > 0.95
+
+
+def test_an_old_frame_does_not_count_again() -> None:
+    """A full bus in one old frame does not close: the frames must be new."""
+    curve = Curve()
+    while curve.share < 0.97:
+        assert not curve.scan(min(curve.share, 0.94)) & COIL_POS
+    assert not curve.scan() & COIL_POS
+    assert not curve.until_closed(10, fresh=False)
+    assert curve.until_closed(3)
+
+
+def test_three_frames_count_only_in_a_row() -> None:
+    """Two full frames and an empty one, again and again, do not close."""
+    curve = Curve()
+    while curve.share < 0.97:
+        assert not curve.scan(min(curve.share, 0.94)) & COIL_POS
+    for _ in range(10):
+        for told in (0.98, 0.98, 0.5):
+            assert not curve.scan(told) & COIL_POS
+    assert curve.until_closed(3)
+
+
+@pytest.mark.parametrize("told", [1.03, 1.2, 3.0])
+def test_a_bus_above_the_rack_does_not_close(told: float) -> None:
+    """A bus of 103 % or more contradicts the rack, however long it lasts."""
+    curve = Curve()
+    while curve.share < 0.97:
+        assert not curve.scan(min(curve.share, 0.94)) & COIL_POS
+    assert not curve.until_closed(20, told)
+
+
+def test_a_bus_reported_full_does_not_close_while_current_flows() -> None:
+    """The PCS reports 100 % from 90 ms on: main + stays open until the current has decayed."""
+    curve = Curve()
+    while curve.share < 0.85:
+        assert not curve.scan(min(curve.share, 0.94)) & COIL_POS
+    assert not curve.until_closed(3, 1.0)
+    assert curve.until_closed(30, 1.0) and curve.share > 0.9
+
+
+@pytest.mark.parametrize("amps", [0.0, 0.6, 1.5])
+def test_a_charge_that_does_not_fit_does_not_close(amps: float) -> None:
+    """A charge 40 % too small or 50 % too large contradicts the bus; the precharge ends as too slow."""
+    curve = Curve()
+    assert not curve.until_closed(198, amps=amps)
+    curve.scan()
+    curve.scan()
+    assert curve.rig.s[I.PRECHARGE_SLOW] == 1 and not curve.rig.s[I.COILS]
+
+
+def test_the_charge_of_a_failed_try_is_forgotten() -> None:
+    """After a try with a leak the next one, without it, closes."""
+    rig = Rig("bench", precharge_cooldown_ms=600, contactor_settle_ms=100)
+    rig.scan()
+    rig.c.command(CMD_CLOSE)
+    good_ms = rig.params.precharge_tau_ms
+    rig.params.precharge_tau_ms = 5_000
+    rig.until(lambda: rig.s[I.PRECHARGE_SLOW])
+    rig.params.precharge_tau_ms = good_ms
+    rig.until(lambda: rig.s[I.STATE] == STATE_CLOSED, 2_500)
+    assert rig.s[I.PRECHARGE_SLOW] == 0

@@ -98,7 +98,7 @@ def test_charge_temperatures_count_only_while_charging(current: int) -> None:
     s = array("i", [0] * I.COUNT)
     p = params("lfp")
     unit = Overcurrent(p, s)
-    s[I.TEMP_MAX_ddegC], s[I.TEMP_MIN_ddegC], s[I.CURRENT_dA] = 620, -150, current
+    s[I.TEMP_MAX_ddegC], s[I.TEMP_COLD_ddegC], s[I.CURRENT_dA] = 620, -150, current
     unit.scan(10)
     charging = current < -p.soc_rest_dA
     assert s[I.CHARGE_TEMP_MAX_ddegC] == (620 if charging else 250)

@@ -2,6 +2,7 @@
 
 from array import array
 
+import pytest
 from halite.hosts.controller_rig import params
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,17 +108,137 @@ def test_a_frozen_sensor_is_lost_until_it_moves(at: int, sign: int) -> None:
     assert bench.t.why[at] == 0
 
 
-def test_a_module_that_jumped_returns_at_its_new_value() -> None:
-    """A module that jumped is used again at its new value, and its sensors are not called frozen."""
+def test_a_module_that_jumped_up_is_used_from_the_second_reading() -> None:
+    """A module that jumped up is blind for one reading; the second one confirms the heat."""
     bench = Bench()
     for at in range(8):
         bench.raw[at] = 500
     bench.scan()
     assert (bench.s[I.TEMPS_LOST], bench.s[I.TEMPS_LOST_WHY]) == (8, LOST_JUMP)
+    assert (bench.s[I.MODULES_BLIND], bench.s[I.MODULE_BLIND_AT]) == (1, 0)
+    bench.scan()
+    assert (bench.s[I.TEMPS_LOST], bench.s[I.TEMP_MAX_ddegC]) == (0, 500)
+    assert (bench.s[I.MODULES_BLIND], bench.s[I.MODULE_BLIND_AT]) == (0, -1)
+
+
+def test_a_module_that_jumped_down_returns_at_its_new_value() -> None:
+    """A module that jumped down is used again after the return time, and its sensors are not called frozen."""
+    bench = Bench(500)
+    for at in range(8):
+        bench.raw[at] = 250
+    bench.scan()
+    assert (bench.s[I.TEMPS_LOST], bench.s[I.TEMPS_LOST_WHY]) == (8, LOST_JUMP)
     bench.scan(99)
     assert bench.s[I.TEMPS_LOST] == 8
     bench.scan(2)
-    assert (bench.s[I.TEMPS_LOST], bench.s[I.TEMP_MAX_ddegC]) == (0, 500)
+    assert (bench.s[I.TEMPS_LOST], bench.s[I.TEMP_MIN_ddegC]) == (0, 250)
+
+
+@given(st.integers(0, _N - 1), st.integers(101, 400), st.integers(101, 400))
+def test_a_second_jump_upwards_counts_as_heat(at: int, first: int, second: int) -> None:
+    """Two jumps upwards in a row are heat from the second reading on, and name the sensor for one scan."""
+    bench = Bench()
+    bench.raw[at] += first
+    bench.scan()
+    assert bench.t.why[at] == LOST_JUMP and bench.t.jumped_at == -1
+    bench.raw[at] += second
+    bench.scan()
+    assert bench.t.why[at] == 0 and bench.t.jumped_at == at
+    assert bench.s[I.TEMP_MAX_ddegC] == 250 + first + second
+    bench.scan()
+    assert bench.t.why[at] == 0 and bench.t.jumped_at == -1
+
+
+@given(st.integers(0, _N - 1), st.integers(101, 400))
+def test_two_jumps_upwards_of_a_lost_sensor_are_heat(at: int, by: int) -> None:
+    """A sensor that was lost is used again after two jumps upwards in a row, not after one."""
+    bench = Bench()
+    bench.raw[at] = NO_OPEN
+    bench.scan()
+    bench.raw[at] = 250
+    bench.scan()
+    bench.raw[at] += by
+    bench.scan(2)
+    assert bench.t.why[at] == LOST_JUMP
+    bench.raw[at] += by
+    bench.scan()
+    bench.raw[at] += by
+    bench.scan()
+    assert bench.t.why[at] == 0 and bench.t.jumped_at == at
+
+
+def test_jumps_up_and_down_are_no_heat() -> None:
+    """A loose contact that jumps up and back in turns stays lost."""
+    bench = Bench()
+    for _ in range(50):
+        bench.raw[5] = 500
+        bench.scan()
+        bench.raw[5] = 250
+        bench.scan()
+        assert bench.t.why[5] == LOST_JUMP and bench.s[I.TEMP_MAX_ddegC] == 250
+
+
+@given(st.integers(0, 2), st.integers(1, 8))
+def test_a_module_is_blind_without_any_sensor(module: int, lost: int) -> None:
+    """A module counts as blind only when it has lost all its sensors, and no longer when one returns."""
+    bench = Bench()
+    for at in range(lost):
+        bench.raw[8 * module + at] = NO_OPEN
+    bench.scan()
+    blind = (1, module) if lost == 8 else (0, -1)
+    assert (bench.s[I.MODULES_BLIND], bench.s[I.MODULE_BLIND_AT]) == blind
+    bench.raw[8 * module] = 250
+    bench.scan(102)
+    assert (bench.s[I.MODULES_BLIND], bench.s[I.MODULE_BLIND_AT]) == (0, -1)
+
+
+def test_a_sensor_too_cold_for_its_module_counts_for_charging() -> None:
+    """A sensor that is too cold for its module does not count as the rack's minimum, but counts for charging."""
+    bench = Bench()
+    assert bench.s[I.TEMP_COLD_ddegC] == 250
+    bench.move(3, -100)
+    assert bench.t.why[3] == LOST_COLD
+    assert (bench.s[I.TEMP_MIN_ddegC], bench.s[I.TEMP_COLD_ddegC]) == (250, -100)
+    bench.raw[3] = NO_OPEN
+    bench.scan()
+    assert bench.s[I.TEMP_COLD_ddegC] == 250, "an open sensor is not cold"
+    bench.raw[3] = 250
+    bench.scan(102)
+    bench.raw[3] = 130
+    bench.scan()
+    assert bench.s[I.TEMP_COLD_ddegC] == 250, "the first reading of a jump"
+    bench.scan()
+    assert (bench.s[I.TEMP_MIN_ddegC], bench.s[I.TEMP_COLD_ddegC]) == (250, 130), "the second one"
+
+
+@pytest.mark.parametrize("module", [0, 1, 2])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_frozen_module_is_lost_until_it_moves(module: int, sign: int) -> None:
+    """A module of which all sensors stand still while the others move by more than 2 K is lost."""
+    bench = Bench(300)
+    for again in range(2):
+        for step in range(30):
+            for at in range(_N):
+                if at // 8 != module:
+                    bench.raw[at] += sign
+            bench.scan()
+            assert (bench.s[I.MODULES_BLIND] == 1) == (step >= 21), (again, step)
+        assert bench.s[I.MODULE_BLIND_AT] == module and bench.s[I.TEMPS_LOST_WHY] == LOST_FROZEN
+        for at in range(8):
+            bench.raw[8 * module + at] += sign
+        bench.scan(102)
+        assert bench.s[I.MODULES_BLIND] == 0 and bench.s[I.TEMPS_LOST] == 0
+
+
+def test_a_module_at_rest_is_not_frozen() -> None:
+    """A module that stands still is in use while one neighbour moves, while both move apart, and while one rests."""
+    bench = Bench(300)
+    for _ in range(60):
+        for at in range(8):
+            bench.raw[at] += 1
+            bench.raw[16 + at] -= 1
+        bench.scan()
+        assert bench.s[I.TEMPS_LOST] == 0
 
 
 def test_one_hot_cell_leaves_its_neighbours_in_use() -> None:
