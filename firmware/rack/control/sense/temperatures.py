@@ -80,7 +80,7 @@ def _find_still(  # noqa: C901 one pass
 ):
     """Lose a module of which no reading changes while the two modules next to it move the same way.
 
-    lows: second lowest temperature of each module; since: those of the two when the module last moved.
+    lows: second lowest temperature of each module; since: those of the two when the module last moved, NO_VALUE before.
     """
     modules = words[W.MODULES]
     if modules == 1:
@@ -104,7 +104,9 @@ def _find_still(  # noqa: C901 one pass
                 still = 0
             sensor += 1
         at = 2 * module
-        if still == 0 or since[at] <= _NONE or since[at + 1] <= _NONE:
+        if still == 0:
+            since[at] = _NONE           # `lows` still belongs to the scan before: the next scan takes it
+        elif since[at] <= _NONE or since[at + 1] <= _NONE:
             since[at] = lows[one]
             since[at + 1] = lows[other]
         else:
