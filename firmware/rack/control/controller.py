@@ -25,6 +25,7 @@ from rack.control.response.response import Response
 from rack.control.sense import message_ages
 from rack.control.sense.cells import Cells
 from rack.control.sense.core_temperature import CoreTemperature
+from rack.control.sense.cross_checks import CrossChecks
 from rack.control.sense.inputs import judge_inputs
 from rack.control.sense.overcurrent import Overcurrent
 from rack.control.sense.runaway import Runaway
@@ -117,6 +118,7 @@ class Controller:
         self.retained = self._retained.words    # array('i') for the FRAM, and for `restore` after the next start
         self.soc = SocEstimator(params, s, self.retained)
         self.cooling = Cooling(params, s)
+        self.cross_checks = CrossChecks(params, s)
         self.limits = Limits(params, s)
         self.response = Response(params, s)
         self.times = array("i", [-1, 0, 0])
@@ -200,11 +202,15 @@ class Controller:
             response.publish(0)
 
     def plan(self):
-        """Second half, before the next `protect`: slots, limits, request. Other tasks may run between the halves."""
+        """Second half, before the next `protect`: slots, cross-checks, limits, request.
+
+        Other tasks may run between the halves.
+        """
         times = self.times
         dt = times[T.DT_ms]
         times[T.DT_ms] = 0
         self._run_slot(dt)
+        self.cross_checks.scan(dt)
         self.limits.scan(dt)
         self._request(times[T.NOW_ms], self.s)
 

@@ -125,6 +125,15 @@ ROWS = (
     ("afe_warn", "afe_fault", ABOVE, WARN, INFORM, NEVER, 26, "AFE device reports a fault"),
     ("phase_lost", "phases_lost", ABOVE, WARN, INFORM, NEVER, 26, "mains phase lost"),
     ("pcs_warn", "pcs_state", ABOVE, WARN, INFORM, NEVER, 26, "PCS reports a fault or a request timeout"),
+    # cross-checks of a closed rack: current, PCS, DC bus
+    ("power_derate", "power_error_permille", ABOVE, DERATE, BOTH, NEVER, 26, "current contradicts the PCS's power"),
+    ("power_trip", "power_error_permille", ABOVE, TRIP, OPEN, ALWAYS, 25, "current contradicts the PCS's power"),
+    ("delivery_derate", "delivery_permille", ABOVE, DERATE, BOTH, NEVER, 26, "PCS delivers more than requested"),
+    ("delivery_trip", "delivery_permille", ABOVE, TRIP, OPEN, ALWAYS, 25, "PCS delivers more than requested"),
+    ("echo_derate", "pcs_echo_age_ms", ABOVE, DERATE, BOTH, NEVER, 26, "PCS does not accept requests"),
+    ("echo_trip", "pcs_echo_age_ms", ABOVE, TRIP, OPEN, ALWAYS, 25, "PCS does not accept requests"),
+    ("bus_trip", "bus_error_permille", ABOVE, TRIP, OPEN, ALWAYS, 25, "DC bus contradicts the rack voltage"),
+    ("pcs_fault_warn", "pcs_fault", ABOVE, WARN, INFORM, NEVER, 26, "PCS reports a fault code"),
 )
 
 

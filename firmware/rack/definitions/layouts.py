@@ -258,6 +258,22 @@ LAYOUTS = {
             ("STALE_ms", 1, "from this age on the last current does not count"),
         ),
     ),
+    "cross_checks_state": (
+        "State and parameters of the cross-checks, see rack.control.sense.cross_checks.",
+        "WORDS",
+        (
+            ("CHARGE_W", 1, "charge power that the requests of the settling time allow, 0 or more"),
+            ("DISCHARGE_W", 1, "discharge power that they allow, 0 or more"),
+            ("REQUEST_W", 1, "request at the last scan"),
+            ("MOVING_ms", 1, "rest of the settling time after a step of the request"),
+            ("ECHO", 1, "pcs_echo when it last moved"),
+            ("REPORTS_POWER", 1, "1: pcs_power_W is measured by the PCS"),
+            ("TOLERANCE_PERMILLE", 1, "tolerance of a power, permille of it"),
+            ("TOLERANCE_W", 1, "minimum tolerance"),
+            ("SETTLE_ms", 1, "time constant with which the power follows a request"),
+            ("RAMP_Wpms", 1, "ramp of the PCS, W/ms"),
+        ),
+    ),
     "runaway_tier": (
         "Result of one step of a runaway tier, see rack.control.sense.runaway.",
         "WORDS",

@@ -102,6 +102,11 @@ SIGNALS = (
     ("precharge_J", "c", "energy in the precharge resistor that has not cooled off yet"),
     ("coolant_stopped", "c", "pump on without coolant flow"),
     ("time_jump_ms", "c", "part of the time since the last scan above 1 s, which the controller does not count"),
+    # cross-checks of a closed rack, see rack.control.sense.cross_checks; 0 while it is not closed
+    ("power_error_permille", "c", "measured power against the power of the PCS; 1000: the tolerance of [pcs]"),
+    ("delivery_permille", "c", "power of the PCS beyond its requests; 1000: the tolerance of [pcs]"),
+    ("pcs_echo_age_ms", "c", "time since pcs_echo last moved"),
+    ("bus_error_permille", "c", "difference between DC bus and rack voltage, permille of the rack voltage"),
     # decisions
     ("state", "c", "contactor state, STATE_* of rack.definitions.codes"),
     ("step", "c", "step of the contactor sequence, STEP_* of rack.control.protect.contactors"),

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-ALARMS = const(83)
+ALARMS = const(91)
 # per alarm: signal, 1 above or 0 below, level, actions, latched
 ALARM_ROWS = (
     b"\x33\x01\x03\x08\x01\x23\x01\x01\x01\x00\x23\x01\x02\x02\x00\x23\x01\x03\x08\x01\x25\x00\x01\x01\x00"
@@ -21,7 +21,9 @@ ALARM_ROWS = (
     b"\x4c\x01\x03\x08\x02\x0a\x01\x03\x08\x02\x13\x01\x02\x01\x00\x0b\x01\x01\x01\x00\x2e\x01\x01\x01\x00"
     b"\x2e\x01\x02\x06\x00\x2e\x01\x03\x08\x01\x15\x01\x01\x01\x00\x15\x01\x03\x08\x02\x53\x01\x03\x08\x02"
     b"\x16\x01\x03\x08\x01\x17\x01\x01\x01\x00\x18\x01\x03\x08\x01\x1a\x01\x01\x01\x00\x04\x00\x01\x01\x00"
-    b"\x19\x01\x01\x01\x00\x22\x01\x01\x01\x00\x0e\x01\x01\x01\x00"
+    b"\x19\x01\x01\x01\x00\x22\x01\x01\x01\x00\x0e\x01\x01\x01\x00\x54\x01\x02\x06\x00\x54\x01\x03\x08\x01"
+    b"\x55\x01\x02\x06\x00\x55\x01\x03\x08\x01\x56\x01\x02\x06\x00\x56\x01\x03\x08\x01\x57\x01\x03\x08\x01"
+    b"\x0f\x01\x01\x01\x00"
 )
 ALARM_TEXTS = (
     b"open cell wire|cell voltage high|cell voltage high|cell over-voltage|cell voltage low|cell voltage l"
@@ -41,7 +43,10 @@ ALARM_TEXTS = (
     b"ilent|no mains signal|temperature sensor lost|temperature sensors lost|too many temperature sensors "
     b"lost|task late|task too late|scan interrupted|config damaged in memory: restart|AFE link broken, rea"
     b"d from both ends|open cell wire, found by the AFE|FRAM data lost or FRAM silent|coolant sensor lost,"
-    b" no heating|AFE device reports a fault|mains phase lost|PCS reports a fault or a request timeout"
+    b" no heating|AFE device reports a fault|mains phase lost|PCS reports a fault or a request timeout|cur"
+    b"rent contradicts the PCS's power|current contradicts the PCS's power|PCS delivers more than requeste"
+    b"d|PCS delivers more than requested|PCS does not accept requests|PCS does not accept requests|DC bus "
+    b"contradicts the rack voltage|PCS reports a fault code"
 )
 SIGNAL_NAMES = (
     b"current_dA|rack_dV|bus_dV|in_bits|coolant_ddegC|board_ddegC|gas_mV|cells_age_ms|temps_age_ms|current"
@@ -54,7 +59,8 @@ SIGNAL_NAMES = (
     b"degC|core_max_at|rise_mKps|rise_at|rise_slow_mKpmin|runaway|runaway_at|runaway_bits|heat_W|soc_cpct|"
     b"soe_cpct|soh_cpct|cycles_c|charged_Ah|discharged_Ah|i2t_charge_permille|i2t_discharge_permille|hvil_"
     b"open|estop_pressed|oc_alert|current_bad|contactor_stuck|contactor_welded|precharge_fast|precharge_sl"
-    b"ow|precharge_J|coolant_stopped|time_jump_ms|state|step|step_ms|trips|actions|alarm_level|trip_code|l"
-    b"imit_charge_W|limit_discharge_W|limit_charge_by|limit_discharge_by|setpoint_W|response_W|short_W|req"
-    b"uest_W|coils|fan_pct|pump_pct|heater"
+    b"ow|precharge_J|coolant_stopped|time_jump_ms|power_error_permille|delivery_permille|pcs_echo_age_ms|b"
+    b"us_error_permille|state|step|step_ms|trips|actions|alarm_level|trip_code|limit_charge_W|limit_discha"
+    b"rge_W|limit_charge_by|limit_discharge_by|setpoint_W|response_W|short_W|request_W|coils|fan_pct|pump_"
+    b"pct|heater"
 )

@@ -10,6 +10,7 @@ from halite.generate.reaction_faults import (
     CHECK_ms,
     COLLECT_ms,
     CURRENT_ms,
+    ECHO_ms,
     Fault,
     LATE_ms,
     PERIOD_ms,
@@ -64,6 +65,8 @@ SOURCES = {
     "charge_i2t_trip": CURRENT_ms, "charge_hot_trip": 100 + TEMPS_ms, "charge_cold_trip": 100 + TEMPS_ms,
     "spread_trip": 100 + CELLS_ms, "temp_spread_trip": 100 + TEMPS_ms, "sensor_trip": 100 + TEMPS_ms,
     "sum_trip": 0, "insulation_trip": 0, "board_trip": 100, "runaway_trip": 100 + TEMPS_ms + RUNAWAY_ms,
+    "power_trip": CURRENT_ms + PERIOD_ms, "delivery_trip": STATUS_ms + PERIOD_ms, "bus_trip": STATUS_ms + PERIOD_ms,
+    "echo_trip": ECHO_ms + STATUS_ms + 2 * PERIOD_ms,
     "stuck": 100 + PERIOD_ms, "wire_check_trip": 100 + CHECK_ms, "config_bad": CHECK_ms,
 }  # fmt: skip
 
