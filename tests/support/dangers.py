@@ -180,6 +180,8 @@ DANGERS = (
     _signal("late_trip", I.TASK_LATE_ms),
     _signal("config_bad", I.CONFIG_BAD),
     _signal("wire_check_trip", I.WIRE_CHECK),
+    _signal("refused_trip", I.PCS_REFUSED),
+    _signal("foreign_trip", I.FOREIGN_REQUESTS),
     _input("hvil", IN_HVIL),
     _input("estop", IN_ESTOP),
     _input("oc_alert", IN_OC_OK),

@@ -134,6 +134,9 @@ ROWS = (
     ("echo_trip", "pcs_echo_age_ms", ABOVE, TRIP, OPEN, ALWAYS, 25, "PCS does not accept requests"),
     ("bus_trip", "bus_error_permille", ABOVE, TRIP, OPEN, ALWAYS, 25, "DC bus contradicts the rack voltage"),
     ("pcs_fault_warn", "pcs_fault", ABOVE, WARN, INFORM, NEVER, 26, "PCS reports a fault code"),
+    ("refused_warn", "pcs_refused", ABOVE, WARN, INFORM, NEVER, 26, "CAN flooded, or a second PCS: status refused"),
+    ("refused_trip", "pcs_refused", ABOVE, TRIP, OPEN, ENERGISED, 25, "CAN flooded, or a second PCS: status refused"),
+    ("foreign_trip", "foreign_requests", ABOVE, TRIP, OPEN, ENERGISED, 25, "a second node sends our power requests"),
 )
 
 

@@ -161,6 +161,11 @@ LAYOUTS = {
             ("UNSENT", 1, "requests that found the controller busy or down, wraps at 2**16"),
             ("FAULTS", 1, "exceptions in the fast path"),
             ("ASKED", 1, "the scan wants a request without waiting for a period"),
+            ("RECEIVED", 1, "counter of the last status with a good CRC"),
+            ("ORDERED", 1, "status frames in order, up to 3"),
+            ("COUNTED_us", 1, "when refused and foreign frames were last counted"),
+            ("REJECTED", 1, "pcs_rejected at that time"),
+            ("FOREIGN", 1, "frames of a second node with the identifier of our request since then"),
         ),
     ),
     # rows of a table with one entry for each alarm

@@ -35,6 +35,7 @@ SLOW_ms = 100           # period of the task that reads the gas sensor
 _SAMPLE_ms, _CELLS_READ_ms, _TEMPS_READ_ms = ((ms + 1, SCAN_ms + ms + 1) for ms in
                                               (0, CELLS_ms - TAKE_OVER_ms, TEMPS_ms - TAKE_OVER_ms))
 CHECK_ms = 10_000       # period of the AFE's wire check, and of the collection that checks the CRC over the config
+COUNT_ms = 330          # half a window of 200 ms without enough frames, a whole one, and the task that reads them
 ECHO_ms = 2_000         # level of echo_trip
 _ECHO_ms = 200          # its level in the simulation
 RUNAWAY_ms = 4_000      # 3 s of rise in steps of half a second; the first and the last step are incomplete
@@ -160,6 +161,8 @@ FAULTS = (
           played=(_ECHO_ms, _ECHO_ms // 2), wait_ms=ECHO_ms - _ECHO_ms),
     Fault("DC bus contradicts the rack voltage (fuse, contact)", "bus_trip", _signal(I.BUS_dV, -600), 1_100,
           played=(30, 20), wait_ms=STATUS_ms),
+    Fault("CAN flooded, or a second PCS", "refused_trip", _signal(I.PCS_REFUSED, 10), played=(5, 1), wait_ms=COUNT_ms),
+    Fault("a second node sends power requests", "foreign_trip", _signal(I.FOREIGN_REQUESTS, 10), wait_ms=COUNT_ms),
     Fault("config damaged in memory", "config_bad", _signal(I.CONFIG_BAD, 1), wait_ms=CHECK_ms),
 )
 

@@ -9,6 +9,7 @@ from halite.generate.reaction_faults import (
     CELLS_ms,
     CHECK_ms,
     COLLECT_ms,
+    COUNT_ms,
     CURRENT_ms,
     ECHO_ms,
     Fault,
@@ -66,6 +67,7 @@ SOURCES = {
     "spread_trip": 100 + CELLS_ms, "temp_spread_trip": 100 + TEMPS_ms, "sensor_trip": 100 + TEMPS_ms,
     "sum_trip": 0, "insulation_trip": 0, "board_trip": 100, "runaway_trip": 100 + TEMPS_ms + RUNAWAY_ms,
     "power_trip": CURRENT_ms + PERIOD_ms, "delivery_trip": STATUS_ms + PERIOD_ms, "bus_trip": STATUS_ms + PERIOD_ms,
+    "refused_trip": COUNT_ms + PERIOD_ms, "foreign_trip": COUNT_ms + PERIOD_ms,
     "echo_trip": ECHO_ms + STATUS_ms + 2 * PERIOD_ms,
     "stuck": 100 + PERIOD_ms, "wire_check_trip": 100 + CHECK_ms, "config_bad": CHECK_ms,
 }  # fmt: skip

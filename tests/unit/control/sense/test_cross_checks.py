@@ -18,7 +18,11 @@ from rack.generated import ids as I
 from support.duty import run_duty
 from support.lying_rack import LyingRack
 
-KEYS = {"power_derate", "power_trip", "delivery_derate", "delivery_trip", "echo_derate", "echo_trip", "bus_trip"}
+KEYS = {
+    "power_derate", "power_trip", "delivery_derate", "delivery_trip", "echo_derate", "echo_trip", "bus_trip",
+    "refused_warn", "refused_trip", "foreign_trip",
+}  # fmt: skip
+ROWS_OF = [row[0] for row in ROWS]
 RACKS = ("sodium", "lfp")
 _STEP_ms = 40   # of the simulation and of the contacts
 
@@ -185,6 +189,43 @@ def test_a_fault_code_is_an_alarm_in_any_state() -> None:
     assert not active(rig) and rig.s[I.STATE] == STATE_CLOSED
 
 
+# status frames of the PCS
+
+
+@pytest.mark.parametrize("value", [0, 1, 2])
+def test_a_status_counter_without_order_trips(value: int) -> None:
+    """A counter that stands, alternates or runs back makes the PCS silent."""
+    opens(at_power("lfp", 49.8), "pcs_counter", value, "pcs_lost", 340)
+
+
+def test_a_flooded_bus_opens_and_is_named() -> None:
+    """A flood looks like a silent PCS, which opens; the warning names the flood and ends with it."""
+    rig = at_power("sodium", 49.8)
+    opens(rig, "can_flood", 1, "pcs_lost", 340)
+    rig.run(200)
+    assert "refused_warn" in rig.came
+    rig.truth("can_flood").run(5_600)
+    assert not rig.host.controller.alarms.active[ROWS_OF.index("refused_warn")]
+
+
+def test_a_second_pcs_warns_and_trips() -> None:
+    """A second node whose status replaces the true one warns at once and trips after 2 s, even with true values."""
+    rig = at_power("lfp", 50.0)
+    began = rig.ms
+    opens(rig, "pcs_forged", rig.rack.string_V, "refused_trip", 2_450)
+    assert rig.came["refused_warn"] - began <= 420
+
+
+def test_a_second_sender_of_requests_trips() -> None:
+    """Requests of a second node open the rack within 350 ms; after a reset and a new closing again."""
+    rig = LyingRack("sodium").close()
+    for _ in range(2):
+        opens(rig, "request_forged", 150_000, "foreign_trip", 350)
+        rig.truth("request_forged").run(5_600)
+        assert rig.reset() == 0
+        rig.run(1_500).close()
+
+
 # second occurrence, and both ways to clear
 
 
@@ -244,3 +285,4 @@ def test_random_duty_raises_no_cross_check(config: str, pcs: dict[str, Any], cha
     rig.lie("bus_voltage_noise", 2.0 if config != "bench" else 0.1)
     run_duty(rig, 60, seed=7)
     assert not KEYS & rig.came.keys(), rig.came
+    assert rig.trip() == ""
