@@ -208,9 +208,9 @@ DANGERS = (
     Danger("charge_i2t_trip", lambda d, level: d.spent(-1), _overload(-1)),
     Danger("discharge_i2t_trip", lambda d, level: d.spent(1), _overload(1)),
     Danger("stuck", _stuck, _fall_open, scans=2),
-    Danger("bus_trip", _bus_apart, _blow_fuse, ("current",), scans=2),
+    Danger("bus_trip", _bus_apart, _blow_fuse, ("current",), scans=10),
     Danger("echo_trip", lambda d, level: "echo" in d.rig.silent and d.rig.s[I.STATE] == STATE_CLOSED,
-           lambda rig, level: rig.silent.add("echo"), scans=4),
+           lambda rig, level: rig.silent.add("echo"), scans=18),
 )  # fmt: skip
 
 # The other trips, and the reasons why no rule creates them while a coil is on.

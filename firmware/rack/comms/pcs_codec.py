@@ -96,9 +96,16 @@ def decode_status(frame, s, link):
     Returns OK, BAD_LENGTH, BAD_CRC or STALE. Only OK changes the PCS's signals; a refused frame counts into
     pcs_rejected. Does not allocate.
     """
-    result = _unpack_status(frame, s, link) if len(frame) == LENGTH else BAD_LENGTH
-    if result != OK:
-        refuse(s)
+    if len(frame) != LENGTH:
+        result = BAD_LENGTH
+    elif crc8(frame, STATUS_CRC) != frame[7]:
+        result = BAD_CRC
+    elif not is_fresh(s, link, frame[6] & 15):
+        result = STALE
+    else:
+        _unpack_status(frame, s)
+        return OK
+    refuse(s)
     return result
 
 
@@ -107,29 +114,26 @@ def refuse(s):
     s[I.PCS_REJECTED] = (s[I.PCS_REJECTED] + 1) & _COUNT_MASK
 
 
-@micropython.viper
-def is_fresh(s: ptr32, link: ptr32, sequence: int) -> int:
-    """1 if the counter of a status advanced by 1 to MAX_STEP since the last one that was used, and writes pcs_sequence.
+def is_fresh(s, link, sequence):
+    """True if the counter of a status advanced by 1 to MAX_STEP since the last one that was used.
 
-    A PCS that restarts has another counter: the third status in order begins a new count. A counter that stands,
-    alternates or runs back has no such order.
+    Then it writes pcs_sequence. A PCS that restarts has another counter: the third status in order begins a new count.
+    A counter that stands, alternates or runs back has no such order.
     """
     step = (sequence - link[L.RECEIVED]) & 15
     link[L.RECEIVED] = sequence
-    if step == 0 or step > MAX_STEP:
+    if not 0 < step <= MAX_STEP:
         link[L.ORDERED] = 0
-        return 0
+        return False
     if link[L.ORDERED] < _IN_ORDER:
         link[L.ORDERED] += 1
-    step = (sequence - s[I.PCS_SEQUENCE]) & 15
-    if (step == 0 or step > MAX_STEP) and link[L.ORDERED] < _IN_ORDER:
-        return 0
-    s[I.PCS_SEQUENCE] = sequence
-    return 1
+    if 0 < (sequence - s[I.PCS_SEQUENCE]) & 15 <= MAX_STEP or link[L.ORDERED] == _IN_ORDER:
+        s[I.PCS_SEQUENCE] = sequence
+        return True
+    return False
 
 
-@micropython.viper
-def publish_counts(s: ptr32, link: ptr32, now_us: int):
+def publish_counts(s, link, now_us):
     """Each 200 ms write the frames that were refused or foreign in this time; now_us wraps at 2**30."""
     if (now_us - link[L.COUNTED_us]) & TICKS_MASK < _WINDOW_US:
         return
@@ -141,12 +145,8 @@ def publish_counts(s: ptr32, link: ptr32, now_us: int):
 
 
 @micropython.viper
-def _unpack_status(frame, s: ptr32, link) -> int:
+def _unpack_status(frame, s: ptr32):
     data = ptr8(frame)
-    if int(crc8(frame, STATUS_CRC)) != int(data[7]):
-        return BAD_CRC
-    if int(is_fresh(s, link, data[6] & 15)) == 0:
-        return STALE
     power_W = data[0] | data[1] << 8 | data[2] << 16
     if power_W >= 0x80_0000:
         power_W -= 0x100_0000
@@ -155,4 +155,3 @@ def _unpack_status(frame, s: ptr32, link) -> int:
     s[I.PCS_STATE] = data[5] & 15
     s[I.PCS_ECHO] = data[5] >> 4
     s[I.PCS_FAULT] = data[6] >> 4
-    return OK

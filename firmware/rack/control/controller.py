@@ -202,15 +202,11 @@ class Controller:
             response.publish(0)
 
     def plan(self):
-        """Second half, before the next `protect`: slots, cross-checks, limits, request.
-
-        Other tasks may run between the halves.
-        """
+        """Second half, before the next `protect`: slots, limits, request. Other tasks may run between the halves."""
         times = self.times
         dt = times[T.DT_ms]
         times[T.DT_ms] = 0
         self._run_slot(dt)
-        self.cross_checks.scan(dt)
         self.limits.scan(dt)
         self._request(times[T.NOW_ms], self.s)
 
@@ -265,6 +261,8 @@ class Controller:
             self.cooling.slot(ms)
         elif at == 6:
             self.keep()
+        elif at == 7:
+            self.cross_checks.slot(ms)
 
     def _request(self, now_ms, s):
         permitted = may_request_power(s)

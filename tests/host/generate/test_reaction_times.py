@@ -26,6 +26,8 @@ from halite.generate.reaction_times import DOC, Board, closed, debounce_ms, leve
 from rack.definitions.alarms import ROWS, TRIP
 from rack.generated import ids as I
 
+SLOTS_ms = 8 * PERIOD_ms + LATE_ms      # the cross-checks run in one of eight slots, one in each scan
+
 
 @pytest.fixture(scope="module")
 def worst() -> dict[str, int]:
@@ -66,9 +68,9 @@ SOURCES = {
     "charge_i2t_trip": CURRENT_ms, "charge_hot_trip": 100 + TEMPS_ms, "charge_cold_trip": 100 + TEMPS_ms,
     "spread_trip": 100 + CELLS_ms, "temp_spread_trip": 100 + TEMPS_ms, "sensor_trip": 100 + TEMPS_ms,
     "sum_trip": 0, "insulation_trip": 0, "board_trip": 100, "runaway_trip": 100 + TEMPS_ms + RUNAWAY_ms,
-    "power_trip": CURRENT_ms + PERIOD_ms, "delivery_trip": STATUS_ms + PERIOD_ms, "bus_trip": STATUS_ms + PERIOD_ms,
+    "power_trip": CURRENT_ms + SLOTS_ms, "delivery_trip": STATUS_ms + SLOTS_ms, "bus_trip": STATUS_ms + SLOTS_ms,
     "refused_trip": COUNT_ms + PERIOD_ms, "foreign_trip": COUNT_ms + PERIOD_ms,
-    "echo_trip": ECHO_ms + STATUS_ms + 2 * PERIOD_ms,
+    "echo_trip": ECHO_ms + STATUS_ms + 2 * SLOTS_ms,
     "stuck": 100 + PERIOD_ms, "wire_check_trip": 100 + CHECK_ms, "config_bad": CHECK_ms,
 }  # fmt: skip
 

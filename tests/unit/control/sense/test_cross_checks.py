@@ -76,7 +76,7 @@ def test_the_tolerance_is_the_larger_one(current: int, power: int, permille: int
     """5 kW counts below 100 kW, 5 % of the larger power above it; both signs."""
     rig = rig_with(CURRENT_dA=current, PCS_POWER_W=power)
     rig.s[I.RACK_dV] = rig.rack_dV = 13_520
-    rig.scan()
+    rig.run(80)
     assert rig.s[I.POWER_ERROR_PERMILLE] == permille
 
 
@@ -86,10 +86,10 @@ def test_the_pcs_may_deliver_less_than_requested() -> None:
     for request in (-67_600, -70_000, -186_000):
         rig.c.cross_checks.words[W.CHARGE_W] = -request
         rig.s[I.REQUEST_W] = request
-        rig.c.cross_checks.scan(0)
+        rig.c.cross_checks.slot(0)
         assert rig.s[I.DELIVERY_PERMILLE] == 0, request
     rig.s[I.REQUEST_W], rig.c.cross_checks.words[W.CHARGE_W] = 70_000, 0
-    rig.c.cross_checks.scan(0)
+    rig.c.cross_checks.slot(0)
     assert rig.s[I.DELIVERY_PERMILLE] == 10_000
 
 
@@ -100,10 +100,10 @@ def test_after_a_request_the_power_has_its_settling_time() -> None:
         words = rig.c.cross_checks.words
         words[W.DISCHARGE_W] = 186_000
         for _ in range(10):
-            rig.c.cross_checks.scan(10)
+            rig.c.cross_checks.slot(10)
         assert low < words[W.DISCHARGE_W] < high
         for _ in range(200):
-            rig.c.cross_checks.scan(10)
+            rig.c.cross_checks.slot(10)
         assert words[W.DISCHARGE_W] == 0
 
 
@@ -116,7 +116,7 @@ def test_all_errors_are_zero_while_not_closed() -> None:
     assert all(rig.s[signal] for signal in signals)
     rig.c.command(1)
     rig.until(lambda: rig.s[I.STATE] != STATE_CLOSED)
-    rig.run(20)
+    rig.run(80)
     assert not any(rig.s[signal] for signal in (*signals, I.DELIVERY_PERMILLE, I.BUS_ERROR_PERMILLE))
 
 
@@ -133,8 +133,8 @@ def test_a_wrong_current_derates_and_trips(config: str, hz: float, lie: str, val
     """A dead, reversed or scaled sensor, or a wrong power of the PCS, derates after 2 s and trips after 5 s."""
     rig = at_power(config, hz)
     began = rig.ms
-    opens(rig, lie, value, "power_trip", 5_200)
-    assert 1_990 <= rig.came["power_derate"] - began <= 2_100
+    opens(rig, lie, value, "power_trip", 5_250)
+    assert 1_990 <= rig.came["power_derate"] - began <= 2_200
     assert rig.came["power_trip"] - began >= 4_990
 
 
@@ -147,8 +147,8 @@ def test_power_beyond_the_request_derates_and_trips(config: str, hz: float, lie:
     """Power that the rack has not requested derates after 1 s and trips after 2 s."""
     rig = at_power(config, hz)
     began = rig.ms
-    opens(rig, lie, value, "delivery_trip", 2_100)
-    assert 990 <= rig.came["delivery_derate"] - began <= 1_100
+    opens(rig, lie, value, "delivery_trip", 2_250)
+    assert 990 <= rig.came["delivery_derate"] - began <= 1_250
 
 
 @pytest.mark.parametrize("config", RACKS)
@@ -166,8 +166,8 @@ def test_a_standing_echo_derates_and_trips(lie: str) -> None:
     """The PCS no longer accepts requests, also at zero power: derate after 1 s, trip after 2 s."""
     rig = at_power("lfp", 50.0)
     began = rig.ms
-    opens(rig, lie, None, "echo_trip", 2_060)
-    assert 990 <= rig.came["echo_derate"] - began <= 1_060
+    opens(rig, lie, None, "echo_trip", 2_150)
+    assert 990 <= rig.came["echo_derate"] - began <= 1_150
 
 
 @pytest.mark.parametrize("config", RACKS)
@@ -178,7 +178,7 @@ def test_a_standing_echo_derates_and_trips(lie: str) -> None:
 def test_a_bus_apart_from_the_rack_trips(config: str, lie: str, value: float | None) -> None:
     """More than 3 % between bus and rack for 1 s opens, at rest and at power."""
     for hz in (50.0, 49.7):
-        opens(at_power(config, hz), lie, value, "bus_trip", 1_150)
+        opens(at_power(config, hz), lie, value, "bus_trip", 1_250)
 
 
 def test_a_fault_code_is_an_alarm_in_any_state() -> None:
@@ -236,10 +236,10 @@ def test_a_short_lie_only_derates_and_returns() -> None:
         rig.came.clear()
         began = rig.ms
         rig.lie("current_stuck", 0).run(3_000).truth("current_stuck").run(10_200)
-        assert 1_990 <= rig.came["power_derate"] - began <= 2_100
+        assert 1_990 <= rig.came["power_derate"] - began <= 2_200
         assert "power_trip" not in rig.came
         assert not active(rig)
-    opens(rig, "current_stuck", 0, "power_trip", 5_200)
+    opens(rig, "current_stuck", 0, "power_trip", 5_250)
 
 
 def test_a_trip_clears_by_reset_and_comes_again() -> None:
@@ -247,7 +247,7 @@ def test_a_trip_clears_by_reset_and_comes_again() -> None:
     rig = LyingRack("sodium").close()
     for _ in range(2):
         rig.grid(49.5).run(1500)
-        opens(rig, "bus_voltage_stuck", 0, "bus_trip", 1_150)
+        opens(rig, "bus_voltage_stuck", 0, "bus_trip", 1_250)
         rig.truth("bus_voltage_stuck").grid(50.0).run(5_500)
         assert rig.trip() == "bus_trip"
         assert rig.reset() == 0
