@@ -216,6 +216,7 @@ DANGERS = (
 # The other trips, and the reasons why no rule creates them while a coil is on.
 NOT_HERE = {
     "power_trip": "the minimal rack has no PCS: test_cross_checks.py",
+    "step_trip": "the same as power_trip",
     "delivery_trip": "the same as power_trip",
     "temp_spread_trip": "one AFE: a sensor that is much colder than its module counts as lost (sensor_trip)",
     "current_bad": "a reading beyond the sensor's range raises an over-current trip first",

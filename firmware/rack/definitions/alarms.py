@@ -137,6 +137,8 @@ ROWS = (
     ("refused_warn", "pcs_refused", ABOVE, WARN, INFORM, NEVER, 26, "CAN flooded, or a second PCS: status refused"),
     ("refused_trip", "pcs_refused", ABOVE, TRIP, OPEN, ENERGISED, 25, "CAN flooded, or a second PCS: status refused"),
     ("foreign_trip", "foreign_requests", ABOVE, TRIP, OPEN, ENERGISED, 25, "a second node sends our power requests"),
+    ("step_derate", "step_errors", ABOVE, DERATE, BOTH, NEVER, 26, "cell voltages contradict the current"),
+    ("step_trip", "step_errors", ABOVE, TRIP, OPEN, ALWAYS, 25, "cell voltages contradict the current"),
 )
 
 

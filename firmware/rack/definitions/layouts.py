@@ -277,6 +277,9 @@ LAYOUTS = {
             ("TOLERANCE_W", 1, "minimum tolerance"),
             ("SETTLE_ms", 1, "time constant with which the power follows a request"),
             ("RAMP_Wpms", 1, "ramp of the PCS, W/ms"),
+            ("STEADY_ms", 1, "time since the request last moved by a step"),
+            ("MEAN_mV", 1, "mean cell voltage before the step, 0: unknown"),
+            ("CURRENT_dA", 1, "current before the step"),
         ),
     ),
     "runaway_tier": (

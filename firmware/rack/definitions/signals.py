@@ -109,6 +109,7 @@ SIGNALS = (
     ("delivery_permille", "c", "power of the PCS beyond its requests; 1000: the tolerance of [pcs]"),
     ("pcs_echo_age_ms", "c", "time since pcs_echo last moved"),
     ("bus_error_permille", "c", "difference between DC bus and rack voltage, permille of the rack voltage"),
+    ("step_errors", "c", "steps of the power in a row at which the cells contradict the current; PCS without power"),
     # decisions
     ("state", "c", "contactor state, STATE_* of rack.definitions.codes"),
     ("step", "c", "step of the contactor sequence, STEP_* of rack.control.protect.contactors"),

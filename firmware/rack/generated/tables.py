@@ -2,7 +2,7 @@
 
 from micropython import const
 
-ALARMS = const(94)
+ALARMS = const(96)
 # per alarm: signal, 1 above or 0 below, level, actions, latched
 ALARM_ROWS = (
     b"\x35\x01\x03\x08\x01\x25\x01\x01\x01\x00\x25\x01\x02\x02\x00\x25\x01\x03\x08\x01\x27\x00\x01\x01\x00"
@@ -23,7 +23,8 @@ ALARM_ROWS = (
     b"\x18\x01\x03\x08\x01\x19\x01\x01\x01\x00\x1a\x01\x03\x08\x01\x1c\x01\x01\x01\x00\x04\x00\x01\x01\x00"
     b"\x1b\x01\x01\x01\x00\x24\x01\x01\x01\x00\x0e\x01\x01\x01\x00\x56\x01\x02\x06\x00\x56\x01\x03\x08\x01"
     b"\x57\x01\x02\x06\x00\x57\x01\x03\x08\x01\x58\x01\x02\x06\x00\x58\x01\x03\x08\x01\x59\x01\x03\x08\x01"
-    b"\x0f\x01\x01\x01\x00\x13\x01\x01\x01\x00\x13\x01\x03\x08\x02\x14\x01\x03\x08\x02"
+    b"\x0f\x01\x01\x01\x00\x13\x01\x01\x01\x00\x13\x01\x03\x08\x02\x14\x01\x03\x08\x02\x5a\x01\x02\x06\x00"
+    b"\x5a\x01\x03\x08\x01"
 )
 ALARM_TEXTS = (
     b"open cell wire|cell voltage high|cell voltage high|cell over-voltage|cell voltage low|cell voltage l"
@@ -47,7 +48,8 @@ ALARM_TEXTS = (
     b"rent contradicts the PCS's power|current contradicts the PCS's power|PCS delivers more than requeste"
     b"d|PCS delivers more than requested|PCS does not accept requests|PCS does not accept requests|DC bus "
     b"contradicts the rack voltage|PCS reports a fault code|CAN flooded, or a second PCS: status refused|C"
-    b"AN flooded, or a second PCS: status refused|a second node sends our power requests"
+    b"AN flooded, or a second PCS: status refused|a second node sends our power requests|cell voltages con"
+    b"tradict the current|cell voltages contradict the current"
 )
 SIGNAL_NAMES = (
     b"current_dA|rack_dV|bus_dV|in_bits|coolant_ddegC|board_ddegC|gas_mV|cells_age_ms|temps_age_ms|current"
@@ -61,7 +63,7 @@ SIGNAL_NAMES = (
     b"runaway_bits|heat_W|soc_cpct|soe_cpct|soh_cpct|cycles_c|charged_Ah|discharged_Ah|i2t_charge_permille"
     b"|i2t_discharge_permille|hvil_open|estop_pressed|oc_alert|current_bad|contactor_stuck|contactor_welde"
     b"d|precharge_fast|precharge_slow|precharge_J|coolant_stopped|time_jump_ms|power_error_permille|delive"
-    b"ry_permille|pcs_echo_age_ms|bus_error_permille|state|step|step_ms|trips|actions|alarm_level|trip_cod"
-    b"e|limit_charge_W|limit_discharge_W|limit_charge_by|limit_discharge_by|setpoint_W|response_W|short_W|"
-    b"request_W|coils|fan_pct|pump_pct|heater"
+    b"ry_permille|pcs_echo_age_ms|bus_error_permille|step_errors|state|step|step_ms|trips|actions|alarm_le"
+    b"vel|trip_code|limit_charge_W|limit_discharge_W|limit_charge_by|limit_discharge_by|setpoint_W|respons"
+    b"e_W|short_W|request_W|coils|fan_pct|pump_pct|heater"
 )

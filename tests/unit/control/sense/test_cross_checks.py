@@ -20,7 +20,7 @@ from support.lying_rack import LyingRack
 
 KEYS = {
     "power_derate", "power_trip", "delivery_derate", "delivery_trip", "echo_derate", "echo_trip", "bus_trip",
-    "refused_warn", "refused_trip", "foreign_trip",
+    "refused_warn", "refused_trip", "foreign_trip", "step_derate", "step_trip",
 }  # fmt: skip
 ROWS_OF = [row[0] for row in ROWS]
 RACKS = ("sodium", "lfp")
@@ -187,6 +187,42 @@ def test_a_fault_code_is_an_alarm_in_any_state() -> None:
     assert "pcs_fault_warn" in rig.came and "pcs_warn" not in rig.came
     rig.truth("pcs_fault_code").run(5_200)
     assert not active(rig) and rig.s[I.STATE] == STATE_CLOSED
+
+
+# a PCS without measured power: the cells are the witness
+
+
+def steps(rig: LyingRack, number: int) -> LyingRack:
+    """Move the power by steps, one each 1.5 s."""
+    for n in range(number):
+        rig.grid(49.8 if n % 2 else 50.0).run(1500)
+    return rig
+
+
+@pytest.mark.parametrize("config", RACKS)
+@pytest.mark.parametrize(("lie", "value"), [("current_stuck", 0), ("current_sign", None), ("current_gain", 0.1)])
+def test_steps_of_the_cells_contradict_a_wrong_current(config: str, lie: str, value: float | None) -> None:
+    """A dead, reversed or far too small current derates at the second step of the power and trips at the third."""
+    rig = steps(LyingRack(config, pcs_reports_power=0).close(), 4)
+    rig.rack.start_fault("pcs_power_stuck", 0, 0)
+    assert rig.s[I.STEP_ERRORS] == 0
+    steps(rig.lie(lie, value), 4)
+    assert rig.trip() == "step_trip" and "step_derate" in rig.came
+
+
+@pytest.mark.parametrize("degC", [-10.0, 0.0, 45.0])
+@pytest.mark.parametrize("config", RACKS)
+def test_steps_of_a_true_current_agree(config: str, degC: float) -> None:
+    """Cold and hot cells, charge and discharge: their steps agree with the current; one contradiction is forgotten."""
+    rig = LyingRack(config, pcs_reports_power=0)
+    rig.rack.start_from(3, start_degC=degC, ambient_degC=degC)
+    rig.close()
+    for hz in (49.8, 50.0, 50.15, 50.0, 49.7, 50.2, 50.0):
+        rig.grid(hz).run(1500)
+        assert rig.s[I.STEP_ERRORS] == 0, hz
+    rig.s[I.STEP_ERRORS] = 1
+    rig.grid(49.8).run(1500)
+    assert rig.s[I.STEP_ERRORS] == 0
 
 
 # status frames of the PCS
