@@ -171,7 +171,7 @@ NO_ROW = {
     "deep_discharge": "`cell_low_trip` opens much earlier, at a higher voltage; `deep_discharge` then adds its latch",
     "current_bad": "a reading beyond the sensor's range raises an over-current trip first",
     "discharge_i2t_trip": "the same as `charge_i2t_trip`",
-    "step_trip": "it counts steps of the power, so its time depends on the grid; only with `[pcs] reports_power = false`",
+    "step_trip": "it counts steps of the power, which the grid decides; only with `[pcs] reports_power = false`",
     "welded": "the controller finds it after the open command",
     "precharge_fast_trip": "the controller finds it while it closes; the failed precharge has switched the coils off",
     "precharge_slow_trip": "the same as `precharge_fast_trip`",
