@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 
 from halite.config.rows import levels_at
 from halite.hosts.controller_rig import Rig
-from rack.definitions.codes import COIL_NEG, COIL_POS, IN_AUX_NEG, IN_AUX_POS, IN_ESTOP, IN_HVIL, IN_OC_OK, NO_OPEN
+from rack.definitions.codes import (
+    COIL_NEG,
+    COIL_POS,
+    IN_AUX_NEG,
+    IN_AUX_POS,
+    IN_ESTOP,
+    IN_HVIL,
+    IN_OC_OK,
+    NO_OPEN,
+    STATE_CLOSED,
+)
 from rack.generated import alarm_levels as L
 from rack.generated import ids as I
 
@@ -151,6 +161,16 @@ def _fall_open(rig: Rig, level: int) -> None:
     rig.in_bits &= ~IN_AUX_POS
 
 
+def _bus_apart(d: "Dangers", level: int) -> bool:
+    s = d.rig.s
+    return s[I.STATE] == STATE_CLOSED and abs(s[I.BUS_dV] - s[I.RACK_dV]) * 1000 >= level * s[I.RACK_dV]
+
+
+def _blow_fuse(rig: Rig, level: int) -> None:
+    rig.bus = False
+    rig.s[I.BUS_dV] = rig.s[I.RACK_dV] * (999 - level) // 1000
+
+
 DANGERS = (
     _signal("discharge_current_trip", I.CURRENT_dA),
     _signal("charge_current_trip", I.CURRENT_dA, above=False),
@@ -160,6 +180,8 @@ DANGERS = (
     _signal("late_trip", I.TASK_LATE_ms),
     _signal("config_bad", I.CONFIG_BAD),
     _signal("wire_check_trip", I.WIRE_CHECK),
+    _signal("refused_trip", I.PCS_REFUSED),
+    _signal("foreign_trip", I.FOREIGN_REQUESTS),
     _input("hvil", IN_HVIL),
     _input("estop", IN_ESTOP),
     _input("oc_alert", IN_OC_OK),
@@ -186,10 +208,16 @@ DANGERS = (
     Danger("charge_i2t_trip", lambda d, level: d.spent(-1), _overload(-1)),
     Danger("discharge_i2t_trip", lambda d, level: d.spent(1), _overload(1)),
     Danger("stuck", _stuck, _fall_open, scans=2),
+    Danger("bus_trip", _bus_apart, _blow_fuse, ("current",), scans=10),
+    Danger("echo_trip", lambda d, level: "echo" in d.rig.silent and d.rig.s[I.STATE] == STATE_CLOSED,
+           lambda rig, level: rig.silent.add("echo"), scans=18),
 )  # fmt: skip
 
 # The other trips, and the reasons why no rule creates them while a coil is on.
 NOT_HERE = {
+    "power_trip": "the minimal rack has no PCS: test_cross_checks.py",
+    "step_trip": "the same as power_trip",
+    "delivery_trip": "the same as power_trip",
     "temp_spread_trip": "one AFE: a sensor that is much colder than its module counts as lost (sensor_trip)",
     "module_blind_trip": "one AFE: sensor_trip comes first",
     "current_bad": "a reading beyond the sensor's range raises an over-current trip first",
@@ -209,7 +237,7 @@ def max_ms(params: Any, danger: Danger) -> int:
     limit_ms = int(params.alarms_levels[levels_at(danger.key) + L.SET_ms])
     if any(need in _SEEN_IN for need in danger.needs):
         limit_ms += params.afe_period_ms
-    if danger.key.endswith("_lost"):
+    if danger.key.endswith("_lost") or danger.key == "echo_trip":
         limit_ms += level_of(params, danger.key)
     if danger.key == "runaway_trip":
         limit_ms += params.runaway_rise_ms + 1000   # in steps of 500 ms; the first and the last step are incomplete

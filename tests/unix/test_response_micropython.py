@@ -19,6 +19,7 @@ from halite.common.paths import FIRMWARE
 from halite.hosts.response_rig import DC_LOW, Rig, parameters
 from rack.comms import pcs_codec
 from rack.control.response.recorder import Recorder
+from rack.generated import pcs_link_state as L
 
 _RESPONSE = ("measure_kernel", "request_kernel", "phases", "mains", "grid_services", "pair", "recorder")
 KERNELS = (*(f"control/response/{name}.py" for name in _RESPONSE), "comms/pcs_codec.py")
@@ -39,6 +40,7 @@ SCRIPT = """
 import binascii, micropython, sys
 from array import array
 from rack.generated import ids as I
+from rack.generated import pcs_link_state as L
 from rack.comms import pcs_codec
 from rack.control.response.recorder import Recorder
 from rack.control.response.response import Response
@@ -57,6 +59,7 @@ response = Response(p, s)
 recorder = Recorder(p, response, s)
 response.set_limits(200_000, 200_000, 1)
 frame = bytearray(8)
+link = array("i", [0] * L.INTS)
 counts = array("i", COUNTS)
 phases = bytes(PHASES)
 out = array("i", counts)
@@ -74,7 +77,7 @@ for i in range(len(counts)):
     response.scan(now)
     recorder.scan()
     response.set_limits(200_000, 180_000 + i, i % 97)
-    pcs_codec.decode_status(frame, s)
+    pcs_codec.decode_status(frame, s, link)
     now += 20
 micropython.heap_unlock()
 for line in recorder.lines():
@@ -134,6 +137,7 @@ def test_cpython_and_micropython_agree_to_the_bit(unix_answer):
     response, s = rig.response, rig.s
     recorder = Recorder(rig.params, response, s)
     frame, requests, now = bytearray(8), array("i"), 0
+    link = array("i", [0] * L.INTS)
     counts = periods()
     for i, (count, phase) in enumerate(zip(counts, phases_of(len(counts), phases), strict=True)):
         if i % 50 == 49:
@@ -146,7 +150,7 @@ def test_cpython_and_micropython_agree_to_the_bit(unix_answer):
         response.scan(now)
         recorder.scan()
         response.set_limits(200_000, 180_000 + i, i % 97)
-        pcs_codec.decode_status(frame, s)
+        pcs_codec.decode_status(frame, s, link)
         now += 20
     crc = 0
     for line in recorder.lines():

@@ -123,7 +123,7 @@ class Chip:
                 rx[1], rx[2], rx[5] = {identifier} >> 3, ({identifier} & 7) << 5, 8
                 for i in range(8):
                     self.good[i] = rx[6 + i]
-                rx[13] = pcs_codec.crc8(self.good)
+                rx[13] = pcs_codec.crc8(self.good, {crc})
 
 s = array("i", [0] * 256)
 can = Mcp2515(Chip(), 16, PcsLink.ACCEPT)
@@ -144,8 +144,9 @@ print(accepted, can.aborted, can.bus_offs, can.rx_overflows, min(states[:5]))
 
 def test_the_can_link_does_not_allocate(on_unix: Callable[[str], str]) -> None:
     """The loop polls it with the heap locked: bring-up, bus-off, a stuck buffer, random frames."""
-    from rack.definitions.pcs_codes import STATUS_ID
+    from rack.definitions.pcs_codes import STATUS_CRC, STATUS_ID
     from rack.generated import ids as I
 
     code = CAN_UNDER_LOCK.replace("{sequence}", str(I.PCS_SEQUENCE)).replace("{identifier}", str(STATUS_ID))
+    code = code.replace("{crc}", str(STATUS_CRC))
     assert all(int(seen) >= 5 for seen in on_unix(code).split())

@@ -35,7 +35,9 @@ class PcsLink:
     state: words of rack.generated.pcs_link_state. request: the SPI bytes that load a request into the controller.
     """
 
-    ACCEPT = (pcs_codes.STATUS_ID,)
+    # The first buffer of the controller takes the status only; a frame with the identifier of our request goes into the
+    # second one. The controller does not receive its own frames, so such a frame comes from a second node.
+    ACCEPT = (pcs_codes.STATUS_ID, pcs_codes.STATUS_ID, pcs_codes.REQUEST_ID)
 
     def __init__(self, can, s):
         self.state = array("i", [0] * L.INTS)
@@ -68,6 +70,7 @@ class PcsLink:
         can = self._can
         received = self._received
         can.poll(now_us)
+        pcs_codec.publish_counts(self._s, self.state, now_us)
         for _ in range(_MAX_FRAMES):
             waiting = can.receive(received)
             if waiting:
@@ -77,9 +80,12 @@ class PcsLink:
 
     def _read_status(self, received):
         s = self._s
-        if received[0] << 3 | received[1] >> 5 != pcs_codes.STATUS_ID:
+        identifier = received[0] << 3 | received[1] >> 5
+        if identifier == pcs_codes.REQUEST_ID:
+            self.state[L.FOREIGN] += 1
+        if identifier != pcs_codes.STATUS_ID:
             return
         if received[4] != pcs_codes.LENGTH or received[1] & _REMOTE:
-            s[I.PCS_REJECTED] = (s[I.PCS_REJECTED] + 1) & 0xFFF_FFFF
-        elif pcs_codec.decode_status(self._received_data, s) == pcs_codec.OK:
+            pcs_codec.refuse(s)
+        elif pcs_codec.decode_status(self._received_data, s, self.state) == pcs_codec.OK:
             arrived(s, I.PCS_AGE_ms)

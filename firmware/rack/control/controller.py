@@ -27,6 +27,7 @@ from rack.control.response.response import Response
 from rack.control.sense import message_ages
 from rack.control.sense.cells import Cells
 from rack.control.sense.core_temperature import CoreTemperature
+from rack.control.sense.cross_checks import CrossChecks
 from rack.control.sense.inputs import judge_inputs
 from rack.control.sense.overcurrent import Overcurrent
 from rack.control.sense.runaway import Runaway
@@ -139,6 +140,7 @@ class Controller:
         self.retained = self._retained.words    # array('i') for the FRAM, and for `restore` after the next start
         self.soc = SocEstimator(params, s, self.retained)
         self.cooling = Cooling(params, s)
+        self.cross_checks = CrossChecks(params, s)
         self.limits = Limits(params, s)
         self.response = Response(params, s)
         self.times = array("i", [-1, 0, 0])
@@ -316,6 +318,8 @@ class Controller:
             self.memory.slot()
         elif at == 6:
             self.keep()
+        elif at == 7:
+            self.cross_checks.slot(ms)
 
     def _request(self, now_ms, s):
         permitted = may_request_power(s)

@@ -132,6 +132,20 @@ ROWS = (
     # temperature sensors against their module
     ("module_blind_trip", "modules_blind", ABOVE, TRIP, OPEN, ALWAYS, 25, "module without a temperature sensor"),
     ("drift_warn", "temp_drift_dK", ABOVE, WARN, INFORM, NEVER, 26, "temperature sensor drifts from its module"),
+    # cross-checks of a closed rack: current, PCS, DC bus
+    ("power_derate", "power_error_permille", ABOVE, DERATE, BOTH, NEVER, 26, "current contradicts the PCS's power"),
+    ("power_trip", "power_error_permille", ABOVE, TRIP, OPEN, ALWAYS, 25, "current contradicts the PCS's power"),
+    ("delivery_derate", "delivery_permille", ABOVE, DERATE, BOTH, NEVER, 26, "PCS delivers more than requested"),
+    ("delivery_trip", "delivery_permille", ABOVE, TRIP, OPEN, ALWAYS, 25, "PCS delivers more than requested"),
+    ("echo_derate", "pcs_echo_age_ms", ABOVE, DERATE, BOTH, NEVER, 26, "PCS does not accept requests"),
+    ("echo_trip", "pcs_echo_age_ms", ABOVE, TRIP, OPEN, ALWAYS, 25, "PCS does not accept requests"),
+    ("bus_trip", "bus_error_permille", ABOVE, TRIP, OPEN, ALWAYS, 25, "DC bus contradicts the rack voltage"),
+    ("pcs_fault_warn", "pcs_fault", ABOVE, WARN, INFORM, NEVER, 26, "PCS reports a fault code"),
+    ("refused_warn", "pcs_refused", ABOVE, WARN, INFORM, NEVER, 26, "CAN flooded, or a second PCS: status refused"),
+    ("refused_trip", "pcs_refused", ABOVE, TRIP, OPEN, ENERGISED, 25, "CAN flooded, or a second PCS: status refused"),
+    ("foreign_trip", "foreign_requests", ABOVE, TRIP, OPEN, ENERGISED, 25, "a second node sends our power requests"),
+    ("step_derate", "step_errors", ABOVE, DERATE, BOTH, NEVER, 26, "cell voltages contradict the current"),
+    ("step_trip", "step_errors", ABOVE, TRIP, OPEN, ALWAYS, 25, "cell voltages contradict the current"),
 )
 
 

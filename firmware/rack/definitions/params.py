@@ -147,6 +147,13 @@ SCALARS = (
     ("precharge_ohm", 1, 10_000),
     ("precharge_energy_J", 1, 500_000),     # energy budget of the resistor before it has cooled
     ("precharge_cooldown_ms", 100, 600_000),  # pause between tries; the whole energy budget cools off in it
+    # [pcs] how the PCS answers a request, for the cross-checks
+    ("pcs_reports_power", 0, 1),            # 0: its status has no measured power
+    ("pcs_settle_ms", 20, 2_000),           # time constant of its power after a request, with the delay of both frames
+    ("pcs_ramp_permille_ps", 10, 100_000),  # its ramp; 100 000: no ramp
+    ("pcs_tolerance_permille", 10, 100),    # two powers that differ by less agree:
+    ("pcs_tolerance_W", 5, 100_000),        # the larger of both tolerances counts
+    ("pcs_step_mV", 2, 100),                # without its power: a smaller step of the mean cell voltage is no witness
     # [modbus] the EMS's link
     ("modbus_enabled", 0, 1),
     ("modbus_unit", 1, 247),             # Modbus over Serial Line 2.2
@@ -204,5 +211,5 @@ TABLES = (
     ("limit_discharge_cell", 2, 16),     # over the lowest cell voltage, mV
     ("limit_charge_soc", 2, 16),         # over 0.01 %
     ("limit_discharge_soc", 2, 16),
-    ("alarms_levels", 4, 96),            # set, clear, set ms, clear ms, in the order of rack.definitions.alarms.ROWS
+    ("alarms_levels", 4, 128),           # set, clear, set ms, clear ms, in the order of rack.definitions.alarms.ROWS
 )

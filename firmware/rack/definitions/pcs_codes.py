@@ -9,6 +9,10 @@ BITRATE = const(500_000)
 REQUEST_ID = const(0x181)
 LIMITS_ID = const(0x182)
 STATUS_ID = const(0x201)
+# The CRC of a frame begins with its identifier, low byte first: its state after these two bytes.
+REQUEST_CRC = const(0xD9)
+LIMITS_CRC = const(0x0D)
+STATUS_CRC = const(0x37)
 LENGTH = const(8)
 
 REQUEST_PERIOD_MS = const(20)       # of a 50 Hz grid: one request in each mains period; without mains, one in each scan
@@ -30,4 +34,5 @@ PCS_DERATED = const(3)
 PCS_TIMEOUT = const(4)      # at zero power, because no valid request comes
 PCS_FAULT = const(5)
 
-VERSION = const(1)
+VERSION = const(2)           # 2: the CRC includes the identifier
+MAX_STEP = const(3)          # a fresh status has a counter that advanced by 1 to 3

@@ -27,7 +27,7 @@ if [value for value, _, _ in FLAGS] != [1 << bit for bit in range(len(FLAGS))]:
 # Fields: (name, first bit, bits, signed, scale, unit, meaning); value = raw x scale.
 # Frames: (identifier, name, sender, period ms, meaning, fields).
 _SEQUENCE = ("sequence", 48, 4, False, 1, "", "counts up by 1 in each frame, wraps at 16")
-_CRC = ("crc", 56, 8, False, 1, "", "CRC-8 SAE J1850 of bytes 0 to 6")
+_CRC = ("crc", 56, 8, False, 1, "", "CRC-8 SAE J1850 of the identifier, low byte first, and bytes 0 to 6")
 
 FRAMES = (
     (REQUEST_ID, "request", "rack", REQUEST_PERIOD_MS, "power that the PCS shall deliver now", (

@@ -31,7 +31,9 @@ SIGNALS = (
     ("pcs_fault", "i", "fault the PCS reports, 0 without one"),
     ("pcs_echo", "i", "sequence of the last request the PCS accepted"),
     ("pcs_sequence", "i", "sequence of the last valid PCS status"),
-    ("pcs_rejected", "i", "PCS status frames refused: remote frame, CRC, length or an unchanged counter"),
+    ("pcs_rejected", "i", "PCS status frames refused: remote frame, CRC, length or a counter out of order"),
+    ("pcs_refused", "i", "PCS status frames refused in the last 200 ms"),
+    ("foreign_requests", "i", "power requests of a second node received in the last 200 ms"),
     ("ems_age_ms", "i", "time since the EMS last wrote; 0 before the first time"),
     ("insulation_kohm", "i", "insulation resistance against earth"),
     ("task_late_ms", "i", "longest delay of a task since the last scan, or the delay of the next feed"),
@@ -107,6 +109,12 @@ SIGNALS = (
     ("precharge_J", "c", "energy in the precharge resistor that has not cooled off yet"),
     ("coolant_stopped", "c", "pump on without coolant flow"),
     ("time_jump_ms", "c", "part of the time since the last scan above 1 s, which the controller does not count"),
+    # cross-checks of a closed rack, see rack.control.sense.cross_checks; 0 while it is not closed
+    ("power_error_permille", "c", "measured power against the power of the PCS; 1000: the tolerance of [pcs]"),
+    ("delivery_permille", "c", "power of the PCS beyond its requests; 1000: the tolerance of [pcs]"),
+    ("pcs_echo_age_ms", "c", "time since pcs_echo last moved"),
+    ("bus_error_permille", "c", "difference between DC bus and rack voltage, permille of the rack voltage"),
+    ("step_errors", "c", "steps of the power in a row at which the cells contradict the current; PCS without power"),
     # decisions
     ("state", "c", "contactor state, STATE_* of rack.definitions.codes"),
     ("step", "c", "step of the contactor sequence, STEP_* of rack.control.protect.contactors"),

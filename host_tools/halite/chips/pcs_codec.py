@@ -23,6 +23,11 @@ def crc8(data: bytes) -> int:
     return crc ^ 0xFF
 
 
+def crc_of(identifier: int, data: bytes) -> int:
+    """The CRC of a frame: over its identifier, low byte first, and its first seven bytes."""
+    return crc8(identifier.to_bytes(2, "little") + data[:7])
+
+
 class FirmwareTableCodec:
     """Codec over `rack.definitions.pcs_frames.FRAMES`."""
 
@@ -32,7 +37,7 @@ class FirmwareTableCodec:
     def unpack(self, frame: Frame) -> dict[str, int] | None:
         """Raw field values of a known frame with a good CRC, else None."""
         fields = self._fields.get(frame.id)
-        if fields is None or frame.extended or len(frame.data) != 8 or crc8(frame.data[:7]) != frame.data[7]:
+        if fields is None or frame.extended or len(frame.data) != 8 or crc_of(frame.id, frame.data) != frame.data[7]:
             return None
         whole = int.from_bytes(frame.data, "little")
         values = {}
@@ -49,7 +54,7 @@ class FirmwareTableCodec:
             value = max(least, min(least + (1 << bits) - 1, values.get(name, 0)))
             whole |= (value & (1 << bits) - 1) << first
         data = whole.to_bytes(8, "little")[:7]
-        return Frame(identifier, data + bytes((crc8(data),)))
+        return Frame(identifier, data + bytes((crc_of(identifier, data),)))
 
     def request(self, frame: Frame) -> Request | None:
         """A power request; permitted needs both the permit and the enable flag."""
@@ -58,6 +63,12 @@ class FirmwareTableCodec:
             return None
         both = pcs_codes.FLAG_PERMIT | pcs_codes.FLAG_ENABLE
         return Request(values["power"], values["flags"] & both == both, values["sequence"])
+
+    def order(self, request: Request) -> Frame:
+        """The frame of a power request, as a second node sends it."""
+        flags = pcs_codes.FLAG_PERMIT | pcs_codes.FLAG_ENABLE if request.permitted else 0
+        values = {"power": request.power_W, "flags": flags, "sequence": request.counter, "version": pcs_codes.VERSION}
+        return self.pack(pcs_codes.REQUEST_ID, values)
 
     def status(self, status: Status, counter: int) -> Frame:
         """The status frame."""

@@ -32,5 +32,8 @@ class PcsCodec(Protocol):
     def request(self, frame: Frame) -> Request | None:
         """The request in a frame, None when it is another frame or its CRC is wrong."""
 
+    def order(self, request: Request) -> Frame:
+        """The frame of a power request."""
+
     def status(self, status: Status, counter: int) -> Frame:
         """The status frame."""

@@ -32,6 +32,7 @@ class PcsNode:
         self.requests: deque[tuple[float, Request]] = deque(maxlen=KEPT)
         self.rejected = 0
         self._last_counter: int | None = None
+        self._forged_count = 0
         bus.nodes.append(self)
         bus.every(STATUS_PERIOD_US, self.report, STATUS_PERIOD_US)
 
@@ -40,6 +41,7 @@ class PcsNode:
         rack = self.rack
         rack.step_to(at_us)
         self._flood(at_us)
+        self._forge_request(at_us)
         if rack.pcs.silent:
             return
         counter = rack.next_status_counter()
@@ -60,6 +62,16 @@ class PcsNode:
         for n in range(round(rate_per_ms * STATUS_PERIOD_US / 1000)):
             garbage = Frame(STATUS_ID, bytes((n,)) * 8)
             self.bus.at(at_us + n * 1000 / rate_per_ms, partial(self.bus.send, self, garbage))
+
+    def _forge_request(self, at_us: float) -> None:
+        """Send the power request of a second node; the PCS takes it too."""
+        power_W = self.rack.forged_request_W
+        if power_W is None:
+            return
+        self._forged_count = self._forged_count + 1 & 15
+        frame = self.codec.order(Request(round(power_W), True, self._forged_count))
+        self.bus.send(self, frame, at_us)
+        self.received(frame, at_us)
 
     # node of the bus
 

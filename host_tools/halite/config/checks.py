@@ -24,7 +24,7 @@ _NOMINALS_mHz = (50_000, 60_000)  # rack.control.response.frequency has a factor
 _MAX_CURVE_mHz = 20_000  # keeps the kernel's products in 31 bits; a droop of 10 % saturates at 6 Hz
 _MAX_REST_permille = 100  # response of FCR-N at its insensitivity of 10 mHz; as a limit: engineering judgement
 _AFE_AGES = ("cells_lost", "temps_lost")  # with a longer period a rack would trip as soon as it closes
-_MAX_AGE_ms = {"grid_age_ms": 60_000}  # maximum age in rack.control.response.mains; the others stop at AGE_NEVER
+_MAX_AGE_ms = {"grid_age_ms": 60_000, "pcs_echo_age_ms": 60_000}  # where they stop; the others stop at AGE_NEVER
 _WINDOW_SCANS = 2  # one late scan must not open the contactors
 
 
@@ -137,11 +137,13 @@ def _ages(values: Values, tables: Tables) -> Iterator[str]:
 
 
 def _level_order(values: Values, tables: Tables) -> Iterator[str]:
+    """A higher level comes at a value further out, or at the same value after a longer time."""
     found = list(levels_of(tables))
-    for key, signal, direction, level, (set_at, *_) in found:
-        for other, other_signal, other_direction, other_level, (other_at, *_) in found:
+    for key, signal, direction, level, (set_at, _, set_ms, _) in found:
+        for other, other_signal, other_direction, other_level, (other_at, _, other_ms, _) in found:
             same = (signal, direction) == (other_signal, other_direction)
-            if same and level < other_level and (other_at - set_at) * direction <= 0:
+            later = other_at == set_at and other_ms > set_ms
+            if same and level < other_level and (other_at - set_at) * direction <= 0 and not later:
                 yield f"[alarms] {other}: set {other_at} must be beyond {key}, set {set_at}"
 
 

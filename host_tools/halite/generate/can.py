@@ -32,8 +32,13 @@ discharges the rack** (export to the grid).
 
 | rule | |
 |---|---|
-| CRC | byte 7: CRC-8 SAE J1850 over bytes 0 to 6: polynomial 0x1D, start and final XOR 0xFF; `123456789` gives 0x4B |
-| sequence | 4 bits; each frame of an identifier adds 1. The receiver refuses a frame with the last sequence as stale |
+| CRC | byte 7: CRC-8 SAE J1850 over nine bytes: the identifier, low byte first, and bytes 0 to 6 |
+| its parameters | polynomial 0x1D, start and final XOR 0xFF; `123456789` gives 0x4B |
+| sequence | 4 bits; each frame of an identifier adds 1 |
+| stale request | the PCS refuses a request with the last sequence |
+| stale status | the rack refuses a status whose sequence did not advance by 1 to {max_step} |
+| restart of the PCS | the third status in order begins a new count |
+| second node | the rack trips on frames with the identifier of its request, and when it refuses many status frames |
 | request stops | after {request_timeout} ms without a valid, new request the PCS goes to zero, state {timeout_state} |
 | states {timeout_state}, {fault_state} | the rack warns ("{fault_text}") and stays closed |
 | status stops | the rack trips ("{status_text}") after the time in `[alarms] pcs_lost`; shipped: {status_lost} ms |
@@ -70,7 +75,7 @@ def _note() -> str:
     """Return the comment of the database: common properties of the frames, and the reactions when frames stop."""
     return (
         f"Halite rack and its PCS: CAN 2.0A at {pcs_codes.BITRATE // 1000} kbit/s, positive power discharges the rack. "
-        f"CRC: SAE J1850, polynomial 0x1D, start and final XOR 0xFF. A repeated sequence is stale. "
+        f"CRC: SAE J1850 of the identifier, low byte first, and bytes 0 to 6. A repeated sequence is stale. "
         f"After {pcs_codes.REQUEST_TIMEOUT_MS} ms without a valid request the PCS goes to zero; "
         f"without a status the rack trips."
     )
@@ -128,6 +133,7 @@ def page_text() -> str:
         fault_text=next(row[7] for row in ROWS if row[0] == "pcs_warn"),
         timeout_state=pcs_codes.PCS_TIMEOUT,
         fault_state=pcs_codes.PCS_FAULT,
+        max_step=pcs_codes.MAX_STEP,
         permit=pcs_codes.FLAG_PERMIT,
         enable=pcs_codes.FLAG_ENABLE,
     )

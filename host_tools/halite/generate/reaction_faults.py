@@ -35,6 +35,9 @@ SLOW_ms = 100           # period of the task that reads the gas sensor
 _SAMPLE_ms, _CELLS_READ_ms, _TEMPS_READ_ms = ((ms + 1, SCAN_ms + ms + 1) for ms in
                                               (0, CELLS_ms - TAKE_OVER_ms, TEMPS_ms - TAKE_OVER_ms))
 CHECK_ms = 10_000       # period of the AFE's wire check; the controller reads each word of the config again within it
+COUNT_ms = 330          # half a window of 200 ms without enough frames, a whole one, and the task that reads them
+ECHO_ms = 2_000         # level of echo_trip
+_ECHO_ms = 200          # its level in the simulation
 RUNAWAY_ms = 4_000      # 3 s of rise in steps of half a second; the first and the last step are incomplete
 
 
@@ -79,7 +82,7 @@ class Fault:
     @property
     def on_afe(self) -> bool:
         """True if the cause has a phase against the AFE's period; collections then follow the collector's rules."""
-        return bool(self.after_ms) and self.key != "pcs_lost"
+        return bool(self.after_ms) and self.key not in ("pcs_lost", "echo_trip")
 
 
 def _set(**changes: object) -> Callable[[World], None]:
@@ -97,6 +100,12 @@ def _signal(signal: int, change: int) -> Callable[[World], None]:
         world.rig.s[signal] += change
 
     return cause
+
+
+def _deliver(world: World) -> None:
+    """Let the PCS deliver 66 kW that the rack has not requested."""
+    world.current_dA = 500
+    world.rig.s[I.PCS_POWER_W] = 66_000
 
 
 def _spent(world: World) -> None:
@@ -147,6 +156,15 @@ FAULTS = (
           played=(150, 300)),
     Fault("main contact falls open", "stuck", _open(IN_AUX_POS)),
     Fault("open cell wire, the AFE's own check", "wire_check_trip", _set(slow={I.WIRE_CHECK: 7}), wait_ms=CHECK_ms),
+    Fault("current sensor contradicts the power of the PCS", "power_trip", _set(current_dA=500), 5_200,
+          played=(1_000, 500), wait_ms=CURRENT_ms),
+    Fault("PCS delivers more than requested", "delivery_trip", _deliver, 2_200, played=(1_000, 500), wait_ms=STATUS_ms),
+    Fault("PCS does not accept requests", "echo_trip", _set(silent="echo"), 2_200, after_ms=_SAMPLE_ms,
+          played=(_ECHO_ms, _ECHO_ms // 2), wait_ms=ECHO_ms - _ECHO_ms),
+    Fault("DC bus contradicts the rack voltage (fuse, contact)", "bus_trip", _signal(I.BUS_dV, -600), 1_200,
+          played=(30, 20), wait_ms=STATUS_ms),
+    Fault("CAN flooded, or a second PCS", "refused_trip", _signal(I.PCS_REFUSED, 10), played=(5, 1), wait_ms=COUNT_ms),
+    Fault("a second node sends power requests", "foreign_trip", _signal(I.FOREIGN_REQUESTS, 10), wait_ms=COUNT_ms),
     Fault("config damaged in memory", "config_bad", _signal(I.CONFIG_BAD, 1), wait_ms=CHECK_ms),
 )
 
@@ -155,6 +173,7 @@ NO_ROW = {
     "deep_discharge": "`cell_low_trip` opens much earlier, at a higher voltage; `deep_discharge` then adds its latch",
     "current_bad": "a reading beyond the sensor's range raises an over-current trip first",
     "discharge_i2t_trip": "the same as `charge_i2t_trip`",
+    "step_trip": "it counts steps of the power, which the grid decides; only with `[pcs] reports_power = false`",
     "welded": "the controller finds it after the open command",
     "precharge_fast_trip": "the controller finds it while it closes; the failed precharge has switched the coils off",
     "precharge_slow_trip": "the same as `precharge_fast_trip`",

@@ -172,6 +172,7 @@ class Board:
             if self._status_waits:
                 self._status_waits = False
                 message_ages.arrived(s, I.PCS_AGE_ms)
+                s[I.PCS_ECHO] = (s[I.PCS_ECHO] + (self.world.silent != "echo")) & 15
         if now >= self._slow_due:
             self._slow_due += SLOW_ms
             for signal, value in self.world.slow.items():
@@ -198,7 +199,7 @@ class Board:
 
 
 def closed(start_ddegC: int) -> Rig:
-    rig = Rig("lfp", plausible_wire_mV=500).close()
+    rig = Rig("lfp", plausible_wire_mV=500, pcs_tolerance_W=5_000).close()
     if start_ddegC != 250:
         rig.warm(start_ddegC)
     rig.run(200 - rig.ms % 100)

@@ -44,6 +44,10 @@ def params(name: str = "bench", **changed: Any) -> Any:
     return SimpleNamespace(**{**vars(_loaded(name)), **changed})
 
 
+# The minimal rack has no PCS: its current comes from the test, not from the request.
+_NO_PCS = {"pcs_tolerance_W": 1 << 24}
+
+
 class _Changeable(SimpleNamespace):
     """Parameters of a running rack. A change makes a new memory guard, as a start with them would."""
 
@@ -56,10 +60,13 @@ class _Changeable(SimpleNamespace):
 
 
 class Rig:
-    """Runs a Controller against a minimal rack. A test may change cells, inputs and contacts, or silence a source."""
+    """Runs a Controller against a minimal rack. A test may change cells, inputs and contacts, or silence a source.
+
+    The power of the PCS does not follow the requests: a test of the cross-checks sets pcs_tolerance_W.
+    """
 
     def __init__(self, name: str = "bench", now_ms: int = 0, **changed: Any) -> None:
-        self.params = _Changeable(**vars(params(name, **changed)))
+        self.params = _Changeable(**vars(params(name, **{**_NO_PCS, **changed})))
         self.c = self._controller()
         self.params.__dict__["changed"] = self._guard_again
         self.s = self.c.s
@@ -72,7 +79,7 @@ class Rig:
         self._is_precharging = False
         self.aux = True                 # contacts follow their coils
         self.bus = True                 # the bus precharges
-        self.silent: set[str] = set()   # "cells", "temps", "current", "pcs"
+        self.silent: set[str] = set()   # "cells", "temps", "current", "pcs", "echo"
         self.in_bits = HEALTHY
         for at in range(self.params.cell_series):
             self.c.cells_mV[at] = self.cell_mV
@@ -103,6 +110,7 @@ class Rig:
             self.c.current_arrived(self.s[I.CURRENT_dA], self.s[I.RACK_dV])
         if "pcs" not in self.silent:
             arrived(self.s, I.PCS_AGE_ms)
+            self.s[I.PCS_ECHO] = (self.s[I.PCS_ECHO] + ("echo" not in self.silent)) & 15
 
     def _advance_ages(self, dt: int) -> None:
         """Add dt to the ages. A test that moves the clock makes a gap of the scans; the ages do not include it."""

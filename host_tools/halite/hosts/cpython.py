@@ -19,12 +19,14 @@ from halite.plant.rack import Rack
 use_firmware()
 
 from rack.base.clock import TICKS_MASK  # noqa: E402 - only after use_firmware
+from rack.comms import pcs_codec  # noqa: E402
 from rack.control.controller import Controller, may_request_power  # noqa: E402
 from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
 from rack.control.sense.message_ages import arrived  # noqa: E402
 from rack.definitions import codes  # noqa: E402
 from rack.definitions.pcs_codes import STATUS_PERIOD_MS  # noqa: E402
 from rack.generated import ids as I  # noqa: E402
+from rack.generated import pcs_link_state as L  # noqa: E402
 
 # Time from the zero crossing to the request at the PCS: 75 µs for interrupt and kernel, measured on the emulated board;
 # 13 µs for the SPI burst and 250 µs for the CAN frame.
@@ -58,6 +60,7 @@ class CpythonHost:
         self._status_us = 0.0
         self._permitted = False
         self._slow = (-1, -1)  # slow steps and version of the faults at the last slow inputs
+        self._link = array("i", [0] * L.INTS)
 
     def _bus_time_us(self, size: int) -> float:
         """Time in µs of a broadcast read of `size` bytes from every device at 1 Mbit/s, plus 2 ms to evaluate it."""
@@ -167,16 +170,33 @@ class CpythonHost:
         if us < self._status_us:
             return
         self._status_us += STATUS_PERIOD_MS * 1000
-        if self.rack.pcs.silent:
+        s, rack, link = self.controller.s, self.rack, self._link
+        pcs_codec.publish_counts(s, link, round(us) & TICKS_MASK)
+        if rack.forged_request_W is not None:
+            link[L.FOREIGN] += 1
+            rack.request(rack.forged_request_W, True, us)
+        if "can_flood" in rack.faults:  # garbage fills both buffers of the CAN controller, twice in a period
+            for _ in range(4):
+                pcs_codec.refuse(s)
             return
-        s, rack = self.controller.s, self.rack
+        if rack.pcs.silent:
+            return
         counter = rack.next_status_counter()
-        if counter == s[I.PCS_SEQUENCE]:
-            return  # the firmware refuses a status whose counter stands
+        if rack.forged_bus_V is not None:  # the forged frame with the next counter comes just after the true one
+            self._take_status(counter, rack.measured_bus_V)
+            self._take_status(counter + 1 & 15, rack.forged_bus_V)
+        else:
+            self._take_status(counter, rack.measured_bus_V)
+
+    def _take_status(self, counter: int, bus_V: float) -> None:
+        """Accept a status or refuse it, as the firmware does."""
+        s, rack = self.controller.s, self.rack
+        if not pcs_codec.is_fresh(s, self._link, counter):
+            pcs_codec.refuse(s)
+            return
         arrived(s, I.PCS_AGE_ms)
-        s[I.PCS_SEQUENCE] = counter
         s[I.PCS_POWER_W] = round(rack.measured_pcs_power_W)
-        s[I.BUS_dV] = round(10 * (rack.measured_bus_V if rack.forged_bus_V is None else rack.forged_bus_V))
+        s[I.BUS_dV] = round(10 * bus_V)
         s[I.PCS_STATE] = rack.measured_pcs_state
         s[I.PCS_FAULT] = rack.pcs_fault_code
         s[I.PCS_ECHO] = rack.measured_pcs_echo(rack.pcs.accepted & 15)

@@ -110,6 +110,7 @@ _READ: dict[str, FaultSpec] = {
     "pcs_fault_code": FaultSpec("", "", 0, 15, 7, "PCS reports the value as its fault"),
     "pcs_counter": FaultSpec("", "0/1/2", 0, 2, 0, "PCS status counter stands (0), alternates (1), runs back (2)"),
     "pcs_forged": FaultSpec("", "V", 0, 3000, 0, "a second node sends PCS status with the value as its bus voltage"),
+    "request_forged": FaultSpec("", "W", -2e6, 2e6, 1e5, "a second node sends power requests with the value"),
     "can_flood": FaultSpec("", "1/ms", 1, 3, 1, "frames of garbage with the identifier of the PCS status"),
     "afe_lost": FaultSpec("device", "", 0, 1, 1, "AFE device silent, and the devices after it"),
     "afe_fault": FaultSpec("device", "bits", 1, 255, 1, "AFE device reports the bits of FAULT_SUMMARY"),

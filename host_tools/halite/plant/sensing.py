@@ -243,6 +243,11 @@ class Sensing:
         return self.faults.places("pcs_forged").get(0)
 
     @property
+    def forged_request_W(self) -> float | None:
+        """Power in the request frames of a second node, None without one."""
+        return self.faults.places("request_forged").get(0)
+
+    @property
     def measured_pcs_power_W(self) -> float:
         """Power that the PCS reports; positive discharges."""
         return self._told("pcs_power", self.pcs.power_W)

@@ -9,7 +9,9 @@ from halite.generate.reaction_faults import (
     CELLS_ms,
     CHECK_ms,
     COLLECT_ms,
+    COUNT_ms,
     CURRENT_ms,
+    ECHO_ms,
     Fault,
     LATE_ms,
     PERIOD_ms,
@@ -23,6 +25,8 @@ from halite.generate.reaction_faults import (
 from halite.generate.reaction_times import DOC, Board, closed, debounce_ms, level, measure, table
 from rack.definitions.alarms import ROWS, TRIP
 from rack.generated import ids as I
+
+SLOTS_ms = 8 * PERIOD_ms + LATE_ms      # the cross-checks run in one of eight slots, one in each scan
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,9 @@ SOURCES = {
     "spread_trip": 100 + CELLS_ms, "temp_spread_trip": 100 + TEMPS_ms, "sensor_trip": 100 + TEMPS_ms,
     "sum_trip": 0, "insulation_trip": 0, "board_trip": 100, "runaway_trip": 100 + TEMPS_ms + RUNAWAY_ms,
     "module_blind_trip": 100 + TEMPS_ms,
+    "power_trip": CURRENT_ms + SLOTS_ms, "delivery_trip": STATUS_ms + SLOTS_ms, "bus_trip": STATUS_ms + SLOTS_ms,
+    "refused_trip": COUNT_ms + PERIOD_ms, "foreign_trip": COUNT_ms + PERIOD_ms,
+    "echo_trip": ECHO_ms + STATUS_ms + 2 * SLOTS_ms,
     "stuck": 100 + PERIOD_ms, "wire_check_trip": 100 + CHECK_ms, "config_bad": CHECK_ms,
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from halite.config import load_params
 from halite.hosts.cpython import CpythonHost
 from halite.plant.rack import Rack
 from rack.control.controller import Controller
-from rack.definitions.pcs_codes import STATUS_ID
+from rack.definitions.pcs_codes import REQUEST_ID, STATUS_ID
 from rack.generated import ids as I
 
 PARAMS = load_params("sodium_rack")
@@ -205,11 +205,23 @@ def test_both_faces_see_the_fault_bits_of_an_afe():
 
 
 def test_a_standing_status_counter_ages_the_status():
-    """In the values face a status whose counter stands is not fresh, as the firmware refuses it."""
-    controller, _ = values_face("pcs_counter", 0.0)
-    assert controller.s[I.PCS_AGE_ms] > 400
-    controller, _ = values_face("pcs_counter", 2.0)
-    assert controller.s[I.PCS_AGE_ms] <= 20
+    """In the values face a status whose counter stands, alternates or runs back is not fresh, as in the firmware."""
+    for value in (0.0, 1.0, 2.0):
+        controller, _ = values_face("pcs_counter", value)
+        assert controller.s[I.PCS_AGE_ms] > 400, value
+
+
+def test_both_faces_show_the_requests_of_a_second_node():
+    """The PCS takes the forged requests, and frames with the identifier of the rack's request are on the bus."""
+    controller, rack = values_face("request_forged", 500.0)
+    assert controller.s[I.FOREIGN_REQUESTS] == 10
+    chips, ear = attach.chips_of(rack), Listener()
+    chips.can_bus.nodes.append(ear)
+    chips.can_bus.run_to(rack.now_us + 100_000)
+    frames = [chips.pcs_node.codec.unpack(frame) for _, frame in ear.frames if frame.id == REQUEST_ID]
+    assert len(frames) >= 4
+    assert {frame["power"] for frame in frames} == {500}
+    assert chips.pcs_node.requests[-1][1].power_W == 500
 
 
 @pytest.mark.parametrize("value, steps", [(0, {0}), (1, {1, 15}), (2, {15})])

@@ -13,15 +13,32 @@ from hypothesis import strategies as st
 from rack.comms import pcs_codec as pcs
 from rack.definitions import pcs_codes, pcs_frames
 from rack.generated import ids as I
+from rack.generated import pcs_link_state as L
 
 CODEC = FirmwareTableCodec()
 POWERS = st.integers(-(2**23), 2**23 - 1)
 
 
 def image():
-    s = array("i", [0] * I.COUNT)
-    s[I.PCS_SEQUENCE] = -1
-    return s
+    return array("i", [0] * I.COUNT)
+
+
+def link_before(sequence):
+    """State of a link whose last status had the counter before this one."""
+    link = array("i", [0] * L.INTS)
+    link[L.RECEIVED], link[L.ORDERED] = sequence - 1 & 15, 3
+    return link
+
+
+def decode(frame, s):
+    """Decode a status as the next one in order."""
+    return pcs.decode_status(frame, s, link_before(frame[6] & 15 if len(frame) > 6 else 0))
+
+
+def decisions(counters):
+    """True for each counter of a new link whose status is used."""
+    s, link = image(), array("i", [0] * L.INTS)
+    return [bool(pcs.is_fresh(s, link, counter)) for counter in counters]
 
 
 def test_the_crc_is_sae_j1850():
@@ -43,7 +60,7 @@ def test_the_simulated_pcs_reads_the_request(power_W, sequence, flags):
     frame = bytearray(8)
     pcs.encode_request(frame, pcs.CRC_TABLE, power_W, sequence, flags)
     got = CODEC.unpack(Frame(pcs_codes.REQUEST_ID, bytes(frame)))
-    assert (got["power"], got["flags"], got["sequence"], got["version"]) == (power_W, flags, sequence, 1)
+    assert (got["power"], got["flags"], got["sequence"], got["version"]) == (power_W, flags, sequence, 2)
 
 
 @given(POWERS, st.integers(1, 2**63 - 1))
@@ -55,7 +72,7 @@ def test_any_burst_error_of_a_status_is_refused(power_W, pattern):
     damage = burst << (pattern % 57)
     torn = bytes(a ^ b for a, b in zip(frame, damage.to_bytes(8, "big"), strict=True))
     before = list(s)
-    assert pcs.decode_status(torn, s) == pcs.BAD_CRC
+    assert decode(torn, s) == pcs.BAD_CRC
     before[I.PCS_REJECTED] += 1
     assert list(s) == before
 
@@ -65,16 +82,69 @@ def test_any_bytes_leave_the_process_image_intact(frame):
     """Bytes that are not a valid status change no signal of the PCS."""
     s = image()
     before = list(s)
-    result = pcs.decode_status(frame, s)
+    result = decode(frame, s)
     assert result == pcs.OK or list(s)[: I.PCS_REJECTED] == before[: I.PCS_REJECTED]
 
 
 def test_a_repeated_status_counter_is_stale():
     """A status with the counter of the one before is refused as stale."""
-    frame, s = status_of(-5), image()
-    assert pcs.decode_status(frame, s) == pcs.OK
+    frame, s, link = status_of(-5), image(), link_before(7)
+    assert pcs.decode_status(frame, s, link) == pcs.OK
     assert (s[I.PCS_POWER_W], s[I.BUS_dV], s[I.PCS_STATE], s[I.PCS_ECHO]) == (-5, 11_520, pcs_codes.PCS_RUN, 3)
-    assert pcs.decode_status(frame, s) == pcs.STALE
+    assert pcs.decode_status(frame, s, link) == pcs.STALE
+
+
+def test_a_counter_that_advances_is_fresh():
+    """Steps of 1 to 3 are fresh from the first frame on, also over the wrap."""
+    assert all(decisions([2, 3, 5, 8, 11, 14, 15, 2, 3]))
+
+
+@pytest.mark.parametrize("counters", [[5] * 40, [0, 1] * 20, [0, 15, 14, 13] + [n & 15 for n in range(12, -40, -1)],
+                                      [0, 8] * 20, [0, 3, 1, 4, 2, 5, 3, 6] * 5])  # fmt: skip
+def test_a_counter_without_order_is_stale(counters):
+    """Standing, alternating, backward and jumping counters are refused, except a first frame that fits by chance."""
+    assert sum(decisions(counters)[2:]) <= len(counters) // 8
+
+
+def test_a_backward_counter_is_stale_for_ever():
+    """Also where it passes the counter of the last status that was used."""
+    assert not any(decisions([1, 2, 3] + [n & 15 for n in range(2, -200, -1)])[3:])
+
+
+def test_after_a_gap_the_third_status_in_order_counts():
+    """A PCS that restarts, or a gap of many frames: two more frames are refused, then each one is used; also twice."""
+    for _ in range(2):
+        assert decisions([1, 2, 10, 11, 12, 13, 14]) == [True, True, False, False, False, True, True]
+    again = decisions([1, 10, 11, 12, 13, 5, 6, 7, 8, 9])
+    assert again == [True, False, False, False, True, False, False, False, True, True]
+
+
+@pytest.mark.parametrize(("identifier", "start"), [
+    (pcs_codes.REQUEST_ID, pcs_codes.REQUEST_CRC), (pcs_codes.LIMITS_ID, pcs_codes.LIMITS_CRC),
+    (pcs_codes.STATUS_ID, pcs_codes.STATUS_CRC),
+])  # fmt: skip
+def test_the_crc_covers_the_identifier(identifier, start):
+    """The constants are the state of the CRC after the identifier; a frame under another identifier is refused."""
+    assert start == crc_by_bits(identifier.to_bytes(2, "little")) ^ 0xFF
+    frame = CODEC.pack(identifier, {"sequence": 3, "version": pcs_codes.VERSION})
+    assert CODEC.unpack(frame) is not None
+    for other in {pcs_codes.REQUEST_ID, pcs_codes.LIMITS_ID, pcs_codes.STATUS_ID} - {identifier}:
+        assert CODEC.unpack(Frame(other, frame.data)) is None
+        assert identifier == pcs_codes.STATUS_ID or decode(frame.data, image()) == pcs.BAD_CRC
+
+
+def test_refused_and_foreign_frames_are_counted_for_200_ms():
+    """The counts are those of the last 200 ms, also over the wrap of the clock; the next window starts at zero."""
+    s, link = image(), array("i", [0] * L.INTS)
+    us = 2**30 - 100_000
+    link[L.COUNTED_us] = us
+    for n in range(1, 61):
+        if n <= 20:
+            pcs.refuse(s)
+            link[L.FOREIGN] += n % 2
+        pcs.publish_counts(s, link, (us + n * 10_000) & (2**30 - 1))
+        expected = (20, 10) if 20 <= n < 40 else (0, 0)
+        assert (s[I.PCS_REFUSED], s[I.FOREIGN_REQUESTS]) == expected, n
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +174,10 @@ def test_an_independent_decoder_reads_the_request(database, power_W, sequence, f
     names = ("permitted", "enable", "bus_closed", "responding")
     bits = {name: flags >> at & 1 for at, name in enumerate(names)}
     assert {**seen, "crc": 0} == {
-        "power": power_W, "reserved": 0, **bits, "flags_reserved": flags >> 4, "sequence": sequence, "version": 1,
+        "power": power_W, "reserved": 0, **bits, "flags_reserved": flags >> 4, "sequence": sequence, "version": 2,
         "crc": 0,
     }  # fmt: skip
-    assert seen["crc"] == crc_by_bits(frame[:7])
+    assert seen["crc"] == crc_by_bits(pcs_codes.REQUEST_ID.to_bytes(2, "little") + frame[:7])
 
 
 @given(
@@ -131,13 +201,13 @@ def test_the_rack_reads_the_status_of_another_encoder(database, power, bus_dV, s
     message = database.get_message_by_name("status")
     values = {"power": power, "bus_voltage": bus_dV / 10, "state": state, "echo": echo, "sequence": count}
     data = bytearray(message.encode({**values, "fault": fault, "crc": 0}))
-    data[7] = crc_by_bits(data[:7])
+    data[7] = crc_by_bits(pcs_codes.STATUS_ID.to_bytes(2, "little") + data[:7])
     with can.Bus(interface="virtual", channel="pcs") as sender, can.Bus(interface="virtual", channel="pcs") as receiver:
         sender.send(can.Message(arbitration_id=message.frame_id, data=data, is_extended_id=False))
         heard = receiver.recv(1.0)
     s = image()
     assert heard.arbitration_id == pcs_codes.STATUS_ID
-    assert pcs.decode_status(heard.data, s) == pcs.OK
+    assert decode(heard.data, s) == pcs.OK
     assert (s[I.PCS_POWER_W], s[I.BUS_dV], s[I.PCS_STATE]) == (power, bus_dV, state)
     assert (s[I.PCS_ECHO], s[I.PCS_SEQUENCE], s[I.PCS_FAULT]) == (echo, count, fault)
 
@@ -159,7 +229,7 @@ def test_a_request_of_another_version_is_refused(version):
     pcs.encode_request(frame, pcs.CRC_TABLE, 1_000, 1, pcs_codes.FLAG_PERMIT | pcs_codes.FLAG_ENABLE)
     assert CODEC.request(Frame(pcs_codes.REQUEST_ID, bytes(frame))).permitted
     frame[6] = frame[6] & 15 | version << 4
-    frame[7] = pcs.crc8(frame)
+    frame[7] = pcs.crc8(frame, pcs_codes.REQUEST_CRC)
     assert CODEC.request(Frame(pcs_codes.REQUEST_ID, bytes(frame))) is None
 
 

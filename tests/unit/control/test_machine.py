@@ -238,7 +238,7 @@ class Machine(RuleBasedStateMachine):
             rig.c.temps_ddegC[at] = 250
         s = rig.s
         s[I.CURRENT_dA] = s[I.GAS_mV] = s[I.COOLANT_ddegC] = s[I.BOARD_ddegC] = s[I.TASK_LATE_ms] = s[I.CONFIG_BAD] = 0
-        s[I.WIRE_CHECK] = rig.rack_error_dV = 0
+        s[I.WIRE_CHECK] = s[I.PCS_REFUSED] = s[I.FOREIGN_REQUESTS] = rig.rack_error_dV = 0
         s[I.INSULATION_KOHM] = 1_000_000
 
     @rule()

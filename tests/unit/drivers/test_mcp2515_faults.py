@@ -1,6 +1,7 @@
 """The PCS link through any sequence of faults on SPI and CAN: bounded, truthful, and back within a stated time."""
 
 from array import array
+from functools import partial
 
 from halite.chips.can_bus import CanBus, Frame
 from halite.chips.faults import WireFaults
@@ -78,10 +79,15 @@ class Rig:
         message_ages.start(self.s)
         self.link = PcsLink(self.driver, self.s)
         self._request_us = 0
+        self.flood = False
 
     def run(self, ms):
         end_us = self.clock.now_us + 1000 * ms
         while self.clock.now_us < end_us:
+            if self.flood:
+                for ms in range(10):
+                    garbage = Frame(pcs_codes.STATUS_ID, bytes((ms,)) * 8)
+                    self.bus.at(self.clock.now_us + 1000 * ms, partial(self.bus.send, self.pcs, garbage))
             self.bus.run_to(self.clock.now_us)
             before = self.spi.transfers
             self.link.poll(self.clock.ticks)
@@ -222,6 +228,32 @@ def test_remote_frames_do_not_make_old_status_frames_new():
         rig.run(10)
     assert rig.s[I.PCS_AGE_ms] >= 500
     assert rig.s[I.PCS_REJECTED] - rejected >= 90
+
+
+def test_requests_of_a_second_node_are_counted():
+    """Frames with the identifier of the rack's request; the rack's own requests do not count."""
+    rig = Rig()
+    rig.run(500)
+    assert rig.s[I.FOREIGN_REQUESTS] == 0
+    for _ in range(25):
+        rig.bus.send(rig.pcs, Frame(pcs_codes.REQUEST_ID, bytes(8)), rig.clock.now_us)
+        rig.run(20)
+    assert 8 <= rig.s[I.FOREIGN_REQUESTS] <= 11
+    assert rig.well() and rig.s[I.PCS_REJECTED] == 0
+    rig.run(500)
+    assert rig.s[I.FOREIGN_REQUESTS] == 0
+
+
+def test_a_flood_of_garbage_is_counted_at_once():
+    """One frame each ms with the identifier of the status fills the count within 420 ms; afterwards the PCS is back."""
+    rig = Rig()
+    rig.run(100)
+    rig.flood = True
+    rig.run(420)
+    assert rig.s[I.PCS_REFUSED] >= 20
+    rig.flood = False
+    rig.run(500)
+    assert rig.well() and rig.s[I.PCS_REFUSED] == 0
 
 
 def test_the_counter_of_the_limits_has_no_gap():
