@@ -102,6 +102,7 @@ def _find_still(  # noqa: C901 one pass
         while sensor < end:
             if raw[sensor] != last[sensor]:
                 still = 0
+                sensor = end
             sensor += 1
         at = 2 * module
         if still == 0:
@@ -189,6 +190,7 @@ def _replace(raw: ptr32, why: ptr8, good_ms: ptr32, used: ptr32, words: ptr32): 
     while first < count:
         far = -1
         worst = _NONE
+        lost = 0
         sensor = first
         while sensor < first + group:
             if why[sensor] == 0:
@@ -206,8 +208,10 @@ def _replace(raw: ptr32, why: ptr8, good_ms: ptr32, used: ptr32, words: ptr32): 
                 if distance > far:
                     far = distance
                     worst = now
+            else:
+                lost = 1
             sensor += 1
-        sensor = first
+        sensor = first if lost != 0 else first + group
         while sensor < first + group:
             if why[sensor] != 0:
                 is_cold = why[sensor] == LOST_COLD or (why[sensor] == LOST_JUMP and good_ms[sensor] > 0)
@@ -227,7 +231,7 @@ def _replace(raw: ptr32, why: ptr8, good_ms: ptr32, used: ptr32, words: ptr32): 
         words[W.MAX] = high
         words[W.MIN] = low
     words[W.COLDEST] = cold if cold < words[W.MIN] else words[W.MIN]
-    sensor = 0
+    sensor = 0 if words[W.BLIND] != 0 else count
     while sensor < count:
         if used[sensor] == _NONE:
             used[sensor] = words[W.MAX]
