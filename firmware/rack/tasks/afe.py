@@ -26,7 +26,7 @@ class AfeTask:
         self._poll = app.afe.poll
         self._unlocked = app.unlocked
         self._judging_us = 0
-        self._runaway_due = False   # temperatures are evaluated, the thermal runaway is not yet
+        self._parts_due = 0         # of the evaluation of the temperatures: 2 slow rise and runaway, 1 runaway
         self._index = 0
 
     def begin(self, scheduler):
@@ -37,7 +37,7 @@ class AfeTask:
     def run(self, now_us):
         """One step of the driver, or one slice of the evaluation. Sets its own next due time."""
         afe = self._afe
-        if afe.cells_ready or afe.temps_ready or self._runaway_due:
+        if afe.cells_ready or afe.temps_ready or self._parts_due:
             self._judge(afe)
         elif afe.state == AFE_RUN:
             afe.poll(now_us)
@@ -49,19 +49,22 @@ class AfeTask:
         self._scheduler.ask(self._index, now_us, wait_us)
 
     def _judge(self, afe):
-        """Evaluate the cells, the temperatures, or the thermal runaway that follows the temperatures."""
+        """Evaluate the cells, the temperatures, or one of the two parts that follow the temperatures."""
         port = self._port
         start_us = port.ticks_us()
         if afe.cells_ready:
             afe.cells_ready = False
             self._judging_us = 0
             self._controller.cells_arrived()
-        elif self._runaway_due:
-            self._runaway_due = False
+        elif self._parts_due == 2:
+            self._parts_due = 1
+            self._controller.judge_slow_rise()
+        elif self._parts_due:
+            self._parts_due = 0
             self._controller.judge_runaway()
         else:
             afe.temps_ready = False
-            self._runaway_due = True
+            self._parts_due = 2
             self._controller.judge_temps()
         self._judging_us += (port.ticks_us() - start_us) & TICKS_MASK
         self.judge_us = max(self.judge_us, self._judging_us)
