@@ -186,6 +186,7 @@ class Controller:
     def temps_arrived(self):
         """A complete temperature scan is in temps_ddegC; sensors without a value hold NO_*."""
         self.judge_temps()
+        self.compare_temps()
         self.judge_slow_rise()
         self.judge_runaway()
 
@@ -194,10 +195,14 @@ class Controller:
         message_ages.arrived(self.s, I.TEMPS_AGE_ms)
         self._judged_ms = ms = self.times[T.TEMPS_ms]
         self.times[T.TEMPS_ms] = 0
-        self.temperatures.arrived(ms)
+        self.temperatures.judge(ms)
+
+    def compare_temps(self):
+        """Second part of temps_arrived."""
+        self.temperatures.compare()
 
     def judge_slow_rise(self):
-        """Second part of temps_arrived."""
+        """Third part of temps_arrived."""
         self.runaway.judge_slow(self._judged_ms)
 
     def judge_runaway(self):

@@ -277,16 +277,25 @@ class Temperatures:
         return ((self._words, W.JUMP, W.STILL + 1),)
 
     def arrived(self, dt):
-        """Judge a complete scan; dt: ms since the one before. Does not allocate.
+        """Judge a complete scan; dt: ms since the one before. For a caller with time for both halves at once."""
+        self.judge(dt)
+        self.compare()
 
-        With every sensor lost the extremes keep their last values: the count of lost sensors trips.
-        """
+    def judge(self, dt):
+        """First half: each sensor alone, and frozen modules. Does not allocate."""
         w = self._words
         w[W.SENSORS] = self.n       # again each time: the kernels index with them, and a bit may flip in RAM
         w[W.GROUP] = self._group
         w[W.MODULES] = self._modules
         _judge_alone(self._raw, self._last, self.why, self._good_ms, w, dt)
         _find_still(self._raw, self._last, self.why, self._good_ms, self._lows, self._since, w)
+
+    def compare(self):
+        """Second half: each sensor against its module, then the extremes.
+
+        With every sensor lost the extremes keep their last values: the count of lost sensors trips.
+        """
+        w = self._words
         _compare(self._raw, self._last, self.why, self._good_ms, self._anchor, self._lows, w)
         _replace(self._raw, self.why, self._good_ms, self.used, w)
         s = self._s
