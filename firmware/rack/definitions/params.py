@@ -31,8 +31,8 @@ SCALARS = (
     ("limit_rise_permilleps", 1, 10_000),   # how fast a limit may come back, permille of the rack's power per second
     ("limit_derate_permille", 0, 1_000),    # available power with a derate-level alarm
     ("limit_current_permille", 500, 1_000), # of the level of the current derate alarm: power limit at the rack voltage
-    ("limit_hold_permille", 10, 500),       # a limit at which a derate alarm came falls by so much, and is held there
-    ("limit_hold_ms", 1_000, 3_600_000),    # until less than half of it has been requested for so long
+    ("limit_hold_permille", 10, 500),       # step from a limit at which a derate alarm came down to its ceiling
+    ("limit_hold_ms", 1_000, 3_600_000),    # time with less than half of the ceiling requested that ends it
     # [plausible] temperature sensors and cell wires
     ("plausible_jump_dK", 10, 1_000),       # largest change of a cell between two scans, 0.1 K
     ("plausible_disagree_dK", 20, 1_000),   # a sensor that is colder than its module by more is lost

@@ -22,7 +22,7 @@ def _limit(name: str, power_W: int, soc_pct: int, gain: float = 1.0, s: int = 13
     """The limit in W of the direction of `power_W`, at each scan from the setpoint on, for `s` seconds.
 
     The rack starts at `soc_pct` and 25 degC. changed: parameters as they come from the config, also those that its
-    check refuses. gain: the PCS delivers so many times its request.
+    check refuses. gain: power of the PCS as a multiple of its request.
     """
     params = copy.copy(load_params(name))
     vars(params).update(response_priority=0, response_setpoint_permille_ps=500, **changed)

@@ -89,9 +89,9 @@ def test_noise_around_a_mean_at_the_level_sets(beyond: int, sigma: int, seed: in
 @settings(max_examples=60)
 @given(st.integers(2, 60), st.integers(0, 2**32 - 1), st.integers(50, 200))
 def test_noise_around_a_mean_below_the_level_does_not_set(sigma: int, seed: int, set_scans: int) -> None:
-    """Noise that reaches the level in one scan of six, half of the border, does not set in a minute."""
+    """Noise that reaches the level in one scan of six, half of the border, does not set in 15 s."""
     row = OneRow(1000, 0, set_scans * _SCAN_ms, 1000)
-    values = default_rng(seed).normal(1000 - sigma - 1, sigma, 6000)
+    values = default_rng(seed).normal(1000 - sigma - 1, sigma, 1500)
     assert not any(row.run(round(value) for value in values))
 
 
@@ -108,21 +108,21 @@ def test_noise_below_the_clear_level_clears(sigma: int, seed: int, clear_scans: 
 @settings(max_examples=60)
 @given(st.integers(2, 60), st.integers(0, 2**32 - 1), st.integers(50, 200))
 def test_noise_around_the_clear_level_does_not_clear(sigma: int, seed: int, clear_scans: int) -> None:
-    """Noise around the clear level, or beyond it, does not clear in a minute."""
+    """Noise around the clear level, or beyond it, does not clear in 15 s."""
     row = OneRow(2000, 1000, 0, clear_scans * _SCAN_ms)
     row.scan(2000)
-    values = default_rng(seed).normal(1001, sigma, 6000)
+    values = default_rng(seed).normal(1001, sigma, 1500)
     assert all(row.run(round(min(value, 1999)) for value in values))
 
 
 @pytest.mark.parametrize("length", [3, 6, 30, 60])
 def test_the_border_of_both_ways_is_one_third(length: int) -> None:
-    """One scan of three at the level does not set in ten minutes; one scan more sets, and one less clears."""
+    """One scan of three at the level does not set in a minute; one scan more sets, and one less clears."""
     third = length // 3
     row = OneRow(600, 500, 1000, 1000)
-    assert not any(row.run(_period(length, third, 500, 600, 60_000)))
+    assert not any(row.run(_period(length, third, 500, 600, 6_000)))
     assert any(row.run(_period(length, third + 1, 500, 600, 10_000)))
-    assert all(row.run(_period(length, third + 1, 500, 600, 60_000)))
+    assert all(row.run(_period(length, third + 1, 500, 600, 6_000)))
     kept = row.run(_period(length, third - 1, 500, 600, 10_000))
     assert not kept[-1]
 
@@ -136,10 +136,10 @@ def test_half_of_the_time_sets_after_four_set_times(scans: int) -> None:
 
 def test_a_pattern_toggles_no_alarm() -> None:
     """A pattern that repeats within the debounce sets an alarm at most once and does not clear it again."""
-    for length in range(2, 31):
+    for length in (2, 3, 4, 5, 7, 11, 30):
         for above in range(1, length):
             row = OneRow(600, 500, 500, 500)
-            active = row.run(_period(length, above, 500, 600, 6000))
+            active = row.run(_period(length, above, 500, 600, 3_000))
             changes = sum(before != after for before, after in pairwise(active))
             assert changes <= 1, (length, above)
 

@@ -233,7 +233,7 @@ class _Derated:
         return self.limits.charge.words[W.PERMILLE]
 
 
-def test_a_derate_alarm_leaves_a_ceiling_below_the_limit_at_which_it_came() -> None:
+def test_a_derate_alarm_leaves_a_ceiling_below_its_limit() -> None:
     rack = _Derated()
     assert rack.run(800, alarm=True) == rack.p.limit_derate_permille
     assert rack.run(800) == 875 and rack.s[I.LIMIT_CHARGE_BY] == LIM_HELD
@@ -275,7 +275,7 @@ def test_a_start_has_no_ceiling() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("part", [500, 970, 990])
-def test_the_power_limits_keep_the_current_below_its_derate_alarm(name: str, part: int) -> None:
+def test_power_limits_keep_the_current_below_its_derate(name: str, part: int) -> None:
     limits, s, p = _limits(name, limit_current_permille=part)
     for percent in (100, 60, 30, 10):
         s[I.RACK_dV] = 3260 * p.cell_series // 10_000 * percent
