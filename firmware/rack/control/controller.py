@@ -188,18 +188,28 @@ class Controller:
     def temps_arrived(self):
         """A complete temperature scan is in temps_ddegC; sensors without a value hold NO_*."""
         self.judge_temps()
+        self.compare_temps()
+        self.judge_slow_rise()
         self.judge_runaway()
 
     def judge_temps(self):
-        """First half of temps_arrived, for an application that divides the work."""
+        """First part of temps_arrived, for an application that divides the work."""
         message_ages.arrived(self.s, I.TEMPS_AGE_ms)
         self._judged_ms = ms = self.times[T.TEMPS_ms]
         self.times[T.TEMPS_ms] = 0
-        self.temperatures.arrived(ms)
+        self.temperatures.judge(ms)
+
+    def compare_temps(self):
+        """Second part of temps_arrived."""
+        self.temperatures.compare()
+
+    def judge_slow_rise(self):
+        """Third part of temps_arrived."""
+        self.runaway.judge_slow(self._judged_ms)
 
     def judge_runaway(self):
-        """Second half of temps_arrived, before the next temperatures are judged."""
-        self.runaway.arrived(self._judged_ms)
+        """Last part of temps_arrived, before the next temperatures are judged."""
+        self.runaway.judge_fast(self._judged_ms)
 
     def scan(self, now_ms):
         """Both halves of a scan. now_ms: any clock in ms that wraps at 2**30."""

@@ -26,7 +26,8 @@ class AfeTask:
         self._poll = app.afe.poll
         self._unlocked = app.unlocked
         self._judging_us = 0
-        self._runaway_due = False   # temperatures are evaluated, the thermal runaway is not yet
+        self._parts = (app.controller.judge_runaway, app.controller.judge_slow_rise, app.controller.compare_temps)
+        self._parts_due = 0         # of the evaluation of the temperatures: of `_parts`, from the last to the first
         self._index = 0
 
     def begin(self, scheduler):
@@ -37,7 +38,7 @@ class AfeTask:
     def run(self, now_us):
         """One step of the driver, or one slice of the evaluation. Sets its own next due time."""
         afe = self._afe
-        if afe.cells_ready or afe.temps_ready or self._runaway_due:
+        if afe.cells_ready or afe.temps_ready or self._parts_due:
             self._judge(afe)
         elif afe.state == AFE_RUN:
             afe.poll(now_us)
@@ -49,19 +50,19 @@ class AfeTask:
         self._scheduler.ask(self._index, now_us, wait_us)
 
     def _judge(self, afe):
-        """Evaluate the cells, the temperatures, or the thermal runaway that follows the temperatures."""
+        """Evaluate the cells, the temperatures, or one of the parts that follow the temperatures."""
         port = self._port
         start_us = port.ticks_us()
         if afe.cells_ready:
             afe.cells_ready = False
             self._judging_us = 0
             self._controller.cells_arrived()
-        elif self._runaway_due:
-            self._runaway_due = False
-            self._controller.judge_runaway()
+        elif self._parts_due:
+            self._parts_due -= 1
+            self._parts[self._parts_due]()
         else:
             afe.temps_ready = False
-            self._runaway_due = True
+            self._parts_due = len(self._parts)
             self._controller.judge_temps()
         self._judging_us += (port.ticks_us() - start_us) & TICKS_MASK
         self.judge_us = max(self.judge_us, self._judging_us)

@@ -136,7 +136,16 @@ class Runaway:
         s[I.RUNAWAY_AT] = -1
 
     def arrived(self, dt):
-        """dt: ms since the temperature scan before this one."""
+        """dt: ms since the temperature scan before this one. For a caller with time for both halves at once."""
+        self.judge_slow(dt)
+        self.judge_fast(dt)
+
+    def judge_slow(self, dt):
+        """First half: the rise over minutes, of one module."""
+        self._slow.arrived(dt)
+
+    def judge_fast(self, dt):
+        """Second half: the rise over seconds, and the decision."""
         s = self._s
         fast = self._fast
         fast.elapsed += dt
@@ -147,7 +156,6 @@ class Runaway:
             self._step(fast, need, ms, self._p.runaway_rise_ms)
             s[I.RISE_mKps] = fast.out[O.FASTEST] * 100_000 // ms
             s[I.RISE_AT] = fast.out[O.AT]
-        self._slow.arrived(dt)
         self._watch_jumps(dt)
         self._decide()
 

@@ -102,6 +102,7 @@ def _find_still(  # noqa: C901 one pass
         while sensor < end:
             if raw[sensor] != last[sensor]:
                 still = 0
+                sensor = end
             sensor += 1
         at = 2 * module
         if still == 0:
@@ -189,6 +190,7 @@ def _replace(raw: ptr32, why: ptr8, good_ms: ptr32, used: ptr32, words: ptr32): 
     while first < count:
         far = -1
         worst = _NONE
+        lost = 0
         sensor = first
         while sensor < first + group:
             if why[sensor] == 0:
@@ -206,8 +208,10 @@ def _replace(raw: ptr32, why: ptr8, good_ms: ptr32, used: ptr32, words: ptr32): 
                 if distance > far:
                     far = distance
                     worst = now
+            else:
+                lost = 1
             sensor += 1
-        sensor = first
+        sensor = first if lost != 0 else first + group
         while sensor < first + group:
             if why[sensor] != 0:
                 is_cold = why[sensor] == LOST_COLD or (why[sensor] == LOST_JUMP and good_ms[sensor] > 0)
@@ -227,7 +231,7 @@ def _replace(raw: ptr32, why: ptr8, good_ms: ptr32, used: ptr32, words: ptr32): 
         words[W.MAX] = high
         words[W.MIN] = low
     words[W.COLDEST] = cold if cold < words[W.MIN] else words[W.MIN]
-    sensor = 0
+    sensor = 0 if words[W.BLIND] != 0 else count
     while sensor < count:
         if used[sensor] == _NONE:
             used[sensor] = words[W.MAX]
@@ -273,16 +277,25 @@ class Temperatures:
         return ((self._words, W.JUMP, W.STILL + 1),)
 
     def arrived(self, dt):
-        """Judge a complete scan; dt: ms since the one before. Does not allocate.
+        """Judge a complete scan; dt: ms since the one before. For a caller with time for both halves at once."""
+        self.judge(dt)
+        self.compare()
 
-        With every sensor lost the extremes keep their last values: the count of lost sensors trips.
-        """
+    def judge(self, dt):
+        """First half: each sensor alone, and frozen modules. Does not allocate."""
         w = self._words
         w[W.SENSORS] = self.n       # again each time: the kernels index with them, and a bit may flip in RAM
         w[W.GROUP] = self._group
         w[W.MODULES] = self._modules
         _judge_alone(self._raw, self._last, self.why, self._good_ms, w, dt)
         _find_still(self._raw, self._last, self.why, self._good_ms, self._lows, self._since, w)
+
+    def compare(self):
+        """Second half: each sensor against its module, then the extremes.
+
+        With every sensor lost the extremes keep their last values: the count of lost sensors trips.
+        """
+        w = self._words
         _compare(self._raw, self._last, self.why, self._good_ms, self._anchor, self._lows, w)
         _replace(self._raw, self.why, self._good_ms, self.used, w)
         s = self._s

@@ -10,7 +10,7 @@ from halite.hosts.controller_rig import Rig, params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import default_rng
-from rack.control.protect.alarm_engine import Alarms
+from rack.control.protect.alarm_engine import CAUSE_THERE, Alarms
 from rack.definitions.alarms import ROWS, code_of
 from rack.generated import alarm_levels as L
 from rack.generated import ids as I
@@ -158,6 +158,21 @@ def test_a_latched_alarm_does_not_keep_an_old_return() -> None:
     row.run([450] * 2)
     row.alarms.scan(_SCAN_ms, True, _EVERY_RIGHT)
     assert not row.alarms.active[at]
+
+
+def test_a_time_beyond_three_days_counts_as_three_days() -> None:
+    row = OneRow(600, 500, 2**30, 0)
+    assert [row.scan(600, 1 << 27) for _ in range(3)] == [False, False, True]
+
+
+def test_a_reset_without_a_clear_time_waits_for_its_cause() -> None:
+    at = code_of("hot_trip") - 1
+    row = OneRow(600, 450, 0, 0, at=at)
+    row.scan(600)
+    assert row.alarms.active[at] and row.alarms.releasable(_EVERY_RIGHT) == CAUSE_THERE
+    row.s[I.TEMP_MAX_ddegC] = 450
+    released = row.alarms.releasable(_EVERY_RIGHT)
+    assert released & _EVERY_RIGHT and not released & CAUSE_THERE
 
 
 @pytest.mark.parametrize("seed", range(4))
