@@ -191,6 +191,10 @@ DANGERS = (
 # The other trips, and the reasons why no rule creates them while a coil is on.
 NOT_HERE = {
     "temp_spread_trip": "one AFE: a sensor that is much colder than its module counts as lost (sensor_trip)",
+    "insulation_old_trip": "ages of a minute and more: test_life_signs.py",
+    "wire_check_old_trip": "the same",
+    "afe_trip": "its debounce is a minute: test_life_signs.py",
+    "afe_frozen_trip": "cells that stand still under current: test_frozen_afe.py",
     "current_bad": "a reading beyond the sensor's range raises an over-current trip first",
     "time_trip": "a gap of the scans is the cause: test_controller.py",
     "welded": "the controller finds it after the open command",

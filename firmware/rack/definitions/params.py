@@ -76,6 +76,13 @@ SCALARS = (
     ("afe_cells_per_device", 4, 18),     # each chip has its own range: halite.config.checks
     ("afe_temps_per_device", 1, 8),
     ("afe_period_ms", 50, 1_000),
+    ("afe_still_dA", 1, 5_000),          # a device whose cells stand still while the current moves by this
+    ("afe_still_scans", 2, 100),         # in this number of scans is frozen;
+    ("afe_still_permille", 1, 500),      # or while this share of the capacity flows
+    # [insulation] the EMS reports it: rack.comms.ems
+    ("insulation_monitor", 0, 1),        # 0: this rack has no monitor, so no age is judged
+    ("insulation_age_ms", 1_000, 300_000),   # an older report blocks closing, and warns while closed
+    ("insulation_open_ms", 0, 600_000),  # a closed rack opens this much later
     # [sensor] current sensor, temperature sensors and the CAN controller's crystal
     ("sensor_shunt_uohm", 1, 1_250),
     ("sensor_divider_pct", 100, 2_400),     # rack voltage over the sensor's bus pin, times 100
@@ -192,5 +199,5 @@ TABLES = (
     ("limit_discharge_cell", 2, 16),     # over the lowest cell voltage, mV
     ("limit_charge_soc", 2, 16),         # over 0.01 %
     ("limit_discharge_soc", 2, 16),
-    ("alarms_levels", 4, 96),            # set, clear, set ms, clear ms, in the order of rack.definitions.alarms.ROWS
+    ("alarms_levels", 4, 128),            # set, clear, set ms, clear ms, in the order of rack.definitions.alarms.ROWS
 )

@@ -29,6 +29,7 @@ from rack.definitions.codes import (  # noqa: E402
 )
 from rack.generated import ids as I  # noqa: E402
 
+CLEAN_mV = 400  # gas sensor in clean air, as in halite.plant.runaway.Gas
 HEALTHY = IN_HVIL | IN_ESTOP | IN_OC_OK | IN_COOLANT_FLOW
 
 
@@ -57,7 +58,7 @@ class Rig:
         self.resistor_J = 0.0           # heat in the precharge resistor; it cools at the configured rate
         self.aux = True                 # contacts follow their coils
         self.bus = True                 # the bus precharges
-        self.silent: set[str] = set()   # "cells", "temps", "current", "pcs"
+        self.silent: set[str] = set()   # "cells", "temps", "current", "pcs", "insulation", "wires"
         self.in_bits = HEALTHY
         for at in range(self.params.cell_series):
             self.c.cells_mV[at] = self.cell_mV
@@ -65,6 +66,8 @@ class Rig:
             self.c.temps_ddegC[at] = 250
         arrived(self.s, I.CURRENT_AGE_ms)
         arrived(self.s, I.PCS_AGE_ms)
+        arrived(self.s, I.INSULATION_AGE_ms)
+        self.s[I.GAS_mV] = CLEAN_mV
         self.arrive()
         self.s[I.RACK_dV] = self.rack_dV
 
@@ -85,6 +88,10 @@ class Rig:
             self.c.current_arrived(self.s[I.CURRENT_dA], self.s[I.RACK_dV])
         if "pcs" not in self.silent:
             arrived(self.s, I.PCS_AGE_ms)
+        if "insulation" not in self.silent:
+            arrived(self.s, I.INSULATION_AGE_ms)
+        if "wires" not in self.silent:
+            arrived(self.s, I.WIRE_CHECK_AGE_ms)
 
     def _advance_ages(self, dt: int) -> None:
         """Add dt to the ages. A test that moves the clock makes a gap of the scans; the ages do not include it."""

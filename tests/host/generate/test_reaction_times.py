@@ -11,6 +11,7 @@ from halite.generate.reaction_faults import (
     COLLECT_ms,
     CURRENT_ms,
     Fault,
+    FROZEN_ms,
     LATE_ms,
     PERIOD_ms,
     RUNAWAY_ms,
@@ -65,6 +66,7 @@ SOURCES = {
     "spread_trip": 100 + CELLS_ms, "temp_spread_trip": 100 + TEMPS_ms, "sensor_trip": 100 + TEMPS_ms,
     "sum_trip": 0, "insulation_trip": 0, "board_trip": 100, "runaway_trip": 100 + TEMPS_ms + RUNAWAY_ms,
     "stuck": 100 + PERIOD_ms, "wire_check_trip": 100 + CHECK_ms, "config_bad": CHECK_ms,
+    "afe_trip": 100, "afe_frozen_trip": FROZEN_ms + 100 + CELLS_ms,
 }  # fmt: skip
 
 

@@ -184,3 +184,18 @@ def test_no_fault_makes_a_wrong_cell_or_lasts_over_half_a_second(seed, faults):
     rig.scans.clear()
     rig.run(300)
     assert rig.scans and rig.right()
+
+
+def test_a_device_that_was_too_hot_is_named_for_ten_seconds():
+    """The thermal shutdown of a device shows in `fault` at once, and until ten seconds after its last report."""
+    rig = Rig(devices=3)
+    rig.run(400)
+    assert rig.driver.fault == 0
+    rig.stack.shut_down = lambda: {1, 2}
+    rig.run(250)
+    assert rig.driver.fault == 2 and rig.right()
+    rig.stack.shut_down = tuple
+    rig.run(9_500)
+    assert rig.driver.fault == 2
+    rig.run(1_000)
+    assert rig.driver.fault == 0

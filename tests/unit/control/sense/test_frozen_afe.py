@@ -1,0 +1,86 @@
+"""A device whose cells stand still under current is frozen; at rest, and with one cell that moves, it is not."""
+
+from array import array
+from typing import Any
+
+import pytest
+from halite.hosts.controller_rig import params
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rack.control.sense.frozen_afe import FrozenAfe
+from rack.generated import ids as I
+
+
+class Bench:
+    """Two whole devices of sixteen cells and one of four, at a current in 0.1 A."""
+
+    def __init__(self, **changed: Any) -> None:
+        given = {"cell_series": 36, "afe_devices": 3, "afe_cells_per_device": 16, "cell_capacity_dAh": 1_000}
+        still = {"afe_still_dA": 200, "afe_still_scans": 5, "afe_still_permille": 10, "afe_period_ms": 100}
+        self.s = array("i", [0] * I.COUNT)
+        self.cells = array("i", [3_300] * 36)
+        self.afe = FrozenAfe(params("lfp", **{**given, **still, **changed}), self.s, self.cells)
+
+    def scans(self, count: int, current_dA: int, moving: tuple[int, ...] = ()) -> int:
+        """Deliver scans in which one cell of each device of `moving` changes; returns afe_frozen."""
+        for _ in range(count):
+            for device in moving:
+                self.cells[16 * device] ^= 1
+            self.s[I.CURRENT_dA] = current_dA
+            self.afe.arrived()
+        return self.s[I.AFE_FROZEN]
+
+
+@pytest.mark.parametrize("device", [0, 1, 2])
+@pytest.mark.parametrize("current_dA", [200, -200, 20_000])
+def test_it_is_frozen_after_its_scans_and_no_sooner(device: int, current_dA: int) -> None:
+    """Five scans after the current has moved by the level; the other devices move."""
+    bench = Bench()
+    others = tuple(at for at in range(3) if at != device)
+    bench.scans(3, 0, (0, 1, 2))
+    assert bench.scans(4, current_dA, others) == 0
+    assert bench.scans(1, current_dA, others) == device + 1
+    assert bench.scans(1, current_dA, (0, 1, 2)) == 0
+    assert bench.scans(4, 0, others) == 0
+    assert bench.scans(1, 0, others) == device + 1
+
+
+def test_a_smaller_move_of_the_current_is_no_proof() -> None:
+    bench = Bench()
+    bench.scans(1, 500, (0, 1, 2))
+    assert bench.scans(50, 699) == 0
+    assert bench.scans(50, 301) == 0
+
+
+def test_a_rack_at_rest_never_counts_as_frozen() -> None:
+    bench = Bench()
+    bench.scans(1, 0, (0, 1, 2))
+    assert bench.scans(5_000, 0) == 0
+
+
+@pytest.mark.parametrize("current_dA", [1_000, -1_000])
+def test_charge_that_flows_proves_a_constant_current(current_dA: int) -> None:
+    """1 % of 100 Ah are 3 600 As: 36 s at 100 A, in either direction."""
+    bench = Bench()
+    bench.scans(1, current_dA, (0, 1, 2))
+    assert bench.scans(359, current_dA, (0, 2)) == 0
+    assert bench.scans(1, current_dA, (0, 2)) == 2
+
+
+@given(st.lists(st.tuples(st.integers(-30_000, 30_000), st.integers(0, 35)), min_size=20, max_size=60))
+@settings(max_examples=30)
+def test_a_device_whose_cells_move_is_never_frozen(steps: list[tuple[int, int]]) -> None:
+    """Any current, any moving cell: only devices without a moving cell are named."""
+    bench = Bench()
+    for current_dA, cell in steps:
+        bench.cells[cell] += 1
+        bench.scans(1, current_dA)
+        assert bench.s[I.AFE_FROZEN] != cell // 16 + 1
+
+
+def test_the_charge_counter_may_wrap() -> None:
+    """A rack that runs for months at full current: its counter wraps, and a moving device stays healthy."""
+    bench = Bench(afe_period_ms=1_000)
+    for _ in range(15_000):
+        bench.scans(1, 20_000, (0, 1, 2))
+        assert bench.s[I.AFE_FROZEN] == 0
