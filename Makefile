@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/
 READY := $(VENV)/halite.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test scenarios bench mutants lint flash console generate clean
+.PHONY: help demo test scenarios bench bitflips mutants lint flash console generate clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,9 @@ scenarios: $(READY)  ## play every scenario whole on the emulated board (about a
 
 bench: $(READY)  ## measure the project's figures into build/bench.json
 	@$(RUN)halite bench
+
+bitflips: $(READY)  ## flip 20 000 single bits in the control core of a closed rack: it must still see every danger
+	@PYTHONPATH=host_tools:tests $(RUN)python tests/bitflips/run.py
 
 mutants: $(READY)  ## break the control core in every listed way: the tests must notice each
 	@PYTHONPATH=host_tools $(RUN)python tests/mutation/run.py

@@ -112,13 +112,13 @@ class App:
         finally:
             self.port.lock_heap()
 
-    def acknowledge(self):
-        """The operator's reset of latched trips; 0, or REFUSED_*."""
-        refused = self.controller.command(codes.CMD_RESET)
-        if not refused:
-            self.shunt.clear_alert()
-            self.storage.acknowledge()
-        return refused
+    def acknowledge(self, who):
+        """A reset of latched trips and of lost retained data by BY_*; 0, or REFUSED_*."""
+        refused = self.controller.command(codes.CMD_RESET, who)
+        if refused in (codes.REFUSED_LOCKED, codes.REFUSED_STATE):
+            return refused
+        self.shunt.clear_alert()
+        return 0 if self.storage.acknowledge(who) else refused
 
     def clear(self):
         """Reset worst times and counters (console command)."""
@@ -128,7 +128,7 @@ class App:
     def run(self):
         """Run the schedule; ends only by an exception."""
         port = self.port
-        self.storage.start(self.reset_reason, port.scratch.task_before)
+        self.storage.start(self.reset_reason, port.scratch.task_before, port.commissioned())
         self.fast_path.start()
         port.arm_wdt(self.params.deadman_wdt_ms)
         self.console.notice("standby")

@@ -29,18 +29,19 @@ from rack.config import load
 p = load(open('config.bin', 'rb').read())
 from rack.control.controller import Controller
 c = Controller(p)
-from rack.comms.pcs_link import PcsLink
+import gc
+gc.collect()
 from rack.control.response.recorder import Recorder
+recorder = Recorder(p, c.response, c.s)  # the largest array of those that follow, while the free heap is in one piece
+from rack.comms.pcs_link import PcsLink
 from rack.drivers.mcp2515 import Mcp2515
 from rack.hal.rp2_board import Rp2Board
-import gc
 gc.collect()
 port = Rp2Board(p)
 can = Mcp2515(port.can_spi, p.sensor_can_crystal_MHz, PcsLink.ACCEPT)
 while not can.running:
     can.poll(time.ticks_us())
 link = PcsLink(can, c.s)
-recorder = Recorder(p, c.response, c.s)
 fast = port.fast_path(c.response, link, recorder)
 fast.start()
 k, rings, _ = c.response.arrays

@@ -39,6 +39,7 @@ CHANGES = (
     ("tau_ms = 200 ", "tau_ms = 60 "),
     ("early_ms = 300 ", "early_ms = 90 "),
     ("late_ms = 1_400", "late_ms = 420"),
+    ("energy_J = 8_000", "energy_J = 3_000"),
     ("link_warn = [1, 0, 0, 5_000]", "link_warn = [1, 0, 0, 100]"),  # other tests cover the clear time
 )
 PERIOD_US = 20_000.0

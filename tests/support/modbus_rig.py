@@ -67,7 +67,7 @@ class Slave:
             params=self.params,
             controller=self.c,
             ems=self.ems,
-            acknowledge=lambda: self.c.command(CMD_RESET),
+            acknowledge=lambda who: self.c.command(CMD_RESET, who),
             port=SimpleNamespace(ticks_ms=lambda: self.now_us // 1000, scratch=None),
             reset_reason=0,
         )

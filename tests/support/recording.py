@@ -12,6 +12,7 @@ from halite.plant.rack import Rack
 from halite.scenarios import scenario
 from halite.scenarios.cpython_run import carry_out
 from rack.control.controller import Controller
+from rack.definitions.codes import BY_CONSOLE
 from rack.definitions.signals import SIGNALS
 
 from support.replay import CELLS, CELLS_AGAIN, COMMAND, PERIOD, SCAN, TEMPS, TEMPS_AGAIN, replay
@@ -64,9 +65,9 @@ class RecordingController:
         self._write(SCAN, [now_ms, *(self._controller.s[index] for index in self._inputs)])
         self._controller.scan(now_ms)
 
-    def command(self, what: int) -> int:
-        self._write(COMMAND, [what])
-        return int(self._controller.command(what))
+    def command(self, what: int, who: int = BY_CONSOLE) -> int:
+        self._write(COMMAND, [what | who << 8])
+        return int(self._controller.command(what, who))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._controller, name)

@@ -115,7 +115,7 @@ app = App()
 app.params, app.controller = params, Controller(params)
 s = app.controller.s
 app.ems = Ems(params, s)
-app.acknowledge = lambda: app.controller.command(3)
+app.acknowledge = lambda who: app.controller.command(3, who)
 line = Line()
 def unlocked(function, argument):
     micropython.heap_unlock()

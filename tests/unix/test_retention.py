@@ -1,5 +1,7 @@
 """Retained data: the whole application on the unix port, with the FRAM of one run given to the next."""
 
+import hashlib
+import hmac
 import json
 from typing import Any
 
@@ -46,14 +48,22 @@ def deep() -> bytes:
     return deep_discharged()
 
 
+def proof(board: UnixPort) -> str:
+    """Return the answer to a nonce of the rack."""
+    nonce = bytes.fromhex(asked(board, "maintenance")["nonce"])
+    return hmac.new(board.config.maintenance_key, nonce, hashlib.sha256).hexdigest()
+
+
 def test_a_deep_discharge_stays_latched(deep: bytes) -> None:
-    """It survives a loss of power until an operator acknowledges it; the acknowledgement survives too."""
+    """It survives a loss of power until the rack's key releases it; the release survives too."""
     with UnixPort(BENCH, fram=deep) as board:
         board.run_for(1500)
         assert "trip is latched" in asked(board, "close")["error"]
         assert any("deep discharge" in reason for reason in asked(board, "why")["why"])
         board.run_for(4500)  # healthy for its clear time
-        assert asked(board, "reset")["ok"] is True
+        assert asked(board, "reset")["ok"] is True  # the other trips
+        assert "only a person with the rack's key" in asked(board, "reset")["error"]
+        assert asked(board, f"unlock {proof(board)}")["ok"] is True
         board.run_for(500)
         acknowledged = fram_of(board)
     with UnixPort(BENCH, fram=acknowledged) as board:

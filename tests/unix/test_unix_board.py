@@ -256,6 +256,7 @@ def test_a_changed_trip_level_opens_the_rack(misused: UnixPort) -> None:
     misused.send("close\n")
     misused.run_for(1500)
     assert asked(misused, "flip")["ok"] is True
+    misused.run_for(10_000)     # the guard has read every word again
     assert misused.coils == 0
     for _ in range(2):
         assert asked(misused, "why")["why"][0] == "config damaged in memory: restart"

@@ -40,7 +40,7 @@ class ActingCommands:
                 {
                     "close": self._close,
                     "open": (self._open, ""),      # with any other words on the line: opening must not fail
-                    "reset": self._acknowledge,
+                    "reset": self._reset,
                     "unlock": (self._unlock, ""),
                     "setpoint": (self._setpoint, ""),
                     "insulation": (self._insulation, ""),
@@ -48,24 +48,19 @@ class ActingCommands:
                 }
             )
 
-    def _do(self, command):
-        app = self._app
-        refused = app.acknowledge() if command == codes.CMD_RESET else app.controller.command(command)
+    def _done(self, refused):
         if refused:
             raise ValueError(piece(REFUSALS, refused))
         return (',"ok":true',)
 
     def _close(self, words):
-        answer = self._do(codes.CMD_CLOSE)
-        self._app.ems.held = False
-        return answer
+        return self._done(self._app.controller.command(codes.CMD_CLOSE, codes.BY_CONSOLE))
 
     def _open(self, words):
-        self._app.ems.held = True
-        return self._do(codes.CMD_OPEN)
+        return self._done(self._app.controller.command(codes.CMD_OPEN, codes.BY_CONSOLE))
 
-    def _acknowledge(self, words):
-        return self._do(codes.CMD_RESET)
+    def _reset(self, words):
+        return self._done(self._app.acknowledge(codes.BY_CONSOLE))
 
     def _setpoint(self, words):
         return self._message(SETPOINT, words, "setpoint in W")
@@ -113,9 +108,9 @@ class ActingCommands:
             raise ValueError("wrong answer: ask for a new nonce")
 
     def _unlock(self, words):
-        """Leave the lock-out. Needs the HMAC of a nonce, as `maintenance` does."""
+        """Leave the lock-out, release a deep discharge. Needs the HMAC of a nonce, as `maintenance` does."""
         self._prove(words)
-        return self._do(codes.CMD_UNLOCK)
+        return self._done(self._app.controller.command(codes.CMD_UNLOCK, codes.BY_KEY))
 
     def _enter_maintenance(self):
         if self._port is not None:

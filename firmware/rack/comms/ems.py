@@ -30,7 +30,6 @@ class Ems:
         power, pair = params.rack_power_max_W, params.pair_power_W
         self._s = s
         self._paired = params.pair_role != 0
-        self.held = False       # opened by an operator: an EMS that repeats its `close` must not overrule the operator
         self.values = array("i", [0] * VALUES)
         self.minimum = array("i", (-power, 0, 0, 0, 0, -pair))
         self.maximum = array("i", (power, _INSULATION_kohm, FULL_cpct, FULL_cpct, 1, pair))

@@ -15,10 +15,11 @@ from rack.generated import modbus_map as M
 from rack.base.clock import TICKS_MASK
 from rack.comms.modbus_frames import READ, WRITE, WRITES, evt1, fill, find_request, number, shift
 from rack.definitions.codes import (
+    BY_EMS,
     CMD_CLOSE,
     CMD_OPEN,
     REFUSED_ADDRESS,
-    REFUSED_HELD,
+    REFUSED_BROADCAST,
     REFUSED_LOCAL,
     REFUSED_PART,
     REFUSED_VALUE,
@@ -85,7 +86,7 @@ class Modbus:
         self._line = line
         self._unlocked = unlocked
         self._stop = line.stop
-        self._acknowledge = self._reset
+        self._acknowledge = app.acknowledge
         self._ems = app.ems
         self._unit = params.modbus_unit
         self._control = params.modbus_control
@@ -345,25 +346,26 @@ class Modbus:
         return self._act(first, act, frame, value)
 
     def _act(self, first, act, frame, value):
-        """Execute CtrlHb, AlmRst (in one request with CtrlHb or alone) or SetOp. Returns 0 or REFUSED_*."""
+        """Execute CtrlHb, AlmRst (in one request with CtrlHb or alone) or SetOp. Returns 0 or REFUSED_*.
+
+        A broadcast has no answer and reaches every rack, so it may open racks, but not reset or close them.
+        """
         refused = 0
+        broadcast = not frame[0]
         if act == M.ALM_RST:
             if value > 1:
                 return REFUSED_VALUE
             if value:
-                refused = self._unlocked(self._acknowledge, 0)
+                refused = REFUSED_BROADCAST if broadcast else self._unlocked(self._acknowledge, BY_EMS)
         elif act == M.SET_OP:
             if not 1 <= value <= 2:
                 return REFUSED_VALUE
-            if value == 1 and self._ems.held:
-                return REFUSED_HELD
-            refused = self._c.command(CMD_CLOSE if value == 1 else CMD_OPEN)
+            if value == 1 and broadcast:
+                return REFUSED_BROADCAST
+            refused = self._c.command(CMD_CLOSE if value == 1 else CMD_OPEN, BY_EMS)
         if refused:
             return refused
         if first == M.CTRL_HB:
             self._x[M.X_CONTROL_HEARTBEAT] = value if act == first else number(frame, 7, 1)
         self._ems.alive()
         return 0
-
-    def _reset(self, _):
-        return self._app.acknowledge()

@@ -16,10 +16,12 @@ from rack.generated import controller_times as T
 from rack.generated import ids as I
 from rack.base.clock import TICKS_MASK
 from rack.base.viper import ptr32
-from rack.control.protect.alarm_engine import Alarms
+from rack.control.protect.alarm_engine import CAUSE_THERE, MISSING_SHIFT, Alarms
+from rack.control.protect.authority import RIGHTS
 from rack.control.protect.contactors import Contactors
 from rack.control.protect.cooling import Cooling
 from rack.control.protect.limits import Limits
+from rack.control.protect.memory_guard import MemoryGuard
 from rack.control.protect.retained import Retained
 from rack.control.response.response import Response
 from rack.control.sense import message_ages
@@ -35,29 +37,39 @@ from rack.control.sense.temperatures import Temperatures
 from rack.definitions.codes import (
     ACT_OPEN,
     ACT_ZERO,
+    BY_CONSOLE,
+    BY_EMS,
     CMD_CLOSE,
     CMD_OPEN,
     CMD_RESET,
     CMD_UNLOCK,
     NO_VALUE,
     REFUSED_ALARM,
+    REFUSED_HELD,
+    REFUSED_KEY,
     REFUSED_LOCKED,
+    REFUSED_NOTHING,
+    REFUSED_PERSON,
     REFUSED_STATE,
     REFUSED_TRIPPED,
     REFUSED_UNKNOWN,
+    RIGHT_HELD,
+    RIGHT_KEY,
+    RIGHT_REPEAT,
     STATE_CLOSED,
     STATE_LOCKED_OUT,
 )
 
 _EMS = const(I.ALARM_EMS_LOST - 1)
 _MAX_DT_ms = const(1000)        # after a longer gap the elapsed time is not known: the scan may have stood still
+_TWICE = const(0x101)           # two scans: the first one may come a little early for a clear time that just ends
 _MAX_TIME_ms = const(0x0FFF_FFFF)   # three days: longer than every time of the config; sums stay within 31 bits
 
 
 @micropython.viper
 def _turn(slots: ptr32, dt: int) -> int:
     """The slot whose turn it is; writes ELAPSED_ms, the time since its own last run. slots: layout controller_slots."""
-    at = slots[S.NEXT]
+    at = slots[S.NEXT] & S.SLOT_MASK
     now = (slots[S.CLOCK_ms] + dt) & S.CLOCK_MASK
     slots[S.ELAPSED_ms] = (now - slots[S.LAST_ms + at]) & S.CLOCK_MASK
     slots[S.LAST_ms + at] = slots[S.CLOCK_ms] = now
@@ -91,6 +103,16 @@ def may_request_power(signals: ptr32) -> int:
     if signals[I.STATE] != STATE_CLOSED:
         return 0
     return 0 if signals[I.ACTIONS] & (ACT_OPEN | ACT_ZERO) else 1
+
+
+def _refusal(released):
+    """Why a reset released no trip, REFUSED_*; released: the answer of Alarms.releasable."""
+    missing = released >> MISSING_SHIFT
+    if missing & RIGHT_KEY:
+        return REFUSED_KEY
+    if missing:
+        return REFUSED_PERSON
+    return REFUSED_ALARM if released & CAUSE_THERE else REFUSED_NOTHING
 
 
 class Controller:
@@ -127,9 +149,15 @@ class Controller:
         self.times = array("i", [-1, 0, 0])
         self._silent_ms = params.alarms_levels[L.WIDTH * _EMS + L.SET]
         self._judged_ms = 0
-        self._reset = False
+        self._release = 0       # RIGHT_* of a reset for the next scan; from bit 8 on for the scan after it
         self.slots = array("i", [0] * S.WORDS)
         self.limits.start()
+        self.memory = MemoryGuard(params, s, self.fixed())
+
+    def fixed(self):
+        """Words of the parts that never change after the start, as MemoryGuard takes them."""
+        parts = (self.temperatures, self.overcurrent, self.limits, self.soc, self.response)
+        return tuple([span for part in parts for span in part.fixed()])
 
     def restore(self, kept):
         """Take over the words that the last run kept, see rack.control.protect.retained. Before the first scan."""
@@ -196,8 +224,8 @@ class Controller:
         judge_insulation(s, self._insulation_ms, self._insulation_open_ms)
         self.overcurrent.scan(dt)
         self.soc.scan(dt)
-        self.alarms.scan(dt, not self.contactors.resting(), self._reset)
-        self._reset = False
+        self.alarms.scan(dt, not self.contactors.resting(), self._release)
+        self._release >>= 8
         if s[I.EMS_AGE_ms] >= self._silent_ms and self.alarms.active[_EMS]:
             s[I.SETPOINT_W] = 0     # the setpoint of a silent EMS does not count
         self.contactors.scan(dt)
@@ -215,40 +243,68 @@ class Controller:
         self.limits.scan(dt)
         self._request(times[T.NOW_ms], self.s)
 
-    def command(self, what):
-        """Carry out an operator's CMD_*; returns 0 or REFUSED_*. Not from an interrupt."""
+    def command(self, what, who=BY_CONSOLE):
+        """Carry out a CMD_*; returns 0 or REFUSED_*. Not from an interrupt.
+
+        who: BY_*, whose rights are in rack.control.protect.authority.
+        """
+        rights = RIGHTS[who]
         if what == CMD_OPEN:
             self.contactors.open()
+            if rights & RIGHT_HELD:
+                self.contactors.held = True
             return 0
         if what == CMD_CLOSE:
-            return self._close()
+            return self._close(rights)
         if what == CMD_RESET:
-            return self._acknowledge()
+            return self._acknowledge(who, rights)
         if what == CMD_UNLOCK:
-            if self.s[I.STATE] != STATE_LOCKED_OUT:
-                return REFUSED_STATE
-            self.contactors.unlock()
-            return 0
+            return self._unlock(rights)
         return REFUSED_UNKNOWN
 
-    def _close(self):
+    def _close(self, rights):
         s = self.s
         if s[I.STATE] == STATE_LOCKED_OUT:
             return REFUSED_LOCKED
         if s[I.TRIP_CODE]:
             return REFUSED_TRIPPED
+        if self.contactors.held and not rights & RIGHT_HELD:
+            return REFUSED_HELD
         if s[I.ACTIONS] & ACT_OPEN:
             return REFUSED_ALARM
-        self.contactors.wanted = True
+        self.contactors.ask()
         return 0
 
-    def _acknowledge(self):
+    def _acknowledge(self, who, rights):
+        """Release latched trips whose cause is gone. A reset that releases no trip is refused and changes no state."""
+        contactors = self.contactors
         if self.s[I.STATE] == STATE_LOCKED_OUT:
             return REFUSED_LOCKED
+        if not contactors.resting():
+            return REFUSED_STATE
+        if who == BY_EMS and not contactors.retried:
+            rights |= RIGHT_REPEAT
+        forgotten = contactors.forget()
+        released = self.alarms.releasable(rights & ~RIGHT_KEY)
+        if not released & (CAUSE_THERE - 1) and not forgotten:
+            return _refusal(released)
+        if released & RIGHT_REPEAT:
+            contactors.retried = who == BY_EMS
+        self._release = (rights & ~RIGHT_KEY) * _TWICE
+        contactors.resume()
+        return 0
+
+    def _unlock(self, rights):
+        """End the lock-out, and release the trips that need the rack's key, if their cause is gone."""
+        if not rights & RIGHT_KEY:
+            return REFUSED_KEY
         if not self.contactors.resting():
             return REFUSED_STATE
-        self.contactors.reset()
-        self._reset = True
+        released = self.alarms.releasable(RIGHT_KEY)
+        if self.s[I.STATE] != STATE_LOCKED_OUT and not released & RIGHT_KEY:
+            return REFUSED_ALARM if released & CAUSE_THERE else REFUSED_STATE
+        self.contactors.unlock()
+        self._release = RIGHT_KEY * _TWICE
         return 0
 
     def _run_slot(self, dt):
@@ -264,6 +320,7 @@ class Controller:
             self.soc.slot(ms)
         elif at == 5:
             self.cooling.slot(ms)
+            self.memory.slot()
         elif at == 6:
             self.keep()
 

@@ -8,8 +8,9 @@ plus one.
 Row: (key, signal, direction, level, actions, latched, sunspec_bit, text)
 
 - direction: ABOVE sets at `set` or more and clears at `clear` or less; BELOW the other way round.
-- latched: NEVER, ALWAYS or ENERGISED, see LATCH_* of rack.definitions.codes. ENERGISED latches only if the contactors
-  were not at rest when the alarm came: a loss of communication before the first closing needs no operator.
+- latched: NEVER, ALWAYS, ENERGISED, LOCAL, KEY or REPEAT, see LATCH_* of rack.definitions.codes. ENERGISED latches
+  only if the contactors were not at rest when the alarm came: a loss of communication before the first closing needs
+  no operator. LOCAL and KEY need a person at the rack; REPEAT is an over-current, onto which the EMS may close once.
 - sunspec_bit: bit of Evt1 in SunSpec model 802; 25 (other alarm) or 26 (other warning) for an alarm without its own.
 """
 
@@ -22,7 +23,10 @@ from rack.definitions.codes import ACT_OPEN as OPEN
 from rack.definitions.codes import ACT_ZERO as ZERO
 from rack.definitions.codes import LATCH_ALWAYS as ALWAYS
 from rack.definitions.codes import LATCH_ENERGISED as ENERGISED
+from rack.definitions.codes import LATCH_KEY as KEY
+from rack.definitions.codes import LATCH_LOCAL as LOCAL
 from rack.definitions.codes import LATCH_NEVER as NEVER
+from rack.definitions.codes import LATCH_REPEAT as REPEAT
 from rack.definitions.codes import LEVEL_DERATE as DERATE
 from rack.definitions.codes import LEVEL_TRIP as TRIP
 from rack.definitions.codes import LEVEL_WARN as WARN
@@ -42,7 +46,7 @@ ROWS = (
     ("cell_low_warn", "cell_min_mV", BELOW, WARN, INFORM, NEVER, 12, "cell voltage low"),
     ("cell_low_derate", "cell_min_mV", BELOW, DERATE, DISCHARGE, NEVER, 12, "cell voltage low"),
     ("cell_low_trip", "cell_min_mV", BELOW, TRIP, OPEN, ALWAYS, 11, "cell under-voltage"),
-    ("deep_discharge", "cell_min_mV", BELOW, TRIP, OPEN, ALWAYS, 11, "deep discharge: have the rack inspected"),
+    ("deep_discharge", "cell_min_mV", BELOW, TRIP, OPEN, KEY, 11, "deep discharge: have the rack inspected"),
     ("spread_warn", "cell_spread_mV", ABOVE, WARN, INFORM, NEVER, 17, "cell voltages differ"),
     ("spread_derate", "cell_spread_mV", ABOVE, DERATE, BOTH, NEVER, 17, "cell voltages differ"),
     ("spread_trip", "cell_spread_mV", ABOVE, TRIP, OPEN, ALWAYS, 17, "cell voltages differ too much"),
@@ -51,15 +55,15 @@ ROWS = (
     # current: discharge is positive
     ("charge_current_warn", "current_dA", BELOW, WARN, INFORM, NEVER, 6, "charge current high"),
     ("charge_current_derate", "current_dA", BELOW, DERATE, CHARGE, NEVER, 6, "charge current high"),
-    ("charge_current_trip", "current_dA", BELOW, TRIP, OPEN, ALWAYS, 5, "charge over-current"),
+    ("charge_current_trip", "current_dA", BELOW, TRIP, OPEN, REPEAT, 5, "charge over-current"),
     ("discharge_current_warn", "current_dA", ABOVE, WARN, INFORM, NEVER, 8, "discharge current high"),
     ("discharge_current_derate", "current_dA", ABOVE, DERATE, DISCHARGE, NEVER, 8, "discharge current high"),
-    ("discharge_current_trip", "current_dA", ABOVE, TRIP, OPEN, ALWAYS, 7, "discharge over-current"),
+    ("discharge_current_trip", "current_dA", ABOVE, TRIP, OPEN, REPEAT, 7, "discharge over-current"),
     ("charge_i2t_derate", "i2t_charge_permille", ABOVE, DERATE, CHARGE, NEVER, 6, "charge overload"),
-    ("charge_i2t_trip", "i2t_charge_permille", ABOVE, TRIP, OPEN, ALWAYS, 5, "charge overload too long"),
+    ("charge_i2t_trip", "i2t_charge_permille", ABOVE, TRIP, OPEN, REPEAT, 5, "charge overload too long"),
     ("discharge_i2t_derate", "i2t_discharge_permille", ABOVE, DERATE, DISCHARGE, NEVER, 8, "discharge overload"),
-    ("discharge_i2t_trip", "i2t_discharge_permille", ABOVE, TRIP, OPEN, ALWAYS, 7, "discharge overload too long"),
-    ("oc_alert", "oc_alert", ABOVE, TRIP, OPEN, ALWAYS, 7, "over-current, cut in hardware"),
+    ("discharge_i2t_trip", "i2t_discharge_permille", ABOVE, TRIP, OPEN, REPEAT, 7, "discharge overload too long"),
+    ("oc_alert", "oc_alert", ABOVE, TRIP, OPEN, REPEAT, 7, "over-current, cut in hardware"),
     # temperature: the charge rows judge it only while charging current flows
     ("charge_hot_warn", "charge_temp_max_ddegC", ABOVE, WARN, INFORM, NEVER, 2, "hot for charging"),
     ("charge_hot_derate", "charge_temp_max_ddegC", ABOVE, DERATE, CHARGE, NEVER, 2, "hot for charging"),
@@ -94,7 +98,7 @@ ROWS = (
     ("insulation_trip", "insulation_kohm", BELOW, TRIP, OPEN, ALWAYS, 22, "insulation fault"),
     # switching
     ("hvil", "hvil_open", ABOVE, TRIP, OPEN, ENERGISED, 25, "interlock loop open"),
-    ("estop", "estop_pressed", ABOVE, TRIP, OPEN, ALWAYS, 25, "emergency stop"),
+    ("estop", "estop_pressed", ABOVE, TRIP, OPEN, LOCAL, 25, "emergency stop"),
     ("stuck", "contactor_stuck", ABOVE, TRIP, OPEN, ALWAYS, 20, "contactor did not close"),
     ("welded", "contactor_welded", ABOVE, TRIP, OPEN, ALWAYS, 20, "contactor did not open"),
     ("precharge_fast_warn", "precharge_fast", ABOVE, WARN, INFORM, NEVER, 20, "precharge too fast"),

@@ -33,10 +33,26 @@ LEVEL_WARN = const(1)
 LEVEL_DERATE = const(2)
 LEVEL_TRIP = const(3)
 
-# latching of an alarm
+# sources of commands; their rights are in rack.control.protect.authority.RIGHTS
+BY_EMS = const(0)           # the EMS's link
+BY_CONSOLE = const(1)       # a person at the rack
+BY_KEY = const(2)           # a person at the rack who has proved the rack's maintenance key
+BY_AUTO = const(3)          # [rack] auto_close, without a person or a message
+
+RIGHT_RESET = const(2)      # release an ordinary latched trip
+RIGHT_LOCAL = const(4)      # release an emergency stop
+RIGHT_KEY = const(8)        # release a deep discharge, end the lock-out
+RIGHT_REPEAT = const(16)    # release an over-current. The EMS has this right once, see Contactors.retried
+RIGHT_CLOSE = const(32)     # ask for closing
+RIGHT_HELD = const(64)      # end a person's opening, acknowledge lost retained data
+
+# latching of an alarm: bit 0, or the right that releases it
 LATCH_NEVER = const(0)
-LATCH_ALWAYS = const(1)     # until an operator's reset
-LATCH_ENERGISED = const(2)  # the same, if a contactor was on or about to close when the alarm came
+LATCH_ALWAYS = const(2)     # until a reset: RIGHT_RESET
+LATCH_ENERGISED = const(3)  # the same, if a contactor was on or about to close when the alarm came
+LATCH_LOCAL = const(4)      # until a reset on the console: RIGHT_LOCAL
+LATCH_KEY = const(8)        # until an unlock with the rack's key: RIGHT_KEY
+LATCH_REPEAT = const(16)    # as LATCH_ALWAYS, but the EMS may release it once: RIGHT_REPEAT
 
 # actions that alarms demand
 ACT_INFORM = const(1)
@@ -49,7 +65,7 @@ ACT_ZERO = const(16)        # request zero power
 CMD_OPEN = const(1)
 CMD_CLOSE = const(2)
 CMD_RESET = const(3)        # acknowledge: unlatch every trip whose cause is gone
-CMD_UNLOCK = const(4)       # leave the lock-out; a maintenance right
+CMD_UNLOCK = const(4)       # leave the lock-out, release a deep discharge; needs the rack's key
 
 # why a command is refused; 0: accepted
 REFUSED_UNKNOWN = const(1)
@@ -62,7 +78,11 @@ REFUSED_VALUE = const(7)    # out of range
 REFUSED_PART = const(8)     # values that belong together were not written together
 REFUSED_ALONE = const(9)    # this rack does not belong to a pair
 REFUSED_ADDRESS = const(10)  # not a register that can be written
-REFUSED_HELD = const(11)    # an operator has opened the rack on the console
+REFUSED_HELD = const(11)    # a person has opened the rack on the console, or an emergency stop has
+REFUSED_NOTHING = const(12)  # a reset without a latched trip
+REFUSED_PERSON = const(13)  # only a person at the rack may release this
+REFUSED_KEY = const(14)     # only a person with the rack's key may release this
+REFUSED_BROADCAST = const(15)  # a broadcast neither closes nor resets
 
 # limit_charge_by, limit_discharge_by
 LIM_NONE = const(0)         # the rack's rated power
@@ -129,6 +149,7 @@ WHY_NO_RACK = const(1007)       # no rack voltage
 WHY_CLOSING = const(1008)
 WHY_OPENING = const(1009)
 WHY_ALARM = const(1010)         # an alarm holds it open: its code comes with it
+WHY_HELD = const(1011)          # a person has opened it: only a person at the rack closes
 WHY_CHARGE = const(1100)        # + LIM_* of limit_charge_by
 WHY_DISCHARGE = const(1200)     # + LIM_* of limit_discharge_by
 

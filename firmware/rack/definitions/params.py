@@ -60,6 +60,7 @@ SCALARS = (
     # [contactor]
     ("contactor_aux_ms", 20, 1_000),        # a contact that has not followed its coil by then is stuck or welded
     ("contactor_settle_ms", 0, 60_000),     # minimum time open
+    ("contactor_close_ms", 1_000, 60_000),  # a request to close that has not begun by then expires
     ("contactor_low_dA", 1, 500),           # an opening without a trip waits for less current,
     ("contactor_open_ms", 10, 10_000),      # at most for this time
     ("contactor_bus_permille", 10, 900),    # no start with the bus above this share of the rack's voltage
@@ -85,6 +86,8 @@ SCALARS = (
     ("insulation_open_ms", 0, 600_000),  # a closed rack opens this much later
     # [sensor] current sensor, temperature sensors and the CAN controller's crystal
     ("sensor_shunt_uohm", 1, 1_250),
+    ("sensor_shunt_A", 1, 20_000),          # nameplate of the shunt: current,
+    ("sensor_shunt_mV", 20, 160),           # and its voltage at this current; the host compares them with shunt_uohm
     ("sensor_divider_pct", 100, 2_400),     # rack voltage over the sensor's bus pin, times 100
     ("sensor_alert_charge_A", 1, 10_000),   # hardware over-current alert, as magnitudes; not above the trip levels
     ("sensor_alert_discharge_A", 1, 10_000),

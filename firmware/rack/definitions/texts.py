@@ -40,7 +40,11 @@ REFUSALS = (
     (codes.REFUSED_PART, "part", "a request must hold all four values of the pair, and both registers of a value"),
     (codes.REFUSED_ALONE, "alone", "this rack does not belong to a pair: [pair] role is 0"),
     (codes.REFUSED_ADDRESS, "address", "a register in the request is read-only"),
-    (codes.REFUSED_HELD, "held", "an operator has opened the rack on the console: only `close` there ends this"),
+    (codes.REFUSED_HELD, "held", "opened by a person or the emergency stop: only `close` on the console ends this"),
+    (codes.REFUSED_NOTHING, "nothing", "no trip is latched"),
+    (codes.REFUSED_PERSON, "person", "only a person may release this trip: `reset` on the console"),
+    (codes.REFUSED_KEY, "key", "only a person with the rack's key may release this trip: `halite unlock`"),
+    (codes.REFUSED_BROADCAST, "broadcast", "a broadcast neither closes nor resets: address one rack"),
 )
 
 PCS_STATES = (

@@ -1,7 +1,7 @@
 """Commands of the LTC6811 and LTC6813: the one list for the driver, the chip model and the tests.
 
-Source: LTC6813-1 data sheet. This module has only constants: the build replaces their
-names by their values.
+Source: LTC6813-1 data sheet; place of THSD: LTC681x.cpp of Linduino, Analog Devices. This module has only constants:
+the build replaces their names by their values.
 """
 
 from micropython import const

@@ -7,9 +7,8 @@ from micropython import const
 
 MAX_TRANSITIONS = const(16)    # room in TRANSITION
 
-ROWS = const(0)                # number of alarms
-TRIP = const(1)                # code of the first latched trip, 0 if no trip is latched
-LATCHED = const(2)             # number of latched alarms
-TRANSITIONS = const(3)         # number of alarms that came or went in this scan
-TRANSITION = const(4)          # their codes, negative when the alarm went (16 words)
-WORDS = const(20)              # words of the array
+TRIP = const(0)                # code of the first latched trip, 0 if no trip is latched
+LATCHED = const(1)             # number of latched alarms
+TRANSITIONS = const(2)         # number of alarms that came or went in this scan
+TRANSITION = const(3)          # their codes, negative when the alarm went (16 words)
+WORDS = const(19)              # words of the array

@@ -7,7 +7,7 @@ from micropython import const
 
 RANGE_dA = const(0)            # range of the current sensor
 REST_dA = const(1)             # a smaller current is rest
-SQUARE_A2s = const(2)          # squared current since take_mean_square
-SQUARE_A2ms = const(3)         # its remainder
-STALE_ms = const(4)            # from this age on the last current does not count
+STALE_ms = const(2)            # from this age on the last current does not count
+SQUARE_A2s = const(3)          # squared current since take_mean_square
+SQUARE_A2ms = const(4)         # its remainder
 WORDS = const(5)               # words of the array

@@ -11,6 +11,6 @@ IN_Ah = const(2)               # charged
 OUT_dAs = const(3)             # discharged, below 1 Ah
 OUT_Ah = const(4)              # discharged
 SOH_cpct = const(5)            # capacity against the nominal
-LATCHED = const(6)             # bit 0: deep discharge is latched; bit 1: an operator has opened; from bit 2: first trip
+LATCHED = const(6)             # bits 2 to 9: first trip; others: rack.control.protect.retained
 TRIPS = const(7)               # counted trips; from bit 8: quarters of the precharge resistor's energy budget in use
 WORDS = const(8)               # words of the array

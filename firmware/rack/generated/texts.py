@@ -17,6 +17,8 @@ REFUSALS = (
     b"ter repeated trips: unlock with the maintenance key|the cause of a trip is still there|not in this s"
     b"tate: a reset needs the contactors at rest|[modbus] control is false: the registers are read-only|ou"
     b"t of range|a request must hold all four values of the pair, and both registers of a value|this rack "
-    b"does not belong to a pair: [pair] role is 0|a register in the request is read-only|an operator has o"
-    b"pened the rack on the console: only `close` there ends this"
+    b"does not belong to a pair: [pair] role is 0|a register in the request is read-only|opened by a perso"
+    b"n or the emergency stop: only `close` on the console ends this|no trip is latched|only a person may "
+    b"release this trip: `reset` on the console|only a person with the rack's key may release this trip: `"
+    b"halite unlock`|a broadcast neither closes nor resets: address one rack"
 )

@@ -7,6 +7,7 @@ Every pin comes from the board config. `Rp2Board.__init__` switches the outputs 
 addresses: RP2040 data sheet 2.2.1 (SIO), 2.19 (IO), 3.7 (PIO), 4.4 (SPI), 4.7 (watchdog).
 """
 
+import os
 from array import array
 from time import ticks_ms, ticks_us
 
@@ -35,6 +36,7 @@ _I2C_Hz = const(1_000_000)
 _I2C_TIMEOUT_us = const(1000)
 _FAN_Hz = const(25_000)
 _COIL_Hz = const(20_000)
+_COMMISSIONED = "commissioned"               # an empty file: this board has run the application
 _PULL_IN_ms = const(100)                     # five times the operate time of TE EVC500
 
 _SM0_EXECCTRL_SET = const(0x502020CC)        # atomic set alias; state machine 0 is the window
@@ -312,6 +314,19 @@ class Rp2Board:
         if reason == codes.REASON_HANG and machine.mem32[chip.WATCHDOG_REASON] & 2:    # forced: a plain machine.reset()
             return codes.REASON_COMMAND
         return reason
+
+    def commissioned(self):
+        """True if this board has run the application before. Before the first coil: the first call writes the flash."""
+        try:
+            os.stat(_COMMISSIONED)
+            return True
+        except OSError:
+            pass
+        try:
+            open(_COMMISSIONED, "w").close()
+        except OSError:     # no space: the board counts as new again
+            pass
+        return False
 
     # -- inputs and outputs
 

@@ -266,6 +266,10 @@ class UnixBoard:
     def arm_wdt(self, ms):
         pass
 
+    def commissioned(self):
+        """False: a simulated board is new."""
+        return False
+
     def reset_reason(self):
         return self.scratch.reset_reason(False)
 

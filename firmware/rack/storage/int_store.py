@@ -29,6 +29,11 @@ class IntStore:
         self._sequence = 0
         self._slot = 0
 
+    @property
+    def sequence(self):
+        """Number of the newest intact copy, 0..2**30 - 1. It changes with each confirmed write."""
+        return self._sequence
+
     def size(self):
         """Bytes of both copies."""
         return 2 * self._bytes

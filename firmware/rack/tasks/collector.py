@@ -1,13 +1,9 @@
-"""When garbage is collected, and the check of the config's tables that runs with it.
+"""When garbage is collected.
 
-Hazards: a collection stops every task for up to COLLECT_ms, so it must not delay cells that are due; and a bit that
-flips in RAM moves a trip level unnoticed. The tables of the config (alarm levels, limits, resistance, OCV) are used
-where they lie, so their CRC is computed again with each collection.
+Hazard: a collection stops every task for up to COLLECT_ms, so it must not delay cells that are due.
 """
 
 import gc
-from array import array
-from binascii import crc32
 
 from micropython import const
 
@@ -16,7 +12,7 @@ from rack.generated import ids as I
 from rack.base.clock import TICKS_MASK
 from rack.definitions.codes import TASK_COLLECT
 
-COLLECT_ms = const(20)          # longest collection with its check: the bar of gc_collect_ms in the bench
+COLLECT_ms = const(20)          # longest collection: the bar of gc_collect_ms in the bench
 ANSWER_ms = const(15)           # from the AFEs' answer on the bus to its evaluation: engineering judgement
 LOST_MAX_ms = const(5_000)      # no collection waits longer for cells: half of its period
 COLLECT_US = const(10_000_000)
@@ -58,9 +54,6 @@ class Collector:
         self._port = app.port
         self._s = app.controller.s
         self._response = app.controller.response
-        values = app.params.__dict__
-        self._tables = tuple(values[name] for name in values if isinstance(values[name], array))
-        self._crc = self._tables_crc()
         self._index = 0
 
     def begin(self, scheduler):
@@ -87,15 +80,6 @@ class Collector:
         self.requested = False
         self.collected_us = now_us
         port.unlock_heap()
-        if self._tables_crc() != self._crc:
-            self._s[I.CONFIG_BAD] = 1
         gc.collect()
         port.lock_heap()
         self.longest_us = max(self.longest_us, (port.ticks_us() - start_us) & TICKS_MASK)
-
-    def _tables_crc(self):
-        """CRC-32 over the tables of the config. Allocates."""
-        crc = 0
-        for table in self._tables:
-            crc = crc32(table, crc)
-        return crc

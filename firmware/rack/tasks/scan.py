@@ -63,6 +63,7 @@ class ScanTask:
         # a bound method is an object: the locked loop can call these, but cannot make them
         self._write_coils = port.write_coils
         self._record = app.storage.scan
+        self._note_opening = app.storage.note_opening
         self._announce = app.console.notice
         self._period_us = app.params.rack_scan_ms * 1000
         self._fed = 0
@@ -91,6 +92,8 @@ class ScanTask:
             self._write_coils(coils)
         else:
             self._coils = coils
+            if not coils:
+                self._unlocked(self._note_opening, 0)
             self._unlocked(self._write_coils, coils)  # arming the dead-man allocates
         port.write_cooling(s[I.FAN_pct], s[I.PUMP_pct], s[I.HEATER])
         if self._storage.busy():    # after the coils, so that no opening waits for its log record

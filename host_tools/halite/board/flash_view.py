@@ -1,6 +1,7 @@
 """Text output of `halite flash`: steps, a progress bar, and the rack's report."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from halite.board.serial_port import check
 from halite.board.serial_ports import choose
 from halite.build import firmware as build
 from halite.config import load
+from halite.config.keys import require_secret
 
 
 class _Bar:
@@ -43,11 +45,15 @@ def _summary(job: Job) -> dict[str, Any]:
     }
 
 
-def run(config_file: str, port: str, quiet: bool) -> dict[str, Any]:
-    """Build and flash; HaliteError with the failed step. Returns the summary as data."""
+def run(config_file: str, port: str, quiet: bool, development: bool = False) -> dict[str, Any]:
+    """Build and flash; HaliteError with the failed step. Returns the summary as data.
+
+    development: accept a maintenance key that everybody knows on a board that is not emulated.
+    """
     config = load(config_file)
     path = choose(port)
     check(path)  # before the seconds that the build takes
+    require_secret(config.maintenance_key, str(Path(path).resolve()), development)
     built = build.make(config)
     screen = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())

@@ -11,14 +11,19 @@ app = typer.Typer()
 
 
 @app.command(epilog="Example: halite flash --config sodium_rack --port /dev/ttyACM0")
-def flash(config: ConfigOption, port: PortOption = "", as_json: JsonOption = False) -> None:
+def flash(
+    config: ConfigOption,
+    port: PortOption = "",
+    as_json: JsonOption = False,
+    development: Annotated[bool, typer.Option(help="Accept a maintenance key that everybody knows.")] = False,
+) -> None:
     """Put firmware and config on a board.
 
     Uploads the files that differ, verifies every file, resets the board, and waits for the rack's own report.
     """
     from halite.board.flash_view import run
 
-    answer = run(config, port, quiet=as_json)
+    answer = run(config, port, quiet=as_json, development=development)
     if as_json:
         print_json(answer)
 
@@ -55,16 +60,16 @@ def execute(
 
 @app.command(epilog="Example: halite unlock --config north-3.toml --port /dev/ttyACM0")
 def unlock(config: ConfigOption, port: PortOption = "") -> None:
-    """Take a rack out of its lock-out after repeated trips.
+    """Take a rack out of its lock-out after repeated trips, or release a deep discharge.
 
-    Needs the config with the rack's maintenance key. Find the cause of the trips first.
+    Needs the config with the rack's maintenance key. Find the cause of the trips, inspect the cells first.
     """
     from halite.board import client
     from halite.board.serial_port import SerialPort
     from halite.board.serial_ports import choose
     from halite.config import load
 
-    key = load(config).maintenance_key
+    key = load(config, judged=False).maintenance_key
     with SerialPort(choose(port)) as link:
         client.unlock(link, key)
     print("unlocked: `halite exec reset`, then `halite exec close`")

@@ -261,25 +261,32 @@ def _ignore(*_: Any) -> None:
 def _caller(count: int) -> Any:
     """Return a function that makes the call of a kernel with `count` arguments.
 
-    A call with the buffers and the types of numbers that it has learnt takes the machine code directly, without
-    numba's search by types. That search takes longer than most kernels.
+    A call with the buffers and the types of numbers of one of the last two that it has learnt takes the machine code
+    directly, without numba's search by types. That search takes longer than most kernels.
     """
     places = range(count)
-    given, buffers, numbers = (", ".join(f"{letter}{at}" for at in places) + "," for letter in "abn")
-    known = " and ".join(f"(a{at} is b{at} or type(a{at}) is n{at})" for at in places)
+    given = ", ".join(f"a{at}" for at in places) + ","
+    names = [", ".join(f"{letter}{at}" for at in places) for letter in "bndm"]
+    tests = [
+        " and ".join(f"(a{at} is {kept}{at} or type(a{at}) is {kind}{at})" for at in places)
+        for kept, kind in (("b", "n"), ("d", "m"))
+    ]
     source = f"""
 def make(miss):
-    entry = None
-    {buffers} = {numbers} = [no_one] * {count}
+    first = second = None
+    {names[0]}, = {names[1]}, = {names[2]}, = {names[3]}, = [no_one] * {count}
     def call({given}):
-        if {known}:
-            return entry({given})
+        if {tests[0]}:
+            return first({given})
+        if {tests[1]}:
+            return second({given})
         return miss(({given}))
     def learn(found, known_buffers, known_numbers):
-        nonlocal entry, {buffers[:-1]}, {numbers[:-1]}
-        entry = found
-        {buffers} = known_buffers
-        {numbers} = known_numbers
+        nonlocal first, second, {", ".join(names)}
+        second, {names[2]}, {names[3]} = first, {names[0]}, {names[1]}
+        first = found
+        {names[0]}, = known_buffers
+        {names[1]}, = known_numbers
     return call, learn
 """
     made: dict[str, Any] = {"no_one": _NO_ONE}

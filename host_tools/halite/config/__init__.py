@@ -9,10 +9,12 @@ from halite.common.errors import HaliteError
 from halite.common.paths import use_firmware
 from halite.config import blob, rows
 from halite.config.checks import cross_check
+from halite.config.keys import is_trivial
+from halite.config.physics import judge
 from halite.config.reader import chip_of, find_config, read
 from halite.config.validate import validate
 
-__all__ = ["ConfigProblem", "RackConfig", "compile_config", "load", "load_params"]
+__all__ = ["ConfigProblem", "RackConfig", "compile_config", "dangers", "load", "load_params"]
 
 
 class ConfigProblem(HaliteError):
@@ -57,8 +59,11 @@ def flat_tables(sections: Mapping[str, Any]) -> dict[str, list[int]]:
     return tables
 
 
-def load(path: str | Path) -> RackConfig:
-    """Read and check a board config. ConfigProblem has one line for each problem."""
+def load(path: str | Path, judged: bool = True) -> RackConfig:
+    """Read and check a board config. ConfigProblem has one line for each problem.
+
+    judged: also refuse values that agree with each other and are dangerous (`dangers`). A simulation may study them.
+    """
     file = find_config(path)
     sections, problems = validate(file, read(file))
     if problems:
@@ -74,10 +79,18 @@ def load(path: str | Path) -> RackConfig:
         tables=flat_tables(sections),
         sections=sections,
     )
-    problems = [f"{file}: {line}" for line in cross_check(config.values, config.tables)]
-    if problems:
-        raise ConfigProblem(problems)
+    found = cross_check(config.values, config.tables) or (dangers(config) if judged else [])
+    if found:
+        raise ConfigProblem([f"{file}: {line}" for line in found])
     return config
+
+
+def dangers(config: RackConfig) -> list[str]:
+    """The dangerous values of a config without conflicts, one line each: bounds.py, physics.py and the key."""
+    found = judge(config.values, config.tables)
+    if is_trivial(config.maintenance_key):
+        found.append("[maintenance] key_hex repeats one byte: allowed is a random key: `halite config new` makes one")
+    return found
 
 
 def compile_config(config: RackConfig) -> bytes:
@@ -86,8 +99,11 @@ def compile_config(config: RackConfig) -> bytes:
 
 
 def load_params(path: str | Path) -> Any:
-    """The parameters as rack.config.Params, read from the bytes that the board receives."""
+    """The parameters as rack.config.Params for a simulation, read from the bytes that a board would receive.
+
+    Accepts dangerous values, so that a simulation can show their effect.
+    """
     use_firmware()
     from rack.config import load as board_load
 
-    return board_load(compile_config(load(path)))
+    return board_load(compile_config(load(path, judged=False)))

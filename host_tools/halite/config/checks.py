@@ -1,11 +1,12 @@
 """Conflicts between the values of a board config. One small function for each rule."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import log
 
 from halite.common.paths import use_firmware
 from halite.config import rows
+from halite.config.curves import Check, Tables, Values, columns, levels_of, value_at
 from halite.config.pins import AFE_SPI, AFE_UART, ALLOWED, check_pins
 
 use_firmware()
@@ -13,12 +14,7 @@ use_firmware()
 from rack.control.response.frequency import MAX_SLOPE_WINDOW, MAX_WINDOW  # noqa: E402 - only after use_firmware
 from rack.definitions.alarms import ABOVE, TRIP  # noqa: E402
 from rack.definitions.codes import AGE_NEVER  # noqa: E402
-from rack.generated import alarm_levels as L  # noqa: E402
 from rack.tasks.collector import ANSWER_ms, COLLECT_ms, LOST_MAX_ms  # noqa: E402
-
-Values = Mapping[str, int]
-Tables = Mapping[str, Sequence[int]]
-Check = Callable[[Values, Tables], Iterator[str]]
 
 _INA228_BUS_V = 85  # INA228 data sheet, common-mode range
 _INA228_SHUNT_uV = 163_840  # the same, ADCRANGE 0
@@ -32,16 +28,12 @@ _MAX_AGE_ms = {"grid_age_ms": 60_000}  # maximum age in rack.control.response.ma
 _WINDOW_SCANS = 2  # one late scan must not open the contactors
 
 
-def _columns(table: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
-    return table[0::2], table[1::2]
-
-
 def _rises(column: Sequence[int]) -> bool:
     return all(earlier < later for earlier, later in pairwise(column))
 
 
 def _ocv(values: Values, tables: Tables) -> Iterator[str]:
-    soc, voltage = _columns(tables["cell_ocv"])
+    soc, voltage = columns(tables["cell_ocv"])
     if len(soc) < 2 or soc[0] != 0 or soc[-1] != 10_000:
         yield "[cell] ocv must run from SoC 0 to 10000 (0.01 %)"
     for name, column in (("SoC", soc), ("voltage", voltage)):
@@ -66,7 +58,7 @@ _CURVES = (
 def _curves(values: Values, tables: Tables) -> Iterator[str]:
     for name in _CURVES:
         section, key = rows.split(name)
-        along, value = _columns(tables.get(name, ()))
+        along, value = columns(tables.get(name, ()))
         minimum = 2 if name == "response_curve" else 1
         if len(along) < minimum:
             yield f"[{section}] {key}: at least {minimum} {'entries' if minimum > 1 else 'entry'}"
@@ -85,10 +77,10 @@ def _curves(values: Values, tables: Tables) -> Iterator[str]:
 
 def _droop(values: Values, tables: Tables) -> Iterator[str]:
     """Knots written as frequencies instead of deviations would request full power on a healthy grid."""
-    along, value = _columns(tables["response_curve"])
+    along, value = columns(tables["response_curve"])
     if any(abs(mHz) > _MAX_CURVE_mHz for mHz in along):
         yield f"[response] curve: allowed is -{_MAX_CURVE_mHz} to {_MAX_CURVE_mHz} mHz"
-    if len(along) > 1 and _rises(along) and _at(0, along, value):
+    if len(along) > 1 and _rises(along) and value_at(0, along, value):
         yield (
             "[response] curve requests power at nominal frequency: knots are [deviation from nominal mHz, permille], "
             "allowed is 0 permille at 0 mHz"
@@ -97,7 +89,7 @@ def _droop(values: Values, tables: Tables) -> Iterator[str]:
 
 def _services(values: Values, tables: Tables) -> Iterator[str]:
     """The step service can be triggered and armed again, and the response at rest is small enough for a recovery."""
-    along, value = _columns(tables["response_curve"])
+    along, value = columns(tables["response_curve"])
     rest, below = values["response_rest_mHz"], values["response_step_below_mHz"]
     if values["response_step_permille"]:
         plausible = values["grid_plausible_mHz"]
@@ -109,7 +101,7 @@ def _services(values: Values, tables: Tables) -> Iterator[str]:
             if values[name] >= limit:
                 yield f"[response] {rows.split(name)[1]} {values[name]} must be below {other} {limit}"
     if values["response_duration_s"] or values["response_recovery_permille"]:
-        answer = max((abs(_at(mHz, along, value)) for mHz in (-rest, rest)), default=0) if along else 0
+        answer = max((abs(value_at(mHz, along, value)) for mHz in (-rest, rest)), default=0) if along else 0
         if answer > _MAX_REST_permille:
             yield (
                 f"[response] rest_mHz {rest}: the curve gives {answer:.0f} permille there, "
@@ -117,35 +109,18 @@ def _services(values: Values, tables: Tables) -> Iterator[str]:
             )
 
 
-def _at(x: int, along: Sequence[int], value: Sequence[int]) -> float:
-    """The value of a curve at x, constant beyond its ends."""
-    for (x0, y0), (x1, y1) in pairwise(zip(along, value, strict=True)):
-        if x0 < x <= x1:
-            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-    return value[0] if x <= along[0] else value[-1]
-
-
 def _ends_of_charge(values: Values, tables: Tables) -> Iterator[str]:
     """No charging at the cell's maximum, no discharging at its minimum."""
-    along, value = _columns(tables.get("limit_charge_cell", ()))
+    along, value = columns(tables.get("limit_charge_cell", ()))
     if not along or value[-1] != 0 or along[-1] > values["cell_voltage_max_mV"]:
         yield f"[limit] charge_cell must end with 0 at {values['cell_voltage_max_mV']} mV (voltage_max_mV) or below"
-    along, value = _columns(tables.get("limit_discharge_cell", ()))
+    along, value = columns(tables.get("limit_discharge_cell", ()))
     if not along or value[0] != 0 or along[0] < values["cell_voltage_min_mV"]:
         yield f"[limit] discharge_cell must begin with 0 at {values['cell_voltage_min_mV']} mV or above"
 
 
-def _levels(tables: Tables) -> Iterator[tuple[str, str, int, int, Sequence[int]]]:
-    """(key, signal, direction, level, [set, clear, set_ms, clear_ms]) of every alarm."""
-    levels = tables.get("alarms_levels", ())
-    for index, row in enumerate(rows.alarm_rows()):
-        key, signal, direction, level = row[:4]
-        at = L.WIDTH * index
-        yield str(key), str(signal), int(str(direction)), int(str(level)), levels[at : at + L.WIDTH]
-
-
 def _hysteresis(values: Values, tables: Tables) -> Iterator[str]:
-    for key, _, direction, _, (set_at, clear_at, set_ms, clear_ms) in _levels(tables):
+    for key, _, direction, _, (set_at, clear_at, set_ms, clear_ms) in levels_of(tables):
         if (set_at - clear_at) * direction <= 0:
             side = "below" if direction == ABOVE else "above"
             yield f"[alarms] {key}: clear {clear_at} must be {side} set {set_at}"
@@ -155,7 +130,7 @@ def _hysteresis(values: Values, tables: Tables) -> Iterator[str]:
 
 def _ages(values: Values, tables: Tables) -> Iterator[str]:
     """Each age has a maximum. An alarm with a level above it could not occur."""
-    for key, signal, _, _, (set_at, *_) in _levels(tables):
+    for key, signal, _, _, (set_at, *_) in levels_of(tables):
         maximum = _MAX_AGE_ms.get(signal, AGE_NEVER)
         if signal.endswith("_age_ms") and set_at > maximum:
             yield f"[alarms] {key}: set {set_at} cannot be reached: allowed is at most {maximum} ms"
@@ -163,7 +138,7 @@ def _ages(values: Values, tables: Tables) -> Iterator[str]:
 
 def _level_order(values: Values, tables: Tables) -> Iterator[str]:
     """A higher level of a signal sets beyond the lower ones, or at the same value after a longer time."""
-    found = list(_levels(tables))
+    found = list(levels_of(tables))
     for key, signal, direction, level, (set_at, _, set_ms, _) in found:
         for other, other_signal, other_direction, other_level, (other_at, _, other_ms, _) in found:
             same = (signal, direction) == (other_signal, other_direction)
@@ -176,7 +151,7 @@ def _trips_in_window(values: Values, tables: Tables) -> Iterator[str]:
     """The rack opens before a cell leaves its voltage window."""
     ends = (("cell_max_mV", "cell_voltage_max_mV", 1), ("cell_min_mV", "cell_voltage_min_mV", -1))
     for signal, limit, direction in ends:
-        sets = [at for _, of, _, level, (at, *_) in _levels(tables) if of == signal and level == TRIP]
+        sets = [at for _, of, _, level, (at, *_) in levels_of(tables) if of == signal and level == TRIP]
         if sets and min(at * direction for at in sets) > values[limit] * direction:
             yield f"[alarms] {signal}: no trip at {values[limit]} mV, the limit of [cell] {rows.split(limit)[1]}"
 
@@ -209,7 +184,7 @@ def _times(values: Values, tables: Tables) -> Iterator[str]:
             f"[afe] period_ms {values['afe_period_ms']} must be longer than {shortest} ms: [rack] scan_ms {scan}, "
             f"a collection of {COLLECT_ms} ms and the evaluation of {ANSWER_ms} ms"
         )
-    for key, _, _, _, (set_at, _, set_ms, _) in _levels(tables):
+    for key, _, _, _, (set_at, _, set_ms, _) in levels_of(tables):
         if key in _AFE_AGES and values["afe_period_ms"] >= set_at:
             yield f"[afe] period_ms {values['afe_period_ms']} must be shorter than [alarms] {key}, {set_at} ms"
         if key == "cells_lost" and set_at + set_ms + COLLECT_ms + 2 * scan > LOST_MAX_ms:
@@ -275,7 +250,7 @@ def _ranges(values: Values, tables: Tables) -> Iterator[str]:
     bus_V = values["cell_series"] * values["cell_voltage_max_mV"] / 10 / values["sensor_divider_pct"]
     if bus_V > _INA228_BUS_V:
         yield f"[sensor] divider_pct leaves {bus_V:.0f} V at the INA228, whose limit is {_INA228_BUS_V} V"
-    for key, signal, _, _, (set_at, *_) in _levels(tables):
+    for key, signal, _, _, (set_at, *_) in levels_of(tables):
         if signal == "current_dA" and abs(set_at) > values["overcurrent_sensor_dA"]:
             yield f"[alarms] {key}: set {set_at} is beyond [overcurrent] sensor_dA {values['overcurrent_sensor_dA']}"
 
@@ -287,7 +262,7 @@ def _alerts(values: Values, tables: Tables) -> Iterator[str]:
     """The alert of the sensor is at or below the trip level, and high enough for the resolution of the sensor."""
     shunt = values["sensor_shunt_uohm"]
     minimum = -(-_ALERT_BITS * _INA228_BIT_uV // shunt)
-    trips = {key: abs(set_at) for key, _, _, _, (set_at, *_) in _levels(tables)}
+    trips = {key: abs(set_at) for key, _, _, _, (set_at, *_) in levels_of(tables)}
     for name, trip in _ALERTS:
         key, amps = rows.split(name)[1], values[name]
         if 10 * amps > trips[trip]:

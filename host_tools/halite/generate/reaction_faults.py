@@ -34,7 +34,7 @@ SLOW_ms = 100           # period of the task that reads the gas sensor
 # that the cause just misses them. Each time is there twice: without and with a scan before it.
 _SAMPLE_ms, _CELLS_READ_ms, _TEMPS_READ_ms = ((ms + 1, SCAN_ms + ms + 1) for ms in
                                               (0, CELLS_ms - TAKE_OVER_ms, TEMPS_ms - TAKE_OVER_ms))
-CHECK_ms = 10_000       # period of the AFE's wire check, and of the collection that checks the CRC over the config
+CHECK_ms = 10_000       # period of the AFE's wire check; the controller reads each word of the config again within it
 FROZEN_ms = 500         # five scans of 100 ms: [afe] still_scans and period_ms
 RUNAWAY_ms = 4_000      # 3 s of rise in steps of half a second; the first and the last step are incomplete
 

@@ -310,8 +310,8 @@ slower by the difference. *foxBMS 2* is detection and reaction with its publishe
 
 Rows with a debounce of seconds are simulated without it; the time adds it, one more period and one more collection. The
 time of a thermal runaway begins when rise and witness are there. It includes 3 s in steps of half a second and the
-reading of the temperatures. Each {CHECK_ms // 1000} s the AFE checks its wires, and the controller checks its config
-with a CRC.
+reading of the temperatures. Each {CHECK_ms // 1000} s the AFE checks its wires, and the controller has read every
+word of its config again.
 
 | fault | alarm | open command, ms | open contact, ms | bar, ms | debounce, ms | foxBMS 2, ms |
 |---|---|---|---|---|---|---|

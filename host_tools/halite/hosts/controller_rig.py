@@ -3,6 +3,7 @@
 Tests and the generator of the reaction times use it under CPython.
 """
 
+from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ use_firmware()
 
 from rack.base.clock import TICKS_MASK  # noqa: E402 - only after use_firmware
 from rack.control.controller import Controller  # noqa: E402
+from rack.control.protect.memory_guard import MemoryGuard  # noqa: E402
 from rack.control.sense.message_ages import advance, arrived  # noqa: E402
 from rack.definitions.codes import (  # noqa: E402
     COIL_NEG,
@@ -32,6 +34,9 @@ from rack.generated import ids as I  # noqa: E402
 CLEAN_mV = 400  # gas sensor in clean air, as in halite.plant.runaway.Gas
 HEALTHY = IN_HVIL | IN_ESTOP | IN_OC_OK | IN_COOLANT_FLOW
 
+# The rig's cells have no resistance: under current they stand still, as those of a frozen AFE do.
+_IDEAL_CELLS = {"afe_still_dA": 5_000, "afe_still_permille": 500}
+
 
 @cache
 def _loaded(name: str) -> Any:
@@ -43,12 +48,24 @@ def params(name: str = "bench", **changed: Any) -> Any:
     return SimpleNamespace(**{**vars(_loaded(name)), **changed})
 
 
+class _Changeable(SimpleNamespace):
+    """Parameters of a running rack. A change makes a new memory guard, as a start with them would."""
+
+    changed: Callable[[], None] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if self.changed:
+            self.changed()
+
+
 class Rig:
     """Runs a Controller against a minimal rack. A test may change cells, inputs and contacts, or silence a source."""
 
     def __init__(self, name: str = "bench", now_ms: int = 0, **changed: Any) -> None:
-        self.params = params(name, **changed)
+        self.params = _Changeable(**vars(params(name, **(_IDEAL_CELLS | changed))))
         self.c = self._controller()
+        self.params.__dict__["changed"] = self._guard_again
         self.s = self.c.s
         self.now_ms = now_ms
         self.ms = 0
@@ -73,6 +90,9 @@ class Rig:
 
     def _controller(self) -> Controller:
         return Controller(self.params)
+
+    def _guard_again(self) -> None:
+        self.c.memory = MemoryGuard(self.params, self.s, self.c.fixed())
 
     def arrive(self) -> None:
         """Deliver all cells and temperatures, except silent ones."""

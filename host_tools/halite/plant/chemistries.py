@@ -8,7 +8,7 @@ sheet. Pulses of 10 s give about twice AC (judgement).
 """
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -160,19 +160,13 @@ _SODIUM = CellData(
 
 # Sodium iron pyrophosphate: every number is judgement (no data sheet found), by analogy with the layered oxide: more
 # resistive, slower in the cold.
-_NFPP = CellData(
+_NFPP = replace(
+    _SODIUM,
     ohm_mohm_ah=((0.0, 45.0), (1.0, 45.0)),
     transfer_mohm_ah=((0.0, 80.0), (0.1, 60.0), (0.3, 44.0), (0.5, 40.0), (0.9, 42.0), (1.0, 48.0)),
     pair1_mohm_ah=((0.0, 50.0), (0.1, 30.0), (0.3, 16.0), (0.5, 12.0), (0.9, 14.0), (1.0, 20.0)),
     pair2_mohm_ah=((0.0, 90.0), (0.1, 55.0), (0.3, 28.0), (0.5, 20.0), (0.9, 22.0), (1.0, 30.0)),
-    pair1_s=20.0,
-    pair2_s=300.0,
-    ohm_J_per_mol=10_000.0,
     transfer_J_per_mol=28_000.0,
-    pair_J_per_mol=10_000.0,
-    hysteresis_V=((0.0, 0.003), (1.0, 0.003)),
-    hysteresis_rate=20.0,
-    entropic_V_per_K=((0.0, -2e-4), (0.5, -5e-5), (1.0, 5e-5)),
     leak_per_month=0.02,
     cold_loss=((-40.0, 0.30), (-20.0, 0.15), (0.0, 0.04), (25.0, 0.0)),
     ageing=_AGEING_NFPP,

@@ -45,7 +45,8 @@ def carry_out(action: Any, host: CpythonHost) -> str | None:
         host.controller.s[I.SETPOINT_W] = action.power_W
         return f"EMS asks for {action.power_W} W"
     if isinstance(action, Command):
-        refused = host.controller.command(COMMANDS[action.what])
+        who = codes.BY_KEY if action.what == "unlock" else codes.BY_CONSOLE
+        refused = host.controller.command(COMMANDS[action.what], who)
         return f"command {action.what}" + (f" refused ({refused})" if refused else "")
     return None
 

@@ -24,14 +24,16 @@ def emulate(
 ) -> int:
     """Run an emulated rack until Ctrl-C or SIGTERM; 0 after SIGTERM, 130 after Ctrl-C.
 
-    after_s: emulated seconds before the scenario. kept_flash: file of the flash between runs. image: another
-    MicroPython image.
+    after_s: emulated seconds before the scenario. kept_flash: file of the flash between runs; the FRAM is in a file of
+    this name with .fram. image: another MicroPython image.
     """
     config = load(config_name)
     scenario = scenarios.load(scenario_name) if scenario_name else None
     flash = _kept_flash(kept_flash) if kept_flash else None
+    kept_fram = kept_flash.with_name(kept_flash.name + ".fram") if kept_flash else None
+    fram = kept_fram.read_bytes() if flash and kept_fram and kept_fram.is_file() else None
     start = scenario.start_state() if scenario else None
-    emulated = emulated_rack(config, seed=seed, start=start, flash=flash, image=image)
+    emulated = emulated_rack(config, seed=seed, start=start, flash=flash, fram=fram, image=image)
     with _stop_signals() as stopped, BoardRunner(emulated.board, rs485=emulated.rs485) as runner:
         print(runner.port.path, flush=True)
         if runner.rs485_port:
@@ -40,8 +42,9 @@ def emulate(
             runner.call(lambda: play_after(emulated, after_s * 1000.0, scenario))
         while runner.running and not stopped.wait(_LOOK_S):
             pass
-        if kept_flash:
+        if kept_flash and kept_fram:
             write_whole(kept_flash, runner.call(emulated.board.flash_snapshot))
+            write_whole(kept_fram, runner.call(lambda: bytes(emulated.chips.fram.content)))
     return 130 if stopped.interrupted else 0
 
 

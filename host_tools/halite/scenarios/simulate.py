@@ -41,11 +41,13 @@ def simulate(scenarios: list[str], config_name: str, seed: int, report_file: Pat
     scenarios, config_name: files, or names of shipped ones. report_file: with several scenarios, the name of each is
     added to it. Raises HaliteError for a file that is missing or not valid.
     """
-    from halite.config import load
+    from halite.config import dangers, load
     from halite.scenarios.cpython_run import run
 
     loaded = [scenario.load(name) for name in scenarios]
-    config = load(config_name)
+    config = load(config_name, judged=False)
+    for line in dangers(config):
+        print(f"{config.path}: dangerous: {line}", file=sys.stderr)
     levels = report.alarm_levels(config)
     recordings = []
     for one in loaded:

@@ -16,8 +16,12 @@ MONITORED = {"insulation_monitor": 1, "insulation_age_ms": 4_000, "insulation_op
 
 
 def rack_of(config, soc=0.5, start_degC=25.0, **changed):
-    """A host with its rack before the first scan. changed: parameters."""
-    params = SimpleNamespace(**{**vars(load_params(config)), "rack_auto_close": 1, **changed})
+    """A host with its rack before the first scan. changed: parameters.
+
+    The shipped grid services keep the whole power for the response. Here the setpoint moves the power.
+    """
+    default = {"rack_auto_close": 1, "response_priority": 0}
+    params = SimpleNamespace(**{**vars(load_params(config)), **default, **changed})
     rack = Rack.from_params(params, soc=soc, start_degC=start_degC)
     return CpythonHost(rack, Controller(params))
 
@@ -125,15 +129,23 @@ def test_no_healthy_afe_counts_as_frozen(config, soc, start_degC, seconds):
 
     The first case takes 3 % of the capacity out of the plateau of LFP.
     """
-    host = closed(config, soc=soc, start_degC=start_degC)
+    host = closed(config, soc=soc, start_degC=start_degC, response_setpoint_permille_ps=500)
     found = []
-    host.on_scan = lambda us: found.append(host.controller.s[I.AFE_FROZEN])
+    current_dA = []
+
+    def note(us):
+        found.append(host.controller.s[I.AFE_FROZEN])
+        current_dA.append(host.controller.s[I.CURRENT_dA])
+
+    host.on_scan = note
     for power_W in (0, *(POWER_W[config] * n // 5 for n in (1, -1, 5, -5, 2, 0, 4))):
         host.controller.s[I.SETPOINT_W] = power_W
         run(host, 4_000)
     run(host, 1_000 * seconds)
     assert not any(found)
     assert host.controller.s[I.STATE] == STATE_CLOSED
+    still_dA = host.controller.params.afe_still_dA
+    assert max(current_dA) > 2 * still_dA and min(current_dA) < -2 * still_dA
 
 
 # flooded bus

@@ -145,12 +145,18 @@ def test_close_open_and_reset_match_the_console() -> None:
     assert slave.console_answer("close").startswith("refused: a trip is latched")
     slave.rig.in_bits |= IN_ESTOP
     slave.rig.run(2_000)
-    assert slave.write("AlmRst", 1, model=802) == 0
+    assert slave.write("AlmRst", 1, model=802) == FAILURE
+    assert slave.value("Refused") == codes.REFUSED_PERSON
+    slave.rig.run(2_000)
+    assert slave.s[I.TRIP_CODE] != 0
+    assert slave.console_answer("reset") == ',"ok":true'
     assert slave.unlocked == 2  # acknowledging may allocate
     slave.rig.run(1_000)
     assert slave.s[I.TRIP_CODE] == 0
     assert slave.value("Evt1", 802) == 1 << 26  # a warning: the rig has no mains
-    assert slave.write("SetOp", 1, model=802) == 0
+    assert slave.write("SetOp", 1, model=802) == FAILURE
+    assert slave.value("Refused") == codes.REFUSED_HELD
+    assert slave.console_answer("close") == ',"ok":true'
     assert slave.write("SetOp", 2, model=802) == 0
     assert slave.s[I.EMS_AGE_ms] > 0
 
@@ -168,6 +174,26 @@ def test_the_ems_does_not_overrule_open_on_the_console() -> None:
     assert slave.value("SetOp", 802) == 1
     assert slave.write("SetOp", 2, model=802) == 0
     assert slave.write("SetOp", 1, model=802) == 0
+
+
+def test_the_ems_resets_an_ordinary_trip() -> None:
+    """AlmRst releases an over-current once; a reset that releases no trip is refused and says so."""
+    slave = Slave()
+    assert slave.write("AlmRst", 1, model=802) == FAILURE
+    assert slave.value("Refused") == codes.REFUSED_NOTHING
+    for refused in (0, codes.REFUSED_PERSON):
+        slave.rig.run(1_500)
+        assert slave.write("SetOp", 1, model=802) == 0
+        slave.rig.until(lambda: slave.s[I.STATE] == codes.STATE_CLOSED)
+        slave.s[I.CURRENT_dA] = slave.params.overcurrent_sensor_dA - 1
+        slave.rig.run(100)
+        assert slave.write("AlmRst", 1, model=802) == FAILURE
+        slave.s[I.CURRENT_dA] = 0
+        slave.rig.run(2_000)
+        assert slave.write("AlmRst", 1, model=802) == (FAILURE if refused else 0)
+        assert slave.value("Refused") == refused
+        slave.rig.run(100)
+        assert (slave.s[I.TRIP_CODE] != 0) == (refused != 0)
 
 
 @pytest.mark.parametrize(("name", "value"), [("SetOp", 0), ("SetOp", 3), ("AlmRst", 2)])
@@ -230,6 +256,35 @@ def test_a_broadcast_is_executed_and_not_answered() -> None:
     assert slave.s[I.SETPOINT_W] == 321
     assert slave.ask(write_request(address("SetW"), long(10**7), unit=0)) == b""
     assert slave.value("Refused") == codes.REFUSED_VALUE
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_broadcast_neither_closes_nor_resets(writes: bool) -> None:
+    """A broadcast that closes or resets is refused by each rack; a broadcast may open all racks."""
+    slave = Slave()
+
+    def broadcast(name: str, value: int) -> None:
+        at = address(name, 802)
+        frame = write_request(at, [value], unit=0) if writes else single_request(at, value, unit=0)
+        assert slave.ask(frame) == b""
+
+    slave.rig.run(1_500)
+    broadcast("SetOp", 1)
+    assert not slave.c.contactors.wanted and slave.value("Refused") == codes.REFUSED_BROADCAST
+    slave.rig.close()
+    broadcast("SetOp", 2)
+    slave.rig.until(lambda: slave.s[I.COILS] == 0)
+    slave.s[I.GAS_mV] = 3_300
+    slave.rig.run(2_000)
+    slave.s[I.GAS_mV] = 0
+    slave.rig.run(12_000)
+    broadcast("AlmRst", 1)
+    slave.rig.run(100)
+    assert slave.s[I.TRIP_CODE] and slave.value("Refused") == codes.REFUSED_BROADCAST
+    assert slave.ask(write_request(address("CtrlHb", 802), [7, 1], unit=0)) == b""
+    slave.rig.run(100)
+    assert slave.s[I.TRIP_CODE]
+    assert slave.write("AlmRst", 1, model=802) == 0
 
 
 def test_silence_of_the_ems_ends_the_setpoint() -> None:

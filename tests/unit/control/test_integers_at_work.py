@@ -10,6 +10,7 @@ from rack.control.response.response import PERIOD_TICK_NS
 from rack.control.response.response_test import DONE, RAMP, RUNNING, STEP, STOPPED
 from rack.control.sense.message_ages import arrived
 from rack.definitions.codes import (
+    BY_KEY,
     CMD_CLOSE,
     CMD_OPEN,
     CMD_RESET,
@@ -175,7 +176,7 @@ def trips(rig: Work) -> None:
         if rig.s[I.STATE] != STATE_LOCKED_OUT:
             rig.closed_again()
     assert rig.s[I.STATE] == STATE_LOCKED_OUT
-    assert rig.c.command(CMD_UNLOCK) == 0
+    assert rig.c.command(CMD_UNLOCK, BY_KEY) == 0
     rig.work(100)
     rig.closed_again()
     rig.in_bits &= ~IN_HVIL

@@ -17,6 +17,9 @@ from rack.definitions.alarms import ROWS, TRIP
 from rack.definitions.codes import (
     ACT_OPEN,
     ACT_ZERO,
+    BY_CONSOLE,
+    BY_EMS,
+    BY_KEY,
     CMD_CLOSE,
     CMD_OPEN,
     CMD_RESET,
@@ -57,6 +60,8 @@ _DANGERS = {danger.key: danger for danger in DANGERS}
 
 def _period_of(mHz: int) -> int:
     return 1_000_000_000_000 // mHz // PERIOD_TICK_NS
+
+_WHO = st.sampled_from([BY_EMS, BY_CONSOLE, BY_KEY])
 
 
 class Lithium:
@@ -144,10 +149,10 @@ class Machine(RuleBasedStateMachine):
     def time_jumps(self, dt: int) -> None:
         self.scan(dt)
 
-    @rule(what=st.sampled_from([CMD_OPEN, CMD_CLOSE, CMD_CLOSE, CMD_RESET, CMD_RESET, CMD_UNLOCK, 77]))
-    def operator(self, what: int) -> None:
+    @rule(what=st.sampled_from([CMD_OPEN, CMD_CLOSE, CMD_CLOSE, CMD_RESET, CMD_RESET, CMD_UNLOCK, 77]), who=_WHO)
+    def operator(self, what: int, who: int = BY_KEY) -> None:
         locked = self.rig.s[I.STATE] == STATE_LOCKED_OUT
-        accepted = self.rig.c.command(what) == 0
+        accepted = self.rig.c.command(what, who) == 0
         if what == CMD_RESET and accepted:
             assert not locked
             self.tripped_since_reset = False
@@ -251,7 +256,7 @@ class Machine(RuleBasedStateMachine):
                 return
             if rig.c.command(CMD_RESET) == 0:
                 self.tripped_since_reset = False
-            rig.c.command(CMD_UNLOCK)
+            rig.c.command(CMD_UNLOCK, BY_KEY)
             rig.c.command(CMD_CLOSE)
             self.scan(10 if rig.s[I.STATE] in _MOVING else 100)
         raise AssertionError((rig.s[I.STEP], rig.s[I.TRIP_CODE], rig.s[I.ACTIONS]))

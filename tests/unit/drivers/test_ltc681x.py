@@ -99,7 +99,8 @@ def test_a_poll_neither_waits_for_the_bus_nor_loops_over_devices():
     def watched(now_us):
         nonlocal most_us, most_lines, lines
         lines = rig.spi.waited_us = 0
-        kernels = {"count_good", "to_cells", "count_unconfigured", "take_aux", "to_temps", "pec15", "ptr8", "ptr32"}
+        kernels = {"count_good", "to_cells", "count_unconfigured", "take_aux", "to_temps", "first_shut_down", "pec15",
+                   "ptr8", "ptr32"}
         sys.settrace(lambda frame, event, argument: count if "/rack/" in frame.f_code.co_filename
                      and frame.f_code.co_name not in kernels else None)
         try:

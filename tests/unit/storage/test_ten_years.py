@@ -63,7 +63,7 @@ class Day(Rig):
 
     def acknowledge(self) -> None:
         """Let an operator reset the trip, and wait until it is forgiven."""
-        self.run(100)
+        self.run(700)   # the clear time of `estop`, before which a reset is refused
         assert self.s[I.TRIP_CODE] == code_of("estop")
         assert self.c.command(CMD_RESET) == 0
         self.draw(0, 65)

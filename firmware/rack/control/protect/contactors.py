@@ -28,6 +28,7 @@ from rack.definitions.codes import (
     WHY_ALARM,
     WHY_BUS,
     WHY_COOLING,
+    WHY_HELD,
     WHY_LOCKED,
     WHY_NO_RACK,
     WHY_NOT_ASKED,
@@ -57,6 +58,7 @@ COILS = (0, COIL_NEG, COIL_NEG | COIL_PRE, COIL_NEG | COIL_PRE | COIL_POS, COIL_
 _WELD_BUS = const(4)        # contactor_welded: the bus rose with main - alone; 1 and 2 are the auxiliary contacts
 _MIN_RACK_dV = const(100)   # a lower voltage cannot come from a rack: engineering judgement
 _MAX_TIME_ms = const(1 << 28)
+_STANDING = const(-1)       # the wish of auto_close, which does not expire
 
 
 @micropython.viper
@@ -100,7 +102,10 @@ class Contactors:
         self._s = s
         self.precharge = Precharge(params, s)
         self.wanted = params.rack_auto_close == 1
+        self.held = False       # a person or an emergency stop has opened: only a person at the rack closes
+        self.retried = False    # the EMS has released an over-current: the next one is a person's
         self._again = False     # a trip has opened a rack that shall be closed
+        self._left_ms = _STANDING   # until a request to close expires
         self._contradicted_ms = array("i", [0, 0])  # auxiliary contacts - and + against their coils
         self._bus_weld = 0
         self._contact_ms = params.contactor_aux_ms
@@ -120,8 +125,11 @@ class Contactors:
         precharge = self.precharge
         if precharge.heat_mJ or step == STEP_PRE:
             precharge.watch(step == STEP_PRE, dt)
+        self._drop_request(step, dt)
         if s[I.TRIPS]:
             self._forgive(dt)
+        elif step == STEP_CLOSED:
+            self.retried = False
         for guard, following in EXITS[step]:
             if guard(self):
                 self._enter(following)
@@ -129,6 +137,15 @@ class Contactors:
         step = s[I.STEP]
         s[I.COILS] = COILS[step]
         s[I.STATE] = STATES[step]
+
+    def ask(self):
+        """A command asks for closing. The request expires [contactor] close_ms after the command, or at rest after
+        the last try that it has begun. The standing wish of auto_close stays one.
+        """
+        if not self.wanted or self._left_ms != _STANDING:
+            self._left_ms = self._p.contactor_close_ms
+        self.wanted = True
+        self.held = False
 
     def open(self):
         """An operator opens: the rack stays open, also after a trip and its reset."""
@@ -138,22 +155,28 @@ class Contactors:
         """1 while automatic closing waits for the operator who has opened the rack."""
         return 1 if self._p.rack_auto_close and not (self.wanted or self._again) else 0
 
-    def reset(self):
-        """The operator has acknowledged: forget the failed precharges and a weld seen on the bus.
-
-        With auto_close the rack closes again, unless an operator had opened it.
-        """
+    def forget(self):
+        """Before a reset: forget the failed precharges and a weld seen on the bus. True if there were any."""
+        s = self._s
+        found = s[I.PRECHARGE_FAST] or s[I.PRECHARGE_SLOW] or self._bus_weld
         self.precharge.forget_failures()
         self._bus_weld = 0
-        self._s[I.CONTACTOR_WELDED] &= 3
-        if self._again:
-            self.wanted = self._p.rack_auto_close == 1
+        s[I.CONTACTOR_WELDED] &= 3
+        return found != 0
+
+    def resume(self):
+        """A reset has released a trip. With auto_close the rack closes again, unless an operator had opened it."""
+        if self._again and self._p.rack_auto_close:
+            self.wanted = True
+            self._left_ms = _STANDING
         self._again = False
 
     def unlock(self):
-        """Leave the lock-out with a clean count."""
+        """Leave the lock-out with a clean count. The rack waits for a command, also with auto_close."""
         self._s[I.TRIPS] = 0
         self._forgive_ms = self._forgive_s = 0
+        self.retried = False
+        self.open()
 
     def kept_heat(self):
         """Energy in the precharge resistor for retained data: quarters of its budget, 0..8.
@@ -177,7 +200,7 @@ class Contactors:
         if s[I.ACTIONS] & ACT_OPEN:
             return WHY_ALARM
         if not self.wanted:
-            return WHY_NOT_ASKED
+            return WHY_HELD if self.held else WHY_NOT_ASKED
         if s[I.STEP_ms] < self._p.contactor_settle_ms:
             return WHY_SETTLING
         if self.precharge.too_hot():
@@ -187,6 +210,23 @@ class Contactors:
         if self._bus_above(self._p.contactor_bus_permille):
             return WHY_BUS
         return 0
+
+    def _drop_request(self, step, dt):
+        """An open interlock ends every wish to close, also the one of auto_close: a person may be at the rack.
+
+        At rest, time and every alarm that demands opening end a request. The wish of auto_close outlasts an alarm,
+        because the alarms of an ordinary start end by themselves.
+        """
+        s = self._s
+        if s[I.ESTOP_PRESSED]:
+            self.held = True
+        if s[I.ESTOP_PRESSED] or s[I.HVIL_OPEN]:
+            self.open()
+        elif self.wanted and step == STEP_REST and self._left_ms != _STANDING:
+            self._left_ms -= dt
+            if self._left_ms <= 0 or s[I.ACTIONS] & ACT_OPEN:
+                self._left_ms = 0
+                self.wanted = False
 
     def _forgive(self, dt):
         """Forgive one counted trip after each contactor_trips_s without a lock-out."""
@@ -212,6 +252,9 @@ class Contactors:
         if step == STEP_RELEASE and s[I.ACTIONS] & ACT_OPEN:
             if s[I.TRIPS] < self._p.contactor_trips:
                 s[I.TRIPS] += 1
+        elif step == STEP_NEG:
+            if self._left_ms != _STANDING:      # a further try after a failed precharge has the same time
+                self._left_ms = self._p.contactor_close_ms
         elif step >= STEP_FAULT:
             self._again |= self.wanted
             self.wanted = False     # until a reset or an operator's command

@@ -137,6 +137,10 @@ class Limits:
         self._charge = self.charge.words
         self._discharge = self.discharge.words
 
+    def fixed(self):
+        """Words that never change: (array, first, end)."""
+        return tuple([(words, W.DERATE_ACTION, W.MAX_W + 1) for words in (self._charge, self._discharge)])
+
     def start(self):
         """Begin at the limits of the tables: the slow rise is for a limit that has been low."""
         for side in (self.charge, self.discharge):

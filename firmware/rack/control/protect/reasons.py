@@ -38,7 +38,7 @@ _SEPARATOR = const(124)  # "|"
 TEXTS = (
     b"tripped: reset when the cause is gone|locked out after repeated trips: unlock|not asked to close"
     b"|waiting before closing|precharge resistor cools|DC bus still charged|no rack voltage|closing|opening"
-    b"|an alarm holds it open"
+    b"|an alarm holds it open|opened by a person or the emergency stop: close it on the console"
 )
 LIMITS = b"rated power|cold|hot|core hot|cell voltage|SoC|alarm|tripped|rising"
 

@@ -14,13 +14,18 @@ from rack.control.protect.precharge import QUARTERS
 from rack.control.sense.soc import FULL_cpct, MAX_SOH_cpct, MIN_SOH_cpct, dAs_PER_Ah
 
 _DEEP = const(I.ALARM_DEEP_DISCHARGE)
-_IS_DEEP = const(1)             # bits of W.LATCHED
-_IS_OPENED = const(2)
-_CODE_SHIFT = const(2)
+_ESTOP = const(I.ALARM_ESTOP)
+_IS_DEEP = const(1)             # bits of W.LATCHED: a deep discharge is latched
+_IS_OPENED = const(2)           # auto_close does not close
+_CODE_SHIFT = const(2)          # of the first latched trip, eight bits
+_CODE_MASK = const(255)
+_IS_ESTOP = const(1 << 10)      # an emergency stop is latched
+_IS_HELD = const(1 << 11)       # only a person at the rack closes
+_IS_RETRIED = const(1 << 12)    # the EMS has released an over-current
 _TRIPS_MASK = const(255)        # bits of W.TRIPS
 _HEAT_SHIFT = const(8)
 _MAX_Ah = const(2**29)
-_MAX_LATCHED = const(1023)
+_MAX_LATCHED = const((1 << 13) - 1)
 
 
 class Retained:
@@ -40,7 +45,7 @@ class Retained:
     def restore(self, kept, soc, alarms, contactors):
         """Take over the words that the last run kept. A word outside its range is ignored.
 
-        A restart is not an operator's reset: the first trip and a deep discharge are latched again. Nor does a
+        A restart is not a reset: the first trip, a deep discharge and an emergency stop are latched again. Nor does a
         restart close a rack that an operator has opened, because a person may work there.
         """
         words = self.words
@@ -52,14 +57,24 @@ class Retained:
         latched = words[W.LATCHED]
         if latched & _IS_DEEP:
             alarms.latch(_DEEP)
-        if latched & _IS_OPENED:
+        if latched & (_IS_OPENED | _IS_HELD):
             contactors.open()
-        alarms.latch(latched >> _CODE_SHIFT)
+        contactors.held = latched & _IS_HELD != 0
+        contactors.retried = latched & _IS_RETRIED != 0
+        alarms.latch(latched >> _CODE_SHIFT & _CODE_MASK)
+        if latched & _IS_ESTOP:
+            alarms.latch(_ESTOP)
         contactors.restore(words[W.TRIPS] & _TRIPS_MASK, words[W.TRIPS] >> _HEAT_SHIFT)
 
     def pack(self, s, alarms, contactors):
         """Write latches, counted trips and the resistor's heat into the words. Scan context, does not allocate."""
         is_deep = _IS_DEEP if alarms.active[_DEEP - 1] & LATCHED else 0
-        is_opened = _IS_OPENED if contactors.opened() else 0
-        self.words[W.LATCHED] = s[I.TRIP_CODE] << _CODE_SHIFT | is_opened | is_deep
+        bits = _IS_OPENED if contactors.opened() else 0
+        if alarms.active[_ESTOP - 1] & LATCHED:
+            bits |= _IS_ESTOP
+        if contactors.held:
+            bits |= _IS_HELD
+        if contactors.retried:
+            bits |= _IS_RETRIED
+        self.words[W.LATCHED] = s[I.TRIP_CODE] << _CODE_SHIFT | bits | is_deep
         self.words[W.TRIPS] = contactors.kept_heat() << _HEAT_SHIFT | s[I.TRIPS]

@@ -34,7 +34,10 @@ def _update_phase_ages(state, elapsed: int, lost: int):
     k = ptr32(state)
     silent = 0
     phase = 0
-    while phase < k[K.PHASES]:
+    phases = k[K.PHASES]
+    if phases > 3:          # a bit may flip in RAM
+        phases = 3
+    while phase < phases:
         seen = k[K.PHASE_SEEN + phase]
         age = k[K.PHASE_AGES + phase]
         if seen != k[K.PHASE_SEEN_BEFORE + phase]:

@@ -73,14 +73,15 @@ def measure_kernel(state, rings, count: int) -> int:  # noqa: C901 - a call cost
     while samples > 0:
         samples -= 1
         # Least-squares frequency over the window, by running sums.
-        before = ring[k[K.NEWEST]]
-        newest = (k[K.NEWEST] + 1) & K.RING_MASK
+        last = k[K.NEWEST] & K.RING_MASK
+        before = ring[last]
+        newest = (last + 1) & K.RING_MASK
         if k[K.DUE] == newest:
             k[K.DUE] = (newest + 1) & K.RING_MASK
         value = sample
         if samples > 0:              # repeat the sample before: a step still needs two periods
             value = before
-            ring[K.TARGETS + newest] = ring[K.TARGETS + k[K.NEWEST]]
+            ring[K.TARGETS + newest] = ring[K.TARGETS + last]
             ring[K.STAMPS + newest] = k[K.CLOCK_NOW]
         held = k[K.HELD]
         leaving = 0

@@ -67,10 +67,10 @@ def request_kernel(k: ptr32, ring: ptr32, knots: ptr32):  # noqa: C901 - a call 
     k[K.CLOCK_NOW] = clock
     if samples != 0:
         # Each target waits in the ring until DELAY has passed.
-        newest = k[K.NEWEST]
+        newest = k[K.NEWEST] & K.RING_MASK      # masked in each kernel, as a bit may flip in RAM
         ring[K.TARGETS + newest] = target
         ring[K.STAMPS + newest] = clock
-        due = k[K.DUE]
+        due = k[K.DUE] & K.RING_MASK
         while due != newest and (clock - ring[K.STAMPS + ((due + 1) & K.RING_MASK)]) & K.CLOCK_MASK >= k[K.DELAY]:
             due = (due + 1) & K.RING_MASK
         k[K.DUE] = due

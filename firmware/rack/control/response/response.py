@@ -124,6 +124,15 @@ class Response:
 
         return ResponseTest(params, self, s)
 
+    def fixed(self):
+        """Words that never change: (array, first, end)."""
+        return (
+            (self._k, K.MIN_PERIOD, K.POWER_kW + 1),
+            (self._k, K.RAMP_DOWN, K.SCAN_ms + 1),
+            (self._curve, 0, len(self._curve)),
+            (self.services, G.POWER_W, G.BAND_cpct + 1),
+        )
+
     def on_period(self, count, phase=0):
         """Take a period of `count` ticks of PERIOD_TICK_NS of a phase; return the request in W. Interrupt context."""
         k = self._k

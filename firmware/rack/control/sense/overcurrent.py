@@ -86,9 +86,18 @@ class Overcurrent:
         p = params
         self._s = s
         stale_ms = p.alarms_levels[L.WIDTH * (I.ALARM_CURRENT_LOST - 1) + L.SET]
-        self._state = array("i", [p.overcurrent_sensor_dA, p.soc_rest_dA, 0, 0, stale_ms])
+        self._state = array("i", [p.overcurrent_sensor_dA, p.soc_rest_dA, stale_ms, 0, 0])
         self.charge = overload(p.overcurrent_charge_dA, p.overcurrent_charge_A2s)
         self.discharge = overload(p.overcurrent_discharge_dA, p.overcurrent_discharge_A2s)
+
+    def fixed(self):
+        """Words that never change: (array, first, end)."""
+        end = O.BUDGET_A2s + 1
+        return (
+            (self._state, S.RANGE_dA, S.STALE_ms + 1),
+            (self.charge, O.RATED_A2, end),
+            (self.discharge, O.RATED_A2, end),
+        )
 
     def scan(self, dt):
         """Judge the present current; dt: ms since the last scan. Does not allocate."""

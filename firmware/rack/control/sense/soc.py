@@ -74,6 +74,10 @@ class SocEstimator:
         self._since_dAs = 0         # charge counted since then
         self.derive()
 
+    def fixed(self):
+        """Words that never change: (array, first, end)."""
+        return ((self._by_mV, 0, len(self._by_mV)),)
+
     def restored(self):
         """The words have been taken over from the last run: derive the signals from them."""
         words = self.words

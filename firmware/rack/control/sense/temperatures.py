@@ -163,7 +163,7 @@ class Temperatures:
         self._good_ms = array("i", [0] * n)
         self._words = w = array("i", [0] * W.WORDS)
         w[W.SENSORS] = n
-        w[W.GROUP] = params.afe_temps_per_device
+        self._group = params.afe_temps_per_device
         w[W.JUMP] = params.plausible_jump_dK
         w[W.COLD] = params.plausible_disagree_dK
         w[W.FROZEN] = params.plausible_frozen_dK
@@ -173,12 +173,18 @@ class Temperatures:
         s[I.TEMP_MAX_ddegC] = s[I.TEMP_MIN_ddegC] = s[I.CORE_MAX_ddegC] = NEUTRAL_ddegC
         s[I.TEMPS_LOST_AT] = -1
 
+    def fixed(self):
+        """Words that never change: (array, first, end)."""
+        return ((self._words, W.JUMP, W.RETURN_ms + 1),)
+
     def arrived(self, dt):
         """Judge a complete scan; dt: ms since the one before. Does not allocate.
 
         With every sensor lost the extremes keep their last values: the count of lost sensors trips.
         """
         w = self._words
+        w[W.SENSORS] = self.n       # again each time: the kernels index with both, and a bit may flip in RAM
+        w[W.GROUP] = self._group
         _judge_alone(self._raw, self._last, self.why, self._good_ms, w, dt)
         _compare(self._raw, self._last, self.why, self._good_ms, self._anchor, w)
         _replace(self._raw, self.why, self.used, w)

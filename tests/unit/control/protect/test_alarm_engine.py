@@ -11,8 +11,30 @@ from halite.hosts.controller_rig import Rig, params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.protect.alarm_engine import LATCHED, Alarms
-from rack.definitions.alarms import ABOVE, ALWAYS, BELOW, DERATE, ENERGISED, NEVER, ROWS, TRIP, code_of
-from rack.definitions.codes import ACT_OPEN, STATE_CLOSED
+from rack.control.protect.authority import RIGHTS
+from rack.definitions.alarms import (
+    ABOVE,
+    ALWAYS,
+    BELOW,
+    DERATE,
+    ENERGISED,
+    KEY,
+    LOCAL,
+    NEVER,
+    REPEAT,
+    ROWS,
+    TRIP,
+    code_of,
+)
+from rack.definitions.codes import (
+    ACT_OPEN,
+    BY_CONSOLE,
+    RIGHT_KEY,
+    RIGHT_LOCAL,
+    RIGHT_REPEAT,
+    RIGHT_RESET,
+    STATE_CLOSED,
+)
 from rack.definitions.pcs_codes import PCS_TIMEOUT
 from rack.definitions.signals import SIGNALS
 from rack.generated import alarm_levels as L
@@ -31,7 +53,7 @@ class Model:
         self.on = self.latched = False
         self.held: int | None = None
 
-    def scan(self, value: int, dt: int, energised: bool, reset: bool) -> None:
+    def scan(self, value: int, dt: int, energised: bool, rights: int) -> None:
         bound = self.clear if self.on else self.set
         upwards = self.above != self.on
         if not (value >= bound if upwards else value <= bound):
@@ -40,36 +62,39 @@ class Model:
         self.held = 0 if self.held is None else self.held + dt
         if self.held < (self.clear_ms if self.on else self.set_ms):
             return
-        if self.on and self.latched and not reset:
+        if self.on and self.latched and not rights & _NEEDED[self.latching]:
             return
         self.on = not self.on
-        self.latched = self.on and (self.latching == ALWAYS or (self.latching == ENERGISED and energised))
+        self.latched = self.on and self.latching != NEVER and (self.latching != ENERGISED or energised)
         self.held = None
 
 
+# right that each kind of latch needs
+_NEEDED = {ALWAYS: RIGHT_RESET, ENERGISED: RIGHT_RESET, LOCAL: RIGHT_LOCAL, KEY: RIGHT_KEY, REPEAT: RIGHT_REPEAT}
+
 _rows = st.sampled_from(range(len(ROWS)))
 _elapsed = st.sampled_from([10, 10, 30, 0, 1, 1000])
-_scan = st.tuples(st.integers(-9, 9), _elapsed, st.booleans(), st.sampled_from([False, False, True]))
+_scan = st.tuples(st.integers(-9, 9), _elapsed, st.booleans(), st.sampled_from([0, 0, 0, *RIGHTS]))
 _time = st.sampled_from([0, 0, 10, 25, 60])
 
 
 @settings(max_examples=150)
 @given(_rows, st.integers(-4, 4), st.integers(0, 5), _time, _time, st.lists(_scan, min_size=15, max_size=40))
 def test_every_row_behaves_as_its_words_say(
-    at: int, level: int, gap: int, set_ms: int, clear_ms: int, scans: list[tuple[int, int, bool, bool]]
+    at: int, level: int, gap: int, set_ms: int, clear_ms: int, scans: list[tuple[int, int, bool, int]]
 ) -> None:
     row = ROWS[at]
     levels = [value for row in ROWS for value in (2**29 * row[2], 2**29 * row[2], 0, 0)]
     own = [level, level - gap * row[2], set_ms, clear_ms]
     levels[L.WIDTH * at : L.WIDTH * (at + 1)] = own
     s = array("i", [0] * I.COUNT)
-    alarms = Alarms(SimpleNamespace(alarms_levels=array("i", levels)), s)
+    alarms = Alarms(SimpleNamespace(alarms_levels=array("i", levels), rack_scan_ms=10), s)
     model = Model(row, own)
-    for value, dt, energised, reset in scans:
+    for value, dt, energised, rights in scans:
         s[_INDEX[row[1]]] = value
         was = model.on
-        alarms.scan(dt, energised, reset)
-        model.scan(value, dt, energised, reset)
+        alarms.scan(dt, energised, rights)
+        model.scan(value, dt, energised, rights)
         assert bool(alarms.active[at]) == model.on
         assert bool(alarms.active[at] & LATCHED) == model.latched
         assert s[I.ACTIONS] == (row[4] if model.on else 0)
@@ -87,20 +112,20 @@ def test_the_first_trip_keeps_its_place_until_all_are_reset() -> None:
     s[I.INSULATION_KOHM] = 1_000_000
     alarms = Alarms(p, s)
     s[I.ESTOP_PRESSED] = 1
-    alarms.scan(10, True, False)
+    alarms.scan(10, True, 0)
     s[I.CURRENT_dA] = 10_000
-    alarms.scan(10, True, False)
+    alarms.scan(10, True, 0)
     assert alarms.active[code_of("discharge_current_trip") - 1] & LATCHED
     assert s[I.TRIP_CODE] == code_of("estop")
     s[I.ESTOP_PRESSED] = 0
     for _ in range(200):
-        alarms.scan(10, True, False)
-    alarms.scan(10, True, True)
+        alarms.scan(10, True, 0)
+    alarms.scan(10, True, RIGHTS[BY_CONSOLE])
     assert s[I.TRIP_CODE] == code_of("estop"), "one cause is still there"
     s[I.CURRENT_dA] = 0
     for _ in range(600):
-        alarms.scan(10, True, False)
-    alarms.scan(10, True, True)
+        alarms.scan(10, True, 0)
+    alarms.scan(10, True, RIGHTS[BY_CONSOLE])
     assert s[I.TRIP_CODE] == 0
 
 
@@ -113,7 +138,7 @@ def test_a_restored_latch_opens_and_holds() -> None:
     alarms.latch(code_of("deep_discharge"))
     alarms.latch(code_of("hot_warn"))
     for _ in range(2):
-        alarms.scan(10, False, False)
+        alarms.scan(10, False, 0)
         assert s[I.TRIP_CODE] == code_of("deep_discharge")
     assert s[I.ACTIONS] & ACT_OPEN
     assert not alarms.active[code_of("hot_warn") - 1], "a row that never latches is not restored"
@@ -123,10 +148,10 @@ def test_a_row_that_never_stops_counting_does_not_leave_30_bits() -> None:
     s = array("i", [0] * I.COUNT)
     alarms = Alarms(params(), s)
     s[I.ESTOP_PRESSED] = 1
-    alarms.scan(10, False, False)
+    alarms.scan(10, False, 0)
     s[I.ESTOP_PRESSED] = 0
     for _ in range(200):
-        alarms.scan(10_000_000, False, False)
+        alarms.scan(10_000_000, False, 0)
     assert max(alarms.timers) < 2**30
 
 

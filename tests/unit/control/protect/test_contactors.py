@@ -10,6 +10,10 @@ from hypothesis import strategies as st
 from rack.control.protect import contactors
 from rack.definitions.alarms import code_of
 from rack.definitions.codes import (
+    BY_AUTO,
+    BY_CONSOLE,
+    BY_EMS,
+    BY_KEY,
     CMD_CLOSE,
     CMD_OPEN,
     CMD_RESET,
@@ -19,7 +23,9 @@ from rack.definitions.codes import (
     IN_ESTOP,
     IN_HVIL,
     REFUSED_ALARM,
+    REFUSED_KEY,
     REFUSED_LOCKED,
+    REFUSED_NOTHING,
     REFUSED_STATE,
     REFUSED_TRIPPED,
     REFUSED_UNKNOWN,
@@ -201,7 +207,7 @@ def test_repeated_trips_lock_out_and_only_an_unlock_leads_on() -> None:
         assert rig.s[I.TRIPS] == n + 1
         if n + 1 < rig.params.contactor_trips:
             assert rig.s[I.STATE] == STATE_FAULT
-            assert rig.c.command(CMD_UNLOCK) == REFUSED_STATE
+            assert rig.c.command(CMD_UNLOCK, BY_KEY) == REFUSED_STATE
             assert rig.c.command(CMD_RESET) == 0
             rig.run(30)
     assert rig.s[I.STATE] == STATE_LOCKED_OUT
@@ -209,7 +215,9 @@ def test_repeated_trips_lock_out_and_only_an_unlock_leads_on() -> None:
         assert rig.c.command(command) == REFUSED_LOCKED
     rig.run(500)
     assert rig.s[I.STATE] == STATE_LOCKED_OUT
-    assert rig.c.command(CMD_UNLOCK) == 0
+    for who in (BY_EMS, BY_CONSOLE, BY_AUTO):
+        assert rig.c.command(CMD_UNLOCK, who) == REFUSED_KEY
+    assert rig.c.command(CMD_UNLOCK, BY_KEY) == 0
     rig.run(30)
     assert rig.s[I.STATE] == STATE_FAULT, "the trip is still latched"
     assert rig.c.command(CMD_CLOSE) == REFUSED_TRIPPED
@@ -290,7 +298,7 @@ def test_an_unlocked_rack_waits_for_a_command() -> None:
     rig.c.restore(kept)
     _never_switches(rig, 1500)
     assert rig.s[I.STATE] == STATE_LOCKED_OUT
-    assert rig.c.command(CMD_UNLOCK) == 0
+    assert rig.c.command(CMD_UNLOCK, BY_KEY) == 0
     _never_switches(rig, 2500)
     rig.close()
 
@@ -302,17 +310,17 @@ def test_an_operators_opening_outlasts_a_trip_and_its_reset(opened: str) -> None
     if opened == "before":
         rig.c.command(CMD_OPEN)
         rig.run(1_500)
-    rig.in_bits &= ~IN_ESTOP
+    rig.s[I.CURRENT_dA] = 10_000
     rig.run(500)
     if opened == "tripped":
         rig.c.command(CMD_OPEN)
-    rig.in_bits |= IN_ESTOP
-    rig.run(1_000)
+    rig.s[I.CURRENT_dA] = 0
+    rig.run(2_000)
     assert rig.c.command(CMD_RESET) == 0
     rig.run(5_000)
     assert (rig.s[I.STATE] == STATE_CLOSED) == (opened == "never")
     if opened != "never":
-        assert rig.c.command(CMD_RESET) == 0
+        assert rig.c.command(CMD_RESET) == REFUSED_NOTHING
     rig.run(5_000)
     assert (rig.s[I.STATE] == STATE_CLOSED) == (opened == "never"), "nor does a second reset close it"
 

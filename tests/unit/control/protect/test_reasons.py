@@ -20,6 +20,7 @@ from rack.definitions.codes import (
     WHY_CHARGE,
     WHY_CLOSING,
     WHY_DISCHARGE,
+    WHY_HELD,
     WHY_LOCKED,
     WHY_NOT_ASKED,
     WHY_SETTLING,
@@ -45,7 +46,7 @@ def test_a_healthy_rack_has_at_most_one_reason() -> None:
     assert _reasons(rig) == []
     rig.c.command(CMD_OPEN)
     rig.run(100)
-    assert _reasons(rig) == [WHY_NOT_ASKED]
+    assert _reasons(rig) == [WHY_HELD]
     rig.c.command(CMD_CLOSE)
     rig.scan()
     assert _reasons(rig) == [WHY_SETTLING]
