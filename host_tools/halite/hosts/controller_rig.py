@@ -34,8 +34,8 @@ from rack.generated import ids as I  # noqa: E402
 CLEAN_mV = 400  # gas sensor in clean air, as in halite.plant.runaway.Gas
 HEALTHY = IN_HVIL | IN_ESTOP | IN_OC_OK | IN_COOLANT_FLOW
 
-# The rig's cells have no resistance: under current they stand still, as those of a frozen AFE do.
-_IDEAL_CELLS = {"afe_still_dA": 5_000, "afe_still_permille": 500}
+# The rig's cells have no resistance, so under current they stand still like those of a frozen AFE: out of its reach.
+_IDEAL_CELLS = {"afe_still_dA": 100_000, "afe_still_permille": 500}
 
 
 @cache
