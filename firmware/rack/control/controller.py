@@ -156,7 +156,7 @@ class Controller:
 
     def fixed(self):
         """Words of the parts that never change after the start, as MemoryGuard takes them."""
-        parts = (self.temperatures, self.overcurrent, self.limits, self.soc, self.response)
+        parts = (self.temperatures, self.frozen_afe, self.overcurrent, self.limits, self.soc, self.response)
         return tuple([span for part in parts for span in part.fixed()])
 
     def restore(self, kept):

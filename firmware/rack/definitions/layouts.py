@@ -341,8 +341,6 @@ LAYOUTS = {
         "Words before those of the first device in the search for frozen AFE devices, rack.control.sense.frozen_afe.",
         "HEAD",
         (
-            ("CELLS", 1, "cells of the rack"),
-            ("PER_DEVICE", 1, "cells of each device except the last"),
             ("STILL_dA", 1, "change of the current that moves every cell, 0.1 A"),
             ("STILL_SCANS", 1, "scans with such a change and without another cell: the device is frozen"),
             ("STILL_dAs", 1, "charge that moves every cell, 0.1 As"),

@@ -28,19 +28,18 @@ def _count_charge(state: ptr32, current: int, period_ms: int):
 
 
 @micropython.viper
-def _judge(cells: ptr32, state: ptr32, current: int) -> int:
-    """The first frozen device, from 1, or 0; current in 0.1 A.
+def _judge(cells: ptr32, state: ptr32, current: int, count: int, per_device: int) -> int:
+    """The first frozen device, from 1, or 0; current in 0.1 A; count: of all cells.
 
     state: the layout frozen_afe_head, then frozen_afe_device for each device.
     """
     charge = state[F.CHARGE_dAs]
-    count = state[F.CELLS]
     frozen = 0
     device = 0
     cell = 0
     at = F.HEAD
     while cell < count:
-        end = cell + state[F.PER_DEVICE]
+        end = cell + per_device
         if end > count:
             end = count
         mixed = 1
@@ -74,17 +73,20 @@ class FrozenAfe:
         self._s = s
         self._cells = cells_mV
         self._period_ms = params.afe_period_ms
+        self._per_device = params.afe_cells_per_device
         self._state = state = array("i", [0] * (F.HEAD + D.COLUMNS * params.afe_devices))
-        state[F.CELLS] = params.cell_series
-        state[F.PER_DEVICE] = params.afe_cells_per_device
         state[F.STILL_dA] = params.afe_still_dA
         state[F.STILL_SCANS] = params.afe_still_scans
         # 0.1 Ah are 360 dA s; a permille of a capacity is 0.36 times its 0.1 Ah
         state[F.STILL_dAs] = params.cell_capacity_dAh * 36 * params.afe_still_permille // 10
+
+    def fixed(self):
+        """Words that never change: (array, first, end)."""
+        return ((self._state, F.STILL_dA, F.STILL_dAs + 1),)
 
     def arrived(self):
         """Judge a complete scan of every cell."""
         s = self._s
         current = min(max(s[I.CURRENT_dA], -_MAX_CURRENT_dA), _MAX_CURRENT_dA)
         _count_charge(self._state, abs(current), self._period_ms)
-        s[I.AFE_FROZEN] = _judge(self._cells, self._state, current)
+        s[I.AFE_FROZEN] = _judge(self._cells, self._state, current, len(self._cells), self._per_device)

@@ -4,10 +4,12 @@ from array import array
 from typing import Any
 
 import pytest
-from halite.hosts.controller_rig import params
+from halite.hosts.controller_rig import Rig, params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.control.sense.frozen_afe import FrozenAfe
+from rack.definitions.alarms import code_of
+from rack.definitions.codes import CMD_RESET, REFUSED_ALARM
 from rack.generated import ids as I
 
 
@@ -84,3 +86,49 @@ def test_the_charge_counter_may_wrap() -> None:
     for _ in range(15_000):
         bench.scans(1, 20_000, (0, 1, 2))
         assert bench.s[I.AFE_FROZEN] == 0
+
+
+@pytest.mark.parametrize(("still_dA", "scans", "permille"), [(10, 3, 1), (200, 5, 30), (1_000, 20, 50)])
+def test_each_level_comes_from_the_config(still_dA: int, scans: int, permille: int) -> None:
+    """The step, the number of scans and the charge have the values of the config, not one less and not one more."""
+    given = {"afe_still_dA": still_dA, "afe_still_scans": scans, "afe_still_permille": permille}
+    bench = Bench(**given)
+    bench.scans(1, 0, (0, 1, 2))
+    assert bench.scans(2 * scans, still_dA - 1) == 0
+    assert bench.scans(scans - 1, still_dA) == 0
+    assert bench.scans(1, still_dA) == 1
+    bench = Bench(**given)
+    bench.scans(1, 10_000, (0, 1, 2))
+    needed = -(-36 * permille // 10)        # of 100 Ah, in scans of 100 ms at 1 000 A, rounded up
+    assert bench.scans(needed - 1, 10_000) == 0
+    assert bench.scans(1, 10_000) == 1
+
+
+def test_the_charge_keeps_its_remainder() -> None:
+    """At 0.1 A a scan moves 0.01 As: a tenth of a step of the counter. Ten of them are one."""
+    bench = Bench(afe_still_permille=1, cell_capacity_dAh=1)     # 3.6 dAs, so 3
+    bench.scans(1, 1, (0, 1, 2))
+    assert bench.scans(28, 1) == 0
+    assert bench.scans(2, 1) == 1
+
+
+def test_a_frozen_afe_opens_the_rack_twice() -> None:
+    """The trip is latched, a reset needs cells that move, and the second time opens again."""
+    rig = Rig("bench", afe_still_dA=20, afe_still_permille=30).close()
+    for _ in range(2):
+        rig.s[I.CURRENT_dA] = 40
+        assert abs(rig.until(lambda: not rig.s[I.COILS]) - 500) <= 110
+        assert rig.s[I.TRIP_CODE] == code_of("afe_frozen_trip")
+        rig.s[I.CURRENT_dA] = 0
+        rig.run(20_000)
+        assert rig.c.command(CMD_RESET) == REFUSED_ALARM        # the cells still stand still
+        rig.c.cells_mV[0] += 1
+        rig.run(4_900)
+        assert rig.s[I.TRIP_CODE] == code_of("afe_frozen_trip")
+        assert rig.c.command(CMD_RESET) == REFUSED_ALARM        # the clear time of 5 s
+        rig.run(400)
+        assert rig.s[I.TRIP_CODE] == code_of("afe_frozen_trip")  # cells that move release no latch
+        assert rig.c.command(CMD_RESET) == 0
+        rig.run(100)
+        assert rig.s[I.TRIP_CODE] == 0
+        rig.close()

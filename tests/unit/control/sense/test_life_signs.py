@@ -1,12 +1,14 @@
 """Life signs: insulation report, live zero of the gas sensor, fault bits of the AFE, age of its wire check."""
 
+from array import array
 from typing import Any
 
 import pytest
-from halite.hosts.controller_rig import CLEAN_mV, Rig
+from halite.hosts.controller_rig import CLEAN_mV, Rig, params
 from rack.comms.ems import INSULATION, PAIR, SETPOINT, Ems
 from rack.definitions.alarms import code_of
 from rack.definitions.codes import AGE_NEVER, CMD_CLOSE, CMD_RESET, REFUSED_ALARM, STATE_CLOSED
+from rack.generated import alarm_levels as L
 from rack.generated import ids as I
 
 AGE_ms, OPEN_ms = 5_000, 3_000
@@ -67,6 +69,15 @@ def test_an_old_report_warns_and_then_opens_twice() -> None:
         assert not rig.s[I.TRIP_CODE]
 
 
+@pytest.mark.parametrize(("age_ms", "open_ms"), [(1_000, 0), (2_000, 500), (12_000, 1_000)])
+def test_age_and_further_time_come_from_the_config(age_ms: int, open_ms: int) -> None:
+    """The trip comes after the sum of both; without a further time it comes with the age."""
+    rig = watched(insulation_age_ms=age_ms, insulation_open_ms=open_ms).close()
+    rig.silent.add("insulation")
+    assert abs(rig.until(lambda: not rig.s[I.COILS]) - age_ms - open_ms) <= 20
+    assert rig.s[I.TRIP_CODE] == code_of("insulation_old_trip")
+
+
 def test_a_slow_but_regular_report_raises_no_alarm() -> None:
     rig = watched().close()
     rig.silent.add("insulation")
@@ -119,6 +130,18 @@ def test_a_gas_sensor_below_its_live_zero_is_lost() -> None:
     assert not has(rig, "gas_lost") and not has(rig, "gas_lost_derate")
 
 
+def test_a_gas_sensor_without_live_zero_is_never_lost() -> None:
+    """Its config sets both levels to -2 mV: 0 V is clean air."""
+    levels = array("i", params().alarms_levels)
+    for key in ("gas_lost", "gas_lost_derate"):
+        at = L.WIDTH * (code_of(key) - 1)
+        levels[at + L.SET], levels[at + L.CLEAR] = -2, -1
+    rig = Rig(alarms_levels=levels)
+    rig.s[I.GAS_mV] = 0
+    rig.close().run(65_000)
+    assert not has(rig, "gas_lost") and not has(rig, "gas_lost_derate")
+
+
 def test_a_fault_bit_of_the_afe_derates_and_then_trips() -> None:
     """The bit derates in the next scan and opens after its minute; a fault that ends sooner does not open."""
     rig = Rig().close()
@@ -146,3 +169,26 @@ def test_a_wire_check_that_does_not_end_warns_and_trips() -> None:
     rig.silent.add("wires")
     assert abs(rig.until(lambda: not rig.s[I.COILS], 121_000) - 120_000) <= 20
     assert rig.s[I.TRIP_CODE] == code_of("wire_check_old_trip")
+
+
+@pytest.mark.parametrize(("key", "signal", "wrong", "good", "max_ms"), [
+    ("afe_trip", I.AFE_FAULT, 1, 0, 61_000), ("wire_check_old_trip", I.WIRE_CHECK_AGE_ms, 130_000, 0, 2_000),
+])  # fmt: skip
+def test_both_trips_need_a_reset_and_come_again(key: str, signal: int, wrong: int, good: int, max_ms: int) -> None:
+    """The cause alone releases no latch, a reset alone neither; the second occurrence opens again."""
+    rig = Rig().close()
+    if signal == I.WIRE_CHECK_AGE_ms:
+        rig.silent.add("wires")
+    for _ in range(2):
+        rig.s[signal] = wrong
+        rig.until(lambda: not rig.s[I.COILS], max_ms)
+        assert rig.s[I.TRIP_CODE] == code_of(key)
+        rig.run(6_000)
+        assert rig.c.command(CMD_RESET) == REFUSED_ALARM
+        rig.s[signal] = good
+        rig.run(6_000)
+        assert rig.s[I.TRIP_CODE] == code_of(key)
+        assert rig.c.command(CMD_RESET) == 0
+        rig.run(100)
+        assert rig.s[I.TRIP_CODE] == 0
+        rig.close()
