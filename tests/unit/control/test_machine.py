@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from halite.hosts.controller_rig import CLEAN_mV, HEALTHY, Rig
+from halite.hosts.controller_rig import HEALTHY, CLEAN_mV, Rig
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule

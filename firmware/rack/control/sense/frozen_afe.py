@@ -2,7 +2,7 @@
 
 Cells under current cannot stand still. A device is frozen when all its cells are the same, to the mV, while the current
 has moved (every cell moves by current times resistance), or while charge has flowed (every cell moves along its OCV).
-At rest equal cells prove nothing. A device that moves again is read again.
+At rest, equal cells do not prove a fault. A device that moves again is read again.
 """
 
 from array import array

@@ -1,4 +1,4 @@
-"""Age of the insulation report: a value that was never reported, or no longer is, is not good news.
+"""Age of the insulation report: an old value, or the value before the first report, is not good news.
 
 The EMS brings the insulation. A rack that believes its last word for ever stays closed onto a second earth fault.
 """

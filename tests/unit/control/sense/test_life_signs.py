@@ -100,7 +100,7 @@ def test_a_rack_without_a_monitor_judges_no_age() -> None:
     (INSULATION, INSULATION + 1, True), (SETPOINT, PAIR, True), (SETPOINT, INSULATION, False),
 ])  # fmt: skip
 def test_only_a_report_of_the_insulation_makes_it_fresh(first: int, end: int, fresh: bool) -> None:
-    """A setpoint of the EMS is no report; a refused report is not one either."""
+    """A setpoint and a refused report of the EMS leave the age as it is."""
     rig = Rig()
     ems = Ems(rig.params, rig.s)
     rig.s[I.INSULATION_AGE_ms] = AGE_NEVER
@@ -175,7 +175,7 @@ def test_a_wire_check_that_does_not_end_warns_and_trips() -> None:
     ("afe_trip", I.AFE_FAULT, 1, 0, 61_000), ("wire_check_old_trip", I.WIRE_CHECK_AGE_ms, 130_000, 0, 2_000),
 ])  # fmt: skip
 def test_both_trips_need_a_reset_and_come_again(key: str, signal: int, wrong: int, good: int, max_ms: int) -> None:
-    """The cause alone releases no latch, a reset alone neither; the second occurrence opens again."""
+    """The end of the cause releases no latch, nor does a reset before it; the second occurrence opens again."""
     rig = Rig().close()
     if signal == I.WIRE_CHECK_AGE_ms:
         rig.silent.add("wires")
