@@ -33,7 +33,8 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> EmulatedBoard:
     built = build.make(load("bench_rack"), short=False).files
     files = {path: data for path, data in built.items() if not path.startswith(_NOT_REPLAYED)}
     with_ltc = build.make(load(ltc_rack(tmp_path_factory.mktemp("ltc"))), short=False).files
-    files |= {f"rack/drivers/{name}.mpy": with_ltc[f"rack/drivers/{name}.mpy"] for name in ("ltc681x", "pec15")}
+    drivers = [f"rack/drivers/{name}.mpy" for name in ("ltc681x", "ltc681x_convert", "pec15")]
+    files |= {path: with_ltc[path] for path in drivers}
     files["replay.py"] = (SUPPORT / "replay.py").read_bytes()
     for name, config in CONFIGS.items():
         files[f"{name}.bin"] = record(name)

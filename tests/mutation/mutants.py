@@ -347,6 +347,26 @@ _ROWS = {
         ("SlowRise._begin_pass", "+ -> -", 1, "cells that heat a little more in a warming rack count as a runaway"),
         ("SlowRise._end_pass", "sensor != at and self._risen[sensor] >= need -> self._risen[sensor] >= need", 1,
          "a sensor is its own witness"),
+    "sense/frozen_afe.py": (
+        ("_count_charge", "moved % 1000 -> 0", 1, "the remainder of the charge is lost"),
+        ("_judge", "step >= state[F.STILL_dA] -> step > state[F.STILL_dA]", 1, "a step of the level is no proof"),
+        ("_judge", "current - state[at + D.SINCE_dA] -> current", 1, "a constant current is a proof"),
+        ("_judge", "0 - step -> 0", 1, "a current that falls is no proof"),
+        ("_judge", "charge - state[at + D.SINCE_dAs] -> charge", 1, "the charge before the last move is a proof"),
+        ("_judge", "frozen == 0 and state[at + D.SCANS] >= state[F.STILL_SCANS] -> frozen == 0", 1,
+         "a device that moves is frozen"),
+        ("_judge", "keep right", 2, "the last frozen device is named, not the first"),
+        ("_judge", "mixed != state[at + D.MIXED] -> mixed < state[at + D.MIXED]", 1, "a cell that rises does not move"),
+        ("FrozenAfe.arrived", "abs(current) -> current", 1, "charging is no witness"),
+        ("FrozenAfe.__init__", "params.cell_capacity_dAh * 36 * params.afe_still_permille // 10 -> "
+         "params.cell_capacity_dAh * params.afe_still_permille", 1, "the share of the capacity has the wrong unit"),
+    ),
+    "sense/life_signs.py": (
+        ("judge_insulation", "keep left", 1, "a fresh report counts as old"),
+        ("judge_insulation", "keep right", 1, "a rack without a monitor needs a report"),
+        ("judge_insulation", "s[I.COILS] == 0 -> s[I.COILS] < 0", 1, "an open rack closes without a report"),
+        ("judge_insulation", "age_ms + open_ms -> age_ms", 1, "a closed rack has no further time"),
+        ("judge_insulation", "drop if", 2, "a closed rack warns for ever"),
     ),
     "sense/soc.py": (
         ("SocEstimator.scan", "zero", 11, "the remainder of the charge count is lost"),

@@ -146,6 +146,8 @@ class Commands:
         for index in range(reasons.list()):
             yield ("," if index else "") + quote(why.text(reasons.codes[index]))
         yield "]"
+        if not self._app.params.insulation_monitor:
+            yield ',"unwatched":"insulation: [insulation] monitor = false"'
 
     def _tasks(self, words):
         app = self._app

@@ -48,6 +48,8 @@ class Ems:
         s = self._s
         for at in range(first, end):
             s[_SIGNALS[at]] = values[at]
+        if first <= INSULATION < end:
+            arrived(s, I.INSULATION_AGE_ms)
         if end > PAIR:
             arrived(s, I.PAIR_AGE_ms)
         self.alive()

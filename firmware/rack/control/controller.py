@@ -28,7 +28,9 @@ from rack.control.sense import message_ages
 from rack.control.sense.cells import Cells
 from rack.control.sense.core_temperature import CoreTemperature
 from rack.control.sense.cross_checks import CrossChecks
+from rack.control.sense.frozen_afe import FrozenAfe
 from rack.control.sense.inputs import judge_inputs
+from rack.control.sense.life_signs import judge_insulation
 from rack.control.sense.overcurrent import Overcurrent
 from rack.control.sense.runaway import Runaway
 from rack.control.sense.soc import SocEstimator
@@ -131,6 +133,9 @@ class Controller:
         s[I.INSULATION_KOHM] = 1_000_000
         self.alarms = Alarms(params, s)
         self.cells = Cells(params, s, self.cells_mV)
+        self.frozen_afe = FrozenAfe(params, s, self.cells_mV)
+        self._insulation_ms = params.insulation_age_ms if params.insulation_monitor else 0
+        self._insulation_open_ms = params.insulation_open_ms
         self.temperatures = Temperatures(params, s, self.temps_ddegC)
         self.runaway = Runaway(params, s, self.temperatures)
         self.overcurrent = Overcurrent(params, s)
@@ -153,7 +158,7 @@ class Controller:
 
     def fixed(self):
         """Words of the parts that never change after the start, as MemoryGuard takes them."""
-        parts = (self.temperatures, self.overcurrent, self.limits, self.soc, self.response)
+        parts = (self.temperatures, self.frozen_afe, self.overcurrent, self.limits, self.soc, self.response)
         return tuple([span for part in parts for span in part.fixed()])
 
     def restore(self, kept):
@@ -184,6 +189,7 @@ class Controller:
         """A complete, CRC-checked voltage scan is in cells_mV."""
         message_ages.arrived(self.s, I.CELLS_AGE_ms)
         self.cells.arrived()
+        self.frozen_afe.arrived()
 
     def temps_arrived(self):
         """A complete temperature scan is in temps_ddegC; sensors without a value hold NO_*."""
@@ -227,6 +233,7 @@ class Controller:
         dt = _begin(s, self.times, now_ms)
         self.response.update_mains_age(now_ms)
         judge_inputs(s)
+        judge_insulation(s, self._insulation_ms, self._insulation_open_ms)
         self.overcurrent.scan(dt)
         self.soc.scan(dt)
         self.alarms.scan(dt, not self.contactors.resting(), self._release)

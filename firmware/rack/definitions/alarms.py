@@ -126,7 +126,7 @@ ROWS = (
     ("wire_check_trip", "wire_check", ABOVE, TRIP, OPEN, ALWAYS, 25, "open cell wire, found by the AFE"),
     ("fram_warn", "fram_bad", ABOVE, WARN, INFORM, NEVER, 26, "FRAM data lost or FRAM silent"),
     ("coolant_lost", "coolant_ddegC", BELOW, WARN, INFORM, NEVER, 26, "coolant sensor lost, no heating"),
-    ("afe_warn", "afe_fault", ABOVE, WARN, INFORM, NEVER, 26, "AFE device reports a fault"),
+    ("afe_derate", "afe_fault", ABOVE, DERATE, BOTH, NEVER, 26, "AFE device reports a fault"),
     ("phase_lost", "phases_lost", ABOVE, WARN, INFORM, NEVER, 26, "mains phase lost"),
     ("pcs_warn", "pcs_state", ABOVE, WARN, INFORM, NEVER, 26, "PCS reports a fault or a request timeout"),
     # temperature sensors against their module
@@ -146,6 +146,15 @@ ROWS = (
     ("foreign_trip", "foreign_requests", ABOVE, TRIP, OPEN, ENERGISED, 25, "a second node sends our power requests"),
     ("step_derate", "step_errors", ABOVE, DERATE, BOTH, NEVER, 26, "cell voltages contradict the current"),
     ("step_trip", "step_errors", ABOVE, TRIP, OPEN, ALWAYS, 25, "cell voltages contradict the current"),
+    # life signs: insulation, gas sensor and AFE
+    ("insulation_old_warn", "insulation_old", ABOVE, WARN, INFORM, NEVER, 22, "insulation not reported"),
+    ("insulation_old_trip", "insulation_old", ABOVE, TRIP, OPEN, ENERGISED, 22, "insulation unknown for too long"),
+    ("gas_lost", "gas_mV", BELOW, WARN, INFORM, NEVER, 26, "gas sensor lost"),
+    ("gas_lost_derate", "gas_mV", BELOW, DERATE, BOTH, NEVER, 26, "gas sensor lost for too long"),
+    ("afe_trip", "afe_fault", ABOVE, TRIP, OPEN, ALWAYS, 25, "AFE device reports a fault for too long"),
+    ("afe_frozen_trip", "afe_frozen", ABOVE, TRIP, OPEN, ALWAYS, 25, "AFE cells stand still under current"),
+    ("wire_check_old_warn", "wire_check_age_ms", ABOVE, WARN, INFORM, NEVER, 26, "AFE wire check late"),
+    ("wire_check_old_trip", "wire_check_age_ms", ABOVE, TRIP, OPEN, ENERGISED, 25, "AFE wire check missing"),
 )
 
 

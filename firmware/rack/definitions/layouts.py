@@ -392,6 +392,27 @@ LAYOUTS = {
             ("LAST", 1, "us: latest run"),
         ),
     ),
+    "frozen_afe_head": (
+        "Words before those of the first device in the search for frozen AFE devices, rack.control.sense.frozen_afe.",
+        "HEAD",
+        (
+            ("STILL_dA", 1, "change of the current that moves every cell, 0.1 A"),
+            ("STILL_SCANS", 1, "scans with such a change and without another cell: the device is frozen"),
+            ("STILL_dAs", 1, "charge that moves every cell, 0.1 As"),
+            ("CHARGE_dAs", 1, "charge that has flowed in both directions, 0.1 As, wraps at 2**28"),
+            ("REST", 1, "remainder of it, 0.1 A ms"),
+        ),
+    ),
+    "frozen_afe_device": (
+        "Columns of one device in the search for frozen AFE devices, rack.control.sense.frozen_afe.",
+        "COLUMNS",
+        (
+            ("MIXED", 1, "a number made of all its cells: another number means that a cell has moved"),
+            ("SINCE_dA", 1, "current when a cell last moved, 0.1 A"),
+            ("SINCE_dAs", 1, "CHARGE_dAs when a cell last moved"),
+            ("SCANS", 1, "scans since then in which the current has moved"),
+        ),
+    ),
 }
 
 # Constants that belong to a layout's values: module: ((name, value as written, meaning), ...)

@@ -83,6 +83,13 @@ SCALARS = (
     ("afe_cells_per_device", 4, 18),     # each chip has its own range: halite.config.checks
     ("afe_temps_per_device", 1, 8),
     ("afe_period_ms", 50, 1_000),
+    ("afe_still_dA", 1, 5_000),          # a device whose cells stand still while the current moves by this
+    ("afe_still_scans", 2, 100),         # in this number of scans is frozen;
+    ("afe_still_permille", 1, 500),      # or while this share of the capacity flows
+    # [insulation] the EMS reports it: rack.comms.ems
+    ("insulation_monitor", 0, 1),        # 0: this rack has no monitor, so no age is judged
+    ("insulation_age_ms", 1_000, 300_000),   # an older report blocks closing, and warns while closed
+    ("insulation_open_ms", 0, 600_000),  # a closed rack opens this much later
     # [sensor] current sensor, temperature sensors and the CAN controller's crystal
     ("sensor_shunt_uohm", 1, 1_250),
     ("sensor_shunt_A", 1, 20_000),          # nameplate of the shunt: current,

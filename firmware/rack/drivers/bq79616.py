@@ -26,6 +26,7 @@ _PARTIAL_CYCLES = const(4)           # if devices are missing: wake the whole st
 _LOOK_CYCLES = const(20)             # if a link is broken: check after this number of cycles whether it is repaired
 _WIRE_CHECK_CYCLES = const(100)      # cycles from one open-wire check to the next
 _FIRST_CHECK_CYCLES = const(2)
+_CHECKS_MASK = const(0x3FFF)
 
 
 class Bq79616:
@@ -44,6 +45,7 @@ class Bq79616:
     fault: the first device, counted from 1, that reports an internal fault, or 0.
     open_wires: result of the open-wire check, 16 bits a device, high byte first. The same check reads back the
     registers on which the cell values depend. cycles_to_check: periods until the next check.
+    wire_checks: another number, 1 and up, after each check that has ended; 0 for a chip without this check.
     Counters: crc_errors, timeouts, invalid, wakes. In state AFE_RUN a poll does not allocate.
     """
 
@@ -59,6 +61,7 @@ class Bq79616:
         self.temps_ready = False
         self.open_wires = bytearray(2 * devices)
         self.cycles_to_check = _FIRST_CHECK_CYCLES
+        self.wire_checks = 1
         self.scan_us = 0
         self.state = AFE_WAKE
         self.pause_us = 0
@@ -219,6 +222,8 @@ class Bq79616:
         if not link.read(now_us, register, size):
             return False
         take_bytes(link.rx, link.counts[link.side], 2, self.open_wires, link.positions[link.side])
+        if not link.side:
+            self.wire_checks = (self.wire_checks & _CHECKS_MASK) + 1
         return True
 
     def _other_side(self, now_us, register, rows):

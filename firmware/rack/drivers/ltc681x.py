@@ -17,11 +17,10 @@ import micropython
 from micropython import const
 
 from rack.base.clock import TICKS_MASK
-from rack.base.viper import ptr8, ptr32
-from rack.definitions.codes import AFE_RUN, AFE_WAKE, NO_OPEN, NO_SHORT, NO_VALUE
+from rack.definitions.codes import AFE_RUN, AFE_WAKE
 from rack.drivers import ltc681x_commands as C
-from rack.drivers.ntc import RATIO_OPEN, RATIO_SHORT, SEGMENT_BITS, SEGMENT_MASK
-from rack.drivers.pec15 import TABLE, pec15, seal
+from rack.drivers.ltc681x_convert import count_good, count_unconfigured, first_shut_down, take_aux, to_cells, to_temps
+from rack.drivers.pec15 import TABLE, seal
 
 _READ_CELLS = (C.RDCVA, C.RDCVB, C.RDCVC, C.RDCVD, C.RDCVE, C.RDCVF)
 _READ_AUX = (C.RDAUXA, C.RDAUXB, C.RDAUXC, C.RDAUXD)
@@ -36,119 +35,8 @@ _ROWS_PER_POLL = const(2)            # use one group, and ask for the next
 _NEXT_POLL_us = const(1)             # no second kernel in this poll, and no pause before the readings are judged
 _CELLS_us = const(2_600)             # 2.3 ms
 _AUX_us = const(4_300)               # 3.9 ms
+_FAULT_CYCLES = const(100)           # as long as a BQ79616 keeps its bits
 _MAX_RETRIES = const(3)              # failed groups in a row before the driver gives the scan up
-_MIN_REFERENCE = const(24_000)       # 100 µV: 3 V - 0.6 V
-_MAX_REFERENCE = const(36_000)
-
-
-@micropython.viper
-def count_good(rx, devices: int, table) -> int:
-    """Count the devices, up to the first bad one, whose six bytes match their PEC."""
-    received = ptr8(rx)
-    good = 0
-    at = 4
-    while good < devices:
-        if int(pec15(rx, at, 6, table)) != (int(received[at + 6]) << 8) + int(received[at + 7]):
-            break
-        at += 8
-        good += 1
-    return good
-
-
-@micropython.viper
-def to_cells(rx, devices: int, first: int, cells: int, out, count: int) -> int:
-    """Convert three cells of each device from 100 µV to mV; returns the number of cells without a result."""
-    received = ptr8(rx)
-    cells_mV = ptr32(out)
-    missing = 0
-    device = 0
-    at = 4
-    while device < devices:
-        cell = first
-        while cell < first + 3:
-            raw = int(received[at]) + (int(received[at + 1]) << 8)
-            index = device * cells + cell
-            if raw == C.CLEARED:
-                missing += 1
-            elif cell < cells and index < count:
-                cells_mV[index] = (raw + 5) // 10
-            at += 2
-            cell += 1
-        at += 2
-        device += 1
-    return missing
-
-
-@micropython.viper
-def count_unconfigured(rx, devices: int) -> int:
-    """Count the devices, of checked RDCFGA groups, whose reference is off or that discharge a cell."""
-    received = ptr8(rx)
-    lost = 0
-    at = 4
-    while devices > 0:
-        if int(received[at]) & C.REFON == 0 or int(received[at + 4]) != 0 or int(received[at + 5]) != 0:
-            lost += 1
-        at += 8
-        devices -= 1
-    return lost
-
-
-@micropython.viper
-def take_aux(rx, devices: int, group: int, aux) -> int:
-    """Keep one aux group, 0..3, of each device; the four groups of a device are neighbours in aux.
-
-    Returns the number of devices whose first result is missing.
-    """
-    received = ptr8(rx)
-    target = ptr8(aux)
-    missing = 0
-    device = 0
-    while device < devices:
-        i = 0
-        while i < 6:
-            target[24 * device + 6 * group + i] = int(received[4 + 8 * device + i])
-            i += 1
-        if int(received[4 + 8 * device]) + (int(received[5 + 8 * device]) << 8) == C.CLEARED:
-            missing += 1
-        device += 1
-    return missing
-
-
-@micropython.viper
-def to_temps(aux, devices: int, temps: int, out, count: int, ntc):
-    """Convert the aux groups to 0.1 °C in out[0:count] by the NTC table of rack.drivers.ntc.
-
-    NO_OPEN and NO_SHORT stand for a broken sensor. NO_VALUE: no plausible reference (3 V ± 0.6 V; word 5, between GPIO5
-    and GPIO6), or no result.
-    """
-    words = ptr8(aux)
-    temps_ddegC = ptr32(out)
-    table = ptr32(ntc)
-    device = 0
-    while device < devices:
-        at = 24 * device
-        reference = int(words[at + 10]) + (int(words[at + 11]) << 8)
-        sensor = 0
-        while sensor < temps:
-            if sensor == 5:
-                at += 2
-            raw = int(words[at]) + (int(words[at + 1]) << 8)
-            value = NO_VALUE
-            if reference >= _MIN_REFERENCE and reference <= _MAX_REFERENCE and raw != C.CLEARED:
-                ratio = raw * 16384 // reference * 2     # 2**15 is the whole reference; the product stays below 2**30
-                if ratio >= RATIO_OPEN:
-                    value = NO_OPEN
-                elif ratio <= RATIO_SHORT:
-                    value = NO_SHORT
-                else:
-                    segment = ratio >> SEGMENT_BITS
-                    low = int(table[segment])
-                    value = (low + ((int(table[segment + 1]) - low) * (ratio & SEGMENT_MASK) >> SEGMENT_BITS) + 5) // 10
-            if device * temps + sensor < count:
-                temps_ddegC[device * temps + sensor] = value
-            at += 2
-            sensor += 1
-        device += 1
 
 
 @micropython.viper
@@ -163,7 +51,8 @@ class Ltc681x:
     layout: (devices 1..26, cells per device, temperatures per device, GPIO1 upwards). An LTC6811 has up to 12 cells and
     5 temperatures, an LTC6813 up to 18 and 9. outputs, flags and counters: as rack.drivers.bq79616.Bq79616.
     state: AFE_WAKE while the stack does not answer, otherwise AFE_RUN; in neither does a poll allocate.
-    Members that stay 0 here: fault (this family has no summary of faults), link_broken (the stack is not a ring),
+    fault: the first device, counted from 1, that has been in thermal shutdown, or 0.
+    Members that stay 0 here: wire_checks (no open-wire check), link_broken (the stack is not a ring),
     timeouts (an SPI transfer cannot time out) and wakes (every period begins with one). The same holds for open_wires:
     an open wire shows in the voltages, see [plausible] wire_mV.
     """
@@ -183,6 +72,8 @@ class Ltc681x:
         self.devices_seen = 0
         self.link_broken = False
         self.fault = 0
+        self.wire_checks = 0
+        self._fault_cycles = 0
         self.crc_errors = 0
         self.timeouts = 0
         self.invalid = 0
@@ -221,7 +112,11 @@ class Ltc681x:
         ) + cells + (
             (self._cells_done, 0, 0, _NEXT_POLL_us),
             (self._start, C.ADAX | C.MODE_7kHz, 0, _AUX_us),           # all GPIOs and the reference
-        ) + aux + ((self._temps_done, 0, 0, _NEXT_POLL_us),)
+        ) + aux + (
+            (self._ask, C.RDSTATB, 0, 0),
+            (self._take_status, 0, 0, 0),
+            (self._temps_done, 0, 0, _NEXT_POLL_us),
+        )
 
     # -- called by the application
 
@@ -378,6 +273,21 @@ class Ltc681x:
             self.invalid += 1
             return self._retry(1)
         self._retries = 0
+        return True
+
+    def _take_status(self, now_us, command, value):
+        """Keep a fault for a while after its last report: reading the status clears its bit."""
+        if not self._received(1):
+            return False
+        self._retries = 0
+        fault = first_shut_down(self._rx, self._devices)
+        if fault:
+            self.fault = fault
+            self._fault_cycles = _FAULT_CYCLES
+        elif self._fault_cycles:
+            self._fault_cycles -= 1
+        else:
+            self.fault = 0
         return True
 
     def _temps_done(self, now_us, command, value):

@@ -1,7 +1,7 @@
 """Commands of the LTC6811 and LTC6813: the one list for the driver, the chip model and the tests.
 
-Source: LTC6813-1 data sheet. This module has only constants: the build replaces their
-names by their values.
+Source: LTC6813-1 data sheet; place of THSD: LTC681x.cpp of Linduino, Analog Devices. This module has only constants:
+the build replaces their names by their values.
 """
 
 from micropython import const
@@ -32,4 +32,5 @@ PLADC = const(0x714)
 MODE_7kHz = const(0x100)            # MD bits of ADCV, ADOW and ADAX: the normal mode
 PULL_UP = const(0x040)              # ADOW: pull-up current instead of pull-down
 REFON = const(0x04)                 # first byte of configuration group A: the reference stays on
+THSD = const(0x01)                  # last byte of status group B: the die was too hot; reading clears it
 CLEARED = const(0xFFFF)             # a result register after CLRCELL or CLRAUX

@@ -7,6 +7,7 @@ from micropython import const
 
 from rack.generated import ids as I
 from rack.base.clock import TICKS_MASK
+from rack.control.sense.message_ages import arrived
 from rack.drivers import ntc
 
 _SHARE_US = const(1_000_000)    # time over which the CPU share is measured
@@ -22,6 +23,7 @@ class SlowTask:
         self._soc = app.controller.soc
         self._ntc_table = app.ntc_table
         self._afe = app.afe
+        self._wire_checks = 1
         self._pcs = app.pcs
         self._shunt = app.shunt
         self._console = app.console_task
@@ -40,6 +42,9 @@ class SlowTask:
         s[I.AFE_FAULT] = afe.fault
         s[I.LINK_BROKEN] = 1 if afe.link_broken else 0
         s[I.WIRE_CHECK] = afe.open_wire() if any(afe.open_wires) else 0
+        if afe.wire_checks != self._wire_checks or afe.wire_checks == 0:
+            self._wire_checks = afe.wire_checks
+            arrived(s, I.WIRE_CHECK_AGE_ms)
         self._pcs.send_limits()
         shunt = self._shunt
         elapsed_us = (now_us - self._share_us) & TICKS_MASK

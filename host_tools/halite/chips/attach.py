@@ -74,6 +74,7 @@ def ltc6813_of(rack: Rack) -> Ltc6813Stack:
     plant = rack.plant
     cells = _LTC6811_CELLS if plant.cells_per_device <= _LTC6811_CELLS else _LTC6813_CELLS
     stack = Ltc6813Stack(plant.devices, _afe_inputs(rack), cells)
+    stack.shut_down = rack.afe_faults
     stack.reached = lambda: min(rack.faults.places("afe_lost"), default=plant.devices)
     return stack
 

@@ -5,7 +5,7 @@ foxBMS 2 ltc_6813-1_cfg.h (facts of this project). Data for several devices: wri
 reads return the first device first; every six bytes are followed by their PEC.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from halite.chips.crc import pec15
@@ -56,6 +56,8 @@ class Ltc6813Stack:
     inputs(position): (cell voltages in V, GPIO ratios to VREF2 0..1). cells_per_device: 12 (LTC6811) or 18.
 
     open_wires: (position, n) of sense wires that are open; wire n is above cell n, wire 0 below cell 1.
+    shut_down(): positions that report a thermal shutdown.
+
     reached(): number of devices that answer; the rest of the chain is gone.
     """
 
@@ -72,6 +74,7 @@ class Ltc6813Stack:
         self.faults = faults or WireFaults()
         self.open_wires: set[tuple[int, int]] = set()
         self.reached: Callable[[], int] = lambda: devices
+        self.shut_down: Callable[[], Collection[int]] = tuple
         self.pec_errors = 0
         self._last_us = -_SLEEP_us
         self._ready_us = 0.0
@@ -214,7 +217,8 @@ class Ltc6813Stack:
         if command == C.RDSTATA:
             total_V = sum(word for word in device.cells[: self.cells_per_device] if word != C.CLEARED) * _LSB_V
             return _pack((_word(total_V / 30), _word(25.0 * 7.6e-3 + 2.1), _word(5.0)))
-        return _pack((_word(3.3), 0, 0)) if command == C.RDSTATB else None
+        hot = C.THSD if device.position in self.shut_down() else 0
+        return _pack((_word(3.3), 0, hot << 8)) if command == C.RDSTATB else None
 
     def _read(self, command: int) -> bytes:
         answer = b""

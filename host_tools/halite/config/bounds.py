@@ -19,10 +19,11 @@ from halite.config.curves import Tables, Values, levels_of, ocv_mV
 
 use_firmware()
 
-from rack.definitions.alarms import ABOVE, DERATE, TRIP  # noqa: E402 - only after use_firmware
+from rack.definitions.alarms import ABOVE, BELOW, DERATE, TRIP  # noqa: E402 - only after use_firmware
 from rack.definitions.codes import RUN_FAST, RUN_SLOW  # noqa: E402
 
 SODIUM, LFP = 0, 1  # rack_chemistry
+NO_LIVE_ZERO_mV = -2  # set level of gas_lost for a sensor that reads 0 V in clean air: the row then stays off
 Limit = int | tuple[int, int] | Callable[[Values, Tables], int]  # a pair: sodium, LFP
 
 
@@ -145,9 +146,18 @@ LEVELS = (
     Level("wire_check_trip", 1, 1, 500, "cell number from 1"),
     Level("fram_warn", 1, 1, 10_000, "BAD_* from 1"),
     Level("coolant_lost", -1_000, -300, 10_000, "EJ: colder than any coolant"),
-    Level("afe_warn", 1, 1, 10_000, "device number from 1"),
+    Level("afe_derate", 1, 1, 10_000, "device number from 1"),
     Level("phase_lost", 1, 1, 10_000, "bits of the silent phases"),
     Level("pcs_warn", 4, 4, 10_000, "states 4 and up: docs/protocols/pcs_can.md"),
+    # life signs
+    Level("insulation_old_warn", 1, 1, 10_000, "levels of rack.control.sense.life_signs"),
+    Level("insulation_old_trip", 2, 2, 10_000, "the same; the time is [insulation] open_ms"),
+    Level("gas_lost", NO_LIVE_ZERO_mV, 500, 10_000, "live zero 500 mV at most: ratiometric 0.5 to 4.5 V"),
+    Level("gas_lost_derate", NO_LIVE_ZERO_mV, 500, 300_000, "as gas_lost"),
+    Level("afe_trip", 1, 1, 60_000, "device number from 1; a minute EJ"),
+    Level("afe_frozen_trip", 1, 1, 1_000, "device number from 1; debounced by [afe] still_scans"),
+    Level("wire_check_old_warn", 10_000, 120_000, 10_000, "the check repeats every 10 s; EJ"),
+    Level("wire_check_old_trip", 20_000, 600_000, 10_000, "as wire_check_old_warn; ten minutes EJ"),
 )  # fmt: skip
 
 # Lowest and highest value that a signal takes. A set level outside it would stay off or on for ever.
@@ -161,7 +171,8 @@ REACH: dict[str, tuple[Limit, Limit]] = {
     "coolant_ddegC": (-32_767, 1_900), "board_ddegC": (-400, 1_500),
     "temps_lost": (0, lambda v, t: v["afe_devices"] * v["afe_temps_per_device"]),
     "wires_open": (0, lambda v, t: v["cell_series"]), "wire_check": (0, lambda v, t: v["cell_series"]),
-    "afe_fault": (0, lambda v, t: v["afe_devices"]), "runaway": (0, RUN_FAST), "pcs_state": (0, 5),
+    "afe_fault": (0, lambda v, t: v["afe_devices"]), "afe_frozen": (0, lambda v, t: v["afe_devices"]),
+    "insulation_old": (0, 2), "runaway": (0, RUN_FAST), "pcs_state": (0, 5),
     "insulation_kohm": (0, 1_000_000), "fram_bad": (0, 3), "phases_lost": (0, 7), "time_jump_ms": (0, 2**28),
     **{name: (0, 1) for name in ("oc_alert", "coolant_stopped", "hvil_open", "estop_pressed", "current_bad",
                                  "config_bad", "link_broken")},
@@ -237,6 +248,11 @@ VALUES = (
           "EJ: a resistor sheds 1 kW at most"),
     Value("deadman_window_ms", 20, 100, "EJ: two lost scans of 20 ms, and a collection"),
     Value("deadman_wdt_ms", 200, 5_000, "EJ"),
+    Value("afe_still_dA", 10, _of_capacity(100), "EJ: C/10 moves every cell by more than a mV"),
+    Value("afe_still_scans", 3, 20, "EJ"),
+    Value("afe_still_permille", 1, 50, "EJ: 5 % of the capacity move the plateau of LFP by more than a mV"),
+    Value("insulation_age_ms", 10_000, 120_000, "a slow monitor needs 60 to 100 s for a value; 120 s EJ"),
+    Value("insulation_open_ms", 0, 300_000, "EJ"),
     Value("overcurrent_sensor_dA", 10, lambda v, t: 10 * v["sensor_shunt_A"], "the shunt's nameplate"),
     Value("sensor_ntc_pullup_ohm", 1_000, 100_000, "EJ"),
 )  # fmt: skip
@@ -263,7 +279,8 @@ def level_bounds(values: Values, tables: Tables) -> Iterator[str]:
         max_ms = bound.max_ms if bound else MAX_ms.get(level, _MAX_WARN_ms)
         if set_ms > max_ms:
             yield f"[alarms] {key}: set_ms {set_ms} ms: allowed is 0 to {max_ms} ms"
-        if signal in REACH:
+        without_live_zero = signal == "gas_mV" and direction == BELOW and set_at == NO_LIVE_ZERO_mV
+        if signal in REACH and not without_live_zero:
             low, high = (_number(limit, values, tables) for limit in REACH[signal])
             if direction == ABOVE:
                 reached, cleared = low < set_at <= high, clear_at >= low

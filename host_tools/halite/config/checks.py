@@ -137,13 +137,13 @@ def _ages(values: Values, tables: Tables) -> Iterator[str]:
 
 
 def _level_order(values: Values, tables: Tables) -> Iterator[str]:
-    """A higher level comes at a value further out, or at the same value after a longer time."""
+    """A higher level of a signal sets beyond the lower ones, or at the same value after a longer time."""
     found = list(levels_of(tables))
     for key, signal, direction, level, (set_at, _, set_ms, _) in found:
         for other, other_signal, other_direction, other_level, (other_at, _, other_ms, _) in found:
             same = (signal, direction) == (other_signal, other_direction)
-            later = other_at == set_at and other_ms > set_ms
-            if same and level < other_level and (other_at - set_at) * direction <= 0 and not later:
+            beyond = (other_at - set_at) * direction > 0 or (other_at == set_at and other_ms > set_ms)
+            if same and level < other_level and not beyond:
                 yield f"[alarms] {other}: set {other_at} must be beyond {key}, set {set_at}"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from halite.bench.figures import BARS
 from halite.common.paths import use_firmware
-from halite.hosts.controller_rig import Rig
+from halite.hosts.controller_rig import CLEAN_mV, Rig
 
 use_firmware()
 
@@ -38,6 +38,7 @@ CHECK_ms = 10_000       # period of the AFE's wire check; the controller reads e
 COUNT_ms = 330          # half a window of 200 ms without enough frames, a whole one, and the task that reads them
 ECHO_ms = 2_000         # level of echo_trip
 _ECHO_ms = 200          # its level in the simulation
+FROZEN_ms = 500         # five scans of 100 ms: [afe] still_scans and period_ms
 RUNAWAY_ms = 4_000      # 3 s of rise in steps of half a second; the first and the last step are incomplete
 
 
@@ -48,7 +49,7 @@ class World:
     rig: Rig
     current_dA: int = 0
     in_bits: int = 0
-    slow: dict[int, int] = field(default_factory=lambda: {I.GAS_mV: 0})     # read by the slow task
+    slow: dict[int, int] = field(default_factory=lambda: {I.GAS_mV: CLEAN_mV})     # read by the slow task
     late_ms: int = 0
     waits: bool = False
     cell: int | None = None
@@ -151,7 +152,7 @@ FAULTS = (
           played=(1, 0)),
     Fault("thermal runaway, rise and witness", "runaway_trip", _signal(I.RUNAWAY, 2),
           wait_ms=RUNAWAY_ms + 100 + TEMPS_ms),
-    Fault("controller too hot", "board_trip", _set(slow={I.GAS_mV: 0, I.BOARD_ddegC: 900}), played=(850, 750)),
+    Fault("controller too hot", "board_trip", _set(slow={I.GAS_mV: CLEAN_mV, I.BOARD_ddegC: 900}), played=(850, 750)),
     Fault("insulation fault, from the message of the EMS", "insulation_trip", _signal(I.INSULATION_KOHM, -999_900),
           played=(150, 300)),
     Fault("main contact falls open", "stuck", _open(IN_AUX_POS)),
@@ -165,6 +166,9 @@ FAULTS = (
           played=(30, 20), wait_ms=STATUS_ms),
     Fault("CAN flooded, or a second PCS", "refused_trip", _signal(I.PCS_REFUSED, 10), played=(5, 1), wait_ms=COUNT_ms),
     Fault("a second node sends power requests", "foreign_trip", _signal(I.FOREIGN_REQUESTS, 10), wait_ms=COUNT_ms),
+    Fault("AFE device reports a fault of its own", "afe_trip", _set(slow={I.AFE_FAULT: 1}), played=(1, 0)),
+    Fault("AFE registers stand still while the current moves", "afe_frozen_trip", _signal(I.AFE_FROZEN, 1),
+          wait_ms=FROZEN_ms + 100 + CELLS_ms),
     Fault("config damaged in memory", "config_bad", _signal(I.CONFIG_BAD, 1), wait_ms=CHECK_ms),
 )
 
@@ -177,5 +181,7 @@ NO_ROW = {
     "welded": "the controller finds it after the open command",
     "precharge_fast_trip": "the controller finds it while it closes; the failed precharge has switched the coils off",
     "precharge_slow_trip": "the same as `precharge_fast_trip`",
+    "insulation_old_trip": "with `[insulation] monitor`, in the scan in which the report is `age_ms` + `open_ms` old",
+    "wire_check_old_trip": "in the scan in which the last check is as old as its level, 120 s",
     "time_trip": "the first scan after the gap raises it; the dead-man has opened at the end of its window",
 }

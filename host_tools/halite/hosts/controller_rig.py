@@ -31,7 +31,11 @@ from rack.definitions.codes import (  # noqa: E402
 )
 from rack.generated import ids as I  # noqa: E402
 
+CLEAN_mV = 400  # gas sensor in clean air, as in halite.plant.runaway.Gas
 HEALTHY = IN_HVIL | IN_ESTOP | IN_OC_OK | IN_COOLANT_FLOW
+
+# The rig's cells have no resistance, so under current they stand still like those of a frozen AFE: out of its reach.
+_IDEAL_CELLS = {"afe_still_dA": 100_000, "afe_still_permille": 500}
 
 
 @cache
@@ -66,7 +70,7 @@ class Rig:
     """
 
     def __init__(self, name: str = "bench", now_ms: int = 0, **changed: Any) -> None:
-        self.params = _Changeable(**vars(params(name, **{**_NO_PCS, **changed})))
+        self.params = _Changeable(**vars(params(name, **{**_NO_PCS, **_IDEAL_CELLS, **changed})))
         self.c = self._controller()
         self.params.__dict__["changed"] = self._guard_again
         self.s = self.c.s
@@ -79,7 +83,7 @@ class Rig:
         self._is_precharging = False
         self.aux = True                 # contacts follow their coils
         self.bus = True                 # the bus precharges
-        self.silent: set[str] = set()   # "cells", "temps", "current", "pcs", "echo"
+        self.silent: set[str] = set()   # "cells", "temps", "current", "pcs", "echo", "insulation", "wires"
         self.in_bits = HEALTHY
         for at in range(self.params.cell_series):
             self.c.cells_mV[at] = self.cell_mV
@@ -87,6 +91,8 @@ class Rig:
             self.c.temps_ddegC[at] = 250
         arrived(self.s, I.CURRENT_AGE_ms)
         arrived(self.s, I.PCS_AGE_ms)
+        arrived(self.s, I.INSULATION_AGE_ms)
+        self.s[I.GAS_mV] = CLEAN_mV
         self.arrive()
         self.s[I.RACK_dV] = self.rack_dV
 
@@ -111,6 +117,10 @@ class Rig:
         if "pcs" not in self.silent:
             arrived(self.s, I.PCS_AGE_ms)
             self.s[I.PCS_ECHO] = (self.s[I.PCS_ECHO] + ("echo" not in self.silent)) & 15
+        if "insulation" not in self.silent:
+            arrived(self.s, I.INSULATION_AGE_ms)
+        if "wires" not in self.silent:
+            arrived(self.s, I.WIRE_CHECK_AGE_ms)
 
     def _advance_ages(self, dt: int) -> None:
         """Add dt to the ages. A test that moves the clock makes a gap of the scans; the ages do not include it."""

@@ -20,6 +20,7 @@ use_firmware()
 
 from rack.base.clock import TICKS_MASK  # noqa: E402 - only after use_firmware
 from rack.comms import pcs_codec  # noqa: E402
+from rack.comms.ems import INSULATION, Ems  # noqa: E402
 from rack.control.controller import Controller, may_request_power  # noqa: E402
 from rack.control.response.response import PERIOD_TICK_NS  # noqa: E402
 from rack.control.sense.message_ages import arrived  # noqa: E402
@@ -31,6 +32,7 @@ from rack.generated import pcs_link_state as L  # noqa: E402
 # Time from the zero crossing to the request at the PCS: 75 µs for interrupt and kernel, measured on the emulated board;
 # 13 µs for the SPI burst and 250 µs for the CAN frame.
 REQUEST_LATENCY_us = 340
+_REPORT_us = 1_000_000.0  # an EMS reports the insulation each second: the period of a Bender iso165C
 
 
 class CpythonHost:
@@ -59,6 +61,8 @@ class CpythonHost:
         self._afe: dict[str, tuple[float, Any]] = {}
         self._status_us = 0.0
         self._permitted = False
+        self._ems = Ems(controller.params, controller.s)
+        self._report_us = 0.0 if controller.params.insulation_monitor else math.inf
         self._slow = (-1, -1)  # slow steps and version of the faults at the last slow inputs
         self._link = array("i", [0] * L.INTS)
 
@@ -107,6 +111,7 @@ class CpythonHost:
                 self._next_edges_us[phase] = self.rack.grid.next_edge_us(us - 1, phase)
         self._read_afe(us)  # on a board, tasks between two scans read AFE and PCS
         self._read_status(us)
+        self._read_report(us)
         now_ms = (self.start_ms + round(us / 1000)) & TICKS_MASK
         self.controller.advance_ages(now_ms)
         self._write_inputs(us)
@@ -163,8 +168,19 @@ class CpythonHost:
         s[I.COOLANT_ddegC] = round(rack.measured_coolant_degC * 10)
         s[I.BOARD_ddegC] = round(rack.board_degC * 10)
         s[I.GAS_mV] = round(rack.gas_mV)
+        arrived(s, I.WIRE_CHECK_AGE_ms)
         s[I.AFE_SEEN] = rack.afe_devices_reached()
         s[I.AFE_FAULT] = min(rack.afe_faults(), default=-1) + 1
+
+    def _read_report(self, us: float) -> None:
+        """Take the insulation from the EMS of a rack with a monitor."""
+        if us < self._report_us:
+            return
+        self._report_us += _REPORT_us
+        kohm = self.rack.measured_insulation_kohm
+        if kohm is not None:
+            self._ems.values[INSULATION] = min(max(round(kohm), 0), self._ems.maximum[INSULATION])
+            self._ems.apply(INSULATION, INSULATION + 1)
 
     def _read_status(self, us: float) -> None:
         if us < self._status_us:
@@ -178,6 +194,7 @@ class CpythonHost:
         if "can_flood" in rack.faults:  # garbage fills both buffers of the CAN controller, twice in a period
             for _ in range(4):
                 pcs_codec.refuse(s)
+            rack.next_status_counter()
             return
         if rack.pcs.silent:
             return

@@ -52,6 +52,7 @@ CHANNELS = (
     Channel("ntc", "sensor", "degC", -50, 200, 20, 25, 2, "temperature sensor", (*_UNSIGNED, "drift")),
     Channel("coolant", "", "degC", -50, 200, 20, 25, 2, "coolant sensor", _UNSIGNED),
     Channel("gas", "", "mV", 0, 3300, 500, 2500, 100, "gas sensor", _UNSIGNED),
+    Channel("insulation", "", "kohm", 0, 1e6, 1000, 10_000, 100, "insulation that the EMS reports", _UNSIGNED),
 )
 
 
@@ -97,6 +98,7 @@ _TRUE: dict[str, FaultSpec] = {
     "self_heat": FaultSpec("sensor", "K/min", 0, 100, 0.5, "cells at the sensor heat themselves"),
     "runaway": FaultSpec("sensor", "K/s", 0.01, 100, 1.5, "cells at the sensor heated until they run away"),
     "coolant_stopped": FaultSpec("", "", 0, 1, 1, "no coolant flow"),
+    "insulation_fault": FaultSpec("", "kohm", 0, 1e6, 100, "insulation of the cells against earth at the value"),
     "mains_lost": FaultSpec("", "", 0, 1, 1, "no mains"),
     "phase_lost": FaultSpec("phase", "", 0, 1, 1, "sense wire or fuse of a mains phase open"),
 }
@@ -106,6 +108,7 @@ _READ: dict[str, FaultSpec] = {
     "aux_pos": FaultSpec("", "0/1", 0, 1, 0, "auxiliary contact of main + stuck at the value"),
     "aux_neg": FaultSpec("", "0/1", 0, 1, 0, "auxiliary contact of main - stuck at the value"),
     "current_lost": FaultSpec("", "", 0, 1, 1, "current sensor does not answer"),
+    "insulation_unreported": FaultSpec("", "", 0, 1, 1, "EMS does not report the insulation"),
     "pcs_silent": FaultSpec("", "", 0, 1, 1, "PCS sends no status"),
     "pcs_fault_code": FaultSpec("", "", 0, 15, 7, "PCS reports the value as its fault"),
     "pcs_counter": FaultSpec("", "0/1/2", 0, 2, 0, "PCS status counter stands (0), alternates (1), runs back (2)"),

@@ -87,6 +87,9 @@ class Plant:
     # TE EVC500 and Gigavac HX21: operate at most 20 ms, release at most 12 ms; the worst case of both
     pull_in_us: int = 20_000
     release_us: int = 12_000
+    # Insulation of the string, and of the PCS with its cables; far above an alarm: engineering judgement
+    string_insulation_kohm: float = 10_000.0
+    pcs_insulation_kohm: float = 10_000.0
     # PCS current loop of 10 ms, at most 100 ms from full charge to full discharge: engineering judgement
     pcs_lag_ms: float = 10.0
     pcs_ramp_W_per_s: float = 0.0

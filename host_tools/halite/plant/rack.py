@@ -161,6 +161,14 @@ class Rack(Sensing):
 
     # electrical
 
+    @property
+    def insulation_kohm(self) -> float:
+        """True insulation resistance against earth: of the string, with closed main contacts also of the PCS."""
+        string_kohm = self.faults.value("insulation_fault", self.plant.string_insulation_kohm)
+        if not (self._contacts[0] and self._contacts[2]) or string_kohm <= 0.0:
+            return string_kohm
+        return 1 / (1 / string_kohm + 1 / self.plant.pcs_insulation_kohm)
+
     def _apply_faults(self) -> None:
         self._faults_seen = self.faults.version
         self._contacts_rest = False

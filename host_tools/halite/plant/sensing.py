@@ -160,7 +160,20 @@ class Sensing:
         self.measured_cells_V()
         self.measured_temps_degC()
         _ = self.measured_current_A, self.measured_rack_V, self.measured_bus_V, self.measured_pcs_power_W
-        _ = self.measured_pcs_state, self.measured_coolant_degC, self.gas_mV
+        _ = self.measured_pcs_state, self.measured_coolant_degC, self.gas_mV, self.measured_insulation_kohm
+
+    @property
+    def insulation_kohm(self) -> float:
+        """True insulation resistance of the connected parts against earth."""
+        raise NotImplementedError
+
+    # message of the EMS
+
+    @property
+    def measured_insulation_kohm(self) -> float | None:
+        """Insulation that the EMS reports from its monitor; None while it reports no value."""
+        told_kohm = self._told("insulation", self.insulation_kohm)
+        return None if "insulation_unreported" in self.faults.active else told_kohm
 
     # inputs of the board
 

@@ -125,7 +125,7 @@ def test_a_build_holds_the_driver_of_one_afe_chip(tmp_path, plain):
     bq79616, ltc6813 = names[AFE_BQ79616] - names[AFE_LTC6813], names[AFE_LTC6813] - names[AFE_BQ79616]
     parts = ("", "_bringup", "_convert", "_frames", "_search")
     assert bq79616 == {f"bq79616{part}" for part in parts}
-    assert ltc6813 == {"ltc681x", "pec15", "rp2_afe_spi"}
+    assert ltc6813 == {"ltc681x", "ltc681x_convert", "pec15", "rp2_afe_spi"}
 
 
 def test_a_module_that_does_not_compile_is_named():

@@ -81,6 +81,14 @@ CASES: list[tuple[Changes, str]] = [
     ({("sensor", "ntc_b_e10"): 1_500_000}, "[sensor] ntc_a_e10, ntc_b_e10, ntc_c_e13"),
     ({("alarms", "oc_alert"): [0, -1, 0, 1_000]}, "oc_alert: set 0  cannot be reached: oc_alert is 0 to 1"),
     ({("alarms", "gas_warn"): [800, -1, 1_000, 10_000]}, "gas_warn: clear -1 mV cannot be reached"),
+    ({("alarms", "gas_lost"): [-1, 350, 2_000, 5_000]}, "gas_lost: set -1 mV cannot be reached"),
+    ({("alarms", "gas_lost"): [600, 650, 2_000, 5_000]}, "gas_lost: set 600 mV: allowed is -2 to 500 mV"),
+    ({("alarms", "afe_frozen_trip"): [27, 0, 0, 5_000]}, "afe_frozen is 0 to 26"),
+    ({("alarms", "insulation_old_trip"): [3, 1, 0, 1_000]}, "insulation_old is 0 to 2"),
+    ({("alarms", "afe_trip"): [1, 0, 600_000, 5_000]}, "afe_trip: set_ms 600000 ms: allowed is 0 to 60000 ms"),
+    ({("afe", "still_dA"): 1_000}, "[afe] still_dA = 1000 x 0.1 A: allowed is 10 to 280 x 0.1 A"),
+    ({("afe", "still_permille"): 51}, "[afe] still_permille = 51 permille: allowed is 1 to 50 permille"),
+    ({("insulation", "age_ms"): 121_000}, "[insulation] age_ms = 121000 ms: allowed is 10000 to 120000 ms"),
     ({("alarms", "insulation_trip"): [5, 300, 5_000, 5_000]}, "insulation_trip: set 5"),
     ({("limit", "derate_permille"): 1_000}, "[limit] derate_permille = 1000 permille: allowed is 0 to 500 permille"),
     ({("limit", "charge_cell"): [[3_640, 1_000], [3_650, 0]]}, "[limit] charge_cell: 1000 permille at 3600 mV"),
@@ -109,6 +117,12 @@ def test_more_power_than_the_currents_allow_is_refused() -> None:
     """300 kW on the sodium rack: its charge limit rose and fell for ever between 300 and 90 kW."""
     lines = refusals(changed({("rack", "power_max_W"): 300_000}, "sodium_rack"), "sodium_rack")
     assert any("[rack] power_max_W 300000" in line and "charge" in line for line in lines)
+
+
+def test_a_gas_sensor_without_live_zero_is_accepted() -> None:
+    """A sensor that reads 0 V in clean air sets the rows of a lost sensor to -2 mV."""
+    off = {("alarms", "gas_lost"): [-2, -1, 2_000, 5_000], ("alarms", "gas_lost_derate"): [-2, -1, 60_000, 5_000]}
+    assert refusals(changed(off)) == []
 
 
 @pytest.mark.parametrize("name", SHIPPED)

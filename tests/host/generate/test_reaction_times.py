@@ -13,6 +13,7 @@ from halite.generate.reaction_faults import (
     CURRENT_ms,
     ECHO_ms,
     Fault,
+    FROZEN_ms,
     LATE_ms,
     PERIOD_ms,
     RUNAWAY_ms,
@@ -73,6 +74,7 @@ SOURCES = {
     "refused_trip": COUNT_ms + PERIOD_ms, "foreign_trip": COUNT_ms + PERIOD_ms,
     "echo_trip": ECHO_ms + STATUS_ms + 2 * SLOTS_ms,
     "stuck": 100 + PERIOD_ms, "wire_check_trip": 100 + CHECK_ms, "config_bad": CHECK_ms,
+    "afe_trip": 100, "afe_frozen_trip": FROZEN_ms + 100 + CELLS_ms,
 }  # fmt: skip
 
 

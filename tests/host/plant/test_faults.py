@@ -39,6 +39,7 @@ def snapshot(rack):
         "can": ("can_cut" in rack.faults, "can_flood" in rack.faults),
         "coolant": rack.measured_coolant_degC,
         "gas": rack.gas_mV,
+        "insulation": rack.measured_insulation_kohm,
         "edges": tuple(rack.grid.next_edge_us(us, phase) is None for phase in range(3)),
     }
 
@@ -87,6 +88,7 @@ PHYSICAL = {
     "self_heat": "ntc",
     "runaway": "ntc",
     "coolant_stopped": "inputs coolant",
+    "insulation_fault": "insulation",
     "mains_lost": "edges",
     "phase_lost": "edges",
 }
@@ -94,6 +96,7 @@ READ = {
     "aux_pos": "inputs",
     "aux_neg": "inputs",
     "current_lost": "current_lost",
+    "insulation_unreported": "insulation",
     "pcs_silent": "silent",
     "pcs_fault_code": "pcs_fault",
     "pcs_counter": "counter",

@@ -202,6 +202,7 @@ def test_both_faces_see_the_fault_bits_of_an_afe():
     assert controller.s[I.AFE_FAULT] == 1
     stack = attach.afe_of(rack)
     assert dict(stack.own_faults()) == {0: 0x81}
+    assert set(attach.ltc6813_of(rack).shut_down()) == {0}
 
 
 def test_a_standing_status_counter_ages_the_status():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from halite.hosts.controller_rig import HEALTHY, Rig
+from halite.hosts.controller_rig import HEALTHY, CLEAN_mV, Rig
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -237,7 +237,8 @@ class Machine(RuleBasedStateMachine):
         for at in range(len(rig.c.temps_ddegC)):
             rig.c.temps_ddegC[at] = 250
         s = rig.s
-        s[I.CURRENT_dA] = s[I.GAS_mV] = s[I.COOLANT_ddegC] = s[I.BOARD_ddegC] = s[I.TASK_LATE_ms] = s[I.CONFIG_BAD] = 0
+        s[I.GAS_mV] = CLEAN_mV
+        s[I.CURRENT_dA] = s[I.COOLANT_ddegC] = s[I.BOARD_ddegC] = s[I.TASK_LATE_ms] = s[I.CONFIG_BAD] = 0
         s[I.WIRE_CHECK] = s[I.PCS_REFUSED] = s[I.FOREIGN_REQUESTS] = rig.rack_error_dV = 0
         s[I.INSULATION_KOHM] = 1_000_000
 

@@ -99,7 +99,8 @@ def test_a_poll_neither_waits_for_the_bus_nor_loops_over_devices():
     def watched(now_us):
         nonlocal most_us, most_lines, lines
         lines = rig.spi.waited_us = 0
-        kernels = {"count_good", "to_cells", "count_unconfigured", "take_aux", "to_temps", "pec15", "ptr8", "ptr32"}
+        kernels = {"count_good", "to_cells", "count_unconfigured", "take_aux", "to_temps", "first_shut_down", "pec15",
+                   "ptr8", "ptr32"}
         sys.settrace(lambda frame, event, argument: count if "/rack/" in frame.f_code.co_filename
                      and frame.f_code.co_name not in kernels else None)
         try:
@@ -184,3 +185,18 @@ def test_no_fault_makes_a_wrong_cell_or_lasts_over_half_a_second(seed, faults):
     rig.scans.clear()
     rig.run(300)
     assert rig.scans and rig.right()
+
+
+def test_a_device_that_was_too_hot_is_named_for_ten_seconds():
+    """The thermal shutdown of a device shows in `fault` at once, and until ten seconds after its last report."""
+    rig = Rig(devices=3)
+    rig.run(400)
+    assert rig.driver.fault == 0
+    rig.stack.shut_down = lambda: {1, 2}
+    rig.run(250)
+    assert rig.driver.fault == 2 and rig.right()
+    rig.stack.shut_down = tuple
+    rig.run(9_500)
+    assert rig.driver.fault == 2
+    rig.run(1_000)
+    assert rig.driver.fault == 0

@@ -12,14 +12,19 @@ from rack.definitions.codes import AGE_NEVER
 # The ages that grow in each scan, until their message arrives.
 _AGES = bytes((
     I.CELLS_AGE_ms, I.TEMPS_AGE_ms, I.CURRENT_AGE_ms, I.PCS_AGE_ms, I.PAIR_AGE_ms, I.EMS_AGE_ms,
+    I.INSULATION_AGE_ms, I.WIRE_CHECK_AGE_ms,
 ))  # fmt: skip
 
 
 def start(s):
-    """Before the first messages: AGE_NEVER; 0 for the EMS, because a rack without an EMS has no alarm."""
+    """Before the first messages: AGE_NEVER; 0 for the EMS, because a rack without an EMS has no alarm.
+
+    The age of the wire check begins at 0: the check follows the first cells.
+    """
     for at in _AGES:
         s[at] = AGE_NEVER
     s[I.EMS_AGE_ms] = 0
+    s[I.WIRE_CHECK_AGE_ms] = 0
     s[I.GRID_AGE_ms] = AGE_NEVER
 
 
