@@ -347,6 +347,7 @@ _ROWS = {
         ("SlowRise._begin_pass", "+ -> -", 1, "cells that heat a little more in a warming rack count as a runaway"),
         ("SlowRise._end_pass", "sensor != at and self._risen[sensor] >= need -> self._risen[sensor] >= need", 1,
          "a sensor is its own witness"),
+    ),
     "sense/frozen_afe.py": (
         ("_count_charge", "moved % 1000 -> 0", 1, "the remainder of the charge is lost"),
         ("_judge", "step >= state[F.STILL_dA] -> step > state[F.STILL_dA]", 1, "a step of the level is no proof"),
