@@ -26,11 +26,10 @@ def main():
         _preload_builtin_modules()
         params, crc = _read_config()
         gc.threshold(_COLLECT_BYTES)
+        _load_in_steps(params)
         from rack.app import App
         from rack.hal.rp2_board import Rp2Board
 
-        _load_selected_modules(params)
-        _run_code_from_flash()
         port = Rp2Board(params)
         app = App(params, port, crc)
         del params
@@ -90,11 +89,25 @@ def _load_selected_modules(params):
         from rack.hal import rp2_rs485  # noqa: F401 - only to load it
 
 
-def _run_code_from_flash():
-    """Run the code from flash; code that is not found there stays in the heap."""
-    from rack.hal import rp2_run_from_flash
+def _load_in_steps(params):
+    """Load the application; after each step its code runs from flash, because the heap cannot hold all of it at once.
 
-    rp2_run_from_flash.move()
+    Code that is not found in flash stays in the heap.
+    """
+    from rack.hal.rp2_run_from_flash import move
+    from rack.control import controller  # noqa: F401 - only to load it
+
+    move()
+    gc.collect()
+    _load_selected_modules(params)
+    from rack.hal import rp2_board  # noqa: F401 - only to load it
+
+    move()
+    gc.collect()
+    from rack import app  # noqa: F401 - only to load it
+
+    move()
+    del move
     _unload_module("rack.hal", "rp2_run_from_flash")
 
 

@@ -86,6 +86,7 @@ def _generator():
 
 
 _KINDS = {type(_plain), type(_generator), type(_same), str, bytes}
+_done = set()               # entries of the index whose code has moved: a long module has one for each block
 
 
 def _objects(module):
@@ -111,7 +112,7 @@ def _move_module(objects, index, head_at, end, block, skip):
 
 
 def move():
-    """Let all loaded modules use their code in flash; returns the number of bytes moved."""
+    """Let the modules loaded since the last call use their code in flash; returns the number of bytes moved."""
     with open(_INDEX, "rb") as file:
         index = file.read()
     first = chip.FLASH_END - rp2.Flash().ioctl(_BLOCKS, 0) * _BLOCK
@@ -120,7 +121,8 @@ def move():
         head_at = at + _COUNTS + index[at]
         end = head_at + _HEAD + _ROW * index[at + 1]
         module = sys.modules.get(str(index[at + _COUNTS : head_at], "ascii"))
-        if module is not None:
+        if module is not None and at not in _done:
+            _done.add(at)
             moved += _move_module(tuple(_objects(module)), index, head_at, end, first, index[at + 2])
         at = end
     return moved
