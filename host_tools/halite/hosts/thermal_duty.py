@@ -90,8 +90,10 @@ class ThermalDuty:
         s[I.IN_bits] = IN_COOLANT_FLOW if flows else 0
         s[I.CELL_DROP_AT] = -1
         controller.temps_ddegC[:] = self._read()
-        controller.temperatures.arrived(ms)
-        controller.runaway.arrived(ms)
+        controller.temperatures.judge(ms)
+        controller.temperatures.compare()
+        controller.runaway.judge_slow(ms)
+        controller.runaway.judge_fast(ms)
         controller.cooling.slot(ms)
 
     def _read(self) -> "array[int]":

@@ -135,13 +135,8 @@ class Runaway:
         self._jumped_ms = 0             # time since then
         s[I.RUNAWAY_AT] = -1
 
-    def arrived(self, dt):
-        """dt: ms since the temperature scan before this one. For a caller with time for both halves at once."""
-        self.judge_slow(dt)
-        self.judge_fast(dt)
-
     def judge_slow(self, dt):
-        """First half: the rise over minutes, of one module."""
+        """First half: the rise over minutes, of one module; dt: ms since the temperature scan before this one."""
         self._slow.arrived(dt)
 
     def judge_fast(self, dt):

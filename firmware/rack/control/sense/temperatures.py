@@ -276,13 +276,8 @@ class Temperatures:
         """Words that never change: (array, first, end)."""
         return ((self._words, W.JUMP, W.STILL + 1),)
 
-    def arrived(self, dt):
-        """Judge a complete scan; dt: ms since the one before. For a caller with time for both halves at once."""
-        self.judge(dt)
-        self.compare()
-
     def judge(self, dt):
-        """First half: each sensor alone, and frozen modules. Does not allocate."""
+        """First half: each sensor alone, and frozen modules; dt: ms since the scan before. Does not allocate."""
         w = self._words
         w[W.SENSORS] = self.n       # again each time: the kernels index with them, and a bit may flip in RAM
         w[W.GROUP] = self._group

@@ -46,8 +46,13 @@ class Bench:
                 if self.raw[at] > -1000:
                     self.exact[at] += self.rate[at] * period_ms / 1000
                     self.raw[at] = round(self.exact[at])
-            self.t.arrived(period_ms)
-            self.r.arrived(period_ms)
+            self.arrived(period_ms)
+
+    def arrived(self, period_ms: int) -> None:
+        self.t.judge(period_ms)
+        self.t.compare()
+        self.r.judge_slow(period_ms)
+        self.r.judge_fast(period_ms)
 
     def until(self, level: int) -> int:
         """Seconds in steps of 1 s until the level is found; AssertionError after an hour."""
@@ -300,8 +305,7 @@ def test_a_flickering_sensor_is_never_a_runaway(at: int, values: list[int]) -> N
     bench = Bench(300)
     for value in values:
         bench.raw[at] = value
-        bench.t.arrived(100)
-        bench.r.arrived(100)
+        bench.arrived(100)
         assert bench.s[I.RUNAWAY] == RUN_NONE
 
 

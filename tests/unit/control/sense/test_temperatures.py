@@ -34,7 +34,8 @@ class Bench:
 
     def scan(self, times: int = 1) -> None:
         for _ in range(times):
-            self.t.arrived(100)
+            self.t.judge(100)
+            self.t.compare()
 
     def move(self, at: int, to: int, step: int = 20) -> None:
         """In steps that a cell can make."""
