@@ -175,7 +175,7 @@ def test_only_the_key_unlocks_a_locked_out_rack(tmp_path: Path) -> None:
 
 def test_standby_gives_the_whole_reason(on_unix: Callable[[str], str]) -> None:
     """A long reason is sent in pieces that fit the console's buffer."""
-    reason = 'config: response_step_release_permille_ps = 1000000 is outside 10..10000, "really"'
+    reason = 'config: parameter 123 = 1000000 is outside -1000000000..1000000000, "really"'
     code = f"""
 from rack.comms.commands_read import Commands
 pieces = list(Commands(None, {reason!r}).table["version"]([]))

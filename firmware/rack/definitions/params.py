@@ -160,7 +160,7 @@ SCALARS = (
     ("pcs_ramp_permille_ps", 10, 100_000),  # its ramp; 100 000: no ramp
     ("pcs_tolerance_permille", 10, 100),    # two powers that differ by less agree:
     ("pcs_tolerance_W", 5, 100_000),        # the larger of both tolerances counts
-    ("pcs_step_mV", 2, 100),                # without its power: a smaller step of the mean cell voltage is no sign of it
+    ("pcs_step_mV", 2, 100),                # without its power: a smaller step of the mean cell voltage does not count
     # [modbus] the EMS's link
     ("modbus_enabled", 0, 1),
     ("modbus_unit", 1, 247),             # Modbus over Serial Line 2.2

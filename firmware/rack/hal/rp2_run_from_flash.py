@@ -86,7 +86,8 @@ def _generator():
 
 
 _KINDS = {type(_plain), type(_generator), type(_same), str, bytes}
-_done = set()               # entries of the index whose code has moved: a long module has one for each block
+# entries of the index whose code has moved; a long module has one for each block
+_done = set()  # type: set[int]
 
 
 def _objects(module):

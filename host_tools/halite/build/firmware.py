@@ -184,8 +184,8 @@ def _short_names(texts: tuple[tuple[str, str], ...], lean: bool) -> dict[str, st
     may have the name of another module.
     """
     modules = flat.flatten(dict(texts)) if lean else dict(texts)
-    mapped = intern.mapping(modules.values(), [modules[name] for name in _SOURCES])
-    return {name: text if name in _SOURCES else intern.rename(text, mapped) for name, text in modules.items()}
+    mapped = intern.mapping(modules, [modules[name] for name in _SOURCES])
+    return {name: text if name in _SOURCES else intern.rename(name, text, mapped) for name, text in modules.items()}
 
 
 def _manifest(config: RackConfig, files: dict[str, bytes]) -> bytes:

@@ -21,24 +21,25 @@ _BYTECODE, _VIPER = 0, 2
 _MAX_EMPTY = 4  # object kinds up to this one have no contents: fun table, None, False, True, Ellipsis
 _STRING, _BYTES, _TUPLE = 5, 6, 10
 _ALIGNMENT = 4  # of native code
+_PART_MAX = _BLOCK - 32  # a part that fits into each block after the pointers before it
 _TEXT_MIN = 64  # a shorter text does not save enough heap for a row of the index
 
 
 @dataclass(frozen=True)
-class Function:
-    """The code of one function in an .mpy file. header, offset: begin of its header and of its code; size in bytes."""
+class Part:
+    """The code of a function, or a text, in an .mpy file. header, offset: begin of its size and of itself; in bytes."""
 
     header: int
     offset: int
     size: int
-    native: bool
+    native: bool = False
 
 
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 4
-        self.texts: list[tuple[int, int]] = []  # offset and size of text and bytes objects
+        self.texts: list[Part] = []  # text and bytes objects
         strings, objects = self.number(), self.number()
         for _ in range(strings):
             size = self.number()
@@ -61,21 +62,22 @@ class _Reader:
         self.at += 1
         if kind <= _MAX_EMPTY:
             return
+        header = self.at
         size = self.number()
         if kind == _TUPLE:
             for _ in range(size):
                 self._skip_object()
             return
         if kind in (_STRING, _BYTES):
-            self.texts.append((self.at, size))
+            self.texts.append(Part(header, self.at, size))
         self.at += size + (kind in (_STRING, _BYTES))
 
-    def functions(self, depth: int = 0) -> Iterator[Function]:
+    def functions(self, depth: int = 0) -> Iterator[Part]:
         """Return every raw code below that of the module, in the order of the file."""
         header = self.at
         packed = self.number()
         kind, size = packed & 3, packed >> 3
-        found = Function(header, self.at, size, kind != _BYTECODE)
+        found = Part(header, self.at, size, kind != _BYTECODE)
         self.at += size
         if kind != _BYTECODE:
             self.number()
@@ -85,7 +87,7 @@ class _Reader:
             yield from self.functions(depth + 1)
 
 
-def functions(mpy: bytes) -> list[Function]:
+def functions(mpy: bytes) -> list[Part]:
     """Return the functions of an .mpy file. ValueError if the last function does not end with the file."""
     reader = _Reader(mpy)
     found = list(reader.functions())
@@ -95,33 +97,35 @@ def functions(mpy: bytes) -> list[Function]:
 
 
 def arrange(mpy: bytes) -> bytes:
-    """Move functions so that they can run from flash.
+    """Move functions and long texts so that they can be used in flash.
 
-    Native code begins at a multiple of four, a function lies in one block of littlefs, and the file is long enough for
+    Native code begins at a multiple of four, each part lies in one block of littlefs, and the file is long enough for
     a block of its own. The padding is zero digits before a number, which the format allows.
     """
-    found = functions(mpy)
-    for at in range(len(found)):
-        pad = _padding(found[at], at == 0, mpy)
-        if pad:
-            mpy = mpy[: found[at].header] + b"\x80" * pad + mpy[found[at].header :]
-            found = functions(mpy)  # the functions behind this one have moved
+    for at in range(len(texts(mpy))):
+        mpy = _padded(mpy, texts(mpy)[at], False)
+    for at in range(len(functions(mpy))):
+        mpy = _padded(mpy, functions(mpy)[at], at == 0)
     return mpy
 
 
-def _padding(function: Function, first: bool, mpy: bytes) -> int:
-    """Return the bytes to insert before a function. first: it is the first one of its file."""
-    begin = function.offset + (max(0, _INLINE + 1 - len(mpy)) if first else 0)
-    begin += -begin % _ALIGNMENT if function.native else 0
+def _padded(mpy: bytes, part: Part, lengthen: bool) -> bytes:
+    """Return the file with zero digits before a part. lengthen: also make the file long enough."""
+    return mpy[: part.header] + b"\x80" * _padding(part, lengthen, mpy) + mpy[part.header :]
+
+
+def _padding(part: Part, lengthen: bool, mpy: bytes) -> int:
+    begin = part.offset + (max(0, _INLINE + 1 - len(mpy)) if lengthen else 0)
+    begin += -begin % _ALIGNMENT if part.native else 0
     for first_of_block, end, _ in _blocks(len(mpy) + _BLOCK):
-        if first_of_block <= begin < end < begin + function.size and function.size <= _BLOCK // 2:
+        if first_of_block <= begin < end < begin + part.size and part.size <= _PART_MAX:
             begin = end  # a multiple of _ALIGNMENT, because each pointer before a part has four bytes
-    return begin - function.offset
+    return begin - part.offset
 
 
-def texts(mpy: bytes) -> list[tuple[int, int]]:
-    """Return offset and size of the long text and bytes objects of an .mpy file."""
-    return [(offset, size) for offset, size in _Reader(mpy).texts if size >= _TEXT_MIN]
+def texts(mpy: bytes) -> list[Part]:
+    """Return the long text and bytes objects of an .mpy file."""
+    return [text for text in _Reader(mpy).texts if text.size >= _TEXT_MIN]
 
 
 def _blocks(size: int) -> Iterator[tuple[int, int, int]]:
@@ -149,7 +153,7 @@ def _rows(places: list[tuple[int, int]], mpy: bytes, first: int, end: int, skip:
 
 def _entries(name: str, mpy: bytes) -> Iterator[bytes]:
     """Return the index entries of a file: one for each block with at least one row."""
-    places = [(found.offset, found.size) for found in functions(mpy)] + texts(mpy)
+    places = [(part.offset, part.size) for part in (*functions(mpy), *texts(mpy))]
     module = name.removesuffix(".mpy").replace("/", ".").encode()
     for first, end, skip in _blocks(len(mpy)):
         rows = _rows(places, mpy, first, end, skip)

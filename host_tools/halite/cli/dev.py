@@ -22,11 +22,12 @@ def heap(
 
 @app.command(epilog="Example: halite dev names deviation")
 def names(
-    wanted: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these; image or firmware.")] = None,
+    wanted: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Name, or a number.")] = None,
 ) -> None:
     """Print the names of the MicroPython image that replace names of the firmware.
 
     A traceback of a rack shows attributes and module variables with the names of the image.
+    A refused config gives the number of a parameter: `halite dev names 17`.
     """
     from halite.build.firmware import board_sources
     from halite.build.flat import flatten
