@@ -105,8 +105,8 @@ BAUDS = (9_600, 19_200, 38_400, 57_600, 115_200)
 def test_the_silence_fits_every_baud_rate(baud: int, at: int) -> None:
     """A pause of 1.5 characters is inside a frame. The answer follows a silence of 3.5, above 19 200 baud of 1.75 ms.
 
-    Modbus over Serial Line 2.5.1.1. The worst case is a slice of the slave right after the byte before the pause, and for
-    the answer right after the last byte, number 8.
+    Modbus over Serial Line 2.5.1.1. The worst case is a slice of the slave right after the byte before the pause. For
+    the answer it is a slice right after the last byte, number 8.
     """
     character_us = 11e6 / baud
     silence_us = 3.5 * character_us if baud <= 19_200 else 1_750.0
