@@ -123,7 +123,7 @@ def test_the_silence_fits_every_baud_rate(baud: int, at: int) -> None:
 
 @pytest.mark.parametrize("baud", BAUDS)
 def test_a_silence_inside_a_request_ends_it(baud: int) -> None:
-    """Two halves of a request with a silence between them are no request, at every baud rate."""
+    """Two halves of a request with a silence between them get no answer, at every baud rate."""
     slave, frame = Slave(modbus_baud=baud), read_request(BASE, 2)
     paused_us = slave.line.put(frame[:4])
     slave.line.put(frame[4:], paused_us + slave.modbus.silence_us + 2 * PERIOD_US)
