@@ -48,10 +48,15 @@ def generate(
 
 @app.command("reaction-times", epilog="Example: halite dev reaction-times")
 def reaction_times() -> None:
-    """Measure the reaction times of the controller and write docs/reaction_times.md. This takes about half a minute."""
+    """Measure the reaction times of the controller; write docs/reaction_times.md and docs/hazards.md, which shows them.
+
+    This takes about half a minute.
+    """
+    from halite.generate import hazards
     from halite.generate.reaction_times import write
 
     write()
+    hazards.write()
 
 
 @app.command("measurement-figures", epilog="Example: halite dev measurement-figures")

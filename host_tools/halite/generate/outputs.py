@@ -106,9 +106,9 @@ def other_outputs() -> dict[Path, str]:
 
     These generators import the modules of `rack/generated`, so these modules must be written before the call.
     """
-    from halite.generate import can, modbus, plant_faults, response_parameters, response_plots
+    from halite.generate import can, hazards, modbus, plant_faults, response_parameters, response_plots
 
-    parts = (can, modbus, plant_faults, response_parameters, response_plots)
+    parts = (can, hazards, modbus, plant_faults, response_parameters, response_plots)
     return {path: text for part in parts for path, text in part.outputs().items()}
 
 

@@ -64,3 +64,16 @@ def test_a_jet_of_hot_gas_opens():
         host.run_to(host.rack.now_us + 100e3)
     host.run_to(host.rack.now_us + 400e3)
     assert host.controller.s[I.TRIP_CODE] == code_of("hot_trip")
+
+
+@pytest.mark.parametrize(("gain", "key"), [(0.9, "spread_warn"), (0.8, "spread_derate")])
+def test_a_wrong_gain_of_one_afe_shows_as_spread(gain, key):
+    """An AFE that reads its cells too low contradicts the other cells; within 9 % it raises no alarm."""
+    host = closed("lfp")
+    host.rack.start_fault("afe_gain", 3, 0.91)
+    host.run_to(host.rack.now_us + 11e6)
+    assert not any(host.controller.alarms.active[code_of(row) - 1] for row in ("spread_warn", "sum_warn"))
+    host.rack.stop_fault("afe_gain")
+    host.rack.start_fault("afe_gain", 3, gain)
+    host.run_to(host.rack.now_us + 11e6)
+    assert host.controller.alarms.active[code_of(key) - 1]

@@ -97,6 +97,41 @@ def test_an_unknown_function_is_exception_1(function: int) -> None:
     assert slave.code(slave.ask(sealed(bytes((UNIT, function)))), function) == 1
 
 
+BAUDS = (9_600, 19_200, 38_400, 57_600, 115_200)
+
+
+@pytest.mark.parametrize("baud", BAUDS)
+@pytest.mark.parametrize("at", [1, 4, 7, 8])
+def test_the_silence_fits_every_baud_rate(baud: int, at: int) -> None:
+    """A pause of 1.5 characters is inside a frame. The answer follows a silence of 3.5, above 19 200 baud of 1.75 ms.
+
+    Modbus over Serial Line 2.5.1.1. The worst case is a slice of the slave right after the byte before the pause. For
+    the answer it is a slice right after the last byte, number 8.
+    """
+    character_us = 11e6 / baud
+    silence_us = 3.5 * character_us if baud <= 19_200 else 1_750.0
+    pause_us = 1.5 * character_us if baud <= 19_200 else 750.0
+    slave, frame = Slave(modbus_baud=baud), read_request(BASE, 2)
+    paused_us = slave.line.put(frame[:at])
+    ended_us = slave.line.put(frame[at:], paused_us + pause_us) if at < len(frame) else paused_us
+    slave.due_us = round(paused_us) + 1
+    slave.run(ended_us + silence_us + PERIOD_US)
+    assert len(slave.line.sent) == 1
+    begun_us, _ = slave.line.sent[0]
+    assert silence_us <= begun_us - ended_us <= silence_us + (PERIOD_US if at < len(frame) else character_us)
+
+
+@pytest.mark.parametrize("baud", BAUDS)
+def test_a_silence_inside_a_request_ends_it(baud: int) -> None:
+    """Two halves of a request with a silence between them get no answer, at every baud rate."""
+    slave, frame = Slave(modbus_baud=baud), read_request(BASE, 2)
+    paused_us = slave.line.put(frame[:4])
+    slave.line.put(frame[4:], paused_us + slave.modbus.silence_us + 2 * PERIOD_US)
+    slave.run(300_000)
+    assert not slave.line.sent
+    assert slave.read(BASE, 2) == list(sunspec.SUNS)
+
+
 @pytest.mark.parametrize("frame", [
     read_request(BASE, 2, unit=UNIT + 1),
     read_request(BASE, 2, unit=0),

@@ -3,9 +3,10 @@
 from array import array
 from functools import partial
 
+import pytest
 from halite.chips.can_bus import CanBus, Frame
 from halite.chips.faults import WireFaults
-from halite.chips.mcp2515 import NORMAL
+from halite.chips.mcp2515 import CANCTRL, CONFIG, LISTEN, LOOPBACK, NORMAL, SLEEP
 from halite.chips.mcp2515 import Mcp2515 as Chip
 from halite.chips.pcs_codec import FirmwareTableCodec
 from halite.chips.pcs_messages import Status
@@ -177,6 +178,21 @@ def test_no_fault_raises_waits_or_lasts_after_two_seconds(seed, faults):
     rig.pcs.requests.clear()
     rig.run(60)
     assert rig.well() and len(rig.pcs.requests) >= 2
+
+
+@pytest.mark.parametrize("mode", [LISTEN, LOOPBACK, SLEEP, CONFIG])
+def test_a_controller_that_left_normal_mode_is_restarted(mode):
+    """The bit timing is intact and only the mode has changed: the health check restarts the chip within 20 ms."""
+    rig = Rig()
+    rig.run(100)
+    starts, timing = rig.driver.starts, bytes(rig.chip.registers[0x28:0x2B])
+    assert rig.well() and starts == 1
+    rig.chip.write_register(CANCTRL, mode << 5)
+    assert rig.chip.mode == mode and bytes(rig.chip.registers[0x28:0x2B]) == timing
+    rig.run(40)
+    assert rig.driver.starts == starts + 1
+    rig.run(100)
+    assert rig.well()
 
 
 def test_a_controller_that_is_not_there_is_not_called_running():

@@ -15,10 +15,13 @@ from rack.control.controller import Controller
 from rack.control.protect.contactors import STEP_NEG
 from rack.definitions.alarms import code_of
 from rack.definitions.codes import (
+    CMD_RESET,
     IN_ESTOP,
     IN_HVIL,
     IN_OC_OK,
+    KIND_CAME,
     KIND_STATE,
+    KIND_WENT,
     REASON_COMMAND,
     REASON_HANG,
     REASON_MAINTENANCE,
@@ -29,6 +32,7 @@ from rack.definitions.codes import (
 from rack.drivers import fram as driver
 from rack.drivers.crc16 import TABLE, crc16
 from rack.drivers.fram import Fram
+from rack.generated import alarm_output as O
 from rack.generated import ids as I
 from rack.storage.event_log import RECORD, EventLog
 from rack.storage.int_store import IntStore
@@ -331,3 +335,27 @@ def test_lost_retained_data_waits_for_an_operator(name):
     empty = Controller(params)
     RetainedStore(I2c(Chip()), empty).start(REASON_POWER, -1)
     assert empty.contactors.wanted is (params.rack_auto_close == 1)
+
+
+def test_alarms_of_one_scan_have_a_record_each():
+    """Inputs that open in one scan: each of their alarms comes and goes with its own code."""
+    controller = Controller(load_params("bench_rack"))
+    store = RetainedStore(I2c(Chip()), controller)
+    store.start(REASON_POWER, -1)
+    most = 0
+    for now_ms in range(0, 3_500, 10):
+        controller.s[I.IN_bits] = 0 if 1_000 <= now_ms < 1_500 else HEALTHY
+        controller.scan(now_ms)
+        if now_ms == 2_700:
+            controller.command(CMD_RESET)
+        if now_ms >= 1_000:
+            most = max(most, controller.alarms.out[O.TRANSITIONS])
+        if store.busy():
+            store.scan(now_ms)
+        store.poll(now_ms * 1000)
+    rows = [store.log.read(at) for at in range(store.log.oldest(), store.log.head)]
+    three = {code_of(key) for key in ("hvil", "estop", "oc_alert")}
+    assert most == 3
+    for kind in (KIND_CAME, KIND_WENT):
+        codes = [row[4] for row in rows if row[3] == kind and row[2] >= 1_000 and row[4] in three]
+        assert sorted(codes) == sorted(three)

@@ -188,3 +188,15 @@ def test_the_heater_never_heats_a_hot_rack_nor_without_flow(steps: list[tuple[in
             assert flows and bench.s[I.PUMP_pct] == 100
             assert bench.s[I.TEMP_MAX_ddegC] < bench.p.cooling_heater_max_ddegC
             assert bench.s[I.FAN_pct] == 0
+
+
+def test_a_trip_leaves_the_cooling_to_the_temperatures() -> None:
+    """Hot cells are cooled while the rack is open after a trip; the heater stays off."""
+    bench = Bench()
+    bench.s[I.ACTIONS] = ACT_OPEN
+    bench.at(250, 620)
+    bench.run(60_000)
+    assert bench.s[I.FAN_pct] == bench.s[I.PUMP_pct] == 100 and bench.s[I.HEATER] == 0
+    bench.at(200, 270)
+    bench.run(60_000)
+    assert bench.s[I.FAN_pct] == bench.s[I.PUMP_pct] == 0
