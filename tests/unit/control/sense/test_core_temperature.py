@@ -46,7 +46,8 @@ class Bench:
             self.heat.step(1.0, Cooling(pump_pct=100 * flow, flows=flow > 0))
             for at, degC in enumerate(self.heat.surface_degC):
                 self.raw[at] = round(degC * 10)
-            self.temperatures.arrived(1000)
+            self.temperatures.judge(1000)
+            self.temperatures.compare()
             for _ in range(10):
                 self.overcurrent.scan(100)
             self.core.slot(1000)
