@@ -28,11 +28,13 @@ import time
 from rack.config import load
 p = load(open('config.bin', 'rb').read())
 from rack.control.controller import Controller
-c = Controller(p)
-import gc
-gc.collect()
 from rack.control.response.recorder import Recorder
-recorder = Recorder(p, c.response, c.s)  # the largest array of those that follow, while the free heap is in one piece
+import gc
+from rack.hal.rp2_run_from_flash import move
+move()      # as rack.start: with all code in the heap there is no room for the arrays
+gc.collect()
+c = Controller(p)
+recorder = Recorder(p, c.response, c.s)
 from rack.comms.pcs_link import PcsLink
 from rack.drivers.mcp2515 import Mcp2515
 from rack.hal.rp2_board import Rp2Board

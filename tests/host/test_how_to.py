@@ -151,7 +151,7 @@ print(now_ms)
 
 
 def test_the_recipe_for_a_parameter_is_enforced(project: Copy) -> None:
-    """A row alone makes every config fail with the missing key; with the value they load again."""
+    """A row alone makes every config fail with the missing key; with value and `make generate` they load again."""
     project.add(
         "firmware/rack/definitions/params.py",
         '    ("precharge_ohm"',
@@ -160,6 +160,7 @@ def test_the_recipe_for_a_parameter_is_enforced(project: Copy) -> None:
     check = "import halite.config as c\ntry: c.load('sodium_rack')\nexcept c.ConfigProblem as problem: print(problem)"
     assert "pause_ms" in project.run("-c", check)
     project.to_section("precharge", "pause_ms = 500           # engineering judgement")
+    project.run("-m", "halite", "dev", "generate")
     code = "from halite.config import load_params\nprint(load_params('lfp_rack').precharge_pause_ms)"
     assert project.run("-c", code) == "500\n"
 

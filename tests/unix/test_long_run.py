@@ -10,13 +10,15 @@ from halite.common.paths import BOARD_CONFIGS
 from halite.hosts.unix_port import UnixPort
 from rack.base.clock import TICKS_MASK
 from rack.definitions.codes import COIL_NEG, COIL_POS
+from rack.generated.ids import INSULATION_AGE_ms, WIRE_CHECK_AGE_ms
 from rack.generated.recorder_state import SINCE
 
 # The clocks wrap during the search, so that they fall. A count rises at each look.
 START_us = 2**30 * 1000 - 1_900_000
 BEGIN_ms, EACH_ms, LOOKS = 1_000, 270, 9
-# The simulated time of the unix port; the CRC of the config; entries of a trace since its trigger, which has an end
-NO_COUNT = {"now_us", "_start_us", "config_crc", ("_m", SINCE)}
+# The simulated time of the unix port; the CRC of the config; what has an end: entries of a trace since its trigger, and
+# ages, which open the rack when they are old
+NO_COUNT = {"now_us", "_start_us", "config_crc", ("_m", SINCE), ("_s", INSULATION_AGE_ms), ("_s", WIRE_CHECK_AGE_ms)}
 
 LOOK = """
 from array import array

@@ -64,7 +64,7 @@ counts = array("i", COUNTS)
 phases = bytes(PHASES)
 out = array("i", counts)
 crc = 0
-now = 0
+now = i = _ = 0     # every name before the lock: a new one may need a larger table of names
 micropython.heap_lock()
 for i in range(len(counts)):
     if i % 50 == 49:

@@ -65,8 +65,11 @@ def test_a_power_limit_knows_the_current_limit(soc_pct: int, power_W: int, rated
     ],
 )
 def test_a_limit_at_which_an_alarm_came_is_not_tried_again(name: str, power_W: int, gain: float, s: int) -> None:
-    """A PCS that delivers too much raises a derate alarm once; the limit comes back to an eighth below and stays."""
-    limit = _limit(name, power_W, 50, gain, s)
+    """A PCS that delivers too much raises a derate alarm once; the limit comes back to an eighth below and stays.
+
+    The tolerance of the PCS is out of reach here: its cross-check would open the rack before.
+    """
+    limit = _limit(name, power_W, 50, gain, s, pcs_tolerance_W=1 << 24)
     assert _falls(limit) == 1
     assert limit.min() == abs(power_W) * 3 // 10  # [limit] derate_permille
     assert limit[-1] == limit[-4_000] == pytest.approx(abs(power_W) * 0.875, abs=200)

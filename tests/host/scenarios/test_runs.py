@@ -19,6 +19,7 @@ from halite.scenarios.recording import Recording, read_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rack.definitions.codes import COIL_NEG, COIL_POS, COIL_PRE
+from rack.definitions.pcs_codes import VERSION
 
 SHIPPED = sorted(path.stem for path in scenario.FOLDER.glob("*.toml"))
 RACKS = ("sodium_rack", "lfp_rack", "bench_rack")
@@ -186,7 +187,7 @@ def test_chips_attached_to_a_rack_read_its_values():
     rack.set_coils(COIL_NEG | COIL_POS, 1_200_000)
     rack.step_to(1_300_000)
     chips = attach.chips_of(rack)
-    frame = chips.pcs_node.codec.pack(0x181, {"power": 50_000, "flags": 3, "sequence": 5, "version": 1})
+    frame = chips.pcs_node.codec.pack(0x181, {"power": 50_000, "flags": 3, "sequence": 5, "version": VERSION})
     chips.pcs_node.received(frame, 1_300_000)
     rack.step_to(1_390_000)
     assert rack.pcs.power_W == pytest.approx(50_000, rel=0.01)
@@ -207,7 +208,7 @@ def test_the_pcs_decodes_requests_and_refuses_flipped_bits(power_W, flags, seque
     from halite.chips.pcs_codec import FirmwareTableCodec
 
     codec = FirmwareTableCodec()
-    frame = codec.pack(0x181, {"power": power_W, "flags": flags, "sequence": sequence, "version": 1})
+    frame = codec.pack(0x181, {"power": power_W, "flags": flags, "sequence": sequence, "version": VERSION})
     request = codec.request(frame)
     assert (request.power_W, request.permitted, request.counter) == (power_W, flags & 3 == 3, sequence)
     data = bytearray(frame.data)
@@ -313,7 +314,7 @@ def test_a_board_is_recorded_from_the_outside():
     rack.set_coils(COIL_NEG | COIL_PRE, 60_000)
     for us in range(50_000, 200_000, 10_000):
         if us == 100_000:
-            values = {"power": -7, "flags": 3, "sequence": 1, "version": 1}
+            values = {"power": -7, "flags": 3, "sequence": 1, "version": VERSION}
             chips.pcs_node.received(chips.pcs_node.codec.pack(0x181, values), us + 250)
         recorder.sample(us)
     trace = recorder.recording({"scenario": "board"}, [Observation(3.0, "scenario", "begin")])
