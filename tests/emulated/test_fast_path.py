@@ -208,7 +208,8 @@ def meetings(rack: EmulatedRack) -> SimpleNamespace:
     board.events.clear()
     taken_us, edges_us = noted(board, 0), edges_after(rack, AFTER_us)
     counted = run_code(board, MEET.format(times=len(AFTER_us)), 40.0 * len(AFTER_us), 300)
-    _, sent, unsent, faults, asked = (int(word) for word in counted.strip("[]\r\n ").split(","))
+    words = [int(word) for word in counted.strip("[]\r\n ").split(",")]
+    sent, unsent, faults, asked = (words[at] for at in (L.SENT, L.UNSENT, L.FAULTS, L.ASKED))
     assert len(taken_us) == len(edges_us) == len(AFTER_us) and (faults, asked) == (0, 0)
     loads_us = [e.at_us for e in board.events if e.what == "can_spi" and e.detail[0] == 0x40]
     frames = [e.detail[1] for e in board.events if e.what == "can" and e.detail[0] == 0x181]
