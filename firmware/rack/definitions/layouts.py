@@ -306,6 +306,11 @@ LAYOUTS = {
             ("STEADY_ms", 1, "time since the request last moved by a step"),
             ("MEAN_mV", 1, "mean cell voltage before the step, 0: unknown"),
             ("CURRENT_dA", 1, "current before the step"),
+            ("BAND_ms", 1, "time since the present band of powers began"),
+            ("LOW_W", 1, "lowest power measured in the present band"),
+            ("HIGH_W", 1, "highest one"),
+            ("LOW_BEFORE_W", 1, "lowest power of the band before"),
+            ("HIGH_BEFORE_W", 1, "highest one"),
         ),
     ),
     "runaway_tier": (

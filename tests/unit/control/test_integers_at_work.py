@@ -234,7 +234,10 @@ def test_a_rack_at_work_stays_within_31_bits() -> None:
         for part in (responds, carries, trips, cools_and_heats, burns, remembers):
             rig.temperatures(250)
             part(rig)
-    assert all(isinstance(value, Checked) for value in rig.s)
+        silent = Work(pcs_reports_power=0)
+        silent.closed_again()
+        carries(silent)
+    assert all(isinstance(value, Checked) for value in (*rig.s, *silent.s))
     assert not {name for name in functions() if name not in entered.names and in_the_scan(name)}
 
 

@@ -41,7 +41,7 @@ class CrossChecks:
         ramp = max(1, p.rack_power_max_W // 100 * (p.pcs_ramp_permille_ps // 10) // 1000)
         self.words = array("i", [       # layout cross_checks_state
             0, 0, 0, 0, 0, p.pcs_reports_power, p.pcs_tolerance_permille, p.pcs_tolerance_W, p.pcs_settle_ms, ramp,
-            0, 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0,
         ])  # fmt: skip
 
     def slot(self, ms):
@@ -52,6 +52,7 @@ class CrossChecks:
             s[I.POWER_ERROR_PERMILLE] = s[I.DELIVERY_PERMILLE] = s[I.BUS_ERROR_PERMILLE] = s[I.PCS_ECHO_AGE_ms] = 0
             words[W.CHARGE_W] = words[W.DISCHARGE_W] = words[W.REQUEST_W] = words[W.MOVING_ms] = 0
             words[W.STEADY_ms] = words[W.MEAN_mV] = s[I.STEP_ERRORS] = 0
+            words[W.LOW_W] = words[W.HIGH_W] = words[W.LOW_BEFORE_W] = words[W.HIGH_BEFORE_W] = 0
             return
         self._check_power(s, words, ms)
         error = abs(s[I.BUS_dV] - s[I.RACK_dV])
@@ -67,9 +68,11 @@ class CrossChecks:
         measured = s[I.RACK_dV] * s[I.CURRENT_dA] // 100
         power = s[I.PCS_POWER_W] if words[W.REPORTS_POWER] else measured
         request = s[I.REQUEST_W]
-        if not self._moves(words, request, ms):
-            s[I.POWER_ERROR_PERMILLE] = in_tolerance(abs(power - measured), max(abs(power), abs(measured)), words)
-        if not words[W.REPORTS_POWER]:
+        if words[W.REPORTS_POWER]:
+            error = self._apart(words, power, measured, ms)
+            s[I.POWER_ERROR_PERMILLE] = in_tolerance(error, max(abs(power), abs(measured)), words)
+        else:
+            self._note_moves(words, request, ms)
             self._check_step(s, words, ms)
         self._allow(words, W.DISCHARGE_W, max(request, 0), ms)
         self._allow(words, W.CHARGE_W, max(-request, 0), ms)
@@ -93,18 +96,30 @@ class CrossChecks:
         words[W.MEAN_mV] = mean_mV
         words[W.CURRENT_dA] = s[I.CURRENT_dA]
 
-    def _moves(self, words, request, ms):
-        """True for the settling time after a step of the request: current and status then show different moments.
-
-        The error keeps its value in this time. A request that moves by steps without end is not judged.
-        """
+    def _note_moves(self, words, request, ms):
+        """Start the settling time again after each step of the request: the cells and the current then differ."""
         step = request - words[W.REQUEST_W]
         words[W.REQUEST_W] = request
         if abs(step) > words[W.TOLERANCE_W]:
             words[W.MOVING_ms] = words[W.SETTLE_ms]
         elif words[W.MOVING_ms] > 0:
             words[W.MOVING_ms] -= ms
-        return words[W.MOVING_ms] > 0
+
+    def _apart(self, words, power, measured, ms):
+        """How far the PCS's power, W, is from the powers measured within the last one to two settling times.
+
+        The status is older than the current. A power that moves was inside this band a moment ago, however fast it
+        moves; a dead, reversed or stuck sensor leaves it.
+        """
+        words[W.BAND_ms] += ms
+        if words[W.BAND_ms] + ms // 2 > words[W.SETTLE_ms]:
+            words[W.BAND_ms] = 0
+            words[W.LOW_BEFORE_W] = words[W.LOW_W]
+            words[W.HIGH_BEFORE_W] = words[W.HIGH_W]
+            words[W.LOW_W] = words[W.HIGH_W] = measured
+        words[W.LOW_W] = low = min(words[W.LOW_W], measured)
+        words[W.HIGH_W] = high = max(words[W.HIGH_W], measured)
+        return max(power - max(high, words[W.HIGH_BEFORE_W]), min(low, words[W.LOW_BEFORE_W]) - power, 0)
 
     def _allow(self, words, at, target, ms):
         """Raise the allowed power `at` to the target at once, or lower it with settling time and ramp of the PCS."""

@@ -130,11 +130,14 @@ def test_all_errors_are_zero_while_not_closed() -> None:
     ("pcs_power_stuck", 0),
 ])  # fmt: skip
 def test_a_wrong_current_derates_and_trips(config: str, hz: float, lie: str, value: float | None) -> None:
-    """A dead, reversed or scaled sensor, or a wrong power of the PCS, derates after 2 s and trips after 5 s."""
+    """A dead, reversed or scaled sensor, or a wrong power of the PCS, derates after 2 s and trips after 5 s.
+
+    A moment more passes because the powers of the last two settling times count, too.
+    """
     rig = at_power(config, hz)
     began = rig.ms
-    opens(rig, lie, value, "power_trip", 5_250)
-    assert 1_990 <= rig.came["power_derate"] - began <= 2_200
+    opens(rig, lie, value, "power_trip", 5_350)
+    assert 1_990 <= rig.came["power_derate"] - began <= 2_300
     assert rig.came["power_trip"] - began >= 4_990
 
 
