@@ -157,7 +157,7 @@ FAULTS = (
           played=(150, 300)),
     Fault("main contact falls open", "stuck", _open(IN_AUX_POS)),
     Fault("open cell wire, the AFE's own check", "wire_check_trip", _set(slow={I.WIRE_CHECK: 7}), wait_ms=CHECK_ms),
-    Fault("current sensor contradicts the power of the PCS", "power_trip", _set(current_dA=500), 5_200,
+    Fault("current sensor contradicts the power of the PCS", "power_trip", _set(current_dA=500), 5_300,
           played=(1_000, 500), wait_ms=CURRENT_ms),
     Fault("PCS delivers more than requested", "delivery_trip", _deliver, 2_200, played=(1_000, 500), wait_ms=STATUS_ms),
     Fault("PCS does not accept requests", "echo_trip", _set(silent="echo"), 2_200, after_ms=_SAMPLE_ms,

@@ -88,7 +88,7 @@ class FrozenAfe:
         """Judge a complete scan of every cell."""
         s = self._s
         current = min(max(s[I.CURRENT_dA], -_MAX_CURRENT_dA), _MAX_CURRENT_dA)
-        if s[I.POWER_ERROR_PERMILLE] >= 1000:   # the current contradicts the PCS: it is no witness against the cells
+        if s[I.POWER_ERROR_PERMILLE] >= 1000:   # this current shows nothing about the cells
             return
         _count_charge(self._state, abs(current), self._period_ms)
         s[I.AFE_FROZEN] = _judge(self._cells, self._state, current, len(self._cells), self._per_device)

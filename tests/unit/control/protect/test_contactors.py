@@ -145,7 +145,9 @@ def test_a_contact_that_does_not_close_is_stuck(missing: int, coils: int) -> Non
     assert 100 <= rig.ms - began <= 150
 
 
-@pytest.mark.parametrize(("before", "after", "is_weld"), [(0, 90, False), (0, 120, True), (190, 280, False), (190, 310, True)])
+@pytest.mark.parametrize(
+    ("before", "after", "is_weld"), [(0, 90, False), (0, 120, True), (190, 280, False), (190, 310, True)]
+)
 def test_a_weld_is_a_rise_of_the_bus_not_its_level(before: int, after: int, is_weld: bool) -> None:
     """A bus a little below bus_permille, 200, may have noise across it; a rise by a tenth of the rack is a weld."""
     rig = Rig("bench")
@@ -277,7 +279,7 @@ def test_an_unknown_command_and_a_reset_under_load_are_refused() -> None:
 
 
 def test_an_opened_rack_stays_open_until_it_is_asked() -> None:
-    rig = Rig("sodium", rack_auto_close=1).close()     # closes by itself after start
+    rig = Rig("sodium", rack_auto_close=1).close()  # closes by itself after start
     rig.c.command(CMD_OPEN)
     rig.run(3000)
     assert rig.s[I.STATE] == STATE_OPEN

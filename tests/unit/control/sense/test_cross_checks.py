@@ -24,7 +24,7 @@ KEYS = {
 }  # fmt: skip
 ROWS_OF = [row[0] for row in ROWS]
 RACKS = ("sodium", "lfp")
-_STEP_ms = 40   # of the simulation and of the contacts
+_STEP_ms = 40  # of the simulation and of the contacts
 
 
 def at_power(config: str, hz: float, **changed: Any) -> LyingRack:
@@ -78,6 +78,40 @@ def test_the_tolerance_is_the_larger_one(current: int, power: int, permille: int
     rig.s[I.RACK_dV] = rig.rack_dV = 13_520
     rig.run(80)
     assert rig.s[I.POWER_ERROR_PERMILLE] == permille
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("settle_ms", [100, 300, 2_000])
+def test_a_moving_power_is_compared_with_the_last_moments(sign: int, settle_ms: int) -> None:
+    """A status may be one settling time older than the current, and at most two and a slot; then it is an error."""
+    rig = Rig("lfp", pcs_tolerance_W=5_000, pcs_settle_ms=settle_ms)
+    s, checks = rig.close().s, rig.c.cross_checks
+    s[I.RACK_dV] = 10_000
+    for now_dA, status_W in ((1_000, 0), (0, 100_000), (1_000, 0), (-1_000, 100_000)):
+        for _ in range(30):  # both agree for long
+            s[I.CURRENT_dA], s[I.PCS_POWER_W] = sign * status_W // 100, sign * status_W
+            checks.slot(80)
+        assert s[I.POWER_ERROR_PERMILLE] == 0
+        s[I.CURRENT_dA] = sign * now_dA
+        after_ms = 0
+        while s[I.POWER_ERROR_PERMILLE] < 1_000:
+            checks.slot(80)
+            after_ms += 80
+            assert after_ms <= 2 * settle_ms + 160
+        assert after_ms >= settle_ms * 4 // 5
+
+
+def test_requests_that_step_without_end_do_not_hide_a_lie() -> None:
+    """A grid that steps each 60 ms: a dead current sensor opens, a healthy rack has no alarm."""
+    rig = at_power("lfp", 49.5)
+    for dead in (False, True):
+        if dead:
+            rig.lie("current_stuck", 0.0)
+        for turn in range(100):
+            rig.grid(49.5 if turn % 2 else 50.5).run(60)
+        assert (rig.s[I.STATE] != STATE_CLOSED) == dead
+        assert dead or not active(rig)
+    assert rig.trip() == "power_trip"
 
 
 def test_the_pcs_may_deliver_less_than_requested() -> None:
@@ -159,7 +193,7 @@ def test_a_pcs_that_ignores_a_limit_is_cut_off(config: str) -> None:
     """The PCS keeps its power while the request falls to the derated limit."""
     rig = at_power(config, 49.5).lie("pcs_ignores").run(500)
     assert rig.s[I.STATE] == STATE_CLOSED
-    rig.lie("coolant_stuck", 90)     # coolant_derate after 5 s
+    rig.lie("coolant_stuck", 90)  # coolant_derate after 5 s
     rig.until_open(5_000 + 2_300)
     assert rig.trip() == "delivery_trip"
 
