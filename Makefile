@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/
 READY := $(VENV)/halite.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test scenarios bench bitflips mutants lint flash console generate clean
+.PHONY: help demo test scenarios bench bitflips lies duty mutants lint flash console generate clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,12 @@ bench: $(READY)  ## measure the project's figures into build/bench.json
 
 bitflips: $(READY)  ## flip 20 000 single bits in the control core of a closed rack: it must still see every danger
 	@PYTHONPATH=host_tools:tests $(RUN)python tests/bitflips/run.py
+
+lies: $(READY)  ## play 1 000 random stories with one or two lying inputs: no danger may last (about 12 minutes)
+	@PYTHONPATH=host_tools:tests $(RUN)python tests/lies/run.py
+
+duty: $(READY)  ## play 24 seeded hours of normal duty: no alarm may come (about 20 minutes)
+	@PYTHONPATH=host_tools:tests $(RUN)python tests/duty/run.py
 
 mutants: $(READY)  ## break the control core in every listed way: the tests must notice each
 	@PYTHONPATH=host_tools $(RUN)python tests/mutation/run.py

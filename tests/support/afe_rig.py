@@ -15,7 +15,7 @@ from support.wires import Clock
 A_E10, B_E10 = round((1 / 298.15 - math.log(10_000) / 3435) * 1e10), round(1e10 / 3435)
 NTC_TABLE = ntc.make_table(A_E10, B_E10, 0, 10_000)
 LOST_ms = load_params("lfp_rack").alarms_levels[levels_at("cells_lost") + L.SET]
-IN_FLIGHT_us = 20_000      # an answer that is on the wire when the wire breaks may arrive; the longest takes 10 ms
+IN_FLIGHT_us = 20_000  # an answer that is on the wire when the wire breaks may arrive; the longest takes 10 ms
 
 
 class AfeRig:
@@ -49,7 +49,8 @@ class AfeRig:
         dead_us = self.clock.now_us - since_us - IN_FLIGHT_us
         age_ms = (self.clock.now_us - self.scans[-1]) // 1000 if self.scans else LOST_ms
         return all(at_us <= since_us + IN_FLIGHT_us for at_us in self.scans) and (
-            dead_us < 1000 * LOST_ms or age_ms >= LOST_ms)
+            dead_us < 1000 * LOST_ms or age_ms >= LOST_ms
+        )
 
     def write_astray(self, device, register, value):
         """Change a register of one device without a frame, like a disturbance."""

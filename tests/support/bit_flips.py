@@ -19,8 +19,8 @@ from rack.definitions.codes import CMD_CLOSE, STATE_CLOSED
 from rack.generated import alarm_levels as L
 from rack.generated import ids as I
 
-BLIND_MAX_ms = 10_100       # a check of the whole memory each 10 s, and ten scans
-_SPARE_ms = 120             # beyond the time of the undisturbed rack: one AFE period and two scans
+BLIND_MAX_ms = 10_100  # a check of the whole memory each 10 s, and ten scans
+_SPARE_ms = 120  # beyond the time of the undisturbed rack: one AFE period and two scans
 _LONGEST_ms = 3_000
 _PARAMS = load_params("bench_rack")
 _ROW = L.WIDTH * (I.ALARM_DISCHARGE_CURRENT_TRIP - 1)
@@ -96,7 +96,7 @@ def begin(host: CpythonHost, danger: str) -> None:
     elif danger == "interlock":
         rack.start_fault("hvil_open")
     else:
-        rack.heat.surface_degC[:] += 8.0    # again in each AFE period: a faster rise counts as a broken sensor
+        rack.heat.surface_degC[:] += 8.0  # again in each AFE period: a faster rise counts as a broken sensor
 
 
 def opens_after_ms(host: CpythonHost, danger: str, longest_ms: int = _LONGEST_ms) -> int | None:
@@ -133,7 +133,7 @@ def blind_to(host: CpythonHost, place: Place, word: int, bit: int, healthy_ms: d
             if opens_after_ms(copy.deepcopy(hurt), danger, allowed_ms) is None:
                 missed.append(danger)
     except IndexError as error:
-        if "tuple" in str(error):   # raised on the board too
+        if "tuple" in str(error):  # raised on the board too
             return []
         return [f"index: {error}"]  # a kernel on the board would read or write beyond its array
     except (OverflowError, ZeroDivisionError):

@@ -24,7 +24,7 @@ def _binary(name: str) -> Any:
 
     def operate(self: int, other: Any) -> Any:
         if isinstance(other, list):
-            return NotImplemented       # [0] * n
+            return NotImplemented  # [0] * n
         if not isinstance(other, int):
             raise Overflow(f"{name} with {type(other).__name__}")
         return checked(plain(self, other))

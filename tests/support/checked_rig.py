@@ -64,10 +64,10 @@ def functions() -> dict[str, FunctionType]:
 def _of(module: Any) -> Iterator[tuple[str, FunctionType]]:
     for name, value in vars(module).items():
         if getattr(value, "__module__", "") != module.__name__ or value.__name__ != name:
-            continue            # imported, or a second name
+            continue  # imported, or a second name
         members = vars(value).items() if inspect.isclass(value) else ((None, value),)
         for member, what in members:
-            function = inspect.unwrap(what.fget if isinstance(what, property) else what)    # a kernel: its Python form
+            function = inspect.unwrap(what.fget if isinstance(what, property) else what)  # a kernel: its Python form
             if isinstance(function, FunctionType):
                 yield (f"{name}.{member}" if member else name), function
 

@@ -24,9 +24,9 @@ from rack.definitions.codes import (
 from rack.generated import alarm_levels as L
 from rack.generated import ids as I
 
-_STEP_ddegC = 90            # largest plausible warming between two scans of the AFE (plausible_jump_dK)
-_RISE_ddegC = 7             # rise of sensor 0 in 100 ms during a runaway; a faster rise would be over-temperature first
-_MIN_ddegC, _MAX_ddegC = -600, 2000     # a reading outside this is a broken wire
+_STEP_ddegC = 90  # largest plausible warming between two scans of the AFE (plausible_jump_dK)
+_RISE_ddegC = 7  # rise of sensor 0 in 100 ms during a runaway; a faster rise would be over-temperature first
+_MIN_ddegC, _MAX_ddegC = -600, 2000  # a reading outside this is a broken wire
 _SEEN_IN = ("cells", "temps")
 
 
@@ -244,7 +244,7 @@ def max_ms(params: Any, danger: Danger) -> int:
     if danger.key.endswith("_lost") or danger.key == "echo_trip":
         limit_ms += level_of(params, danger.key)
     if danger.key == "runaway_trip":
-        limit_ms += params.runaway_rise_ms + 1000   # in steps of 500 ms; the first and the last step are incomplete
+        limit_ms += params.runaway_rise_ms + 1000  # in steps of 500 ms; the first and the last step are incomplete
     if danger.key == "stuck":
         limit_ms += params.contactor_aux_ms
     return limit_ms
@@ -262,16 +262,16 @@ class Dangers:
         self.rises = False
         self._first = True
         self.high_mV = self.low_mV = 0
-        self.accepted: list[int] = []           # temperatures that the controller accepts, 0.1 degC
+        self.accepted: list[int] = []  # temperatures that the controller accepts, 0.1 degC
         self._held: dict[str, int] = {}
-        self._late: dict[str, int] = {}         # scans beyond the maximum time
+        self._late: dict[str, int] = {}  # scans beyond the maximum time
         self._row = {d.key: (d, level_of(rig.params, d.key), max_ms(rig.params, d)) for d in DANGERS}
-        self._used = {-1: 0, 1: 0}              # of the overload budgets, A2ms
+        self._used = {-1: 0, 1: 0}  # of the overload budgets, A2ms
         self._first_ddegC = rig.c.temps_ddegC[0]
 
     def scan(self, dt: int, energised: bool) -> None:
         """Check after each scan. dt: ms of the scan in the controller's count; energised: a coil was on before."""
-        if self._first:         # the controller counts no time before its first scan
+        if self._first:  # the controller counts no time before its first scan
             self._first, dt = False, 0
         self._look(dt)
         for key, (danger, level, _) in self._row.items():

@@ -1,5 +1,7 @@
-"""Random duty of a healthy rack: steps, ramps and jitter of the grid, setpoints, loss of mains, opening and closing."""
+"""Duty of a healthy rack: random events of the grid and of people, and the regimes of a day."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
 from rack.definitions.codes import CMD_CLOSE, CMD_OPEN
@@ -38,5 +40,85 @@ def _event(rig: LyingRack, random: Random, power: int) -> None:
         rig.rack.grid.restore(rig.ms * 1000.0)
     elif random.random() < 0.3:
         rig.host.controller.command(CMD_OPEN)
-        rig.run(9000)   # the DC link discharges, so that the noise of its meter does not look like a weld
+        rig.run(9000)  # the DC link discharges, so that the noise of its meter does not look like a weld
         rig.host.controller.command(CMD_CLOSE)
+
+
+@dataclass(frozen=True)
+class Regime:
+    """One regime of a day for the whole rack. soc, start_degC, ambient_degC: at its start.
+
+    frequency: sets the grid and the setpoint for the next minute, and gives nothing back; stops_s: the coolant stands
+    and flows in turns of this length, 0 for always.
+    """
+
+    name: str
+    soc: float
+    start_degC: float
+    ambient_degC: float
+    frequency: Callable[[LyingRack, Random], None]
+    stops_s: int = 0
+
+
+def _full_turns(rig: LyingRack, random: Random) -> None:
+    """Full charge up to 95 %, then full discharge down to 10 %."""
+    soc = rig.rack.cells.rest_soc()
+    charging = soc < 0.10 or (soc < 0.95 and rig.s[I.SETPOINT_W] <= 0)
+    power = rig.host.controller.params.rack_power_max_W
+    rig.s[I.SETPOINT_W] = -power if charging else power
+
+
+def _regulation(rig: LyingRack, random: Random) -> None:
+    """The grid wanders around 50 Hz, with an event now and then."""
+    us = rig.ms * 1000.0
+    if random.random() < 0.1:
+        rig.grid(random.choice((49.5, 49.7, 50.3)))
+    else:
+        rig.rack.grid.ramp(50.0 + random.gauss(0.0, 0.06), 0.02, us)
+
+
+def _pulses(rig: LyingRack, random: Random) -> None:
+    """Full discharge, rest and full charge, for a minute each."""
+    power = rig.host.controller.params.rack_power_max_W
+    rig.s[I.SETPOINT_W] = random.choice((power, 0, -power))
+
+
+def _rest(rig: LyingRack, random: Random) -> None:
+    """No demand."""
+    rig.s[I.SETPOINT_W] = 0
+    rig.grid(50.0)
+
+
+REGIMES = (
+    Regime("fast charge", 0.30, 25.0, 25.0, _full_turns),
+    Regime("regulation", 0.50, 22.0, 20.0, _regulation),
+    Regime("cold start", 0.50, -12.0, -15.0, _full_turns),
+    Regime("hot afternoon", 0.60, 36.0, 42.0, _full_turns),
+    Regime("cooling on and off", 0.50, 30.0, 30.0, _pulses, stops_s=300),
+    Regime("night", 0.80, 12.0, 5.0, _rest),
+)
+CHEMISTRIES = ("sodium", "lfp")
+# What a healthy rack may say: the time before its first messages, a lost mains, and warnings near its limits.
+JUSTIFIED = {"cells_lost", "temps_lost", "grid_lost", "hot_warn", "cold_warn", "core_hot_warn", "charge_cold_warn",
+             "cell_high_warn", "cell_low_warn"}  # fmt: skip
+
+
+def hour(number: int, seconds: int = 3600) -> tuple[str, dict[str, int], str]:
+    """Play one hour of duty: its name, the first time in ms of each alarm that duty does not justify, and the trip.
+
+    number: chooses chemistry and regime in turn, and seeds everything that is random.
+    """
+    regime, chemistry = REGIMES[number // 2 % len(REGIMES)], CHEMISTRIES[number % 2]
+    start = {"soc": regime.soc, "start_degC": regime.start_degC, "ambient_degC": regime.ambient_degC}
+    rig = LyingRack(chemistry, number, start=start).close()
+    rig.came.clear()
+    random = Random(number)
+    end = rig.ms + seconds * 1000
+    while rig.ms < end:
+        regime.frequency(rig, random)
+        if regime.stops_s:
+            stands = rig.ms // 1000 // regime.stops_s % 2 == 1
+            (rig.lie if stands else rig.truth)("coolant_stopped")
+        rig.run(min(60_000, end - rig.ms))
+    came = {key: ms for key, ms in rig.came.items() if key not in JUSTIFIED}
+    return f"{regime.name}, {chemistry}, seed {number}", came, rig.trip()

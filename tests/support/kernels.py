@@ -18,12 +18,12 @@ for _found in pkgutil.walk_packages(rack.control.__path__, "rack.control."):
 PLANT = (cell_step, dc_bus, grid, heat, pcs)
 NAMES = sorted(name for name in Kernel.every if name.startswith(("rack.control.", "halite.plant.")))
 
-_WORDS = 1000       # more than the words of any layout and of the rings
+_WORDS = 1000  # more than the words of any layout and of the rings
 # largest value of a word; the rings of a state array have 256 places, so most of its indices fit
 _SPANS = (2, 9, 130, 3_000, 30_000)
 _TABLES, _ROWS, _COLUMNS = ("state", "circuit", "now", "rows", "nodes"), 14, 5  # tables of the plant
 _POSITIVE = ("emf_V", "ohm")
-_ENDLESS = ("rack.control.response.request_kernel.request_kernel",)     # with an index outside its ring
+_ENDLESS = ("rack.control.response.request_kernel.request_kernel",)  # with an index outside its ring
 
 
 def arguments(name: str, random: Random) -> tuple[Any, ...]:
@@ -52,7 +52,7 @@ def _argument(name: str, kind: str, random: Random, span: int, low: int) -> Any:
         return _drawn_array(name, random, span)
     if kind == "ptr8":
         return bytearray(random.randint(0, min(span, 255)) for _ in range(_WORDS))
-    if name == "words":         # holds the size of a group, and a group of 0 has no end
+    if name == "words":  # holds the size of a group, and a group of 0 has no end
         return array("i", [random.randint(1, span) for _ in range(_WORDS)])
     return array("h" if kind == "ptr16" else "i", [random.randint(low * span, span) for _ in range(_WORDS)])
 

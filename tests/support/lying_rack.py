@@ -20,17 +20,30 @@ class LyingRack:
     """
 
     def __init__(
-        self, config: str = "sodium", seed: int = 1, pcs: dict[str, Any] | None = None, **changed: Any
+        self,
+        config: str = "sodium",
+        seed: int = 1,
+        pcs: dict[str, Any] | None = None,
+        start: dict[str, Any] | None = None,
+        **changed: Any,
     ) -> None:
         settings = params(config, **changed)
-        self.rack = Rack.from_params(settings, seed=seed)
+        self.rack = Rack.from_params(settings, seed=seed, **(start or {}))
         for name, value in (pcs or {}).items():
             setattr(self.rack.pcs, name, value)
         self.host = CpythonHost(self.rack, Controller(settings))
         self.host.on_scan = self._note
-        self.s = self.host.controller.s
         self.came: dict[str, int] = {}
         self.ms = 0
+
+    @property
+    def s(self) -> Any:
+        """The process image of the present run."""
+        return self.host.controller.s
+
+    def restart(self) -> None:
+        """Take the controller's power away for a moment."""
+        self.host.restart()
 
     def _note(self, us: float) -> None:
         for row, state in enumerate(self.host.controller.alarms.active):

@@ -22,7 +22,7 @@ PERIOD_US = 20_000
 UNIT = 17
 BASE = sunspec.BASE
 REGISTERS = len(map_rows())
-ADDRESS, VALUE, FAILURE = 2, 3, 4       # exception codes
+ADDRESS, VALUE, FAILURE = 2, 3, 4  # exception codes
 
 
 def sealed(data: bytes) -> bytes:

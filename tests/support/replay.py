@@ -58,7 +58,7 @@ def replay(controller, stream, inputs, guard=None):
             crc = binascii.crc32(image, crc) & 0xFFFFFFFF
             digests.append(crc)
         elif op == COMMAND:
-            controller.command(word[0] & 255, word[0] >> 8)     # command, and the right of its sender
+            controller.command(word[0] & 255, word[0] >> 8)  # command, and the right of its sender
         else:
             raise ValueError("record %d" % op)
 

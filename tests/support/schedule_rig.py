@@ -38,6 +38,7 @@ class ScheduleRig:
             self.now_us += self.costs[index]
             self.after(index, now_us)
             self._stop_at_the_end()
+
         return run
 
     def after(self, index, now_us):

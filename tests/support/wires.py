@@ -29,8 +29,8 @@ class Clock:
 class AfeUart:
     """UART at 1 Mbit/s between rack.drivers.bq79616 and the stack model, as slow as on the emulated board."""
 
-    WRITE_US = 250     # time of the processor; measured 135 to 270
-    FIFO_US = 130      # until the driver can see the first byte
+    WRITE_US = 250  # time of the processor; measured 135 to 270
+    FIFO_US = 130  # until the driver can see the first byte
 
     def __init__(self, stack, clock, buffer=1100):
         self.stack = stack

@@ -70,6 +70,19 @@ class CpythonHost:
         """Time in µs of a broadcast read of `size` bytes from every device at 1 Mbit/s, plus 2 ms to evaluate it."""
         return 60.0 + self.plant.devices * (size + 6) * 10.0 + 2_000.0
 
+    def restart(self) -> None:
+        """Begin again with a new control core, as after a loss of power: coils off, the retained words restored."""
+        kept, params = self.controller.retained, self.controller.params
+        self.rack.set_coils(0, self.rack.now_us)
+        self.controller = Controller(params)
+        self.controller.restore(kept)
+        self._last_edges_us = [None for _ in self._phases]
+        self._afe = {}
+        self._permitted = False
+        self._ems = Ems(params, self.controller.s)
+        self._slow = (-1, -1)
+        self._link = array("i", [0] * L.INTS)
+
     # time
 
     def run_to(self, us: float) -> None:
