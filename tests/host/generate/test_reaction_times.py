@@ -70,7 +70,8 @@ SOURCES = {
     "spread_trip": 100 + CELLS_ms, "temp_spread_trip": 100 + TEMPS_ms, "sensor_trip": 100 + TEMPS_ms,
     "sum_trip": 0, "insulation_trip": 0, "board_trip": 100, "runaway_trip": 100 + TEMPS_ms + RUNAWAY_ms,
     "module_blind_trip": 100 + TEMPS_ms,
-    "power_trip": CURRENT_ms + SLOTS_ms, "delivery_trip": STATUS_ms + SLOTS_ms, "bus_trip": STATUS_ms + SLOTS_ms,
+    # the power before the cause counts for one more slot
+    "power_trip": CURRENT_ms + 2 * SLOTS_ms, "delivery_trip": STATUS_ms + SLOTS_ms, "bus_trip": STATUS_ms + SLOTS_ms,
     "refused_trip": COUNT_ms + PERIOD_ms, "foreign_trip": COUNT_ms + PERIOD_ms,
     "echo_trip": ECHO_ms + STATUS_ms + 2 * SLOTS_ms,
     "stuck": 100 + PERIOD_ms, "wire_check_trip": 100 + CHECK_ms, "config_bad": CHECK_ms,
