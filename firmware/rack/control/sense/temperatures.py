@@ -80,7 +80,8 @@ def _find_still(  # noqa: C901 one pass
 ):
     """Lose a module of which no reading changes while the two modules next to it move the same way.
 
-    lows: second lowest temperature of each module; since: those of the two when the module last moved, NO_VALUE before.
+    lows: second lowest temperature of each module, NO_VALUE with fewer than two sensors; since: those of the two when
+    the module last moved, NO_VALUE before.
     """
     modules = words[W.MODULES]
     if modules == 1:
@@ -110,7 +111,7 @@ def _find_still(  # noqa: C901 one pass
         elif since[at] <= _NONE or since[at + 1] <= _NONE:
             since[at] = lows[one]
             since[at + 1] = lows[other]
-        else:
+        elif lows[one] > _NONE and lows[other] > _NONE:
             moved = lows[one] - since[at]
             too = lows[other] - since[at + 1]
             if (moved > limit and too > limit) or (moved < 0 - limit and too < 0 - limit):
@@ -149,8 +150,7 @@ def _compare(  # noqa: C901 one pass
                 elif now < second:
                     second = now
             sensor += 1
-        if second != _BEYOND:
-            lows[module] = second
+        lows[module] = second if second != _BEYOND else _NONE
         module += 1
         sensor = first
         while sensor < first + group:

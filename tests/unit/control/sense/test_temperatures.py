@@ -250,6 +250,19 @@ def test_one_hot_cell_leaves_its_neighbours_in_use() -> None:
     assert bench.s[I.TEMPS_LOST] == 0 and bench.s[I.TEMP_MAX_ddegC] == 1500
 
 
+@pytest.mark.parametrize("to", [250, 900])
+def test_a_rack_that_jumps_as_a_whole_is_not_frozen(to: int) -> None:
+    """All sensors step at once by more than a cell can: a fault of the reading, after which every one returns."""
+    bench = Bench(600)
+    bench.scan(20)
+    for at in range(_N):
+        bench.raw[at] = to
+    bench.scan(3)
+    assert LOST_FROZEN not in bench.t.why
+    bench.scan(110)
+    assert not any(bench.t.why) and bench.s[I.TEMP_MAX_ddegC] == to
+
+
 def test_a_module_without_sensors_takes_the_hottest_value() -> None:
     """A module whose sensors are all lost takes the hottest value of the rack."""
     bench = Bench()
