@@ -8,7 +8,11 @@ import sys
 from functools import partial
 from multiprocessing import Pool
 
-from support.duty import hour
+from halite.common.paths import use_firmware
+
+use_firmware()
+
+from support.duty import hour  # noqa: E402 - only after use_firmware
 
 HOURS, SECONDS = 24, 3600
 
@@ -19,10 +23,11 @@ def main() -> int:
     hours, seconds = given + [HOURS, SECONDS][len(given) :]
     found = 0
     with Pool(2) as pool:
-        for name, came, trip in pool.imap(partial(hour, seconds=seconds), range(hours)):
-            said = ", ".join(f"{key} at {ms / 1000:.1f} s" for key, ms in came.items()) or "no alarm"
-            found += bool(came or trip)
-            print(f"{name}: {said}{' TRIPPED: ' + trip if trip else ''}", flush=True)
+        for played in pool.imap(partial(hour, seconds=seconds), range(hours)):
+            said = ", ".join(f"{key} at {ms / 1000:.1f} s" for key, ms in played.came.items()) or "no alarm"
+            found += bool(played.came or played.trip)
+            tripped = f" TRIPPED: {played.trip}" if played.trip else ""
+            print(f"{played.name}: up to {played.highest_A:.0f} A, {said}{tripped}", flush=True)
     print(f"{hours} hours of {seconds} s, {found} with an alarm")
     return 1 if found else 0
 

@@ -7,7 +7,11 @@ Status 1 with at least one.
 import sys
 from multiprocessing import Pool
 
-from support.lying_plant import Story, told
+from halite.common.paths import use_firmware
+
+use_firmware()
+
+from support.lying_plant import Story, told  # noqa: E402 - only after use_firmware
 
 STORIES, SEED = 1_000, 100
 RACKS = ("sodium", "lfp")

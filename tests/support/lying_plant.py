@@ -166,9 +166,8 @@ class Story:
 
     def _act(self) -> Iterator[tuple[str, Any]]:
         rig, random = self.rig, self._random
-        power = self.params.rack_power_max_W
-        yield "grid", lambda: rig.grid(random.choice((49.4, 49.7, 50.0, 50.3, 50.6)))
-        yield "setpoint", lambda: rig.s.__setitem__(I.SETPOINT_W, random.choice((-power, 0, power)))
+        yield "full power", lambda: rig.grid(random.choice((49.4, 50.6)))
+        yield "part", lambda: rig.grid(random.choice((49.7, 50.0, 50.3)))
         yield "open", lambda: rig.host.controller.command(CMD_OPEN)
         yield "close", lambda: rig.host.controller.command(CMD_CLOSE)
         yield "reset", lambda: (rig.host.controller.command(CMD_RESET), rig.host.controller.command(CMD_CLOSE))
