@@ -30,6 +30,8 @@ _CLOSED = COIL_NEG | COIL_POS
 # Dangers of the cells themselves. The others are a protection that is blind, which a second lie may hide.
 OF_CELLS = ("cell_high_trip", "cell_low_trip", "hot_trip", "charge_current_trip", "discharge_current_trip",
             "charge_cold_trip")  # fmt: skip
+# The dangers that the controller sees by the current: a lie about it hides these, and no other one.
+BY_CURRENT = ("charge_current_trip", "discharge_current_trip", "charge_cold_trip", "power_trip")
 _MARGIN = 1.5  # of a tolerance: the truth of the plant and the readings differ by less without a lie
 _SETTLED_ms = 600  # requests of this time count for the delivery of the PCS
 
@@ -141,7 +143,9 @@ class Story:
 
     def allowed_ms(self, key: str) -> int:
         """How long a danger may last: the debounce of its alarm, or of the alarm that finds the lie before it."""
-        found = max((self._row(lie.found_by, L.SET_ms) for lie in self.lies if lie.found_by), default=0)
+        found = 0
+        if key in BY_CURRENT:
+            found = max((self._row(lie.found_by, L.SET_ms) for lie in self.lies if lie.found_by), default=0)
         return max(self._row(key, L.SET_ms), found) + _REACTION_ms
 
     def _look(self, ms: float) -> None:
@@ -174,7 +178,7 @@ class Story:
         yield "restart", lambda: (rig.restart(), rig.run(1_500), rig.host.controller.command(CMD_CLOSE))
 
     def play(self, acts: int = 8) -> list[str]:
-        """Close, operate, lie in the middle of the operation, and go on. Returns what lasted too long."""
+        """Close, operate, lie in the middle of the operation, and go on. Returns the dangers that lasted too long."""
         random, rig = self._random, self.rig
         rig.run(1_500)
         rig.host.controller.command(CMD_CLOSE)

@@ -106,14 +106,20 @@ def test_a_restart_cools_no_resistor() -> None:
         assert 0.9 * wait_ms <= took_ms <= wait_ms + 1400, "a quarter more by rounding up"
 
 
-def test_a_good_precharge_clears_the_slow_warning() -> None:
-    """One slow precharge warns; a good one without a reset in between clears the warning."""
+def after_a_slow_try() -> tuple[Rig, int]:
+    """A rack of which one precharge was too slow, and the time constant, ms, with which the next one is good."""
     rig = Rig("bench", precharge_cooldown_ms=600, contactor_settle_ms=100)
     rig.scan()
     rig.c.command(CMD_CLOSE)
     good_ms = rig.params.precharge_tau_ms
     rig.params.precharge_tau_ms = 5_000
     rig.until(lambda: rig.s[I.PRECHARGE_SLOW])
+    return rig, good_ms
+
+
+def test_a_good_precharge_clears_the_slow_warning() -> None:
+    """One slow precharge warns; a good one without a reset in between clears the warning."""
+    rig, good_ms = after_a_slow_try()
     rig.run(500)
     assert rig.c.alarms.active[code_of("precharge_slow_warn") - 1]
     rig.params.precharge_tau_ms = good_ms
@@ -213,12 +219,7 @@ def test_a_charge_that_does_not_fit_does_not_close(amps: float) -> None:
 
 def test_the_charge_of_a_failed_try_is_forgotten() -> None:
     """After a try with a leak the next one, without it, closes."""
-    rig = Rig("bench", precharge_cooldown_ms=600, contactor_settle_ms=100)
-    rig.scan()
-    rig.c.command(CMD_CLOSE)
-    good_ms = rig.params.precharge_tau_ms
-    rig.params.precharge_tau_ms = 5_000
-    rig.until(lambda: rig.s[I.PRECHARGE_SLOW])
+    rig, good_ms = after_a_slow_try()
     rig.params.precharge_tau_ms = good_ms
     rig.until(lambda: rig.s[I.STATE] == STATE_CLOSED, 2_500)
     assert rig.s[I.PRECHARGE_SLOW] == 0
